@@ -1,0 +1,74 @@
+# make bench | test | suite | table | lint | check: each makes the environment first when it is missing.
+
+METHOD  ?= infoscc
+DATASET ?= digits
+SEEDS   ?= 0
+RECIPE  ?=
+SET     ?=
+RESULTS ?= results
+PYTHON  ?= python3
+
+PY      := .venv/bin/python
+READY   := .venv/.ready
+# GANTLET_DATA is read by the command itself; DATA_ROOT on the command line goes before it.
+DATA    := $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)")
+PLACES  := $(DATA) --results "$(RESULTS)"
+WHAT    := --method $(METHOD) --dataset "$(DATASET)" --seed $(SEEDS) $(if $(RECIPE),--recipe $(RECIPE)) \
+           $(if $(SET),--set $(SET))
+# Tests run in parallel, one thread each: two processes that both use all cores slow each other down several times.
+TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2)
+
+.DEFAULT_GOAL := help
+.PHONY: help bench plan suite table test test-slow lint check format overhead lock clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+bench: $(READY)  ## train METHOD on DATASET for each of SEEDS, write its rows (RECIPE= DATA_ROOT= SET="key=value ...")
+	@$(PY) -m benchmark run $(WHAT) $(PLACES)
+	@$(PY) -m benchmark table --quiet $(PLACES)
+
+plan: $(READY)  ## what `make bench` with the same variables would do and cost
+	@$(PY) -m benchmark plan $(WHAT) $(PLACES)
+
+suite: $(READY)  ## all runs of SUITE=name (SIZE=small|paper), then its table
+	@$(PY) -m benchmark suite "$(SUITE)" $(if $(SIZE),--size $(SIZE)) $(PLACES)
+
+table: $(READY)  ## CSV, LaTeX and Markdown tables from the records
+	@$(PY) -m benchmark table $(PLACES)
+
+test: $(READY)  ## the tests, under 10 minutes on two cores
+	$(TEST)
+
+test-slow: $(READY)  ## the tests that train for minutes
+	$(TEST) -m slow
+
+lint: $(READY)  ## style and types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+check: lint test  ## what must pass before a change is merged
+
+format: $(READY)  ## lay the code out
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+overhead: $(READY)  ## the harness's step beside a hand-written loop
+	$(PY) tests/bench_overhead.py
+
+lock: $(READY)  ## renew requirements.lock from the present environment
+	@{ grep '^#' requirements.lock; $(PY) -m pip freeze --exclude-editable \
+	  | grep -viE '^(nvidia|cuda|triton|pip|setuptools)' | sort -f; } > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+
+clean:  ## remove run folders and artefacts; records and tables stay
+	rm -rf "$(RESULTS)/runs" "$(RESULTS)/artifacts"
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "gantlet needs Python >= 3.11; $(PYTHON) is older. Name another: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
