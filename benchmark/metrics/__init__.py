@@ -1,0 +1,13 @@
+"""Metrics: pure functions of features, logits and labels, and the extractors that make those from images."""
+
+CATALOGUE = {  # id in a record: what it is; X is the extractor
+    "fd_X": "Frechet distance between feature Gaussians: FID (X = inception), FD-lite0, FD-judge, ...; lower is better",
+    "score_X": "Inception Score (X = inception) or the same formula on another classifier, CS-X; higher is better",
+    "chamfer_X": "two-way mean squared distance to the nearest, unit-length features; lower is better",
+    "chamfer_tsne_suite": "one-way sum in a joint 3-D t-SNE of encoder embeddings, PCA start; lower is better",
+    "chamfer_tsne_paper": "the same with the t-SNE settings of InfoSCC-GAN's paper; lower is better",
+    "control_accuracy_judge": "how often the harness's classifier sees what was asked for; higher is better",
+    "control_accuracy_own": "the same by the classifier the generator was trained against; higher is better",
+    "recall_0.2_judge": "InfoSCC-GAN's multi-label protocol: attribute forced on, sigmoid > 0.2; higher is better",
+    "recall_0.2_own": "the same by the classifier the generator was trained against; higher is better",
+}
