@@ -1,0 +1,238 @@
+"""The command line: `python -m benchmark VERB`, also installed as `gantlet`.
+
+Names and files are checked before anything heavy is imported, so that a missing dataset is reported at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark import __version__
+from benchmark.catalogue import check_method, method_names
+from benchmark.errors import UserError
+
+if TYPE_CHECKING:
+    from benchmark.resolve import Places, RunSpec
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    top = argparse.ArgumentParser(prog="gantlet", description="Train and compare GANs in one harness, by one protocol.")
+    top.add_argument("--version", action="version", version=f"gantlet {__version__}")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    places = argparse.ArgumentParser(add_help=False)
+    places.add_argument("--data-root", type=Path, default=Path(os.environ.get("GANTLET_DATA") or "data"), metavar="DIR",
+                        help="where datasets lie (default: $GANTLET_DATA, else data)")  # fmt: skip
+    places.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="where runs and tables go")
+    places.add_argument("--quiet", action="store_true", help="no progress, only the outcome")
+
+    what = argparse.ArgumentParser(add_help=False)
+    what.add_argument("--method", nargs="+", default=["infoscc"], help="one or more; `list` shows them")
+    what.add_argument("--dataset", default="digits", help="a card's name, a card's file, a folder or zip of pictures")
+    what.add_argument("--seed", nargs="+", type=int, default=[0], help="one or more (default: 0)")
+    what.add_argument("--recipe", help="settings to start from: small or paper (default: the dataset's)")
+    what.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="changes",
+                      help="change a setting; eval.KEY the evaluation's, data.KEY the dataset card's")  # fmt: skip
+    device = argparse.ArgumentParser(add_help=False)
+    device.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+
+    verb = verbs.add_parser("list", help="methods, datasets, metrics and suites, a line each")
+    verb.set_defaults(do=do_list)
+    verb = verbs.add_parser("plan", parents=[what, device, places], help="what a run would do and cost")
+    verb.set_defaults(do=do_plan)
+    verb = verbs.add_parser("prepare", parents=[places], help="make a dataset's arrays")
+    verb.add_argument("--dataset", nargs="+", required=True)
+    verb.set_defaults(do=do_prepare)
+    verb = verbs.add_parser("run", parents=[what, device, places], help="train, evaluate, write the record")
+    verb.set_defaults(do=do_run)
+    verb = verbs.add_parser("suite", parents=[device, places], help="all runs of a suite, then its table")
+    verb.add_argument("name", help="`list` shows them")
+    verb.add_argument("--size", default="small", help="small or paper (default: small)")
+    verb.add_argument("--seed", nargs="+", type=int, help="instead of the suite's")
+    verb.set_defaults(do=do_suite)
+    verb = verbs.add_parser("sample", parents=[what, device, places], help="pictures from a finished run")
+    verb.add_argument("--n", type=int, default=64, help="how many (default: 64)")
+    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the PNG files go")
+    verb.set_defaults(do=do_sample)
+    verb = verbs.add_parser("table", parents=[places], help="CSV, LaTeX and Markdown tables from the records")
+    verb.set_defaults(do=do_table)
+    return top
+
+
+def specs(arguments: argparse.Namespace) -> list[RunSpec]:
+    """The runs a command asks for, its names and files checked first and fast."""
+    from benchmark.config import parse_overrides
+    from benchmark.data.cards import find_card, locate
+
+    changes = parse_overrides(arguments.changes)
+    for method in arguments.method:
+        check_method(method)
+    locate(find_card(arguments.dataset), arguments.data_root)
+
+    from benchmark.resolve import RunSpec
+
+    return [
+        RunSpec(method, arguments.dataset, seed, arguments.recipe, changes)
+        for method in arguments.method
+        for seed in arguments.seed
+    ]
+
+
+def places_of(arguments: argparse.Namespace) -> Places:
+    """Where the command reads and writes."""
+    from benchmark.resolve import Places
+
+    return Places(arguments.data_root, arguments.results)
+
+
+def do_list(arguments: argparse.Namespace) -> int:
+    """Methods, datasets, metrics and suites, a line each."""
+    from benchmark.data.cards import list_cards
+    from benchmark.method import find_method
+    from benchmark.metrics import CATALOGUE
+    from benchmark.suite import find_suite, list_suites
+
+    sections: dict[str, dict[str, str]] = {
+        "methods": {name: find_method(name).summary for name in method_names()},
+        "datasets": {name: card.title for name, card in list_cards().items()},
+        "metrics": CATALOGUE,
+        "suites": {name: find_suite(name).title for name in list_suites()},
+    }
+    for section, lines in sections.items():
+        print(f"{section}:")
+        for name, line in lines.items():
+            print(f"  {name:<22} {line}")
+    return 0
+
+
+def do_plan(arguments: argparse.Namespace) -> int:
+    """What each run would do and cost."""
+    wanted, places = specs(arguments), places_of(arguments)
+    from benchmark.experiment import pick_device
+    from benchmark.plan import make_plan
+    from benchmark.resolve import resolve
+
+    for spec in wanted:
+        plan = make_plan(resolve(spec, places), places, pick_device(arguments.device))
+        print(plan.text())
+        if plan.warning():
+            print(f"note: {plan.warning()}")
+    return 0
+
+
+def do_prepare(arguments: argparse.Namespace) -> int:
+    """Make the arrays of datasets."""
+    from benchmark.data.cards import find_card, locate
+
+    for name in arguments.dataset:
+        locate(find_card(name), arguments.data_root)
+    from benchmark.data.prepare import prepare
+
+    for name in arguments.dataset:
+        data = prepare(
+            find_card(name), arguments.data_root, places_of(arguments).artifacts / "data", not arguments.quiet
+        )
+        labels = f"{data.n_labels} {data.conditioning}" if data.n_labels else "no labels"
+        counts = f"{len(data.train)} train, {len(data.test)} test"
+        print(f"{data.name}: {counts}, {data.resolution} px, {labels}, {data.sha256[:12]}")
+    return 0
+
+
+def do_run(arguments: argparse.Namespace) -> int:
+    """Train and evaluate; one run after the other. The exit status is the worst run's."""
+    wanted, places = specs(arguments), places_of(arguments)
+    from benchmark import distributed, records
+    from benchmark.errors import RunFailed
+    from benchmark.experiment import pick_device, run
+    from benchmark.resolve import resolve
+
+    distributed.start(pick_device(arguments.device))
+    status = 0
+    try:
+        for spec in wanted:  # every run's settings are checked before the first one starts
+            resolve(spec, places)
+        for spec in wanted:
+            try:
+                record = run(spec, places, device=arguments.device, quiet=arguments.quiet)
+            except RunFailed as error:
+                say(error)
+                status = error.exit_code
+                continue
+            if distributed.is_main():
+                records.show(record)
+                print(f"  pictures: {resolve(spec, places).folder}")
+                status = status if record["status"] == "done" else RunFailed.exit_code
+    finally:
+        distributed.stop()
+    return status
+
+
+def do_suite(arguments: argparse.Namespace) -> int:
+    """Run what a suite lacks, then write its table."""
+    from benchmark.suite import run_suite
+
+    return run_suite(
+        arguments.name,
+        places_of(arguments),
+        size=arguments.size,
+        seeds=arguments.seed,
+        device=arguments.device,
+        quiet=arguments.quiet,
+    )
+
+
+def do_sample(arguments: argparse.Namespace) -> int:
+    """Write pictures from a finished run, with a list of what each was asked to be."""
+    wanted, places = specs(arguments), places_of(arguments)
+    from benchmark.experiment import pick_device, write_samples
+    from benchmark.resolve import resolve
+
+    for spec in wanted:
+        folder = arguments.out if len(wanted) == 1 else arguments.out / f"{spec.method}-s{spec.seed}"
+        write_samples(resolve(spec, places), places, pick_device(arguments.device), arguments.n, folder)
+        print(f"{arguments.n} pictures in {folder}")
+    return 0
+
+
+def do_table(arguments: argparse.Namespace) -> int:
+    """Write all tables from the records."""
+    from benchmark.tables import write_tables
+
+    paths = write_tables(arguments.results)
+    if not paths:
+        raise UserError(
+            f"{arguments.results / 'records'}: no records", "tables are made of records alone", "make bench"
+        )
+    for path in paths:
+        print(path)
+        if path.suffix == ".md" and not arguments.quiet:
+            print(path.read_text())
+    return 0
+
+
+def say(error: UserError) -> None:
+    """Print what a user can mend."""
+    print(f"gantlet: {error}", file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb. Exit status: 0 done, 1 a run failed, 2 bad input, 3 busy, 130 interrupted."""
+    parsed: Any = parser().parse_args(arguments)
+    try:
+        return parsed.do(parsed)
+    except UserError as error:
+        say(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("gantlet: stopped; the same command continues from the last checkpoint", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""Control: does a generated image show what it was asked to?
+
+Scored by the judge, which no method trained against, and beside it by the method's own classifier where it has one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmark.data.prepared import Dataset
+from benchmark.data.stream import to_float, to_uint8
+from benchmark.method import Method, mix
+from benchmark.metrics.accuracy import attribute_accuracy, class_accuracy, recall_at
+from benchmark.metrics.extractors import JudgeExtractor, extract
+from benchmark.records import Value
+
+BATCH = 250  # images a forward pass: fixed, so that it cannot move a number
+OWN = {"name": "the classifier the generator was trained against"}
+TEXTS = {"judge": "by the judge", "own": "by its own classifier"}
+
+
+def control_accuracy(
+    method: Method, judge: JudgeExtractor, images: np.ndarray, asked: Tensor, protocol: dict[str, Any], data: Dataset
+) -> list[Value]:
+    """Macro accuracy over classes, or over attributes (mean of on and off), with 95 % intervals.
+
+    images: (N, S, S, C) uint8; asked: as `Sample.asked`. The judge is silent on clusters: it knows the dataset's
+    labels, not those a run made for itself.
+    """
+    values = []
+    if method.conditioning != "cluster":
+        settings = protocol | {"scorer": judge.identity, "conditioning": method.conditioning}
+        ceiling = {"on_real": _on_real(judge, data)}
+        values.append(_accuracy("judge", _judged(judge, images), asked, settings, data, ceiling))
+    if (own := own_logits(method, images)) is not None:
+        settings = protocol | {"scorer": OWN, "conditioning": method.conditioning}
+        values.append(_accuracy("own", own, asked, settings, data, {}))
+    return values
+
+
+def recall(
+    method: Method, G: nn.Module, judge: JudgeExtractor, protocol: dict[str, Any], data: Dataset, n: int, seed: int
+) -> list[Value]:
+    """InfoSCC-GAN's multi-label protocol (spec 1.6): share of sigmoid > 0.2 where an attribute was forced on.
+
+    n images an attribute, their other labels fair coins. No negatives are tested: see control accuracy for both sides.
+    """
+    torch.manual_seed(mix(seed, 0x2EC1))
+    found: dict[str, dict[str, float]] = {"judge": {}, "own": {}}
+    for a, name in enumerate(data.attribute_names):
+        asked = torch.randint(2, (n, data.n_labels), device=method.device)
+        asked[:, a] = 1
+        images = np.concatenate([_drawn(method, G, part) for part in asked.split(BATCH)])
+        for scorer, logits in (("judge", _judged(judge, images)), ("own", own_logits(method, images))):
+            if logits is not None:
+                found[scorer][name] = recall_at(logits, a, threshold=0.2).value
+    settings = {k: v for k, v in protocol.items() if k not in ("n_fake", "conditions", "reference", "n_reference")}
+    settings |= {"threshold": 0.2, "images_per_attribute": n, "labels": "fair coins, one forced on"}
+    return [
+        Value(
+            f"recall_0.2_{scorer}",
+            f"recall@0.2 {TEXTS[scorer]}",
+            float(np.mean(list(recalls.values()))),
+            "higher",
+            settings | {"scorer": judge.identity if scorer == "judge" else OWN},
+            details={"per_attribute": recalls},
+        )
+        for scorer, recalls in found.items()
+        if recalls
+    ]
+
+
+def own_logits(method: Method, images: np.ndarray) -> np.ndarray | None:
+    """Logits of the method's own classifier on quantised images; None where it has none."""
+    parts = []
+    for i in range(0, len(images), BATCH):
+        x = to_float(torch.tensor(images[i : i + BATCH]).permute(0, 3, 1, 2).to(method.device))
+        if (logits := method.judge_own(x)) is None:
+            return None
+        parts.append(logits.cpu().numpy())
+    return np.concatenate(parts)
+
+
+def _judged(judge: JudgeExtractor, images: np.ndarray) -> np.ndarray:
+    return np.asarray(extract(judge, images, batch=BATCH).logits)
+
+
+def _drawn(method: Method, G: nn.Module, asked: Tensor) -> np.ndarray:
+    """Quantised images for what is asked, (N, S, S, C) uint8."""
+    return to_uint8(method.sample(G, len(asked), asked).images).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _accuracy(
+    scorer: str, logits: np.ndarray, asked: Tensor, settings: dict[str, Any], data: Dataset, more: dict[str, Any]
+) -> Value:
+    """One scorer's control accuracy, whichever kind of label."""
+    wanted = asked.cpu().numpy()
+    make = _of_classes if wanted.ndim == 1 else _of_attributes
+    accuracy, details = make(logits, wanted, data)
+    value, low, high = accuracy or (None, None, None)
+    return Value(
+        f"control_accuracy_{scorer}",
+        f"control accuracy {TEXTS[scorer]}",
+        value,
+        "higher",
+        settings,
+        low,
+        high,
+        status="ok" if accuracy else "unavailable",
+        reason="" if accuracy else "no attribute was asked both on and off",
+        details=details | more,
+    )
+
+
+Interval = tuple[float, float, float]  # value, low, high
+
+
+def _of_classes(logits: np.ndarray, asked: np.ndarray, data: Dataset) -> tuple[Interval | None, dict[str, Any]]:
+    found = class_accuracy(logits, asked)
+    k = len(found.per_class)
+    names = data.class_names if k == data.n_classes else [f"cluster {i}" for i in range(k)]
+    details = {"per_class": dict(zip(names, found.per_class)), "chance": 1 / k}
+    return (found.macro, found.ci_low, found.ci_high), details
+
+
+def _of_attributes(logits: np.ndarray, asked: np.ndarray, data: Dataset) -> tuple[Interval | None, dict[str, Any]]:
+    report = attribute_accuracy(logits, asked)
+    sides = {
+        name: {"on": a.on and a.on.value, "off": a.off and a.off.value}
+        for name, a in zip(data.attribute_names, report.attributes)
+    }
+    details = {"per_attribute": sides, "chance": report.chance, "threshold": report.threshold}
+    macro = report.macro
+    return (macro.value, macro.ci_low, macro.ci_high) if macro else None, details
+
+
+def _on_real(judge: JudgeExtractor, data: Dataset, most: int = 10_000) -> float | None:
+    """The judge's accuracy on real training images, which it never saw: the ceiling of control accuracy."""
+    logits = _judged(judge, data.train.images[:most])
+    if data.train.labels is not None:
+        return class_accuracy(logits, data.train.labels[:most]).macro
+    assert data.train.attributes is not None
+    report = attribute_accuracy(logits, data.train.attributes[:most])
+    return report.macro.value if report.macro else None

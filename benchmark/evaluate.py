@@ -1,0 +1,245 @@
+"""Evaluation: one sampling, one quantisation, one feature pass an extractor, then every metric from those features."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass as plain_dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from benchmark.artifacts import Job
+from benchmark.config import STRICT
+from benchmark.control import control_accuracy, recall
+from benchmark.data.prepared import Dataset, Split
+from benchmark.data.stream import to_float, to_uint8
+from benchmark.judge import Judge, JudgeConfig
+from benchmark.method import Method, NonNegativeInt, PositiveInt, mix
+from benchmark.metrics import extractors
+from benchmark.metrics.chamfer import chamfer, chamfer_tsne
+from benchmark.metrics.extractors import Extractor, JudgeExtractor, extract
+from benchmark.metrics.frechet import frechet_distance
+from benchmark.metrics.inception_score import inception_score
+from benchmark.records import Value
+from benchmark.simclr import SimCLR, SimCLRConfig
+
+KINDS: tuple[Literal["suite", "paper"], ...] = ("suite", "paper")  # settings of t-SNE: steady ones, the paper's
+BATCH = 250  # images a forward pass: fixed, so that it cannot move a number
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class EvalConfig:
+    """How a trained generator is scored."""
+
+    n_fake: PositiveInt | None = None  # generated images; None: as many as the reference has
+    extractors: tuple[str, ...] = ("judge",)  # feature extractors, by name
+    reference: Literal["train", "test"] = "train"  # the split that generated images are compared with, whole
+    conditions: Literal["empirical", "uniform"] = "empirical"  # asked: held-out labels, or uniform / fair coins
+    chamfer_points: Annotated[int, Field(ge=100)] = 500  # real and generated points each of the t-SNE Chamfer distance
+    tsne_seeds: PositiveInt = 3  # repetitions of t-SNE
+    recall_images: PositiveInt = 500  # images an attribute in the recall at 0.2
+    judge: JudgeConfig = JudgeConfig()  # the classifier that scores control
+    encoder: SimCLRConfig | None = None  # the embedding of the Chamfer distance; None: left out
+    allow_unverified: bool = False  # accept extractor weights of another hash; every number then says so
+    seed: NonNegativeInt = 0  # of latents and conditions: the same for all models
+
+
+@plain_dataclass(frozen=True)
+class Scored:
+    """What evaluation gives: the values, and hashes that identify what was scored."""
+
+    values: list[Value]
+    samples_sha256: str
+    n_fake: int
+
+
+@plain_dataclass(frozen=True)
+class Fakes:
+    """Generated images (N, S, S, C) uint8, and what each was asked to be."""
+
+    images: np.ndarray
+    asked: Tensor | None
+
+
+def build_judges(cfg: EvalConfig, job: Job) -> None:
+    """Train what evaluation needs, on every rank: the judge and the embedding of the Chamfer distance."""
+    if job.data.n_labels:
+        job.train(Judge, cfg.judge)
+    if cfg.encoder is not None:
+        job.train(SimCLR, cfg.encoder)
+
+
+def build_extractors(cfg: EvalConfig, job: Job) -> tuple[list[Extractor], JudgeExtractor | None]:
+    """Every extractor of a configuration, and the judge, which also scores control where there are labels."""
+    judge = None
+    if job.data.n_labels:
+        net = job.train(Judge, cfg.judge)
+        judge = JudgeExtractor(net, job.key_of(net), job.data.resolution)
+    built = [
+        extractors.build(name, judge=judge, device=job.device, allow_unverified=cfg.allow_unverified)
+        for name in cfg.extractors
+    ]
+    return built, judge
+
+
+def evaluate(method: Method, G: nn.Module, cfg: EvalConfig, job: Job, show_progress: bool = False) -> Scored:
+    """Score generator G of a trained method against the job's data."""
+    data = job.data
+    reference = data.train if cfg.reference == "train" else data.test
+    n_fake = cfg.n_fake or len(reference)
+    standing_statistics(method, G)
+    fakes = generate(method, G, n_fake, cfg, data)
+    protocol = {
+        "dataset": data.name,
+        "data_sha256": data.sha256,
+        "resolution": data.resolution,
+        "reference": cfg.reference,
+        "n_reference": len(reference),
+        "n_fake": n_fake,
+        "conditions": cfg.conditions,
+        "generator": "average weights where the method keeps them",
+        "quantisation": "uint8: round((x + 1) * 127.5)",
+        "eval_seed": cfg.seed,
+    }
+    built, judge = build_extractors(cfg, job)
+    values: list[Value] = []
+    for extractor in built:
+        values += distances(extractor, reference, fakes, protocol, job, cfg, show_progress)
+    if fakes.asked is not None and judge is not None:
+        values += control_accuracy(method, judge, fakes.images, fakes.asked, protocol, data)
+        if method.conditioning == "attributes":
+            values += recall(method, G, judge, protocol, data, cfg.recall_images, cfg.seed)
+    if cfg.encoder is not None:
+        values += tsne_chamfer(cfg, job, reference, fakes, protocol)
+    return Scored(values, hashlib.sha256(fakes.images.tobytes()).hexdigest(), n_fake)
+
+
+@torch.no_grad()
+def standing_statistics(method: Method, G: nn.Module, batches: int = 16) -> None:
+    """Recompute the running statistics of G's batch norms from plain samples: average weights never made their own.
+
+    Source: Brock et al. 2019 (BigGAN), appendix; cumulative mean over `batches` training-sized batches.
+    """
+    norms = [m for m in G.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    if not norms:
+        return
+    torch.manual_seed(mix(0x57A7))
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # cumulative
+        norm.train()
+    for _ in range(batches):
+        method.sample(G, method.cfg.batch)
+    for norm, momentum in zip(norms, momenta):
+        norm.momentum = momentum
+        norm.eval()
+
+
+@torch.no_grad()
+def generate(method: Method, G: nn.Module, n: int, cfg: EvalConfig, data: Dataset) -> Fakes:
+    """n images for the conditions the configuration says; latents and conditions are functions of `cfg.seed`."""
+    asked = conditions(method, n, cfg, data)
+    torch.manual_seed(mix(cfg.seed, 0xE7A1))
+    images, drawn = [], []
+    for i in range(0, n, BATCH):
+        sample = method.sample(G, min(BATCH, n - i), None if asked is None else asked[i : i + BATCH])
+        images.append(to_uint8(sample.images).permute(0, 2, 3, 1).cpu().numpy())
+        drawn.append(sample.asked)
+    return Fakes(np.concatenate(images), torch.cat(drawn) if drawn[0] is not None else None)  # type: ignore[arg-type]
+
+
+def conditions(method: Method, n: int, cfg: EvalConfig, data: Dataset) -> Tensor | None:
+    """What is asked of a method conditioned on the dataset's labels; None: the method draws by its own rule."""
+    if method.conditioning not in ("class", "attributes") or cfg.conditions == "uniform":
+        return None
+    table = data.test.labels if method.conditioning == "class" else data.test.attributes
+    assert table is not None
+    rows = np.random.Generator(np.random.PCG64([cfg.seed, 0xC0DE])).integers(len(table), size=n)
+    return torch.tensor(table[rows], dtype=torch.int64)
+
+
+def reference_features(data: Dataset, extractor: Extractor, split: str) -> dict[str, Tensor]:
+    """Features of a whole split, once for all runs. A `job.compute` function."""
+    images = (data.train if split == "train" else data.test).images
+    features = extract(extractor, images, batch=BATCH)
+    return {"pooled": torch.as_tensor(features.pooled), "logits": torch.as_tensor(features.logits)}
+
+
+def distances(
+    extractor: Extractor,
+    reference: Split,
+    fakes: Fakes,
+    protocol: dict[str, Any],
+    job: Job,
+    cfg: EvalConfig,
+    show_progress: bool,
+) -> list[Value]:
+    """Frechet distance, classifier score and two-way Chamfer distance from one feature pass."""
+    protocol = protocol | {"extractor": extractor.identity}
+    real = job.compute(reference_features, extractor=extractor, split=cfg.reference)["pooled"].cpu().numpy()
+    fake = extract(extractor, fakes.images, batch=BATCH, progress=show_progress)
+    pooled = np.asarray(fake.pooled)
+    splits = 10 if len(pooled) >= 10_000 else 1
+    score = inception_score(np.asarray(fake.logits), splits=splits)
+    both = chamfer(real, pooled)
+    name = extractor.name.replace("-", "_")
+    return [
+        Value(f"fd_{name}", extractor.distance_name, frechet_distance(real, pooled), "lower", protocol),
+        Value(
+            f"score_{name}",
+            extractor.score_name,
+            score.mean,
+            "higher",
+            protocol | {"splits": splits},
+            details={"std_over_splits": score.std},
+        ),
+        Value(
+            f"chamfer_{name}",
+            f"Chamfer-{extractor.name}",
+            both.two_way,
+            "lower",
+            protocol | {"chamfer": "unit-length features, mean squared distance to the nearest, both directions added"},
+            details={"real_to_fake": both.real_to_fake, "fake_to_real": both.fake_to_real},
+        ),
+    ]
+
+
+@torch.no_grad()
+def tsne_chamfer(cfg: EvalConfig, job: Job, reference: Split, fakes: Fakes, protocol: dict[str, Any]) -> list[Value]:
+    """InfoSCC-GAN's Chamfer distance: a joint 3-D t-SNE of encoder embeddings, with everything pinned (spec 1.6)."""
+    encoder = job.train(SimCLR, cfg.encoder)
+    n = min(cfg.chamfer_points, len(reference), len(fakes.images))
+    rows = np.random.Generator(np.random.PCG64([cfg.seed, 0x75E])).choice(len(reference), n, replace=False)
+    real, fake = (embed(encoder, images) for images in (reference.images[np.sort(rows)], fakes.images[:n]))
+    values = []
+    for kind in KINDS:
+        found = chamfer_tsne(real, fake, tsne_seeds=range(cfg.tsne_seeds), protocol=kind, max_points=2 * n)
+        settings = protocol | {"encoder": job.key_of(encoder), "chamfer_points": n, "tsne": found.parameters}
+        suffix = "" if kind == "suite" else " (paper's t-SNE)"
+        values.append(
+            Value(
+                f"chamfer_tsne_{kind}",
+                f"Chamfer t-SNE{suffix}",
+                found.one_way_sum,
+                "lower",
+                settings | {"chamfer": "one way real to generated, sum of squared distances"},
+                details={"sd_over_tsne_seeds": found.one_way_sum_sd, "two_way_mean": found.two_way_mean},
+            )
+        )
+    return values
+
+
+def embed(encoder: nn.Module, images: np.ndarray) -> np.ndarray:
+    """Embeddings [N, d] of uint8 images (N, S, S, C)."""
+    device = next(encoder.parameters()).device
+    parts = [
+        to_float(torch.tensor(images[i : i + BATCH]).permute(0, 3, 1, 2).to(device))
+        for i in range(0, len(images), BATCH)
+    ]
+    return torch.cat([encoder(part) for part in parts]).cpu().numpy()

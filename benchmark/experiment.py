@@ -1,0 +1,254 @@
+"""One run, from what was asked to its record: resolve, check, prepare, train, evaluate, write down.
+
+Order of what can go wrong: names and files first (seconds), then a rehearsal of the whole pipeline on synthetic
+pictures (`plan`), and only then anything long.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import nn
+
+from benchmark import distributed
+from benchmark.artifacts import Job
+from benchmark.config import difference, dump_yaml, load_yaml
+from benchmark.data.layout import locate
+from benchmark.data.prepare import prepare
+from benchmark.data.prepared import Dataset
+from benchmark.data.stream import to_float, to_uint8
+from benchmark.errors import ConfigError, RunFailed, UserError, nearest
+from benchmark.evaluate import build_judges, evaluate
+from benchmark.figures import save_curves, save_embedding, save_grid
+from benchmark.files import lock, read_json, require_writable, write_json, write_text
+from benchmark.method import Grid, Method, construct, mix
+from benchmark.plan import make_plan
+from benchmark.records import environment, record_path, write_record
+from benchmark.resolve import Places, Resolved, RunSpec, resolve
+from benchmark.train import LOG, load_tensors, save_tensors, train
+
+CONFIG = "config.yaml"
+GENERATOR = "generator.pt"
+
+
+def pick_device(name: str) -> torch.device:
+    """auto: CUDA where there is one, the rank's own under torchrun. Raises ConfigError for one that is not there."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"--device {name}", nearest(name, ["auto", "cpu", "cuda"]))
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda", "torch finds no CUDA device here", "use --device cpu, or auto")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", distributed.local_rank())
+
+
+def run(spec: RunSpec, places: Places, *, device: str = "auto", quiet: bool = False) -> dict[str, Any]:
+    """Train and evaluate one run, or find its record. Returns the record as plain values.
+
+    Raises UserError for anything the user can mend, before long work starts; RunFailed, after a record with the reason
+    was written, when training or evaluation stopped; BusyError when another process works on the run.
+    """
+    resolved = resolve(spec, places)
+    path = record_path(places.results, resolved.run)
+    if distributed.agree(path.exists()):
+        return read_json(path)
+    where = pick_device(device)
+    require_writable(places.results)
+    locate(resolved.card, places.data_root)
+    if distributed.is_main():
+        with distributed.alone():
+            plan = make_plan(resolved, places, where)
+        if not quiet:
+            print(plan.text(), flush=True)
+        if plan.warning():
+            print(f"note: {plan.warning()}", flush=True)
+    if not distributed.is_main():
+        distributed.barrier()  # rank 0 prepares the data, the others find it
+    data = prepare(resolved.card, places.data_root, places.artifacts / "data", progress=not quiet)
+    if distributed.is_main():
+        distributed.barrier()
+        with lock(resolved.folder / ".lock", f"the run {resolved.run}", wait=False):
+            return _run(resolved, places, data, where, quiet)
+    return _run(resolved, places, data, where, quiet)
+
+
+def _run(resolved: Resolved, places: Places, data: Dataset, device: torch.device, quiet: bool) -> dict[str, Any]:
+    """`run` with the data prepared and, on rank 0, the run's lock held."""
+    if distributed.is_main():
+        claim_folder(resolved, data)
+    distributed.barrier()
+    failure: RunFailed | None = None
+    result, times = None, {"training_s": 0.0, "stages_s": 0.0, "evaluation_s": 0.0}
+    try:
+        result = _train_and_score(resolved, places, data, device, quiet, times)
+    except RunFailed as error:
+        failure = error
+    record = {}
+    if distributed.is_main():
+        record = write_record(
+            places.results,
+            resolved.run,
+            status="failed" if failure else "done",
+            reason=failure.what if failure else "",
+            identity={
+                "method": resolved.method.name,
+                "dataset": data.name,
+                "recipe": resolved.recipe,
+                "seed": resolved.spec.seed,
+                "changes": resolved.spec.changes,
+                "config_hash": resolved.config_hash,
+                "config": resolved.plain,
+            },
+            result=result,
+            time=times,
+            device={"device": _device_name(device), "threads": torch.get_num_threads(), "ranks": distributed.world()},
+        )
+    record = distributed.agree(record)
+    if failure:
+        raise failure
+    return record
+
+
+def claim_folder(resolved: Resolved, data: Dataset) -> None:
+    """Write the configuration into the run's folder, or check that it is the one that lies there.
+
+    Raises ConfigError with the differences when the folder was begun with another configuration or other data.
+    """
+    mine = {"seed": resolved.spec.seed, "data_sha256": data.sha256, **resolved.plain}
+    path = resolved.folder / CONFIG
+    if path.exists():
+        lines = difference(load_yaml(path), mine)
+        if lines:
+            raise ConfigError(
+                f"{resolved.folder}: begun with another configuration",
+                "continuing would mix two experiments; what differs (there -> now):\n    " + "\n    ".join(lines),
+                "restore the configuration or the data, or move the folder away",
+            )
+        return
+    write_text(path, dump_yaml(mine))
+    write_json(resolved.folder / "env.json", environment())
+
+
+def _train_and_score(
+    resolved: Resolved, places: Places, data: Dataset, device: torch.device, quiet: bool, times: dict[str, float]
+) -> dict[str, Any] | None:
+    """Stages, training, evaluation, pictures. Returns the record's `result`, on rank 0; fills in `times`."""
+    job = Job(data, places.artifacts, device, quiet)
+    seed, cls, cfg, folder = resolved.spec.seed, resolved.method.cls, resolved.config, resolved.folder
+    stages = cls.stages(job, cfg)
+    n_stages = len(job.made)
+    method = construct(cls, cfg, data, device, seed, **stages)
+    outcome = train(method, data, folder, seed=mix(seed, 1), label=resolved.method.name, quiet=quiet)
+    times["training_s"] = outcome.seconds
+    G = (outcome.average or method.G).eval()
+    began = time.perf_counter()
+    scored = None
+    build_judges(resolved.evaluation, job)
+    if distributed.is_main():  # sampling, metrics and pictures once, by rank 0
+        with distributed.alone():
+            save_tensors(folder / GENERATOR, G.state_dict())
+            scored = evaluate(method, G, resolved.evaluation, job, show_progress=not quiet)
+            save_pictures(method, G, data, folder)
+    distributed.barrier()
+    if scored is None:
+        return None
+    times["evaluation_s"] = time.perf_counter() - began
+    times["stages_s"] = sum(made.seconds for made in job.made)
+    times["steps_per_s"] = outcome.steps_per_s
+    return {
+        "data": {"sha256": data.sha256, "n_train": len(data.train), "n_test": len(data.test)},
+        "stages": [{"name": made.name, "key": made.key} for made in job.made[:n_stages]],
+        "parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in method.modules().items()},
+        "steps": cfg.steps,
+        "images_seen": cfg.steps * cfg.batch,
+        "weights_sha256": weights_hash(G),
+        "samples_sha256": scored.samples_sha256,
+        "values": [value.plain() for value in scored.values],
+    }
+
+
+def weights_hash(net: nn.Module) -> str:
+    """sha256 of a network's parameters and buffers, by name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(net.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_pictures(method: Method, G: nn.Module, data: Dataset, folder: Path) -> None:
+    """The run folder's pictures: real and generated samples by condition, the method's own, the loss curves."""
+    torch.manual_seed(mix(0x91C5))
+    save_grid(folder / "samples.png", sample_grid(method, G, data))
+    for name, picture in method.pictures(G, data):
+        path = folder / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(picture, Grid):
+            save_grid(path, picture)
+        else:
+            save_embedding(path, picture)
+    save_curves(folder / "curves.png", folder / LOG)
+
+
+def sample_grid(method: Method, G: nn.Module, data: Dataset, columns: int = 10) -> Grid:
+    """Uncurated samples: one row a class; for attributes one row for each being on and one with all off."""
+    if method.conditioning == "class":
+        rows, names = torch.arange(data.n_classes)[:, None].expand(-1, columns), list(data.class_names)
+    elif method.conditioning == "attributes":
+        on = torch.cat([torch.eye(data.n_labels, dtype=torch.int64), torch.zeros(1, data.n_labels, dtype=torch.int64)])
+        rows, names = on[:, None].expand(-1, columns, -1), [*data.attribute_names, "none"]
+    elif method.conditioning == "cluster":
+        k = method.n_labels
+        rows, names = torch.arange(k)[:, None].expand(-1, columns), [f"cluster {i}" for i in range(k)]
+    else:
+        images = method.sample(G, 8 * columns).images
+        return Grid(images.unflatten(0, (8, columns)), [""] * 8, [""] * columns)
+    asked = rows.flatten(0, 1)
+    images = torch.cat([method.sample(G, len(part), part).images for part in asked.split(250)])
+    return Grid(images.unflatten(0, (len(rows), columns)), names, [""] * columns)
+
+
+def real_grid(data: Dataset, columns: int = 10) -> Grid:
+    """Training images to set beside `sample_grid`."""
+    images = to_float(torch.tensor(data.train.images[: 8 * columns]).permute(0, 3, 1, 2))
+    return Grid(images.unflatten(0, (8, columns)), [""] * 8, [""] * columns)
+
+
+def load_generator(resolved: Resolved, places: Places, device: torch.device) -> tuple[Method, nn.Module, Dataset]:
+    """A finished run's method, generator and data. Raises UserError when the run has no weights yet."""
+    path = resolved.folder / GENERATOR
+    if not path.exists():
+        raise UserError(
+            f"{path} is missing", "the run has not finished training", "run it first: `python -m benchmark run ...`"
+        )
+    data = prepare(resolved.card, places.data_root, places.artifacts / "data")
+    job = Job(data, places.artifacts, device, quiet=True)
+    stages = resolved.method.cls.stages(job, resolved.config)
+    method = construct(resolved.method.cls, resolved.config, data, device, resolved.spec.seed, **stages)
+    method.G.load_state_dict(load_tensors(path, device))
+    return method, method.G.eval(), data
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def write_samples(resolved: Resolved, places: Places, device: torch.device, n: int, folder: Path) -> None:
+    """Write n pictures of a finished run as PNG files, and `asked.csv` with what each was asked to be."""
+    method, G, _ = load_generator(resolved, places, device)
+    require_writable(folder)
+    torch.manual_seed(mix(0x5A3B))
+    lines = ["file,asked"]
+    for first in range(0, n, 250):
+        sample = method.sample(G, min(250, n - first))
+        for i, image in enumerate(to_uint8(sample.images).permute(0, 2, 3, 1).cpu().numpy()):
+            name = f"{first + i:06d}.png"
+            Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(folder / name)
+            asked = "" if sample.asked is None else " ".join(map(str, sample.asked[i].reshape(-1).tolist()))
+            lines.append(f"{name},{asked}")
+    write_text(folder / "asked.csv", "\n".join(lines) + "\n")

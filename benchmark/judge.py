@@ -1,0 +1,67 @@
+"""The judge: the harness's own classifier, which scores what generators were asked for.
+
+It learns from the held-out split alone, so it has seen no image a method trained on; it shares neither architecture
+nor seed with any classifier a method uses. Its accuracy on the training split is the ceiling of every control accuracy.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from benchmark.augment import random_shift
+from benchmark.config import STRICT
+from benchmark.data.prepared import Dataset
+from benchmark.data.stream import Stream
+from benchmark.method import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Stage, TrainConfig
+from benchmark.nets.judge import JudgeNet
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class JudgeConfig(TrainConfig):
+    """Settings of the judge [ours]."""
+
+    steps: PositiveInt = 1000  # updates
+    batch: PositiveInt = 64  # images an update
+    flip: bool = True  # mirrored where the dataset allows it
+    width: PositiveInt = 32  # first width of its network
+    lr: PositiveFloat = 1e-3  # AdamW's step size at the start; falls to 0 linearly
+    weight_decay: NonNegativeFloat = 1e-2  # AdamW's
+    shift: NonNegativeInt = 1  # largest shift in pixels of the training images, each way
+    seed: NonNegativeInt = 7919  # unlike any encoder's or classifier's
+
+
+class Judge(Stage):
+    """A classifier of the dataset's classes or attributes, trained on the held-out split."""
+
+    cfg: JudgeConfig
+    version: ClassVar[int] = 1
+    split: ClassVar[Literal["train", "test"]] = "test"
+
+    def __init__(self, cfg: JudgeConfig, data: Dataset) -> None:
+        self.net = JudgeNet(data.resolution, data.channels, data.n_labels, cfg.width)
+        self.opt = torch.optim.AdamW(self.net.parameters(), lr=cfg.lr, weight_decay=cfg.weight_decay, fused=True)
+
+    def step(self, stream: Stream, t: int) -> dict[str, Tensor]:
+        """One supervised update."""
+        batch = next(stream)
+        logits = self.net(random_shift(batch.images, self.cfg.shift))
+        if batch.labels is not None:
+            loss = cross_entropy(logits, batch.labels)
+        else:
+            assert batch.attributes is not None, "the judge is made for labelled data only"
+            loss = binary_cross_entropy_with_logits(logits, batch.attributes)
+        self.update(loss, self.opt)
+        return {"judge": loss}
+
+    def lr_factor(self, t: int) -> float:
+        """Linear to zero."""
+        return 1 - t / self.cfg.steps
+
+    def product(self) -> nn.Module:
+        """The network: `features` [N, d] and logits [N, n_labels] of images in [-1, 1]."""
+        return self.net

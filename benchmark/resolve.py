@@ -1,0 +1,125 @@
+"""What is asked for, and the run it makes: every setting known and checked, nothing trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmark.catalogue import check_method
+from benchmark.config import build, content_hash, merge, to_plain
+from benchmark.data.cards import Card, card_with, find_card
+from benchmark.errors import ConfigError
+from benchmark.evaluate import EvalConfig
+from benchmark.method import GANConfig, MethodFile, find_method
+from benchmark.metrics.weights import require
+from benchmark.simclr import recipe as encoder_recipe
+
+SMALL_SIDE = 32  # the small recipes are sized for a CPU: larger pictures are halved until they are at most this
+
+EVALUATION = {
+    "small": EvalConfig(n_fake=2000),
+    "paper": EvalConfig(n_fake=50_000, extractors=("inception", "judge"), chamfer_points=6400, recall_images=6400),
+}
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What is asked for: one method on one dataset with one seed.
+
+    recipe: None for the dataset's default. changes: what differs from the recipe, nested; the keys `data` and `eval`
+    change the dataset's card and the evaluation, all others the method's configuration.
+    """
+
+    method: str
+    dataset: str
+    seed: int
+    recipe: str | None = None
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where data is read from and results are written to."""
+
+    data_root: Path
+    results: Path
+
+    @property
+    def artifacts(self) -> Path:
+        """Prepared data and stages, shared by all runs."""
+        return self.results / "artifacts"
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A run with every setting known."""
+
+    spec: RunSpec
+    card: Card
+    method: MethodFile
+    recipe: str
+    config: GANConfig
+    evaluation: EvalConfig
+    run: str  # name of the run and its record
+    folder: Path
+    config_hash: str
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """Everything that decides the result, as plain values; the seed is beside it."""
+        return {
+            "method": self.method.name,
+            "version": self.method.cls.version,
+            "recipe": self.recipe,
+            "data": to_plain(self.card),
+            "config": to_plain(self.config),
+            "eval": to_plain(self.evaluation),
+        }
+
+
+def resolve(spec: RunSpec, places: Places) -> Resolved:
+    """Find every part of a run and validate its configuration. Raises ConfigError or DataError; trains nothing."""
+    check_method(spec.method)
+    changes = dict(spec.changes)
+    data_changes, eval_changes = changes.pop("data", {}), changes.pop("eval", {})
+    card = find_card(spec.dataset)
+    method = find_method(spec.method)
+    recipe = spec.recipe or method.default_recipe(card.name, card.default_recipe)
+    card = card_with(_sized(card, recipe), data_changes) if data_changes else _sized(card, recipe)
+    base = method.recipe(recipe, card.name)
+    config = build(method.Config, merge(to_plain(base), changes), f"--set for {spec.method}")
+    evaluation = _evaluation(recipe, card, eval_changes)
+    if spec.seed < 0:
+        raise ConfigError(f"seed {spec.seed}", "a seed is not negative", "use 0, 1, 2, ...")
+    plain = Resolved(spec, card, method, recipe, config, evaluation, "", Path(), "").plain
+    digest = content_hash(plain)
+    leaf = f"{recipe}-s{spec.seed}-{digest[:8]}"
+    folder = places.results / "runs" / card.name / spec.method / leaf
+    return Resolved(spec, card, method, recipe, config, evaluation, f"{card.name}-{spec.method}-{leaf}", folder, digest)
+
+
+def _sized(card: Card, recipe: str) -> Card:
+    """The card at the recipe's size: the small recipes take large pictures at a size a CPU can train on."""
+    side = card.resolution
+    while recipe == "small" and side > SMALL_SIDE:
+        side //= 2
+    return card if side == card.resolution else card_with(card, {"resolution": side})
+
+
+def _evaluation(recipe: str, card: Card, changes: dict[str, Any]) -> EvalConfig:
+    """The recipe's evaluation for this dataset, with the user's changes."""
+    base = to_plain(EVALUATION.get(recipe, EVALUATION["small"]))
+    base["encoder"] = to_plain(encoder_recipe(recipe, card.name))
+    if card.conditioning == "none" and base["extractors"] == ["judge"]:
+        base["extractors"] = ["lite0"]  # no labels, no judge
+    config = build(EvalConfig, merge(base, changes), "--set eval")
+    for name in config.extractors:
+        if name == "judge" and card.conditioning == "none":
+            raise ConfigError(
+                "eval.extractors: judge",
+                f"the judge is a classifier of the labels, and {card.name} has none",
+                "set eval.extractors=[lite0], which downloads nothing, or eval.extractors=[inception]",
+            )
+        require(name, allow_unverified=config.allow_unverified)
+    return config

@@ -1,0 +1,514 @@
+"""Tables as CSV, LaTeX and Markdown, made from records alone.
+
+A table's row is a group of runs that differ in nothing but the seed; a column is one metric under one protocol. Values
+of different protocols never share a column: the same metric under two protocols becomes two columns, with a note of
+what differs. Failed runs stay visible. The same records give the same bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.config import canonical, difference
+from benchmark.files import write_text
+from benchmark.records import Record, read_records
+from benchmark.stats import CONFIDENCE, Summary, apart, format_cell, summary
+
+EMPTY = "–"  # a value the run's evaluation does not have
+_MOST_DIFFERENCES = 8  # listed in a note; the records hold all
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric under one protocol."""
+
+    id: str
+    key: str  # protocol key
+    name: str  # what the head says, unique in the table
+    better: str | None  # "lower", "higher" or None
+    protocol: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs that differ in the seed only."""
+
+    labels: tuple[str, ...]
+    records: tuple[Record, ...]
+    planned: int | None = None  # seeds a suite asks for; None: as many as there are
+    extras: tuple[str, ...] = ()  # plain text right of the metrics: published values
+    config_hash: str = ""
+
+    @property
+    def done(self) -> list[Record]:
+        """Runs with a result."""
+        return [record for record in self.records if record.status == "done"]
+
+    @property
+    def failed(self) -> list[Record]:
+        """Runs without one."""
+        return [record for record in self.records if record.status != "done"]
+
+    @property
+    def runs(self) -> str:
+        """How many runs stand behind the row, and how many failed or are missing."""
+        n, n_failed = self.planned or len(self.records), len(self.failed)
+        missing = n - len(self.records)
+        parts = [str(len(self.done))] if self.done else []
+        parts += [f"failed ({n_failed} of {n})"] if n_failed else []
+        parts += [f"not run ({missing} of {n})"] if missing > 0 else []
+        return ", ".join(parts)
+
+    @property
+    def reasons(self) -> str:
+        """Why runs failed, by seed."""
+        return "; ".join(f"seed {record.plain['seed']}: {record.plain['reason']}" for record in self.failed)
+
+    def values(self, column: Column) -> list[dict[str, Any]]:
+        """The values of the finished runs in a column, whatever their status."""
+        found = [record.values.get(column.id) for record in self.done]
+        return [value for value in found if value is not None and value["protocol_key"] == column.key]
+
+    def summary(self, column: Column) -> Summary | None:
+        """Mean and interval over the seeds; None where no run has the value."""
+        numbers = [value["value"] for value in self.values(column) if value["value"] is not None]
+        return summary(numbers) if numbers else None
+
+    def text(self, column: Column) -> str:
+        """The cell for readers."""
+        cell = self.summary(column)
+        if cell is not None:
+            return format_cell(cell)
+        return next((value["status"] for value in self.values(column)), EMPTY)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table before it is written."""
+
+    name: str  # of its files
+    title: str
+    label_names: tuple[str, ...]
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+    extra_names: tuple[str, ...] = ()
+
+    def bold(self, row: Row, column: Column) -> bool:
+        """Whether a cell is the column's best and its interval overlaps that of no other row."""
+        cells = [(other, cell) for other in self.rows if (cell := other.summary(column)) is not None]
+        if len(cells) < 2 or column.better is None:
+            return False
+        pick = min if column.better == "lower" else max
+        best_row, best = pick(cells, key=lambda pair: pair[1].mean)
+        return best_row is row and all(apart(best, cell) for other, cell in cells if other is not row)
+
+
+# ---- from records to tables -----------------------------------------------------------------------------------------
+
+
+def write_tables(results: Path, suites: Sequence[str] | None = None) -> list[Path]:
+    """Write `tables/<dataset>.{csv,tex,md}` and `<dataset>-runs.csv` for every dataset that has records, the suites'
+    tables, and `tables.tex`, which shows them all. Returns the files; none where there are no records.
+
+    suites: names of the suites whose tables are written; None: all of which any cell has a record.
+    Raises UserError for a record that cannot be read; ConfigError for a suite that cannot.
+    """
+    from benchmark.suite import suite_tables
+
+    records = read_records(results)
+    if not records:
+        return []
+    tables, written = [], []
+    for dataset in sorted({record.plain["dataset"] for record in records}):
+        mine = [record for record in records if record.plain["dataset"] == dataset]
+        tables.append(dataset_table(dataset, mine))
+        written.append(_write(results / "tables" / f"{dataset}-runs.csv", runs_csv(mine)))
+    tables += suite_tables(records, suites)
+    for table in tables:
+        written += write_table(results, table)
+    return [*written, _write(results / "tables" / "tables.tex", document(tables))]
+
+
+def write_table(results: Path, table: Table) -> list[Path]:
+    """Write one table in its three forms. Returns the files."""
+    folder = results / "tables"
+    forms = {"csv": to_csv(table), "tex": to_latex(table), "md": to_markdown(table)}
+    return [_write(folder / f"{table.name}.{form}", text) for form, text in forms.items()]
+
+
+def _write(path: Path, text: str) -> Path:
+    write_text(path, text)
+    return path
+
+
+def dataset_table(dataset: str, records: Sequence[Record]) -> Table:
+    """The table of one dataset: a row for each method, recipe and changes; seeds are aggregated."""
+    groups = group(records)
+    labels = {
+        key: (runs[0].plain["method"], runs[0].plain["recipe"], changes_text(runs[0])) for key, runs in groups.items()
+    }
+    order = sorted(groups, key=lambda key: (labels[key], key))
+    shown, notes = tell_apart([(labels[key], groups[key]) for key in order])
+    rows = tuple(Row(label, tuple(groups[key]), config_hash=key) for label, key in zip(shown, order))
+    columns = find_columns(records)
+    return Table(
+        dataset,
+        f"Results on {dataset}",
+        ("Method", "Recipe", "Changes"),
+        columns,
+        rows,
+        (*table_notes(columns, rows), *notes),
+    )
+
+
+def group(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Records by configuration hash, which covers everything but the seed; each group in order of seed."""
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for record in sorted(records, key=lambda record: (record.plain["seed"], record.run)):
+        groups[record.plain["config_hash"]].append(record)
+    return dict(groups)
+
+
+def changes_text(record: Record) -> str:
+    """What differs from the recipe: `loss=lsgan4, eval.n_fake=500`."""
+    return ", ".join(f"{key}={value}" for key, value in sorted(_flat(record.plain["changes"]).items()))
+
+
+def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat = {}
+    for key, value in mapping.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value if isinstance(value, str) else canonical(value)
+    return flat
+
+
+def tell_apart(groups: Sequence[tuple[tuple[str, ...], Sequence[Record]]]) -> tuple[list[tuple[str, ...]], list[str]]:
+    """Labels of groups made unique, and notes of what differs.
+
+    Two groups with the same labels were configured differently: a recipe, a card or a version changed in between. They
+    are never averaged; the last label gets the beginning of the configuration's hash.
+    """
+    counts = Counter(labels for labels, _ in groups)
+    shown: list[tuple[str, ...]] = []
+    notes: list[str] = []
+    first: dict[tuple[str, ...], tuple[str, Record]] = {}
+    for labels, runs in groups:
+        if counts[labels] < 2 or not runs:
+            shown.append(labels)
+            continue
+        mark = f"[{runs[0].plain['config_hash'][:4]}]"
+        shown.append((*labels[:-1], f"{labels[-1]} {mark}".strip()))
+        if labels in first:
+            other_mark, other = first[labels]
+            lines = difference(other.plain["config"], runs[0].plain["config"])
+            notes.append(
+                f"{' '.join(labels).strip()} {other_mark} and {mark} are configured differently: {_some(lines)}."
+            )
+        else:
+            first[labels] = (mark, runs[0])
+    return shown, notes
+
+
+def find_columns(records: Sequence[Record], ids: Sequence[str] = ()) -> tuple[Column, ...]:
+    """The columns of a table: metrics in order of first appearance, or `ids`; protocols of a metric side by side."""
+    found: dict[str, dict[str, dict[str, Any]]] = {id: {} for id in ids}
+    for record in records:
+        for id, value in record.values.items():
+            if not ids or id in found:
+                found.setdefault(id, {}).setdefault(value["protocol_key"], value)
+    values = [(id, key, protocols[key]) for id, protocols in found.items() for key in sorted(protocols)]
+    names = [_head(value) for _, _, value in values]
+    return tuple(
+        Column(
+            id,
+            key,
+            name if names.count(name) == 1 else f"{name} [{_mark(key, values)}]",
+            value["better"],
+            value["protocol"],
+        )
+        for (id, key, value), name in zip(values, names)
+    )
+
+
+def _head(value: Mapping[str, Any]) -> str:
+    """A metric's name, with a word for weights whose hash is not the expected one."""
+    weights = _extractor(value["protocol"]).get("weights", {})
+    return value["name"] + (" (unverified weights)" if weights.get("verified") is False else "")
+
+
+def _mark(key: str, values: Sequence[tuple[str, str, Any]]) -> str:
+    """The first four digits of a protocol's key, more where two would look the same."""
+    keys = {other for _, other, _ in values}
+    return next(key[:n] for n in range(4, len(key) + 1) if sum(other.startswith(key[:n]) for other in keys) == 1)
+
+
+# ---- notes ----------------------------------------------------------------------------------------------------------
+
+
+def table_notes(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
+    """What a reader must know: the meaning of ±, bold and the run counts, the protocols, and where they differ."""
+    return [
+        "Cells are the mean over the runs of a row, which differ in the seed only; ± is half the width of the "
+        f"{CONFIDENCE:.0%} t interval of that mean. A value without ± is of one run and has no interval.",
+        "Bold: the best mean of a column whose interval overlaps that of no other row.",
+        "Runs: finished runs behind a row; failed ones do not enter the mean, the CSV has their reasons "
+        "and each cell's own n.",
+        *_protocol_notes(columns),
+        *_difference_notes(columns),
+        *_missing_notes(columns, rows),
+    ]
+
+
+def _protocol_notes(columns: Sequence[Column]) -> list[str]:
+    """One line for each distinct protocol, as far as words can say it."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for column in columns:
+        names[protocol_text(column.protocol)].append(column.name)
+    return [f"Protocol of {', '.join(names)}: {text}." for text, names in names.items() if text]
+
+
+def protocol_text(protocol: Mapping[str, Any]) -> str:
+    """The main points of a protocol in words: extractor, counts, reference, conditions."""
+    extractor, parts = _extractor(protocol), []
+    if name := extractor.get("extractor") or extractor.get("name"):
+        sha = extractor.get("weights", {}).get("sha256")
+        parts.append(f"extractor {name}" + (f" (weights {sha[:8]})" if sha else ""))
+    if "n_fake" in protocol:
+        parts.append(f"{protocol['n_fake']} generated images")
+    if "images_per_attribute" in protocol:
+        parts.append(f"{protocol['images_per_attribute']} generated images an attribute")
+    if "chamfer_points" in protocol:
+        parts.append(f"{protocol['chamfer_points']} points of each kind")
+    if "reference" in protocol:
+        n = protocol.get("n_reference")
+        parts.append(f"reference: {protocol['reference']} split" + (f", {n} images" if n else ""))
+    if "conditions" in protocol:
+        parts.append(f"conditions {protocol['conditions']}")
+    return ", ".join(parts)
+
+
+def _extractor(protocol: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The identity of the network behind a value, where the protocol has one."""
+    identity = protocol.get("extractor", protocol.get("scorer"))
+    if isinstance(identity, str):
+        return {"extractor": identity}
+    return identity if isinstance(identity, Mapping) else {}
+
+
+def _difference_notes(columns: Sequence[Column]) -> list[str]:
+    """For a metric with several protocols: what differs from the first."""
+    notes = []
+    for id in dict.fromkeys(column.id for column in columns):
+        first, *others = [column for column in columns if column.id == id]
+        for other in others:
+            lines = difference(first.protocol, other.protocol)
+            notes.append(f"{first.name} and {other.name} are not comparable; what differs: {_some(lines)}.")
+    return notes
+
+
+def _missing_notes(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
+    """Values that finished runs lack, with the reason."""
+    notes = []
+    for row in rows:
+        label = " ".join(filter(None, row.labels))
+        for column in columns:
+            lacking = [value for value in row.values(column) if value["value"] is None]
+            if lacking:
+                reasons = "; ".join(sorted({f"{value['status']}, {value['reason']}" for value in lacking}))
+                notes.append(f"{column.name}, {label}: no value in {len(lacking)} of {len(row.done)} runs ({reasons}).")
+    return notes
+
+
+def _some(lines: Sequence[str]) -> str:
+    """The first differences, and how many more there are."""
+    more = len(lines) - _MOST_DIFFERENCES
+    return "; ".join(lines[:_MOST_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")
+
+
+# ---- CSV ------------------------------------------------------------------------------------------------------------
+
+_STATISTICS = ("mean", "sd", "n", "low", "high")
+
+
+def to_csv(table: Table) -> str:
+    """One line a row; for each metric mean, sd, n, low and high, in full precision. Empty: not there."""
+    heads = [f"{column.name} {statistic}" for column in table.columns for statistic in _STATISTICS]
+    names = [*table.label_names, "config_hash", "runs_done", "runs_failed", "reasons", *heads, *table.extra_names]
+    return _csv([names, *(_csv_row(row, table.columns) for row in table.rows)])
+
+
+def _csv_row(row: Row, columns: Sequence[Column]) -> list[Any]:
+    cells: list[Any] = [*row.labels, row.config_hash, len(row.done), len(row.failed), row.reasons]
+    for column in columns:
+        cell = row.summary(column)
+        cells += ["" if cell is None else _full(getattr(cell, name)) for name in _STATISTICS]
+    return [*cells, *row.extras]
+
+
+_RUN_FIELDS = ("run", "method", "dataset", "recipe", "seed")
+_VALUE_FIELDS = ("id", "name", "value", "low", "high", "status", "reason", "protocol_key")
+
+
+def runs_csv(records: Sequence[Record]) -> str:
+    """One line for each run and value, in full precision; a failed run has one line, without a value."""
+    names = [
+        *_RUN_FIELDS,
+        "changes",
+        "config_hash",
+        "run_status",
+        "run_reason",
+        *(f"value_{name}" for name in _VALUE_FIELDS),
+    ]
+    lines: list[list[Any]] = [[name.removeprefix("value_") if name == "value_value" else name for name in names]]
+    for record in sorted(records, key=lambda record: record.run):
+        plain = record.plain
+        run = [
+            *(plain[name] for name in _RUN_FIELDS),
+            changes_text(record),
+            plain["config_hash"],
+            plain["status"],
+            plain["reason"],
+        ]
+        for value in record.values.values() or [{}]:
+            lines.append([*run, *(_full(value.get(name)) for name in _VALUE_FIELDS)])
+    return _csv(lines)
+
+
+def _full(value: Any) -> Any:
+    """A number with every digit that matters; an empty field for None."""
+    return "" if value is None else repr(value) if isinstance(value, float) else value
+
+
+def _csv(lines: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
+
+
+# ---- Markdown -------------------------------------------------------------------------------------------------------
+
+_ARROWS = {"lower": "↓", "higher": "↑"}
+
+
+def to_markdown(table: Table) -> str:
+    """A pipe table with its notes below."""
+    heads = [f"{column.name} {_ARROWS.get(column.better or '', '')}".strip() for column in table.columns]
+    lines = [[*table.label_names, *heads, "Runs", *table.extra_names]]
+    lines.append([":--"] * len(table.label_names) + ["--:"] * (len(heads) + 1 + len(table.extra_names)))
+    lines[0], rule = [_markdown(text) for text in lines[0]], lines[1]
+    rows = []
+    for row in table.rows:
+        cells = [f"**{row.text(c)}**" if table.bold(row, c) else row.text(c) for c in table.columns]
+        rows.append([*map(_markdown, row.labels), *cells, row.runs, *map(_markdown, row.extras)])
+    body = "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *rows])
+    notes = "\n".join(f"- {_markdown(note)}" for note in table.notes)
+    return f"# {_markdown(table.title)}\n\n{body}\n\n{notes}\n"
+
+
+def _markdown(text: str) -> str:
+    """Text with the characters escaped that would break a table or start emphasis."""
+    for character in "\\|*_<":
+        text = text.replace(character, f"\\{character}")
+    return text.replace("\n", " ")
+
+
+# ---- LaTeX ----------------------------------------------------------------------------------------------------------
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "[": "{[}",  # after `\\` a bracket would be read as its option
+    "]": "{]}",
+    "\n": " ",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "–": "--",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+}
+
+
+def tex(text: str) -> str:
+    """Text with every character escaped that LaTeX reads as a command; letters that its fonts lack by their number."""
+    return "".join(_TEX.get(character) or _tex_letter(character) for character in text)
+
+
+def _tex_letter(character: str) -> str:
+    known = character.isprintable() and ord(character) < 0x180  # Latin letters, which the T1 encoding has
+    return character if known else f"{{[}}U+{ord(character):04X}{{]}}"
+
+
+def to_latex(table: Table) -> str:
+    """A `tabular` to be input into a document that loads `booktabs`; notes as comments."""
+    heads = [f"{column.name} {_ARROWS.get(column.better or '', '')}".strip() for column in table.columns]
+    n_right = len(heads) + 1 + len(table.extra_names)
+    lines = [
+        f"% {_comment(table.title)}",
+        r"% Needs \usepackage{booktabs}.",
+        *(f"% {_comment(note)}" for note in table.notes),
+    ]
+    lines.append(rf"\begin{{tabular}}{{{'l' * len(table.label_names)}{'r' * n_right}}}")
+    lines += [
+        r"\toprule",
+        _tex_line([tex(head) for head in (*table.label_names, *heads, "Runs", *table.extra_names)]),
+        r"\midrule",
+    ]
+    for row in table.rows:
+        cells = [rf"\textbf{{{tex(row.text(c))}}}" if table.bold(row, c) else tex(row.text(c)) for c in table.columns]
+        lines.append(_tex_line([*map(tex, row.labels), *cells, tex(row.runs), *map(tex, row.extras)]))
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _tex_line(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _comment(text: str) -> str:
+    return " ".join(text.split())
+
+
+def document(tables: Sequence[Table]) -> str:
+    """A whole LaTeX document that shows every table with its notes: `pdflatex tables.tex` in the tables' folder."""
+    parts = [_PREAMBLE]
+    for table in tables:
+        parts.append(rf"\section*{{{tex(table.title)}}}")
+        parts.append(
+            rf"\resizebox{{\ifdim\width>\linewidth\linewidth\else\width\fi}}{{!}}{{\input{{{table.name}.tex}}}}"
+        )
+        parts.append(r"\begin{itemize}\footnotesize")
+        parts += [rf"\item {tex(note)}" for note in table.notes]
+        parts.append(r"\end{itemize}")
+    return "\n".join([*parts, r"\end{document}"]) + "\n"
+
+
+_PREAMBLE = r"""% All tables in one document: pdflatex tables.tex
+\documentclass{article}
+\usepackage[utf8]{inputenc}
+\usepackage[T1]{fontenc}
+\usepackage[a4paper,landscape,margin=15mm]{geometry}
+\usepackage{booktabs}
+\usepackage{graphicx}
+\setlength{\parindent}{0pt}
+\begin{document}"""

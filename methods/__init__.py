@@ -1,0 +1,1 @@
+"""The methods of the benchmark: one file each, found by its name."""
