@@ -96,13 +96,13 @@ def do_list(arguments: argparse.Namespace) -> int:
     from benchmark.data.cards import list_cards
     from benchmark.method import find_method
     from benchmark.metrics import CATALOGUE
-    from benchmark.suite import find_suite, list_suites
+    from benchmark.suite import list_suites
 
     sections: dict[str, dict[str, str]] = {
         "methods": {name: find_method(name).summary for name in method_names()},
         "datasets": {name: card.title for name, card in list_cards().items()},
         "metrics": CATALOGUE,
-        "suites": {name: find_suite(name).title for name in list_suites()},
+        "suites": {name: suite.title for name, suite in list_suites().items()},
     }
     for section, lines in sections.items():
         print(f"{section}:")

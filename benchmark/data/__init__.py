@@ -1,0 +1,1 @@
+"""Data: cards that describe data sets, their preparation into uint8 arrays, and the stream of batches."""

@@ -1,0 +1,186 @@
+"""Data set cards: one YAML file says where pictures come from and what is served of them.
+
+Nothing heavy is imported here: a missing data set is reported within a second of the start.
+
+A card for one's own pictures, given to a command as its path:
+
+    name: flowers
+    title: My flowers, one folder a species
+    source: {kind: folder, path: flowers}    # under the data root, or beside this file, or absolute
+    resolution: 64                           # side in pixels
+    channels: 3
+    crop: center
+    filter: lanczos
+    conditioning: class
+    flip_ok: true                            # a mirrored flower is still that flower
+
+No card is needed for the defaults: the path of a folder or of a zip file works where a card's name does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+from pydantic.dataclasses import dataclass
+
+from benchmark.config import STRICT, build, load_yaml, merge, to_plain
+from benchmark.data.kinds import CELEBA_ATTRIBUTES, KINDS, LABELS, SHAPES_ATTRIBUTES, Folder, Source, Zip
+from benchmark.data.layout import fingerprint, locate
+from benchmark.data.trees import open_tree, own_split
+from benchmark.errors import ConfigError, DataError, nearest
+
+__all__ = ["Card", "card_with", "find_card", "fingerprint", "list_cards", "load_card", "locate"]
+
+# `--set attribute_set=10` arrives as a number; the names of sets are text.
+SetName = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Card:
+    """What a data set is and how it is served. Checked as a whole by `check`."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]  # also names folders of the cache
+    title: str  # one line
+    source: Source  # loader and its parameters
+    resolution: Annotated[int, Field(ge=8, le=1024)]  # side in pixels; most generators need a power of two
+    channels: Literal[1, 3]  # grey or RGB
+    crop: Literal["none", "center"] = "none"  # none: squash to a square; center: cut the central square first
+    filter: Literal["bicubic", "lanczos", "bilinear", "box", "nearest"] = "bicubic"  # of the resize; all antialias
+    pad: Annotated[int, Field(ge=0, le=64)] = 0  # black pixels added at each side before the resize
+    conditioning: Literal["class", "attributes", "none"]  # which labels are served
+    attribute_sets: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # named choices of attributes
+    attribute_set: SetName | None = None  # the one served; none: every attribute of the source
+    n_classes: Annotated[int, Field(gt=0)] | None = None  # where it is known before the data is there
+    flip_ok: bool = False  # does mirroring left-right keep the label, and the picture plausible?
+    split: Literal["own", "hash"] = "own"  # own: the source's train/test where it has one; else hash of the file name
+    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2  # held-out share of a split by hash
+    licence: str = ""
+    homepage: str = ""  # the official page; named when files are missing
+    default_recipe: Literal["small", "paper"] = "small"  # of the methods' recipes
+
+    @property
+    def attribute_names(self) -> tuple[str, ...]:
+        """The attributes served, in order; empty when no attributes are served or only the source knows them."""
+        if self.conditioning != "attributes":
+            return ()
+        if self.attribute_set is not None:
+            return self.attribute_sets[self.attribute_set]
+        return tuple(known_attributes(self.source.kind) or ())
+
+
+def known_attributes(kind: str) -> tuple[str, ...] | None:
+    """Every attribute of a source whose attributes are known beforehand, else None."""
+    return {"celeba": CELEBA_ATTRIBUTES, "shapes": SHAPES_ATTRIBUTES}.get(kind)
+
+
+def check(card: Card, where: str) -> Card:
+    """The card itself when its parts fit together. Raises ConfigError naming `where` and the key."""
+    possible = (*LABELS[card.source.kind], "none")
+    if card.conditioning not in possible:
+        raise ConfigError(
+            f"{where}: conditioning: {card.conditioning!r}",
+            f"a source of kind {card.source.kind!r} serves {' or '.join(possible)}",
+            f"write conditioning: {possible[0]}",
+        )
+    if card.attribute_set is not None and card.attribute_set not in card.attribute_sets:
+        raise ConfigError(
+            f"{where}: attribute_set: {card.attribute_set!r} is not one of attribute_sets",
+            nearest(card.attribute_set, card.attribute_sets),
+        )
+    for key, names in card.attribute_sets.items():
+        _check_attributes(card, f"{where}: attribute_sets.{key}", names)
+    return card
+
+
+def _check_attributes(card: Card, where: str, names: tuple[str, ...]) -> None:
+    if not names or len(set(names)) != len(names):
+        raise ConfigError(where, "a set names at least one attribute, each of them once")
+    known = known_attributes(card.source.kind)
+    for name in names:
+        if known is not None and name not in known:
+            raise ConfigError(f"{where}: unknown attribute {name!r}", nearest(name, known))
+
+
+def card_folder() -> Path:
+    """The folder of the cards: inside an installed wheel, else beside the package."""
+    installed = Path(__file__).parents[1] / "_cards"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "datasets"
+
+
+def list_cards() -> dict[str, Card]:
+    """Every card of the suite by its name. Raises ConfigError naming file and key of a bad one."""
+    return {path.stem: load_card(path) for path in sorted(card_folder().glob("*.yaml"))}
+
+
+def load_card(path: Path) -> Card:
+    """Read one card. Raises ConfigError naming file and key."""
+    card = _build(load_yaml(path), str(path))
+    if path.parent == card_folder() and card.name != path.stem:
+        raise ConfigError(
+            f"{path}: name: {card.name!r}", "a card of the suite is named as its file", f"write name: {path.stem}"
+        )
+    return card
+
+
+def _build(values: Mapping[str, Any], where: str) -> Card:
+    """Validate the source by its own kind first: its errors then name the keys of that kind."""
+    source = values.get("source")
+    if isinstance(source, Mapping):
+        kind = source.get("kind")
+        if kind not in KINDS:
+            raise ConfigError(f"{where}: source.kind: {kind!r} is not a kind of source", nearest(str(kind), KINDS))
+        build(KINDS[str(kind)], source, f"{where}: source")
+    return check(build(Card, values, where), where)
+
+
+def find_card(name_or_path: str) -> Card:
+    """The card of this name, of this .yaml file, or made for this folder or zip file of pictures.
+
+    Raises DataError for a name that is not known, offering the nearest; ConfigError for a card with errors.
+    """
+    path = Path(name_or_path).expanduser()
+    own = card_folder() / f"{name_or_path}.yaml"
+    if path.name == name_or_path and own.is_file():
+        return load_card(own)
+    if path.suffix in (".yaml", ".yml"):
+        return _beside(load_card(path), path.absolute().parent)
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        return card_for(path.absolute())
+    raise DataError(
+        f"unknown data set {name_or_path!r}",
+        nearest(name_or_path, [card.stem for card in card_folder().glob("*.yaml")]),
+        "give a card's name, the path of a .yaml card, or the path of a folder or zip file of pictures",
+    )
+
+
+def _beside(card: Card, folder: Path) -> Card:
+    """A user's card with those paths of its source made absolute that exist beside the card."""
+    paths = {key: getattr(card.source, key, None) for key in ("path", "test_path", "table")}
+    found = {key: str(folder / path) for key, path in paths.items() if path and (folder / path).exists()}
+    return card_with(card, {"source": found})
+
+
+def card_for(path: Path) -> Card:
+    """A card made on the fly for a folder or zip file: 32 pixels, RGB; several sub-folders are its classes."""
+    tree = open_tree(path)
+    n_classes = len(tree.children(own_split(tree)[0][0]))
+    source = Zip(path=str(path)) if path.is_file() else Folder(path=str(path))
+    stem = path.stem if path.is_file() else path.name
+    return Card(
+        name=re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).lstrip("_.-") or "pictures",
+        title=f"pictures of {path.name}",
+        source=source,
+        resolution=32,
+        channels=3,
+        crop="center",
+        conditioning="class" if n_classes > 1 else "none",
+    )
+
+
+def card_with(card: Card, changes: Mapping[str, Any]) -> Card:
+    """The card with some fields changed (`--set data.resolution=64`). Raises ConfigError as `load_card` does."""
+    return _build(merge(to_plain(card), changes), f"card {card.name}")

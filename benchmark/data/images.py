@@ -1,0 +1,94 @@
+"""From a picture file of any kind to uint8 bytes of one size: the only place where pixels are changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+if TYPE_CHECKING:
+    from benchmark.data.cards import Card
+
+FILTERS = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "bilinear": Image.Resampling.BILINEAR,
+    "box": Image.Resampling.BOX,
+    "nearest": Image.Resampling.NEAREST,
+}
+EXIF_ORIENTATION = 0x0112
+WIDE_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # Pillow's modes of grey with more than 8 bits
+
+
+def to_array(image: Image.Image, card: Card) -> tuple[np.ndarray, list[str]]:
+    """A picture as the card wants it: uint8 [H, W, C], and the kinds of conversion it needed.
+
+    Order: first frame, EXIF orientation, grey or RGB, crop, pad, resize.
+    Raises ValueError for pixels whose range is not defined; Pillow raises its own errors for broken files.
+    """
+    done: list[str] = []
+    if getattr(image, "is_animated", False):
+        done.append("first frame of several")
+    image.load()
+    if _is_turned(image):
+        image = ImageOps.exif_transpose(image)
+        done.append("EXIF orientation")
+    image = _to_mode(image, "L" if card.channels == 1 else "RGB", done)
+    if card.crop == "center" and image.width != image.height:
+        image = _central_square(image)
+    if card.pad:
+        image = ImageOps.expand(image, border=card.pad, fill=0)
+    size = (card.resolution, card.resolution)
+    if image.size != size:
+        image = image.resize(size, FILTERS[card.filter])
+        done.append("resized")
+    return np.asarray(image).reshape(*size, card.channels), done
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Does the EXIF block ask for a turn or a mirroring? A block that cannot be read asks for nothing."""
+    try:
+        return image.getexif().get(EXIF_ORIENTATION) in range(2, 9)
+    except Exception:  # Pillow's parser raises many kinds; the pixels are good all the same
+        return False
+
+
+def _central_square(image: Image.Image) -> Image.Image:
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side))
+
+
+def _to_mode(image: Image.Image, mode: str, done: list[str]) -> Image.Image:
+    """`image` as "L" or "RGB"; transparent pixels are laid on white."""
+    if image.mode in WIDE_GREY:
+        image = _to_8_bits(image)
+        done.append("16-bit grey -> 8-bit")
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers, whose range is not defined; save it as 8-bit")
+    if image.mode == "P":
+        done.append("palette")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+        done.append("alpha -> on white")
+        return image.convert(mode)
+    if image.mode not in ("P", mode):
+        done.append(f"{'grey' if image.mode in ('L', '1') else image.mode} -> {'grey' if mode == 'L' else mode}")
+    return image.convert(mode)
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey scaled to 8 bits: 65535 becomes 255 (Pillow's own conversion would clip at 255)."""
+    wide = np.asarray(image).astype(np.int64)
+    if wide.min() < 0 or wide.max() > 65535:
+        raise ValueError("its grey values do not fit 16 bits; save it as 8-bit or 16-bit")
+    return Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
+
+
+def explain(error: Exception) -> str:
+    """Why a picture could not be read, in a few words."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not a picture, or its header is damaged"
+    return str(error) or type(error).__name__

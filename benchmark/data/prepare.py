@@ -1,0 +1,207 @@
+"""Turn a source once into uint8 arrays on the disk, keyed by its content; everything later reads those bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmark.config import content_hash, to_plain
+from benchmark.data.attributes import MAX_SHOWN
+from benchmark.data.cards import Card, fingerprint, locate
+from benchmark.data.images import explain, to_array
+from benchmark.data.layout import FORMAT
+from benchmark.data.opened import Opened
+from benchmark.data.prepared import Dataset
+from benchmark.data.sources import download, open_source
+from benchmark.errors import DataError
+from benchmark.files import lock, not_writable, require_space, require_writable, sha256_file, write_json
+
+CHUNK_BYTES = 16 * 2**20  # decoded pictures held in memory at a time
+CHUNK_IMAGES = 128  # at most so many pictures in a chunk
+
+
+def prepare(card: Card, data_root: Path, cache: Path, progress: bool = True) -> Dataset:
+    """The card's prepared data set, made now if it is not in `cache` yet.
+
+    A second process that wants the same data waits. A killed one leaves nothing that looks complete.
+    Raises DataError naming what is missing or cannot be read (up to ten files at once), UserError when the disk is
+    full or `cache` is not writable.
+    """
+    locate(card, data_root)
+    folder = _folder(card, data_root, cache)
+    if _complete(folder):
+        return Dataset.load(folder)
+    require_writable(cache)
+    with lock(cache / f"{card.name}.lock", f"data set {card.name}", wait=True):
+        download(card, data_root)
+        folder = _folder(card, data_root, cache)  # downloaded files count
+        if not _complete(folder):
+            _make(card, open_source(card, data_root), folder, progress)
+    return Dataset.load(folder)
+
+
+def _folder(card: Card, data_root: Path, cache: Path) -> Path:
+    return cache / f"{card.name}-{fingerprint(card, data_root)[:12]}"
+
+
+def _complete(folder: Path) -> bool:
+    """meta.json is written last, and the folder gets its name after that."""
+    return (folder / "meta.json").is_file()
+
+
+def _make(card: Card, source: Opened, folder: Path, progress: bool) -> None:
+    """Write the arrays into a temporary folder beside `folder`, then give it the final name."""
+    splits = split(card, source)
+    bytes_per_image = card.resolution**2 * card.channels
+    n = sum(len(rows) for rows in splits.values())
+    require_space(
+        folder.parent, n * (bytes_per_image + 8 + len(source.attribute_names)) + 2**20, f"data set {card.name}"
+    )
+    temporary = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a killed process; we hold the lock
+    try:
+        temporary.mkdir(parents=True)
+        _write(card, source, splits, temporary, progress)
+        shutil.rmtree(folder, ignore_errors=True)  # an incomplete one, left by hand
+        os.replace(temporary, folder)
+    except OSError as error:
+        raise not_writable(folder, error) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def split(card: Card, source: Opened) -> dict[str, np.ndarray]:
+    """Rows of the source that make up each split. Raises DataError when one, or a class in train, is empty."""
+    is_test = source.is_test
+    if is_test is None or card.split == "hash":
+        is_test = np.array([in_test(name, card.test_share) for name in source.names], dtype=bool)
+    splits = {"train": np.flatnonzero(~is_test), "test": np.flatnonzero(is_test)}
+    for name, rows in splits.items():
+        if len(rows) == 0:
+            raise DataError(
+                f"data set {card.name}: no picture falls in {name}",
+                f"it has {len(source.names)} picture{'s' * (len(source.names) != 1)} in all",
+                "add pictures, or put them into train/ and test/ sub-folders",
+            )
+    if source.labels is not None:
+        seen = set(source.labels[splits["train"]].tolist())
+        absent = [name for k, name in enumerate(source.class_names) if k not in seen]
+        if absent:
+            raise DataError(
+                f"data set {card.name}: no training picture of {', '.join(absent[:MAX_SHOWN])}",
+                "every picture of it falls in the test split",
+                "add pictures, or put them into train/ and test/ sub-folders",
+            )
+    return splits
+
+
+def in_test(name: str, share: float) -> bool:
+    """Does a picture of this relative path belong to the test split? Adding pictures moves no other one."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") < share * 2**64
+
+
+def _write(card: Card, source: Opened, splits: dict[str, np.ndarray], folder: Path, progress: bool) -> None:
+    converted: Counter[str] = Counter()
+    bad: list[str] = []
+    n = sum(len(rows) for rows in splits.values())
+    with tqdm(total=n, desc=f"preparing {card.name}", unit=" pictures", disable=not progress) as bar:
+        for name, rows in splits.items():
+            if len(bad) == MAX_SHOWN:
+                break
+            _write_images(folder / f"{name}.npy", card, source, rows, converted, bad, bar)
+            if source.labels is not None:
+                np.save(folder / f"{name}_labels.npy", source.labels[rows].astype(np.int64))
+            if source.attributes is not None:
+                np.save(folder / f"{name}_attributes.npy", source.attributes[rows].astype(np.uint8))
+    if bad:
+        more = " (there may be more)" if len(bad) == MAX_SHOWN else ""
+        raise DataError(
+            f"data set {card.name}: {len(bad)} picture{'s' * (len(bad) > 1)} cannot be read{more}",
+            "\n        ".join(bad),
+            "replace them by whole files, or delete them",
+        )
+    write_json(folder / "meta.json", _meta(card, source, splits, folder, converted))
+
+
+def _write_images(
+    path: Path,
+    card: Card,
+    source: Opened,
+    rows: np.ndarray,
+    converted: Counter[str],
+    bad: list[str],
+    bar: Any,
+) -> None:
+    """Write one array of pictures, piece by piece, as numpy's `save` would.
+
+    Written front to back rather than through a memory map: on a full disk that is an error, not a killed process.
+    """
+    with open(path, "wb") as file:
+        shape = (len(rows), card.resolution, card.resolution, card.channels)
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for array, done, problem in _decoded(card, source, rows):
+            bar.update()
+            if array is None:
+                bad.append(problem)
+                if len(bad) == MAX_SHOWN:
+                    return
+                continue
+            converted.update(done)
+            file.write(array.tobytes())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _decoded(card: Card, source: Opened, rows: np.ndarray) -> Iterator[tuple[np.ndarray | None, list[str], str]]:
+    """For each row its array and conversions, or None and the problem; decoded by a few threads, in order."""
+
+    def decode(row: int) -> tuple[np.ndarray | None, list[str], str]:
+        try:
+            with source.read(row) as image:
+                return (*to_array(image, card), "")
+        except MemoryError:
+            raise
+        except Exception as error:  # Pillow's plugins raise errors of any kind on broken files
+            return None, [], f"{source.where(row)}: {explain(error)}"
+
+    chunk = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // (card.resolution**2 * card.channels)))
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:  # Pillow decodes outside of the GIL
+        for start in range(0, len(rows), chunk):
+            yield from pool.map(decode, map(int, rows[start : start + chunk]))
+
+
+def _meta(
+    card: Card, source: Opened, splits: dict[str, np.ndarray], folder: Path, converted: Counter[str]
+) -> dict[str, Any]:
+    """What meta.json says."""
+    files = {path.name: sha256_file(path) for path in sorted(folder.glob("*.npy"))}
+    contents = {
+        "files": files,
+        "conditioning": card.conditioning,
+        "class_names": source.class_names,
+        "attribute_names": source.attribute_names,
+    }
+    own = source.is_test is not None and card.split == "own"
+    return {
+        "format": FORMAT,
+        "sha256": content_hash(contents),
+        **contents,
+        "card": to_plain(card),
+        "crop": card.crop,
+        "filter": card.filter,
+        "split": source.split_rule if own else f"by hash of the file name, test share {card.test_share}",
+        "counts": {name: len(rows) for name, rows in splits.items()},
+        "converted": dict(sorted(converted.items())),
+        "ignored_files": source.ignored,
+        "versions": {package: version(package) for package in ("numpy", "pillow")},
+    }

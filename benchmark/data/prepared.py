@@ -1,0 +1,135 @@
+"""A prepared data set: uint8 arrays that the trainer and the metrics read alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.config import content_hash, to_plain
+from benchmark.data.cards import Card
+from benchmark.data.layout import FORMAT
+from benchmark.errors import DataError, UserError
+from benchmark.files import read_json
+
+TINY = 64  # pictures a split of a synthetic stand-in
+
+
+@dataclass
+class Split:
+    """One split. labels are there for class data, attributes for attribute data, never both."""
+
+    name: str  # "train" or "test"
+    images: np.ndarray  # uint8 [N, H, W, C], a read-only memory map when it comes from a file
+    labels: np.ndarray | None = None  # int64 [N]
+    attributes: np.ndarray | None = None  # uint8 [N, A], 0 or 1
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass
+class Dataset:
+    """What methods and metrics know of the data."""
+
+    name: str
+    sha256: str  # of the contents: arrays and names, not of paths or times
+    resolution: int  # side in pixels
+    channels: int  # 1 or 3
+    conditioning: str  # "class", "attributes" or "none"
+    class_names: tuple[str, ...]
+    attribute_names: tuple[str, ...]
+    flip_ok: bool  # does mirroring left-right keep the label?
+    train: Split
+    test: Split
+    meta: dict[str, Any] = field(default_factory=dict)  # meta.json; empty for a stand-in
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes; 0 where no classes are served."""
+        return len(self.class_names)
+
+    @property
+    def n_labels(self) -> int:
+        """Width of the condition: number of classes or of attributes, 0 without labels."""
+        return self.n_classes or len(self.attribute_names)
+
+    @classmethod
+    def load(cls, folder: Path) -> Dataset:
+        """Open a prepared folder; pictures stay on the disk until they are used.
+
+        Raises DataError when the folder is not whole.
+        """
+        try:
+            meta = read_json(folder / "meta.json")
+            if meta["format"] != FORMAT:
+                raise ValueError(f"its format is {meta['format']}, this version reads {FORMAT}")
+            card = meta["card"]
+            return cls(
+                name=card["name"],
+                sha256=meta["sha256"],
+                resolution=card["resolution"],
+                channels=card["channels"],
+                conditioning=card["conditioning"],
+                class_names=tuple(meta["class_names"]),
+                attribute_names=tuple(meta["attribute_names"]),
+                flip_ok=card["flip_ok"],
+                train=_load_split(folder, "train", meta),
+                test=_load_split(folder, "test", meta),
+                meta=meta,
+            )
+        except (OSError, ValueError, KeyError, UserError) as error:
+            raise DataError(
+                f"{folder}: not a whole prepared data set", str(error), "delete the folder and prepare it again"
+            ) from None
+
+    @classmethod
+    def tiny(cls, card: Card) -> Dataset:
+        """A stand-in of random pictures with the card's shapes and labels, made in memory.
+
+        Its costs a step are those of the real data. What only the source knows is guessed: ten classes or attributes.
+        """
+        rng = np.random.default_rng(0)
+        names = tuple(f"class {k}" for k in range(card.n_classes or 10)) if card.conditioning == "class" else ()
+        attributes: tuple[str, ...] = ()
+        if card.conditioning == "attributes":
+            attributes = card.attribute_names or tuple(f"attribute {k}" for k in range(10))
+
+        def split(name: str) -> Split:
+            images = rng.integers(256, size=(TINY, card.resolution, card.resolution, card.channels), dtype=np.uint8)
+            labels = np.arange(TINY) % len(names) if names else None
+            values = rng.integers(2, size=(TINY, len(attributes)), dtype=np.uint8) if attributes else None
+            return Split(name, images, labels, values)
+
+        return cls(
+            name=card.name,
+            sha256=content_hash({"tiny": to_plain(card)}),
+            resolution=card.resolution,
+            channels=card.channels,
+            conditioning=card.conditioning,
+            class_names=names,
+            attribute_names=attributes,
+            flip_ok=card.flip_ok,
+            train=split("train"),
+            test=split("test"),
+        )
+
+
+def _load_split(folder: Path, name: str, meta: dict[str, Any]) -> Split:
+    images = np.load(folder / f"{name}.npy", mmap_mode="r")
+    labels = folder / f"{name}_labels.npy"
+    attributes = folder / f"{name}_attributes.npy"
+    split = Split(
+        name,
+        images,
+        np.load(labels) if labels.exists() else None,
+        np.load(attributes) if attributes.exists() else None,
+    )
+    for part, array in (("labels", split.labels), ("attributes", split.attributes)):
+        if array is not None and len(array) != len(images):
+            raise ValueError(f"{name}: {len(images)} pictures, but {len(array)} {part}")
+    if len(images) != meta["counts"][name]:
+        raise ValueError(f"{name}: {len(images)} pictures, but meta.json says {meta['counts'][name]}")
+    return split
