@@ -124,11 +124,11 @@ class Job:
     ) -> tuple[bool, float]:
         """Run `make` unless it was done; under a lock that rank 0 holds for all ranks. Returns (found, seconds)."""
         meta = folder / META
-        found = distributed.agree(meta.exists())
+        found = distributed.agree(_is_made(folder))
         if not found:
             if distributed.is_main():
                 with lock(folder.with_suffix(".lock"), f"the artefact {folder.name}", wait=True):
-                    found = distributed.agree(meta.exists())
+                    found = distributed.agree(_is_made(folder))
                     if not found:
                         folder.mkdir(parents=True, exist_ok=True)
                         seconds = make()
@@ -149,6 +149,11 @@ class Job:
                     make()
             distributed.barrier()
         return found, distributed.agree(read_json(meta)["seconds"] if distributed.is_main() else None)
+
+
+def _is_made(folder: Path) -> bool:
+    """meta.json is written last; a value that was removed by hand is made again."""
+    return (folder / META).exists() and (folder / VALUE).exists()
 
 
 def _plain_inputs(inputs: dict[str, Any]) -> dict[str, Any]:

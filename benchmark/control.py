@@ -5,6 +5,7 @@ Scored by the judge, which no method trained against, and beside it by the metho
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -99,8 +100,12 @@ def _accuracy(
 ) -> Value:
     """One scorer's control accuracy, whichever kind of label."""
     wanted = asked.cpu().numpy()
-    make = _of_classes if wanted.ndim == 1 else _of_attributes
-    accuracy, details = make(logits, wanted, data)
+    if wanted.ndim == 2:
+        accuracy, details = _of_attributes(logits, wanted, data)
+    else:
+        clusters = settings["conditioning"] == "cluster"  # as many as there are classes, perhaps, but not the classes
+        names = [f"cluster {i}" for i in range(logits.shape[1])] if clusters else data.class_names
+        accuracy, details = _of_classes(logits, wanted, names)
     value, low, high = accuracy or (None, None, None)
     return Value(
         f"control_accuracy_{scorer}",
@@ -119,11 +124,11 @@ def _accuracy(
 Interval = tuple[float, float, float]  # value, low, high
 
 
-def _of_classes(logits: np.ndarray, asked: np.ndarray, data: Dataset) -> tuple[Interval | None, dict[str, Any]]:
+def _of_classes(
+    logits: np.ndarray, asked: np.ndarray, names: Sequence[str]
+) -> tuple[Interval | None, dict[str, Any]]:
     found = class_accuracy(logits, asked)
-    k = len(found.per_class)
-    names = data.class_names if k == data.n_classes else [f"cluster {i}" for i in range(k)]
-    details = {"per_class": dict(zip(names, found.per_class)), "chance": 1 / k}
+    details = {"per_class": dict(zip(names, found.per_class)), "chance": 1 / len(names)}
     return (found.macro, found.ci_low, found.ci_high), details
 
 

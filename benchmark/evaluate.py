@@ -88,11 +88,10 @@ def build_extractors(cfg: EvalConfig, job: Job) -> tuple[list[Extractor], JudgeE
 
 
 def evaluate(method: Method, G: nn.Module, cfg: EvalConfig, job: Job, show_progress: bool = False) -> Scored:
-    """Score generator G of a trained method against the job's data."""
+    """Score generator G of a trained method against the job's data; its batch norms have `standing_statistics`."""
     data = job.data
     reference = data.train if cfg.reference == "train" else data.test
     n_fake = cfg.n_fake or len(reference)
-    standing_statistics(method, G)
     fakes = generate(method, G, n_fake, cfg, data)
     protocol = {
         "dataset": data.name,

@@ -7,7 +7,9 @@ pictures (`plan`), and only then anything long.
 from __future__ import annotations
 
 import hashlib
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import to_float, to_uint8
 from benchmark.errors import ConfigError, RunFailed, UserError, nearest
-from benchmark.evaluate import build_judges, evaluate
+from benchmark.evaluate import build_judges, evaluate, standing_statistics
 from benchmark.figures import save_curves, save_embedding, save_grid
 from benchmark.files import lock, read_json, require_writable, write_json, write_text
 from benchmark.method import Grid, Method, construct, mix
@@ -59,6 +61,7 @@ def run(spec: RunSpec, places: Places, *, device: str = "auto", quiet: bool = Fa
         return read_json(path)
     where = pick_device(device)
     require_writable(places.results)
+    require_shares(resolved, distributed.world())
     locate(resolved.card, places.data_root)
     if distributed.is_main():
         with distributed.alone():
@@ -69,7 +72,7 @@ def run(spec: RunSpec, places: Places, *, device: str = "auto", quiet: bool = Fa
             print(f"note: {plan.warning()}", flush=True)
     if not distributed.is_main():
         distributed.barrier()  # rank 0 prepares the data, the others find it
-    data = prepare(resolved.card, places.data_root, places.artifacts / "data", progress=not quiet)
+    data = prepare(resolved.card, places.data_root, places.artifacts / "data", progress=not quiet and sys.stderr.isatty())
     if distributed.is_main():
         distributed.barrier()
         with lock(resolved.folder / ".lock", f"the run {resolved.run}", wait=False):
@@ -114,6 +117,27 @@ def _run(resolved: Resolved, places: Places, data: Dataset, device: torch.device
     return record
 
 
+def require_shares(resolved: Resolved, world: int) -> None:
+    """Raise ConfigError for a batch, of whichever stage, that `world` processes cannot share equally."""
+    settings = {**resolved.plain["config"], "eval": resolved.plain["eval"]}
+    bad = [f"{key} = {batch}" for key, batch in _batches(settings) if batch % world]
+    if bad:
+        raise ConfigError(
+            f"{', '.join(bad)}: cannot be shared by {world} processes",
+            "each process takes the same number of images",
+            f"choose multiples of {world}",
+        )
+
+
+def _batches(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, int]]:
+    """Every batch size of a nested configuration, with its key."""
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from _batches(value, f"{prefix}{key}.")
+        elif key == "batch":
+            yield prefix + key, value
+
+
 def claim_folder(resolved: Resolved, data: Dataset) -> None:
     """Write the configuration into the run's folder, or check that it is the one that lies there.
 
@@ -130,8 +154,8 @@ def claim_folder(resolved: Resolved, data: Dataset) -> None:
                 "restore the configuration or the data, or move the folder away",
             )
         return
-    write_text(path, dump_yaml(mine))
     write_json(resolved.folder / "env.json", environment())
+    write_text(path, dump_yaml(mine))  # last: it says that the folder is claimed
 
 
 def _train_and_score(
@@ -151,14 +175,15 @@ def _train_and_score(
     build_judges(resolved.evaluation, job)
     if distributed.is_main():  # sampling, metrics and pictures once, by rank 0
         with distributed.alone():
+            standing_statistics(method, G)  # part of the weights: what is saved is what is scored
             save_tensors(folder / GENERATOR, G.state_dict())
-            scored = evaluate(method, G, resolved.evaluation, job, show_progress=not quiet)
+            scored = evaluate(method, G, resolved.evaluation, job, show_progress=not quiet and sys.stderr.isatty())
             save_pictures(method, G, data, folder)
     distributed.barrier()
     if scored is None:
         return None
     times["evaluation_s"] = time.perf_counter() - began
-    times["stages_s"] = sum(made.seconds for made in job.made)
+    times["stages_s"] = sum({made.key: made.seconds for made in job.made}.values())  # each once, however often used
     times["steps_per_s"] = outcome.steps_per_s
     return {
         "data": {"sha256": data.sha256, "n_train": len(data.train), "n_test": len(data.test)},

@@ -9,7 +9,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,6 +41,12 @@ def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
         raise not_writable(path, error) from None
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def remove_torn(folder: Path) -> None:
+    """Remove what a killed process left of files it was writing. The caller holds the folder's lock."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 _UMASK = os.umask(0)
@@ -121,13 +127,14 @@ def lock(path: Path, what: str, wait: bool) -> Iterator[None]:
     """Hold an exclusive lock; the operating system drops it when the process dies.
 
     wait=True: another holder is waited for. wait=False: it raises BusyError, saying who holds it.
+    Raises UserError when the lock cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     held, owner = FileLock(path), path.with_suffix(".owner")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         held.acquire(timeout=0)
     except Timeout:
-        who = owner.read_text() if owner.exists() else "another process"
+        who = _read_owner(owner)
         if not wait:
             raise BusyError(f"{what} is being worked on", f"{who} holds it", "wait until it ends, or stop it") from None
         print(f"waiting for {what}: {who} is making it", flush=True)
@@ -135,8 +142,17 @@ def lock(path: Path, what: str, wait: bool) -> Iterator[None]:
     except OSError as error:
         raise not_writable(path, error) from None
     try:
-        owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        with suppress(OSError):  # a name for messages: the lock holds without it
+            owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
         yield
     finally:
         owner.unlink(missing_ok=True)
         held.release()
+
+
+def _read_owner(owner: Path) -> str:
+    """Who holds a lock, as far as it is known: the holder may be just coming or going."""
+    try:
+        return owner.read_text() or "another process"
+    except OSError:
+        return "another process"

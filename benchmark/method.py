@@ -90,7 +90,7 @@ class Trainable:
         parameters = [p for optimiser in optimisers for group in optimiser.param_groups for p in group["params"]]
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, distributed.mean_gradients(gradients)):
-            parameter.grad = gradient
+            parameter.grad = _laid_out_as(parameter, gradient)
         for optimiser in optimisers:
             optimiser.step()
         for parameter in parameters:
@@ -140,6 +140,17 @@ class Trainable:
         nets = nets if isinstance(nets, list) else [nets]
         parameters = [p for net in nets for p in net.parameters()]
         return torch.optim.Adam(parameters, lr=lr, betas=betas, fused=True, **options)
+
+
+def _laid_out_as(parameter: Tensor, gradient: Tensor | None) -> Tensor | None:
+    """The gradient in its parameter's memory order.
+
+    The fused optimisers walk through parameter and gradient as flat memory: with a channels-last weight and a gradient
+    in another order (autograd's choice, or the all-reduce's) they would add each entry to a wrong weight, silently.
+    """
+    if gradient is None or gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
 
 
 class Stage(Trainable):

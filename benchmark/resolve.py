@@ -82,7 +82,7 @@ def resolve(spec: RunSpec, places: Places) -> Resolved:
     """Find every part of a run and validate its configuration. Raises ConfigError or DataError; trains nothing."""
     check_method(spec.method)
     changes = dict(spec.changes)
-    data_changes, eval_changes = changes.pop("data", {}), changes.pop("eval", {})
+    data_changes, eval_changes = _section(changes, "data"), _section(changes, "eval")
     card = find_card(spec.dataset)
     method = find_method(spec.method)
     recipe = spec.recipe or method.default_recipe(card.name, card.default_recipe)
@@ -97,6 +97,14 @@ def resolve(spec: RunSpec, places: Places) -> Resolved:
     leaf = f"{recipe}-s{spec.seed}-{digest[:8]}"
     folder = places.results / "runs" / card.name / spec.method / leaf
     return Resolved(spec, card, method, recipe, config, evaluation, f"{card.name}-{spec.method}-{leaf}", folder, digest)
+
+
+def _section(changes: dict[str, Any], name: str) -> dict[str, Any]:
+    """Take the changes of a part of the run, which are nested, out of `changes`."""
+    section = changes.pop(name, {})
+    if not isinstance(section, dict):
+        raise ConfigError(f"--set {name}={section}", f"{name} has settings of its own", f"write {name}.KEY=VALUE")
+    return section
 
 
 def _sized(card: Card, recipe: str) -> Card:

@@ -133,9 +133,9 @@ def find_suite(name: str) -> Suite:
     path = Path(name)
     if path.suffix in (".yaml", ".yml") and path.is_file():
         return load_suite(path)
-    if name not in list_suites():
+    if name not in suite_names():
         raise ConfigError(
-            f"unknown suite {name!r}", nearest(name, list_suites()), "give a suite's name or a .yaml file"
+            f"unknown suite {name!r}", nearest(name, suite_names()), "give a suite's name or a .yaml file"
         )
     return load_suite(FOLDER / f"{name}.yaml")
 

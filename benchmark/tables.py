@@ -439,6 +439,7 @@ _TEX = {
     "|": r"\textbar{}",
     "[": "{[}",  # after `\\` a bracket would be read as its option
     "]": "{]}",
+    "*": "{*}",  # and a star as its star form
     "\n": " ",
     "±": r"$\pm$",
     "×": r"$\times$",

@@ -23,7 +23,7 @@ from benchmark import distributed
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
 from benchmark.errors import RunFailed, UserError
-from benchmark.files import atomic, not_writable
+from benchmark.files import atomic, not_writable, remove_torn
 from benchmark.method import GANConfig, Trainable, seed_step
 
 CHECKPOINT = "checkpoint.pt"
@@ -33,11 +33,11 @@ LOG = "log.jsonl"
 class NonFiniteLoss(RunFailed):
     """A loss became NaN or infinite."""
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, label: str, step: int, folder: Path) -> None:
         super().__init__(
-            f"non-finite loss at step {step}",
+            f"{label}: non-finite loss at step {step}",
             "a loss became NaN or infinite; the last good checkpoint is kept",
-            "look at the last lines of log.jsonl; a lower learning rate is the usual cure",
+            f"look at the last lines of {folder / LOG}; a lower learning rate is the usual cure",
         )
 
 
@@ -142,26 +142,24 @@ def train(trainable: Trainable, data: Dataset, folder: Path, *, seed: int, label
 
     Raises NonFiniteLoss, with the last good checkpoint kept; UserError when the checkpoint cannot be used.
     """
-    cfg, start = trainable.cfg, 0
+    cfg = trainable.cfg
     stream = stream_for(trainable, data, seed)
     average = _average(trainable)
-    seconds = 0.0
-    if (saved := load_checkpoint(folder, trainable.device)) is not None:
-        start, seconds, stream.position = saved["step"], saved["seconds"], saved["position"]
-        trainable.load_state_dict(saved["state"])
-        if average is not None:
-            average.net.load_state_dict(saved["average"])
+    if distributed.is_main():
+        remove_torn(folder)
+    start, seconds = resume(folder, trainable, average, stream)
     log = Log(folder / LOG, start)
     shown = not quiet and distributed.is_main() and sys.stderr.isatty()
     progress = tqdm(total=cfg.steps, initial=start, desc=label, unit="step", disable=not shown, dynamic_ncols=True)
     reporter = Reporter(label, cfg.steps, enabled=not shown and not quiet and distributed.is_main())
-    factor, base = 1.0, _learning_rates(trainable)
+    base = _learning_rates(trainable)
+    factor: float | None = None  # not known: a resumed optimiser has the rate of its last step
     began = time.perf_counter()
 
     def checkpoint(step: int) -> None:
         distributed.average_buffers(trainable.modules().values())
         spent = seconds + time.perf_counter() - began
-        save_checkpoint(folder, trainable, average, step, stream.position, spent)
+        save_checkpoint(folder, trainable, average, step, stream.position, spent, label)
 
     for t in range(start, cfg.steps):
         trainable._step = t
@@ -176,7 +174,7 @@ def train(trainable: Trainable, data: Dataset, folder: Path, *, seed: int, label
         due = done % cfg.checkpoint_every == 0 or done == cfg.steps
         if done % cfg.log_every == 0 or due:
             losses = log.flush(done, stream.position)
-            require_finite(trainable)
+            require_finite(trainable, label, folder)
             progress.set_postfix({name: f"{value:.3g}" for name, value in losses.items()}, refresh=False)
             reporter.report(done, losses)
         progress.update()
@@ -209,11 +207,11 @@ def _set_learning_rates(base: list[tuple[dict[str, Any], float]], factor: float)
         group["lr"] = lr * factor
 
 
-def require_finite(trainable: Trainable) -> None:
-    """Raise NonFiniteLoss if a loss of any rank was not finite, or if a weight is not (the next loss would be)."""
+def require_finite(trainable: Trainable, label: str, folder: Path) -> None:
+    """Raise NonFiniteLoss, on every rank, if a loss of any rank was not finite."""
     bad = int(distributed.latest(trainable.first_bad_step))
     if bad >= 0:
-        raise NonFiniteLoss(bad)
+        raise NonFiniteLoss(label, bad, folder)
 
 
 class Reporter:
@@ -239,15 +237,26 @@ class Reporter:
 
 
 def save_checkpoint(
-    folder: Path, trainable: Trainable, average: Average | None, step: int, position: int, seconds: float
+    folder: Path,
+    trainable: Trainable,
+    average: Average | None,
+    step: int,
+    position: int,
+    seconds: float,
+    label: str,
 ) -> None:
-    """Replace the folder's checkpoint, whole or not at all. Only rank 0 writes; never a state that is not finite."""
+    """Replace the folder's checkpoint, whole or not at all. Only rank 0 writes.
+
+    Raises RunFailed, on every rank, instead of saving a weight that is not finite.
+    """
+    for name, net in trainable.modules().items():
+        if not all(bool(torch.isfinite(p).all()) for p in net.parameters()):
+            raise RunFailed(
+                f"{label}: non-finite weight in {name} at step {step - 1}", "the last good checkpoint is kept"
+            )
     if not distributed.is_main():
         return
     state = trainable.state_dict()
-    for name, net in trainable.modules().items():
-        if not all(bool(torch.isfinite(p).all()) for p in net.parameters()):
-            raise RunFailed(f"non-finite weight in {name} at step {step - 1}", "the last good checkpoint is kept")
     saved = {
         "step": step,
         "position": position,
@@ -266,6 +275,23 @@ def save_tensors(path: Path, value: Any) -> None:
         file.write(buffer.getbuffer())
 
 
+def resume(folder: Path, trainable: Trainable, average: Average | None, stream: Stream) -> tuple[int, float]:
+    """Continue from the folder's checkpoint where there is one. Returns the steps done and the seconds they took.
+
+    Raises UserError when the checkpoint is damaged or belongs to other networks.
+    """
+    if (saved := load_checkpoint(folder, trainable.device)) is None:
+        return 0, 0.0
+    try:
+        trainable.load_state_dict(saved["state"])
+        if average is not None:
+            average.net.load_state_dict(saved["average"])
+        stream.position = saved["position"]
+        return saved["step"], saved["seconds"]
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise not_a_checkpoint(folder / CHECKPOINT, error) from None
+
+
 def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any] | None:
     """The folder's checkpoint, or None. Raises UserError when the file is not one."""
     path = folder / CHECKPOINT
@@ -276,6 +302,13 @@ def load_tensors(path: Path, device: torch.device) -> Any:
     """torch.load of tensors and plain values only. Raises UserError when the file is not whole."""
     try:
         return torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-        raise UserError(f"{path}: not a checkpoint", reason, f"remove {path} to start again") from None
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # torch.load meets a damaged file with errors of many kinds
+        raise not_a_checkpoint(path, error) from None
+
+
+def not_a_checkpoint(path: Path, error: Exception) -> UserError:
+    """The error for a file of weights that cannot be used."""
+    reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    return UserError(f"{path}: not a checkpoint of this run", reason, f"remove {path} to start again")

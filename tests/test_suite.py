@@ -1,0 +1,301 @@
+"""Suites: every shipped one resolves; a run skips what is done, survives what fails, and writes its table."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_tables import _quick_environment, write
+
+from benchmark import experiment
+from benchmark.catalogue import method_names
+from benchmark.config import merge
+from benchmark.errors import BusyError, ConfigError, RunFailed
+from benchmark.records import read_record, read_records, record_path
+from benchmark.resolve import Places, RunSpec, resolve
+from benchmark.suite import cells, find_suite, list_suites, run_suite, suite_tables, write_suite_table
+from benchmark.tables import write_tables
+
+__all__ = ["_quick_environment"]  # the fixture is used by every test here as well
+
+SUITE = """
+title: Two losses
+source: a test
+dataset: digits
+recipe: small
+seeds: [0, 1]
+set: {steps: 10}
+columns: [Model, Loss]
+metrics: [fd_judge]
+sizes:
+  small: {}
+  paper: {dataset: afhq, recipe: paper, seeds: [0], set: {steps: 20}}
+published: {dataset: afhq, columns: [FID], source: the paper's table 1, protocol: another network.}
+rows:
+  - {labels: {Model: InfoSCC, Loss: Hinge}, method: infoscc, set: {loss: hinge}, published: {FID: 13.08}}
+  - {labels: {Model: InfoSCC, Loss: LSGAN}, method: infoscc, set: {loss: lsgan}}
+"""
+
+
+@pytest.fixture
+def suite_file(tmp_path: Path) -> str:
+    (tmp_path / "two.yaml").write_text(SUITE)
+    return str(tmp_path / "two.yaml")
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    return Places(tmp_path / "data", tmp_path / "results")
+
+
+class FakeRuns:
+    """`experiment` with records instead of training; remembers what it was asked for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[tuple[str, int]] = []
+        self.errors: dict[tuple[str, int], Exception] = {}
+        monkeypatch.setattr(experiment, "resolve", self.resolve)
+        monkeypatch.setattr(experiment, "run", self.run)
+
+    def resolve(self, spec: RunSpec, places: Places) -> Any:
+        class Resolved:
+            run = f"{spec.dataset}-{spec.method}-{spec.changes['loss']}-s{spec.seed}"
+
+        return Resolved()
+
+    def run(self, spec: RunSpec, places: Places, *, device: str = "auto", quiet: bool = False) -> dict[str, Any]:
+        key = (spec.changes["loss"], spec.seed)
+        self.asked.append(key)
+        error = self.errors.get(key)
+        if error and not isinstance(error, RunFailed):
+            raise error
+        written = write(
+            places.results,
+            None if error else {"fd_judge": 10.0 + spec.seed},
+            method=spec.method,
+            dataset=spec.dataset,
+            recipe=str(spec.recipe),
+            seed=spec.seed,
+            changes=spec.changes,
+            reason=str(error) if error else "",
+        )
+        path = record_path(places.results, written)
+        path.rename(record_path(places.results, self.resolve(spec, places).run))
+        if error:
+            raise error
+        return read_record(record_path(places.results, self.resolve(spec, places).run)).plain
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRuns:
+    return FakeRuns(monkeypatch)
+
+
+ALL = [("hinge", 0), ("lsgan", 0), ("hinge", 1), ("lsgan", 1)]
+
+
+def shipped() -> list[tuple[str, str]]:
+    return [(name, size) for name, suite in list_suites().items() for size in suite.sizes]
+
+
+@pytest.mark.parametrize(("name", "size"), shipped())
+def test_every_cell_of_every_suite_is_a_valid_run(name: str, size: str, tmp_path: Path) -> None:
+    suite = find_suite(name)
+    runs = []
+    for cell in cells(suite, size):
+        assert cell.spec.method in method_names()
+        offline = merge(cell.spec.changes, {"eval": {"extractors": ["judge"]}})  # needs no downloaded weights
+        spec = RunSpec(cell.spec.method, cell.spec.dataset, cell.spec.seed, cell.spec.recipe, offline)
+        runs.append(resolve(spec, Places(tmp_path, tmp_path)).run)
+    assert len(set(runs)) == len(runs), "every cell is a run of its own"
+
+
+def test_the_ablation_is_the_posters_grid_with_both_readings_of_lsgan() -> None:
+    suite = find_suite("infoscc-ablation")
+    poster = [
+        ("Global", "Hinge", 13.08, 10.71, 4030),
+        ("Global", "Non saturating", 25.62, 10.33, 28595),
+        ("Global", "LSGAN", 29.02, 9.89, 45583),
+        ("Patch", "Hinge", 15.95, 10.51, 7327),
+        ("Patch", "Non saturating", 14.83, 10.21, 5114),
+        ("Patch", "LSGAN", 11.59, 11.06, 3645),
+    ]
+    rows = [row for row in suite.rows if row.method == "infoscc" and row.published]
+    found = [
+        (row.labels["Discriminator"], row.labels["Loss"].removesuffix(" (4th power)"), *row.published.values())
+        for row in rows
+    ]
+    assert found == poster
+    assert [row.set["loss"] for row in rows] == 2 * ["hinge", "non_saturating", "lsgan4"]
+    squares = [row for row in suite.rows if row.set.get("loss") == "lsgan"]
+    assert [row.labels["Loss"] for row in squares] == 2 * ["LSGAN (squares)"]
+    assert not any(row.published for row in squares)
+    baseline = suite.rows[0]
+    assert (baseline.method, baseline.published) == ("eigengan", {"FID": 29.02, "IS": 8.52})
+    assert [cell.spec.seed for cell in cells(suite, "paper")] == 9 * [0] + 9 * [1] + 9 * [2]
+    assert {(c.spec.dataset, c.spec.recipe) for c in cells(suite, "paper")} == {("afhq", "paper")}
+    assert {(c.spec.dataset, c.spec.recipe, c.spec.seed) for c in cells(suite, "small")} == {("digits", "small", 0)}
+
+
+def test_cells_merge_the_changes_of_suite_size_and_row(suite_file: str) -> None:
+    suite = find_suite(suite_file)
+    assert [cell.spec.changes for cell in cells(suite, "small", seeds=[7])] == [
+        {"steps": 10, "loss": "hinge"},
+        {"steps": 10, "loss": "lsgan"},
+    ]
+    assert [cell.spec.changes["steps"] for cell in cells(suite, "paper")] == [20, 20]
+    assert [cell.spec.seed for cell in cells(suite, "small")] == [0, 0, 1, 1]
+    with pytest.raises(ConfigError, match="no size 'papers'"):
+        cells(suite, "papers")
+
+
+def test_a_suite_runs_every_cell_and_writes_its_table(
+    suite_file: str, places: Places, fake: FakeRuns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_suite(suite_file, places) == 0
+    assert fake.asked == ALL
+    out = capsys.readouterr().out
+    assert "cell 1/4: InfoSCC, Hinge, seed 0" in out
+    assert "two: 4 done" in out
+    rows = list(csv.DictReader((places.results / "tables" / "two-small.csv").open()))
+    assert [(row["Model"], row["Loss"], row["FD-judge mean"], row["FD-judge n"]) for row in rows] == [
+        ("InfoSCC", "Hinge", "10.5", "2"),
+        ("InfoSCC", "LSGAN", "10.5", "2"),
+    ]
+
+
+def test_a_stopped_suite_continues_where_it_was(suite_file: str, places: Places, fake: FakeRuns) -> None:
+    fake.errors[("hinge", 1)] = KeyboardInterrupt()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        run_suite(suite_file, places)
+    assert fake.asked == ALL[:3]
+    fake.asked, fake.errors = [], {}
+    assert run_suite(suite_file, places) == 0
+    assert fake.asked == ALL[2:], "what has a record is not run again"
+    assert run_suite(suite_file, places) == 0
+    assert fake.asked == ALL[2:]
+
+
+def test_a_failed_cell_is_kept_and_the_suite_goes_on(
+    suite_file: str, places: Places, fake: FakeRuns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.errors[("lsgan", 0)] = RunFailed("non-finite loss at step 3")
+    assert run_suite(suite_file, places) == 1
+    assert fake.asked == ALL
+    assert "two: 3 done, 1 failed" in capsys.readouterr().out
+    text = (places.results / "tables" / "two-small.md").read_text()
+    assert "| InfoSCC | LSGAN | 11.00 | 1, failed (1 of 2) |" in text
+    assert "seed 0: non-finite loss at step 3" in (places.results / "tables" / "two-small.csv").read_text()
+    assert run_suite(suite_file, places) == 1, "a failure of before is still a failure"
+    assert fake.asked == ALL, "and is not run again by itself"
+
+
+def test_stop_ends_at_the_first_failure(suite_file: str, places: Places, fake: FakeRuns) -> None:
+    fake.errors[("lsgan", 0)] = RunFailed("non-finite loss at step 3")
+    assert run_suite(suite_file, places, stop=True) == 1
+    assert fake.asked == ALL[:2]
+    text = (places.results / "tables" / "two-small.md").read_text()
+    assert "| InfoSCC | Hinge | 10.00 | 1, not run (1 of 2) |" in text
+    assert "| InfoSCC | LSGAN | – | failed (1 of 2), not run (1 of 2) |" in text
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "kind"),
+    [
+        (BusyError("the run", "process 1 holds it"), 3, "busy"),
+        (ConfigError("patch_layers 6"), 2, "refused"),
+        (RuntimeError("a bug"), 1, "failed"),
+    ],
+)
+def test_other_errors_leave_no_record_and_the_suite_goes_on(
+    suite_file: str,
+    places: Places,
+    fake: FakeRuns,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    status: int,
+    kind: str,
+) -> None:
+    fake.errors[("hinge", 0)] = error
+    assert run_suite(suite_file, places) == status
+    assert fake.asked == ALL
+    assert len(read_records(places.results)) == 3
+    assert f"3 done, 1 {kind}" in capsys.readouterr().out.replace(f"1 {kind}, 3 done", f"3 done, 1 {kind}")
+
+
+def test_a_bad_cell_is_reported_before_anything_runs(
+    suite_file: str, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(experiment, "run", lambda spec, *_, **__: asked.append(spec))
+    Path(suite_file).write_text(SUITE.replace("loss: lsgan}", "loss: lsgna}"))
+    with pytest.raises(ConfigError, match="lsgna"):
+        run_suite(suite_file, places)
+    assert asked == []
+
+
+def test_published_values_stand_only_beside_their_own_dataset(suite_file: str, places: Places) -> None:
+    for size, dataset, recipe, steps in (("small", "digits", "small", 10), ("paper", "afhq", "paper", 20)):
+        changes = {"steps": steps, "loss": "hinge"}
+        write(places.results, {"fd_judge": 3.0, "unasked": 1.0}, dataset=dataset, recipe=recipe, changes=changes)
+        write_suite_table(suite_file, size, places.results)
+    small, paper = ((places.results / "tables" / f"two-{size}.md").read_text() for size in ("small", "paper"))
+    assert "published" not in small.lower()
+    assert "| InfoSCC | Hinge | 3.000 | 1 | 13.08 |" in paper
+    assert "| InfoSCC | LSGAN | – | not run (1 of 1) | – |" in paper
+    assert "the paper's table 1. They are not comparable digit by digit" in paper
+    assert "unasked" not in paper, "only the suite's metrics"
+
+
+def test_a_metric_that_no_record_has_is_named(suite_file: str, places: Places) -> None:
+    Path(suite_file).write_text(SUITE.replace("[fd_judge]", "[fd_judge, fd_jugde]"))
+    write(places.results, {"fd_judge": 3.0}, changes={"steps": 10, "loss": "hinge"})
+    write_suite_table(suite_file, "small", places.results)
+    assert "No run has a value of fd\\_jugde." in (places.results / "tables" / "two-small.md").read_text()
+
+
+def test_a_cell_recorded_under_two_configurations_gives_two_rows(suite_file: str, places: Places) -> None:
+    for version, value in ((1, 3.0), (2, 30.0)):
+        write(places.results, {"fd_judge": value}, changes={"steps": 10, "loss": "hinge"}, config={"version": version})
+    (table,) = suite_tables(read_records(places.results), [suite_file])
+    assert len(table.rows) == 3
+    assert sorted(table.rows[i].summary(table.columns[0]).mean for i in (0, 1)) == [3.0, 30.0]
+    assert any("configured differently" in note for note in table.notes)
+
+
+def test_write_tables_adds_the_suites_that_have_records(suite_file: str, places: Places) -> None:
+    write(places.results, {"fd_judge": 3.0}, changes={"steps": 10, "loss": "hinge"})
+    names = {path.name for path in write_tables(places.results, [suite_file])}
+    assert {"two-small.csv", "two-small.tex", "two-small.md", "digits.md", "tables.tex"} <= names
+    assert "two-paper.md" not in names
+    assert r"\input{two-small.tex}" in (places.results / "tables" / "tables.tex").read_text()
+    shipped_names = {path.name for path in write_tables(places.results)}
+    assert not any(name.startswith("infoscc-ablation") for name in shipped_names)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("method: infoscc, set: {loss: lsgan}", "method: infoscx", "row 2: unknown method 'infoscx'"),
+        ("Loss: LSGAN}", "Los: LSGAN}", r"row 2: labels \['Los', 'Model'\]"),
+        ("metrics:", "metric:", "metric: unknown key; did you mean 'metrics'"),
+        ("set: {loss: lsgan}", "sett: {loss: lsgan}", "(?s)row 2.*sett: unknown key; did you mean 'set'"),
+        ("{FID: 13.08}", "{FIDD: 13.08}", "row 1: published value 'FIDD'"),
+        ("seeds: [0, 1]", "seeds: [1, 1]", "a seed is given twice"),
+        ("seeds: [0, 1]", "seeds: []", "seeds"),
+        ("seeds: [0, 1]", "seeds: [-1]", "seeds"),
+    ],
+)
+def test_a_bad_suite_names_its_file_and_key(suite_file: str, old: str, new: str, message: str) -> None:
+    assert SUITE.count(old) == 1
+    Path(suite_file).write_text(SUITE.replace(old, new))
+    with pytest.raises(ConfigError, match=message) as error:
+        find_suite(suite_file)
+    assert "two.yaml" in str(error.value)
+
+
+def test_an_unknown_suite_offers_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'smoke'"):
+        find_suite("smok")

@@ -1,0 +1,326 @@
+"""Tables: made of records alone; protocols never mixed; failures visible; LaTeX that compiles; stable bytes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark import records as records_module
+from benchmark.config import content_hash
+from benchmark.records import Record, Value, read_records, write_record
+from benchmark.tables import changes_text, dataset_table, document, tex, to_csv, to_latex, to_markdown, write_tables
+
+BETTER = {"fd_judge": "lower", "score_judge": "higher", "control_accuracy_judge": "higher", "odd": None}
+NAMES = {"fd_judge": "FD-judge", "score_judge": "CS-judge", "control_accuracy_judge": "control accuracy by the judge"}
+
+
+@pytest.fixture(autouse=True)
+def _quick_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking git and every package for its version takes most of these tests' time, and no table shows it."""
+    monkeypatch.setattr(records_module, "environment", lambda: {"python": "3", "libraries": {}})
+
+
+def protocol(**changes: Any) -> dict[str, Any]:
+    identity = {"extractor": "judge", "weights": {"file": "judge ab", "sha256": "c0ffee" * 10, "verified": True}}
+    return {
+        "dataset": "digits",
+        "reference": "train",
+        "n_reference": 1198,
+        "n_fake": 2000,
+        "conditions": "empirical",
+        "extractor": identity,
+        **changes,
+    }
+
+
+def write(
+    results: Path,
+    values: dict[str, float | None] | None,
+    *,
+    method: str = "infoscc",
+    seed: int = 0,
+    changes: dict[str, Any] | None = None,
+    config: dict[str, Any] | None = None,
+    reason: str = "",
+    dataset: str = "digits",
+    recipe: str = "small",
+    **protocol_changes: Any,
+) -> str:
+    """Write a record as a run does. values None: the run failed. Returns the run's name."""
+    changes = changes or {}
+    config = {"method": method, "recipe": recipe, "data": {"name": dataset}, "config": changes, **(config or {})}
+    digest = content_hash(config)
+    run = f"{dataset}-{method}-{recipe}-s{seed}-{digest[:8]}"
+    plain = [
+        Value(
+            id,
+            NAMES.get(id, id),
+            value,
+            BETTER.get(id, "lower"),  # type: ignore[arg-type]
+            protocol(**protocol_changes),
+            status="ok" if value is not None else "unavailable",
+            reason="" if value is not None else "no attribute was asked both on and off",
+        ).plain()
+        for id, value in (values or {}).items()
+    ]
+    write_record(
+        results,
+        run,
+        status="failed" if values is None else "done",
+        reason=reason,
+        identity={
+            "method": method,
+            "dataset": dataset,
+            "recipe": recipe,
+            "seed": seed,
+            "changes": changes,
+            "config_hash": digest,
+            "config": config,
+        },
+        result=None if values is None else {"steps": 10, "values": plain},
+        time={"training_s": 1.0},
+        device={"device": "cpu"},
+    )
+    return run
+
+
+def table_of(results: Path) -> Any:
+    return dataset_table("digits", read_records(results))
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_seeds_are_aggregated_and_changes_make_a_row_of_their_own(tmp_path: Path) -> None:
+    for seed, value in enumerate([10.0, 12.0, 14.0]):
+        write(tmp_path, {"fd_judge": value}, seed=seed)
+    write(tmp_path, {"fd_judge": 20.5}, changes={"loss": "lsgan4", "eval": {"n_fake": 500}})
+    first, second = rows_of(to_csv(table_of(tmp_path)))
+    assert (first["Changes"], first["FD-judge mean"], first["FD-judge sd"], first["FD-judge n"]) == (
+        "",
+        "12.0",
+        "2.0",
+        "3",
+    )
+    assert float(first["FD-judge high"]) - 12 == pytest.approx(4.968275, rel=1e-5)
+    assert second["Changes"] == "eval.n_fake=500, loss=lsgan4"
+    assert (second["FD-judge mean"], second["FD-judge n"], second["FD-judge sd"]) == ("20.5", "1", "")
+    assert "| 12.0 ± 5.0 | 3 |" in to_markdown(table_of(tmp_path))
+
+
+def test_every_digit_that_matters_is_in_the_csv(tmp_path: Path) -> None:
+    value = 0.1 + 0.2
+    write(tmp_path, {"fd_judge": value})
+    write_tables(tmp_path, suites=[])
+    for name in ("digits.csv", "digits-runs.csv"):
+        assert "0.30000000000000004" in (tmp_path / "tables" / name).read_text()
+
+
+def test_another_protocol_gets_another_column_and_a_note_of_what_differs(tmp_path: Path) -> None:
+    write(tmp_path, {"fd_judge": 10.0}, seed=0)
+    write(tmp_path, {"fd_judge": 99.0}, seed=1, n_fake=500)
+    table = table_of(tmp_path)
+    names = [column.name for column in table.columns]
+    assert len(names) == 2
+    assert all(re.fullmatch(r"FD-judge \[[0-9a-f]{4}\]", name) for name in names)
+    means = sorted(table.rows[0].summary(column).mean for column in table.columns)
+    assert means == [10.0, 99.0], "one row, two columns, nothing averaged over protocols"
+    note = next(note for note in table.notes if "not comparable" in note)
+    assert "n_fake: " in note
+    assert "n_reference" not in note
+
+
+def test_the_same_label_with_another_configuration_is_not_averaged(tmp_path: Path) -> None:
+    write(tmp_path, {"fd_judge": 10.0}, seed=0, config={"version": 1})
+    write(tmp_path, {"fd_judge": 30.0}, seed=1, config={"version": 2})
+    table = table_of(tmp_path)
+    assert [len(row.done) for row in table.rows] == [1, 1]
+    assert all(re.fullmatch(r"\[[0-9a-f]{4}\]", row.labels[-1]) for row in table.rows)
+    assert any("configured differently: version: " in note for note in table.notes)
+
+
+def test_failed_runs_stay_with_their_reason(tmp_path: Path) -> None:
+    write(tmp_path, {"fd_judge": 10.0}, seed=0)
+    write(tmp_path, {"fd_judge": 11.0}, seed=1)
+    write(tmp_path, None, seed=2, reason="non-finite loss at step 7")
+    write(tmp_path, None, method="sngan", reason="non-finite loss at step 1")
+    table = table_of(tmp_path)
+    assert [row.runs for row in table.rows] == ["2, failed (1 of 3)", "failed (1 of 1)"]
+    assert "| sngan | small |  | – | failed (1 of 1) |" in to_markdown(table)
+    infoscc, sngan = rows_of(to_csv(table))
+    assert infoscc["FD-judge n"] == "2"
+    assert infoscc["runs_failed"] == "1"
+    assert infoscc["reasons"] == "seed 2: non-finite loss at step 7"
+    assert sngan["FD-judge mean"] == ""
+    write_tables(tmp_path, suites=[])
+    runs = rows_of((tmp_path / "tables" / "digits-runs.csv").read_text())
+    failed = [run for run in runs if run["run_status"] == "failed"]
+    assert [run["run_reason"] for run in failed] == ["non-finite loss at step 7", "non-finite loss at step 1"]
+    assert [run["value"] for run in failed] == ["", ""]
+
+
+def test_a_value_that_a_finished_run_lacks_is_said_and_explained(tmp_path: Path) -> None:
+    write(tmp_path, {"fd_judge": float("nan"), "control_accuracy_judge": None}, seed=0)
+    table = table_of(tmp_path)
+    assert "| failed | unavailable | 1 |" in to_markdown(table)
+    assert any("no value in 1 of 1 runs (failed, the value is nan)" in note for note in table.notes)
+    assert any("no attribute was asked both on and off" in note for note in table.notes)
+
+
+def bold_cells(table: Any) -> list[tuple[str, str]]:
+    return [(row.labels[0], c.id) for row in table.rows for c in table.columns if table.bold(row, c)]
+
+
+def test_bold_needs_an_interval_apart_from_every_other_and_knows_the_direction(tmp_path: Path) -> None:
+    for seed, jitter in enumerate([-0.1, 0.0, 0.1]):
+        write(tmp_path, {"fd_judge": 5 + jitter, "score_judge": 5 + jitter, "odd": 5 + jitter}, method="a", seed=seed)
+        write(tmp_path, {"fd_judge": 9 + jitter, "score_judge": 9 + jitter, "odd": 9 + jitter}, method="b", seed=seed)
+    assert bold_cells(table_of(tmp_path)) == [("a", "fd_judge"), ("b", "score_judge")]
+    assert r"\textbf{5.00 $\pm$ 0.25}" in to_latex(table_of(tmp_path))
+    assert "**5.00 ± 0.25**" in to_markdown(table_of(tmp_path))
+    for seed, value in enumerate([4.0, 30.0]):  # third by its mean, but its interval covers the best
+        write(tmp_path, {"fd_judge": value}, method="c", seed=seed)
+    assert bold_cells(table_of(tmp_path)) == [("b", "score_judge")]
+
+
+def test_one_seed_or_one_row_is_never_bold(tmp_path: Path) -> None:
+    for seed in range(3):
+        write(tmp_path, {"fd_judge": 5 + seed / 10}, method="a", seed=seed)
+    assert bold_cells(table_of(tmp_path)) == []
+    write(tmp_path, {"fd_judge": 9.0}, method="b", seed=0)
+    assert bold_cells(table_of(tmp_path)) == []
+
+
+def test_overlapping_intervals_are_not_bold(tmp_path: Path) -> None:
+    for seed, jitter in enumerate([-2.0, 0.0, 2.0]):
+        write(tmp_path, {"fd_judge": 5 + jitter}, method="a", seed=seed)
+        write(tmp_path, {"fd_judge": 6 + jitter}, method="b", seed=seed)
+    assert bold_cells(table_of(tmp_path)) == []
+
+
+def test_notes_say_the_protocol_and_the_meaning_of_the_sign(tmp_path: Path) -> None:
+    write(tmp_path, {"fd_judge": 5.0, "score_judge": 2.0})
+    notes = " ".join(table_of(tmp_path).notes)
+    assert "half the width of the 95% t interval" in notes
+    assert "Bold" in notes
+    assert (
+        "Protocol of FD-judge, CS-judge: extractor judge (weights c0ffeec0), 2000 generated images, "
+        "reference: train split, 1198 images, conditions empirical."
+    ) in notes
+
+
+def test_unverified_weights_are_named_in_the_head(tmp_path: Path) -> None:
+    weights = {"file": "x", "sha256": "00", "verified": False}
+    write(tmp_path, {"fd_judge": 5.0}, extractor={"extractor": "lite0", "weights": weights})
+    assert table_of(tmp_path).columns[0].name == "FD-judge (unverified weights)"
+
+
+def a_rich_folder(results: Path) -> None:
+    for seed in range(3):
+        write(results, {"fd_judge": 5 + seed / 10, "score_judge": 2.0 + seed}, seed=seed)
+    write(results, {"fd_judge": 7.5}, changes={"loss": "lsgan_4", "note": "100 % & {x} $y$ #1 a^b~c\\d <e|f> [g]"})
+    write(results, {"fd_judge": 7.5}, method="eigengan", n_fake=500)
+    write(results, None, method="sngan", reason="100 % wrong & more")
+    write(results, {"fd_judge": 1.0}, dataset="fashion_mnist", changes={"note": "± é 字"})
+
+
+def test_the_same_records_give_the_same_bytes_in_any_order_of_writing(tmp_path: Path) -> None:
+    a_rich_folder(tmp_path)
+    before = {path: path.read_bytes() for path in write_tables(tmp_path, suites=[])}
+    assert {path: path.read_bytes() for path in write_tables(tmp_path, suites=[])} == before
+    turned = dataset_table("digits", [r for r in reversed(read_records(tmp_path)) if r.plain["dataset"] == "digits"])
+    assert {row.labels for row in turned.rows} == {row.labels for row in table_of_digits(tmp_path).rows}
+    names = sorted(path.name for path in before)
+    assert names == sorted(
+        [
+            *(f"{d}{end}" for d in ("digits", "fashion_mnist") for end in (".csv", ".tex", ".md", "-runs.csv")),
+            "tables.tex",
+        ]
+    )
+    assert not any(re.search(rb"20\d\d-\d\d-\d\d", text) for text in before.values()), "no time stamps"
+
+
+def table_of_digits(results: Path) -> Any:
+    return dataset_table("digits", [r for r in read_records(results) if r.plain["dataset"] == "digits"])
+
+
+def cells_of(line: str) -> int:
+    return len(re.findall(r"(?<!\\)&", line)) + 1
+
+
+def test_latex_is_balanced_and_has_equal_columns(tmp_path: Path) -> None:
+    a_rich_folder(tmp_path)
+    text = to_latex(table_of_digits(tmp_path))
+    body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    assert re.findall(r"\\(?:begin|end)\{(\w+)\}", body) == ["tabular", "tabular"]
+    assert [body.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
+    bare = re.sub(r"\\[{}]", "", body)
+    assert bare.count("{") == bare.count("}")
+    n_columns = len(re.search(r"\\begin\{tabular\}\{([lr]+)\}", body)[1])  # type: ignore[index]
+    lines = [line for line in body.splitlines() if line.endswith(r" \\")]
+    assert len(lines) == 1 + 4
+    assert {cells_of(line) for line in lines} == {n_columns}
+    assert r"FD-judge {[}" in body
+    assert r"$\downarrow$" in body
+    assert r"loss=lsgan\_4" in body
+    assert not re.search(r"(?<![\\$])[_#]", body), "no bare special characters"
+
+
+def test_special_characters_are_escaped() -> None:
+    assert tex(r"a_b & 50% {x} \y") == r"a\_b \& 50\% \{x\} \textbackslash{}y"
+    assert tex("[1]*") == "{[}1{]}{*}"
+    assert tex("é 字") == "é {[}U+5B57{]}"
+
+
+def test_the_document_inputs_every_table_with_its_notes(tmp_path: Path) -> None:
+    a_rich_folder(tmp_path)
+    write_tables(tmp_path, suites=[])
+    text = (tmp_path / "tables" / "tables.tex").read_text()
+    for name in re.findall(r"\\input\{([^}]+)\}", text):
+        assert (tmp_path / "tables" / name).exists()
+    assert text.count(r"\input{") == 2
+    assert text.count(r"\begin{") == text.count(r"\end{")
+    assert r"\usepackage{booktabs}" in text
+    assert document([]).endswith("\\end{document}\n")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed; the structure is tested above")
+def test_the_document_compiles(tmp_path: Path) -> None:
+    a_rich_folder(tmp_path)
+    write_tables(tmp_path, suites=[])
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"]
+    done = subprocess.run(command, cwd=tmp_path / "tables", capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_markdown_rows_have_equal_columns(tmp_path: Path) -> None:
+    a_rich_folder(tmp_path)
+    lines = [line for line in to_markdown(table_of_digits(tmp_path)).splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+
+
+def test_no_records_give_no_tables(tmp_path: Path) -> None:
+    assert write_tables(tmp_path) == []
+    assert not (tmp_path / "tables").exists()
+
+
+def test_changes_are_written_as_set_takes_them() -> None:
+    plain = {"changes": {"loss": "hinge", "encoder": {"steps": 5, "net": "conv"}, "betas": [0.0, 0.9], "flip": True}}
+    text = changes_text(Record("r", plain))
+    assert text == "betas=[0.0,0.9], encoder.net=conv, encoder.steps=5, flip=true, loss=hinge"
+
+
+def test_a_dataset_where_everything_failed_still_has_its_table(tmp_path: Path) -> None:
+    write(tmp_path, None, reason="non-finite loss at step 1")
+    write_tables(tmp_path, suites=[])
+    assert "| infoscc | small |  | failed (1 of 1) |" in (tmp_path / "tables" / "digits.md").read_text()
+    assert "non-finite loss at step 1" in (tmp_path / "tables" / "digits.csv").read_text()
+    assert (tmp_path / "tables" / "digits.tex").read_text().count(r" \\") == 2
