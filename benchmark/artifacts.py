@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from benchmark import distributed
 from benchmark.config import content_hash, to_plain
 from benchmark.data.prepared import Dataset
-from benchmark.files import lock, read_json, write_json
+from benchmark.files import lock, read_json, remove_torn, write_json
 from benchmark.method import Stage, construct, mix
 from benchmark.train import CHECKPOINT, load_tensors, save_tensors, train
 
@@ -131,6 +131,7 @@ class Job:
                     found = distributed.agree(_is_made(folder))
                     if not found:
                         folder.mkdir(parents=True, exist_ok=True)
+                        remove_torn(folder)
                         seconds = make()
                         write_json(
                             meta,

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -102,15 +103,30 @@ def build(cls: type[T], values: Mapping[str, Any], where: str = "configuration")
     """
     try:
         text = json.dumps(values, allow_nan=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError):
+        bad = "\n".join(f"  {key}: {value!r} given" for key, value in _not_json(values))
         raise ConfigError(
-            f"{where}: {error}", "only numbers, text, booleans, lists and mappings can be configured"
+            f"{where}:\n{bad}",
+            "a value is a finite number, text, a boolean, a list or a mapping",
+            "write one of these; a date is text in quotes",
         ) from None
     try:
         return TypeAdapter(cls).validate_json(text)
     except ValidationError as error:
         lines = [_explain(cls, problem) for problem in error.errors()]
         raise ConfigError(f"{where}: {len(lines)} bad value{'s' * (len(lines) > 1)}\n" + "\n".join(lines)) from None
+
+
+def _not_json(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """The parts of a nested value that JSON cannot hold, with their keys."""
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from _not_json(part, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple):
+        for i, part in enumerate(value):
+            yield from _not_json(part, f"{key}.{i}")
+    elif not isinstance(value, str | int | float | None) or (isinstance(value, float) and not math.isfinite(value)):
+        yield key, value
 
 
 def _explain(cls: type, problem: Any) -> str:

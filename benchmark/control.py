@@ -21,7 +21,7 @@ from benchmark.records import Value
 
 BATCH = 250  # images a forward pass: fixed, so that it cannot move a number
 OWN = {"name": "the classifier the generator was trained against"}
-TEXTS = {"judge": "by the judge", "own": "by its own classifier"}
+TEXTS = {"judge": "(judge)", "own": "(own)"}  # at the end of a column's name
 
 
 def control_accuracy(
@@ -64,7 +64,7 @@ def recall(
     return [
         Value(
             f"recall_0.2_{scorer}",
-            f"recall@0.2 {TEXTS[scorer]}",
+            f"Recall@0.2 {TEXTS[scorer]}",
             float(np.mean(list(recalls.values()))),
             "higher",
             settings | {"scorer": judge.identity if scorer == "judge" else OWN},
@@ -109,7 +109,7 @@ def _accuracy(
     value, low, high = accuracy or (None, None, None)
     return Value(
         f"control_accuracy_{scorer}",
-        f"control accuracy {TEXTS[scorer]}",
+        f"Control accuracy {TEXTS[scorer]}",
         value,
         "higher",
         settings,
@@ -124,9 +124,7 @@ def _accuracy(
 Interval = tuple[float, float, float]  # value, low, high
 
 
-def _of_classes(
-    logits: np.ndarray, asked: np.ndarray, names: Sequence[str]
-) -> tuple[Interval | None, dict[str, Any]]:
+def _of_classes(logits: np.ndarray, asked: np.ndarray, names: Sequence[str]) -> tuple[Interval | None, dict[str, Any]]:
     found = class_accuracy(logits, asked)
     details = {"per_class": dict(zip(names, found.per_class)), "chance": 1 / len(names)}
     return (found.macro, found.ci_low, found.ci_high), details

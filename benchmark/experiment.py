@@ -27,7 +27,7 @@ from benchmark.data.stream import to_float, to_uint8
 from benchmark.errors import ConfigError, RunFailed, UserError, nearest
 from benchmark.evaluate import build_judges, evaluate, standing_statistics
 from benchmark.figures import save_curves, save_embedding, save_grid
-from benchmark.files import lock, read_json, require_writable, write_json, write_text
+from benchmark.files import lock, read_json, remove_torn, require_writable, write_json, write_text
 from benchmark.method import Grid, Method, construct, mix
 from benchmark.plan import make_plan
 from benchmark.records import environment, record_path, write_record
@@ -41,7 +41,7 @@ GENERATOR = "generator.pt"
 def pick_device(name: str) -> torch.device:
     """auto: CUDA where there is one, the rank's own under torchrun. Raises ConfigError for one that is not there."""
     if name not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"--device {name}", nearest(name, ["auto", "cpu", "cuda"]))
+        raise ConfigError(f"--device {name}", "no such device", nearest(name, ["auto", "cpu", "cuda"]))
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device cuda", "torch finds no CUDA device here", "use --device cpu, or auto")
     if name == "cpu" or not torch.cuda.is_available():
@@ -72,10 +72,13 @@ def run(spec: RunSpec, places: Places, *, device: str = "auto", quiet: bool = Fa
             print(f"note: {plan.warning()}", flush=True)
     if not distributed.is_main():
         distributed.barrier()  # rank 0 prepares the data, the others find it
-    data = prepare(resolved.card, places.data_root, places.artifacts / "data", progress=not quiet and sys.stderr.isatty())
+    data = prepare(
+        resolved.card, places.data_root, places.artifacts / "data", progress=not quiet and sys.stderr.isatty()
+    )
     if distributed.is_main():
         distributed.barrier()
         with lock(resolved.folder / ".lock", f"the run {resolved.run}", wait=False):
+            remove_torn(resolved.folder)
             return _run(resolved, places, data, where, quiet)
     return _run(resolved, places, data, where, quiet)
 

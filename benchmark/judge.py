@@ -6,6 +6,7 @@ nor seed with any classifier a method uses. Its accuracy on the training split i
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -33,6 +34,24 @@ class JudgeConfig(TrainConfig):
     weight_decay: NonNegativeFloat = 1e-2  # AdamW's
     shift: NonNegativeInt = 1  # largest shift in pixels of the training images, each way
     seed: NonNegativeInt = 7919  # unlike any encoder's or classifier's
+
+
+_SMALL = JudgeConfig(width=16)  # a narrow net at 32 px: a minute on two cores
+RECIPES = {
+    "paper": {"default": JudgeConfig(steps=10_000)},
+    "small": {
+        "default": _SMALL,
+        "digits": JudgeConfig(steps=500),
+        "cifar10": replace(_SMALL, steps=2500),
+        "cifar10_jpeg": replace(_SMALL, steps=2500),
+    },
+}
+
+
+def recipe(name: str, dataset: str) -> JudgeConfig:
+    """The judge of a recipe for a dataset."""
+    rows = RECIPES.get(name, RECIPES["small"])
+    return rows.get(dataset, rows["default"])
 
 
 class Judge(Stage):

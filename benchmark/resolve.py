@@ -11,6 +11,7 @@ from benchmark.config import build, content_hash, merge, to_plain
 from benchmark.data.cards import Card, card_with, find_card
 from benchmark.errors import ConfigError
 from benchmark.evaluate import EvalConfig
+from benchmark.judge import recipe as judge_recipe
 from benchmark.method import GANConfig, MethodFile, find_method
 from benchmark.metrics.weights import require
 from benchmark.simclr import recipe as encoder_recipe
@@ -119,6 +120,7 @@ def _evaluation(recipe: str, card: Card, changes: dict[str, Any]) -> EvalConfig:
     """The recipe's evaluation for this dataset, with the user's changes."""
     base = to_plain(EVALUATION.get(recipe, EVALUATION["small"]))
     base["encoder"] = to_plain(encoder_recipe(recipe, card.name))
+    base["judge"] = to_plain(judge_recipe(recipe, card.name))
     if card.conditioning == "none" and base["extractors"] == ["judge"]:
         base["extractors"] = ["lite0"]  # no labels, no judge
     config = build(EvalConfig, merge(base, changes), "--set eval")

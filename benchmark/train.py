@@ -23,7 +23,7 @@ from benchmark import distributed
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
 from benchmark.errors import RunFailed, UserError
-from benchmark.files import atomic, not_writable, remove_torn
+from benchmark.files import atomic, not_writable
 from benchmark.method import GANConfig, Trainable, seed_step
 
 CHECKPOINT = "checkpoint.pt"
@@ -79,7 +79,11 @@ class Log:
         if not self.path.exists():
             return
         kept = []
-        for line in self.path.read_text().splitlines():
+        try:
+            lines = self.path.read_text().splitlines()
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be read", error.strerror or "", "move it away") from None
+        for line in lines:
             try:
                 if json.loads(line)["step"] <= step:
                     kept.append(line + "\n")
@@ -145,8 +149,6 @@ def train(trainable: Trainable, data: Dataset, folder: Path, *, seed: int, label
     cfg = trainable.cfg
     stream = stream_for(trainable, data, seed)
     average = _average(trainable)
-    if distributed.is_main():
-        remove_torn(folder)
     start, seconds = resume(folder, trainable, average, stream)
     log = Log(folder / LOG, start)
     shown = not quiet and distributed.is_main() and sys.stderr.isatty()

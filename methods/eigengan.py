@@ -8,6 +8,7 @@ a port of this method, so that the two differ in the conditioning alone: no mapp
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -103,12 +104,14 @@ class EigenGAN(Method):
         yield from traversals(lambda moved: G(None, eps, moved), zs)
 
 
-_SMALL = Config(  # sized for two cores, as InfoSCC-GAN's
+_SMALL = Config(  # InfoSCC-GAN's of the same name
     steps=4000,
     batch=32,
-    lr_G=2e-4,
-    lr_D=2e-4,
+    lr_G=5e-4,
+    lr_D=5e-4,
+    r1_weight=1.0,
     ema_half_life_images=5000,
+    base=8,
     eps_dim=128,
     patch_width=32,
     patch_layers=3,
@@ -119,5 +122,5 @@ RECIPES = {  # InfoSCC-GAN's budget on each dataset
         "afhq": Config(steps=200_000, batch=32, log_every=500, checkpoint_every=5000),
         "celeba": Config(steps=200_000, batch=64, log_every=500, checkpoint_every=5000),
     },
-    "small": {"default": _SMALL},
+    "small": {"default": _SMALL, "digits": replace(_SMALL, base=16, patch_layers=2)},
 }

@@ -59,7 +59,7 @@ class PatchDiscriminator(nn.Module):
         if n_layers < 1 or patch_map_side(side, n_layers) < 1:
             fits = [n for n in range(1, 32) if patch_map_side(side, n) >= 1]
             raise ConfigError(
-                f"n_layers {n_layers} of the patch discriminator, at image side {side}",
+                f"patch_layers: n_layers {n_layers} of the patch discriminator, at image side {side}",
                 "at least one layer is needed" if n_layers < 1 else "its map of logits would be empty",
                 f"the largest n_layers that fits side {side} is {fits[-1]}"
                 if fits
