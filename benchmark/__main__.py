@@ -73,7 +73,9 @@ def specs(arguments: argparse.Namespace) -> list[RunSpec]:
     changes = parse_overrides(arguments.changes)
     for method in arguments.method:
         check_method(method)
-    locate(find_card(arguments.dataset), arguments.data_root)
+    card = find_card(arguments.dataset)
+    if arguments.verb != "plan":  # a plan lists what is missing
+        locate(card, arguments.data_root)
 
     from benchmark.resolve import RunSpec
 
@@ -150,13 +152,13 @@ def do_run(arguments: argparse.Namespace) -> int:
     from benchmark import distributed, records
     from benchmark.errors import RunFailed
     from benchmark.experiment import pick_device, run
-    from benchmark.resolve import resolve
+    from benchmark.resolve import require_files, resolve
 
     distributed.start(pick_device(arguments.device))
     status = 0
     try:
-        for spec in wanted:  # every run's settings are checked before the first one starts
-            resolve(spec, places)
+        for spec in wanted:  # every run's settings and files are checked before the first one starts
+            require_files(resolve(spec, places), places)
         for spec in wanted:
             try:
                 record = run(spec, places, device=arguments.device, quiet=arguments.quiet)
@@ -175,16 +177,22 @@ def do_run(arguments: argparse.Namespace) -> int:
 
 def do_suite(arguments: argparse.Namespace) -> int:
     """Run what a suite lacks, then write its table."""
+    from benchmark import distributed
+    from benchmark.experiment import pick_device
     from benchmark.suite import run_suite
 
-    return run_suite(
-        arguments.name,
-        places_of(arguments),
-        size=arguments.size,
-        seeds=arguments.seed,
-        device=arguments.device,
-        quiet=arguments.quiet,
-    )
+    distributed.start(pick_device(arguments.device))
+    try:
+        return run_suite(
+            arguments.name,
+            places_of(arguments),
+            size=arguments.size,
+            seeds=arguments.seed,
+            device=arguments.device,
+            quiet=arguments.quiet,
+        )
+    finally:
+        distributed.stop()
 
 
 def do_sample(arguments: argparse.Namespace) -> int:

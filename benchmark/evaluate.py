@@ -40,7 +40,7 @@ class EvalConfig:
     extractors: tuple[str, ...] = ("judge",)  # feature extractors, by name
     reference: Literal["train", "test"] = "train"  # the split that generated images are compared with, whole
     conditions: Literal["empirical", "uniform"] = "empirical"  # asked: held-out labels, or uniform / fair coins
-    chamfer_points: Annotated[int, Field(ge=100)] = 500  # real and generated points each of the t-SNE Chamfer distance
+    chamfer_points: Annotated[int, Field(ge=100)] = 300  # real and generated points each of the t-SNE Chamfer distance
     tsne_seeds: PositiveInt = 3  # repetitions of t-SNE
     recall_images: PositiveInt = 500  # images an attribute in the recall at 0.2
     judge: JudgeConfig = JudgeConfig()  # the classifier that scores control

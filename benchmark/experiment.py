@@ -20,7 +20,6 @@ from torch import nn
 from benchmark import distributed
 from benchmark.artifacts import Job
 from benchmark.config import difference, dump_yaml, load_yaml
-from benchmark.data.layout import locate
 from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import to_float, to_uint8
@@ -31,7 +30,7 @@ from benchmark.files import lock, read_json, remove_torn, require_writable, writ
 from benchmark.method import Grid, Method, construct, mix
 from benchmark.plan import make_plan
 from benchmark.records import environment, record_path, write_record
-from benchmark.resolve import Places, Resolved, RunSpec, resolve
+from benchmark.resolve import Places, Resolved, RunSpec, require_files, resolve
 from benchmark.train import LOG, load_tensors, save_tensors, train
 
 CONFIG = "config.yaml"
@@ -62,7 +61,7 @@ def run(spec: RunSpec, places: Places, *, device: str = "auto", quiet: bool = Fa
     where = pick_device(device)
     require_writable(places.results)
     require_shares(resolved, distributed.world())
-    locate(resolved.card, places.data_root)
+    require_files(resolved, places)
     if distributed.is_main():
         with distributed.alone():
             plan = make_plan(resolved, places, where)

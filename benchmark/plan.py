@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,11 +16,13 @@ from torch import Tensor, nn
 
 from benchmark.artifacts import META, Job
 from benchmark.config import to_plain
+from benchmark.data.prepare import find_prepared
 from benchmark.data.prepared import Dataset
-from benchmark.evaluate import BATCH, build_judges, generate
+from benchmark.errors import UserError
+from benchmark.evaluate import EvalConfig, build_judges, generate
 from benchmark.files import require_space
-from benchmark.method import Stage, Trainable, construct, seed_step
-from benchmark.resolve import Places, Resolved
+from benchmark.method import Method, Stage, Trainable, construct, seed_step
+from benchmark.resolve import Places, Resolved, missing
 from benchmark.train import stream_for
 
 TINY_BATCH = 8  # images a rehearsal step takes when the real batch would be slow
@@ -49,6 +50,7 @@ class Plan:
     device: torch.device
     parts: list[Part] = field(default_factory=list)
     evaluation_s: float = 0.0
+    missing: list[UserError] = field(default_factory=list)  # files the run needs and lacks
 
     @property
     def seconds(self) -> float:
@@ -73,6 +75,7 @@ class Plan:
         extractors = ", ".join(r.evaluation.extractors)
         lines.append(f"  {'evaluation':<12} {n_fake:>8,} images {cost:<18} extractors: {extractors}")
         lines.append(f"  in all about {duration(self.seconds)}, {self.bytes / 1e6:.0f} MB in {r.folder}")
+        lines += [f"  missing: {problem}".replace("\n", "\n  ") for problem in self.missing]
         return "\n".join(lines)
 
     def warning(self) -> str:
@@ -161,15 +164,14 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def make_plan(resolved: Resolved, places: Places, device: torch.device, prepared: Path | None = None) -> Plan:
-    """Rehearse a run. Raises ConfigError for settings that do not fit together, UserError when the disk is too small.
-
-    prepared: the folder of the prepared data when it is there already.
-    """
-    data = Dataset.tiny(resolved.card)
-    sha = Dataset.load(prepared).sha256 if prepared else None
-    job = Rehearsal(data, places.artifacts, device, quiet=True, real_sha256=sha)
-    plan = Plan(resolved, device, job.parts)
+def make_plan(resolved: Resolved, places: Places, device: torch.device) -> Plan:
+    """Rehearse a run. Raises ConfigError for settings that do not fit together, UserError when the disk is too small."""
+    data, prepared = (
+        Dataset.tiny(resolved.card),
+        find_prepared(resolved.card, places.data_root, places.artifacts / "data"),
+    )
+    job = Rehearsal(data, places.artifacts, device, quiet=True, real_sha256=prepared.sha256 if prepared else None)
+    plan = Plan(resolved, device, job.parts, missing=missing(resolved, places))
     cls, cfg = resolved.method.cls, resolved.config
     stages = cls.stages(job, cfg)
     method = construct(cls, cfg, data, device, 0, **stages)
@@ -177,22 +179,20 @@ def make_plan(resolved: Resolved, places: Places, device: torch.device, prepared
         rehearse(resolved.method.name, method, data, lambda c: construct(cls, c, data, device, 0, **stages))
     )
     build_judges(resolved.evaluation, job)
-    began = time.perf_counter()
-    n = min(16, BATCH)
-    generate(method, method.G.eval(), n, resolved.evaluation, data)
-    plan.evaluation_s = (time.perf_counter() - began) / n * (
-        resolved.evaluation.n_fake or len(data.train)
-    ) + _features_s(resolved)
+    n_reference = len(prepared.train) if prepared else 0
+    plan.evaluation_s = evaluation_seconds(method, resolved.evaluation, data, n_reference)
     require_space(places.results, 2 * plan.bytes, f"the run {resolved.run}")
     return plan
 
 
-# Images a second of one CPU core pair (spec metrics.md, section 1); a GPU is far faster, so this is an upper bound.
-_EXTRACTOR_RATE = {"inception": 8.5, "inception-clean": 8.5, "lite0": 127.0, "judge": 5000.0}
+def evaluation_seconds(method: Method, cfg: EvalConfig, data: Dataset, n_reference: int) -> float:
+    """Estimated seconds of sampling, timed on a few images, and of the feature passes, by known rates."""
+    n, n_fake = 16, cfg.n_fake or n_reference
+    began = time.perf_counter()
+    generate(method, method.G.eval(), n, cfg, data)
+    sampling = (time.perf_counter() - began) / n * n_fake
+    return sampling + sum((n_fake + n_reference) / EXTRACTOR_RATE.get(name, 100.0) for name in cfg.extractors)
 
 
-def _features_s(resolved: Resolved) -> float:
-    """Estimated seconds of feature extraction for the generated images."""
-    return sum(
-        (resolved.evaluation.n_fake or 0) / _EXTRACTOR_RATE.get(name, 100.0) for name in resolved.evaluation.extractors
-    )
+# Images a second on two CPU cores (spec metrics.md, section 1); a GPU is far faster, so the estimate is cautious there.
+EXTRACTOR_RATE = {"inception": 8.5, "inception-clean": 8.5, "lite0": 127.0, "judge": 5000.0}

@@ -9,11 +9,12 @@ from typing import Any
 from benchmark.catalogue import check_method
 from benchmark.config import build, content_hash, merge, to_plain
 from benchmark.data.cards import Card, card_with, find_card
-from benchmark.errors import ConfigError
+from benchmark.data.layout import locate
+from benchmark.errors import ConfigError, UserError, nearest
 from benchmark.evaluate import EvalConfig
 from benchmark.judge import recipe as judge_recipe
 from benchmark.method import GANConfig, MethodFile, find_method
-from benchmark.metrics.weights import require
+from benchmark.metrics.weights import EXTRACTORS, require
 from benchmark.simclr import recipe as encoder_recipe
 
 SMALL_SIDE = 32  # the small recipes are sized for a CPU: larger pictures are halved until they are at most this
@@ -131,5 +132,27 @@ def _evaluation(recipe: str, card: Card, changes: dict[str, Any]) -> EvalConfig:
                 f"the judge is a classifier of the labels, and {card.name} has none",
                 "set eval.extractors=[lite0], which downloads nothing, or eval.extractors=[inception]",
             )
-        require(name, allow_unverified=config.allow_unverified)
+        if name not in EXTRACTORS:
+            raise ConfigError(f"eval.extractors: unknown extractor {name!r}", nearest(name, EXTRACTORS))
     return config
+
+
+def missing(resolved: Resolved, places: Places) -> list[UserError]:
+    """The files a run needs and lacks: pictures, and weights of extractors. Each error says which, why and the mend."""
+    problems: list[UserError] = []
+    try:
+        locate(resolved.card, places.data_root)
+    except UserError as error:
+        problems.append(error)
+    for name in resolved.evaluation.extractors:
+        try:
+            require(name, allow_unverified=resolved.evaluation.allow_unverified)
+        except UserError as error:
+            problems.append(error)
+    return problems
+
+
+def require_files(resolved: Resolved, places: Places) -> None:
+    """Raise the first of `missing`: DataError or WeightsError."""
+    for problem in missing(resolved, places):
+        raise problem

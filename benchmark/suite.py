@@ -234,7 +234,11 @@ def run_suite(
 
     suite = find_suite(name)
     todo = cells(suite, size, seeds)
-    runs = [experiment.resolve(cell.spec, places).run for cell in todo]  # mistakes come out before hours of training
+    runs = []
+    for cell in todo:  # mistakes come out before hours of training
+        resolved = experiment.resolve(cell.spec, places)
+        experiment.require_files(resolved, places)
+        runs.append(resolved.run)
     outcomes: list[Outcome] = []
     for i, (cell, run) in enumerate(zip(todo, runs)):
         _say(f"cell {i + 1}/{len(todo)}: {_title(suite, cell)}")

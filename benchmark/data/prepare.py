@@ -50,6 +50,15 @@ def prepare(card: Card, data_root: Path, cache: Path, progress: bool = True) -> 
     return Dataset.load(folder)
 
 
+def find_prepared(card: Card, data_root: Path, cache: Path) -> Dataset | None:
+    """The prepared data set if it is in `cache` already. Reads no pictures."""
+    try:
+        folder = _folder(card, data_root, cache)
+    except DataError:
+        return None  # the source's files are missing
+    return Dataset.load(folder) if _complete(folder) else None
+
+
 def _folder(card: Card, data_root: Path, cache: Path) -> Path:
     return cache / f"{card.name}-{fingerprint(card, data_root)[:12]}"
 
