@@ -41,6 +41,8 @@ def parser() -> argparse.ArgumentParser:
                       help="change a setting; eval.KEY the evaluation's, data.KEY the dataset card's")  # fmt: skip
     device = argparse.ArgumentParser(add_help=False)
     device.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    device.add_argument("--threads", type=positive, metavar="N", help="of CPU kernels (default: $OMP_NUM_THREADS, "
+                        "else 1 for the small recipes and all cores for others)")  # fmt: skip
 
     verb = verbs.add_parser("list", help="methods, datasets, metrics and suites, a line each")
     verb.set_defaults(do=do_list)
@@ -63,6 +65,13 @@ def parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("table", parents=[places], help="CSV, LaTeX and Markdown tables from the records")
     verb.set_defaults(do=do_table)
     return top
+
+
+def positive(text: str) -> int:
+    """An argument that is a whole number above 0."""
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
 
 
 def specs(arguments: argparse.Namespace) -> list[RunSpec]:
@@ -116,12 +125,14 @@ def do_list(arguments: argparse.Namespace) -> int:
 def do_plan(arguments: argparse.Namespace) -> int:
     """What each run would do and cost."""
     wanted, places = specs(arguments), places_of(arguments)
-    from benchmark.experiment import pick_device
+    from benchmark.experiment import pick_device, use_threads
     from benchmark.plan import make_plan
     from benchmark.resolve import resolve
 
     for spec in wanted:
-        plan = make_plan(resolve(spec, places), places, pick_device(arguments.device))
+        resolved = resolve(spec, places)
+        use_threads(resolved, arguments.threads)
+        plan = make_plan(resolved, places, pick_device(arguments.device))
         print(plan.text())
         if plan.warning():
             print(f"note: {plan.warning()}")
@@ -161,7 +172,7 @@ def do_run(arguments: argparse.Namespace) -> int:
             require_files(resolve(spec, places), places)
         for spec in wanted:
             try:
-                record = run(spec, places, device=arguments.device, quiet=arguments.quiet)
+                record = run(spec, places, device=arguments.device, quiet=arguments.quiet, threads=arguments.threads)
             except RunFailed as error:
                 say(error)
                 status = error.exit_code
@@ -190,6 +201,7 @@ def do_suite(arguments: argparse.Namespace) -> int:
             seeds=arguments.seed,
             device=arguments.device,
             quiet=arguments.quiet,
+            threads=arguments.threads,
         )
     finally:
         distributed.stop()

@@ -165,7 +165,7 @@ def _wait(device: torch.device) -> None:
 
 
 def make_plan(resolved: Resolved, places: Places, device: torch.device) -> Plan:
-    """Rehearse a run. Raises ConfigError for settings that do not fit together, UserError when the disk is too small."""
+    """Rehearse a run. Raises ConfigError for settings that do not fit, UserError when the disk is too small."""
     data, prepared = (
         Dataset.tiny(resolved.card),
         find_prepared(resolved.card, places.data_root, places.artifacts / "data"),

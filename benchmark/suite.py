@@ -221,6 +221,7 @@ def run_suite(
     seeds: Sequence[int] | None = None,
     device: str = "auto",
     quiet: bool = False,
+    threads: int | None = None,
     stop: bool = False,
 ) -> int:
     """Run every cell of a suite that has no record yet, then write the suite's table. Returns an exit status.
@@ -242,7 +243,7 @@ def run_suite(
     outcomes: list[Outcome] = []
     for i, (cell, run) in enumerate(zip(todo, runs)):
         _say(f"cell {i + 1}/{len(todo)}: {_title(suite, cell)}")
-        outcomes.append(_run_cell(cell, run, places, device, quiet))
+        outcomes.append(_run_cell(cell, run, places, device, quiet, threads))
         _say(f"  {outcomes[-1].text}")
         if stop and outcomes[-1].exit_code:
             break
@@ -256,7 +257,7 @@ def run_suite(
     return next((code for code in (1, 2, 3) if code in codes), 0)
 
 
-def _run_cell(cell: Cell, run: str, places: Places, device: str, quiet: bool) -> Outcome:
+def _run_cell(cell: Cell, run: str, places: Places, device: str, quiet: bool, threads: int | None) -> Outcome:
     """Run one cell, or find its record. Only a keyboard interrupt gets out, so that the suite goes on."""
     from benchmark import distributed, experiment
 
@@ -264,7 +265,7 @@ def _run_cell(cell: Cell, run: str, places: Places, device: str, quiet: bool) ->
     if distributed.agree(path.exists()):
         return _found(read_record(path), path)
     try:
-        record = experiment.run(cell.spec, places, device=device, quiet=quiet)
+        record = experiment.run(cell.spec, places, device=device, quiet=quiet, threads=threads)
     except RunFailed as error:
         return Outcome("failed", f"failed: {error.what}", 1)
     except BusyError as error:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
@@ -64,7 +65,9 @@ class Config(GANConfig):
     encoder: SimCLRConfig  # stage 1
     classifier: ClassifierConfig  # stage 2
     labels: Literal["classes", "attributes", "clusters"] | None = None  # what y is; None: what the dataset has
-    n_clusters: PositiveInt = 10  # k of k-means on E's embeddings, for labels = clusters [C: 3 to 15]
+    n_clusters: Annotated[int, Field(ge=2, le=64)] = (
+        10  # k of k-means on E's embeddings, for labels = clusters [C: 3 to 15]
+    )
     discriminator: Literal["global", "patch"] = "global"  # the ablation's two networks [P]
     loss: Literal["hinge", "non_saturating", "lsgan", "lsgan4"] = "hinge"  # lsgan4: the published "LSGAN" [C]
     n_cls: NonNegativeInt = 2  # classification step every n_cls-th step; 0: never [C]
@@ -135,6 +138,8 @@ def cluster(data: Dataset, embeddings: Any, k: int) -> dict[str, Tensor]:
     k-means++ with 10 restarts.
     """
     h = normalize(embeddings["h"]).cpu().numpy()
+    if k > len(h):
+        raise ConfigError(f"n_clusters = {k}", f"{data.name} has {len(h)} training images", "choose fewer clusters")
     found = KMeans(k, n_init=10, random_state=0).fit(h)
     return {"labels": torch.tensor(found.labels_).long(), "centres": torch.tensor(found.cluster_centers_)}
 
@@ -307,7 +312,9 @@ RECIPES = {
     "paper": {"afhq": _AFHQ, "celeba": _CELEBA},
     "small": {
         "default": _SMALL,
-        "digits": replace(_SMALL, base=16, patch_layers=2, encoder=recipe("small", "digits")),  # 16 px: a 2 x 2 map
+        "digits": replace(
+            _SMALL, steps=3000, base=16, patch_layers=2, encoder=recipe("small", "digits")
+        ),  # 16 px: a 2 x 2 map
         "shapes": replace(_SMALL, encoder=recipe("small", "shapes")),
     },
 }
