@@ -179,7 +179,8 @@ def do_run(arguments: argparse.Namespace) -> int:
                 continue
             if distributed.is_main():
                 records.show(record)
-                print(f"  pictures: {resolve(spec, places).folder}")
+                again = f"  to try again, remove {records.record_path(places.results, record['run'])}"
+                print(f"  pictures: {resolve(spec, places).folder}" if record["status"] == "done" else again)
                 status = status if record["status"] == "done" else RunFailed.exit_code
     finally:
         distributed.stop()

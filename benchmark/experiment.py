@@ -24,7 +24,7 @@ from benchmark.config import difference, dump_yaml, load_yaml
 from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import to_float, to_uint8
-from benchmark.errors import ConfigError, RunFailed, UserError, nearest
+from benchmark.errors import ConfigError, DataError, RunFailed, UserError, nearest
 from benchmark.evaluate import build_judges, evaluate, standing_statistics
 from benchmark.figures import save_curves, save_embedding, save_grid
 from benchmark.files import lock, read_json, remove_torn, require_writable, write_json, write_text
@@ -73,7 +73,7 @@ def run(
     resolved = resolve(spec, places)
     path = record_path(places.results, resolved.run)
     if distributed.agree(path.exists()):
-        return read_json(path)
+        return found_record(resolved, places, path)
     where = pick_device(device)
     use_threads(resolved, threads)
     require_writable(places.results)
@@ -97,6 +97,23 @@ def run(
             remove_torn(resolved.folder)
             return _run(resolved, places, data, where, quiet)
     return _run(resolved, places, data, where, quiet)
+
+
+def found_record(resolved: Resolved, places: Places, path: Path) -> dict[str, Any]:
+    """The record of a run that is over. Raises ConfigError when the pictures it was made of have changed since."""
+    record = read_json(path)
+    known = (record["result"] or {}).get("data", {}).get("sha256")
+    try:
+        data = prepare(resolved.card, places.data_root, places.artifacts / "data", progress=False)
+    except DataError:
+        return record  # the pictures are gone: the record is what is left of them
+    if known not in (None, data.sha256):
+        raise ConfigError(
+            f"{path}: made of other pictures",
+            f"{resolved.card.name} has changed since: sha256 {known[:12]} then, {data.sha256[:12]} now",
+            "move the record and its run folder away to train on the new ones",
+        )
+    return record
 
 
 def _run(resolved: Resolved, places: Places, data: Dataset, device: torch.device, quiet: bool) -> dict[str, Any]:
@@ -209,7 +226,7 @@ def _train_and_score(
         "stages": [{"name": made.name, "key": made.key} for made in job.made[:n_stages]],
         "parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in method.modules().items()},
         "steps": cfg.steps,
-        "images_seen": cfg.steps * cfg.batch,
+        "images_seen": outcome.images,
         "weights_sha256": weights_hash(G),
         "samples_sha256": scored.samples_sha256,
         "values": [value.plain() for value in scored.values],

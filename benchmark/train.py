@@ -125,6 +125,7 @@ class Outcome:
     average: nn.Module | None
     seconds: float
     steps_per_s: float
+    images: int  # real images drawn, over all ranks
 
 
 def stream_for(trainable: Trainable, data: Dataset, seed: int) -> Stream:
@@ -184,7 +185,9 @@ def train(trainable: Trainable, data: Dataset, folder: Path, *, seed: int, label
             checkpoint(done)
     progress.close()
     seconds += time.perf_counter() - began
-    return Outcome(average.net if average else None, seconds, (cfg.steps) / seconds if seconds else 0.0)
+    return Outcome(
+        average.net if average else None, seconds, (cfg.steps) / seconds if seconds else 0.0, stream.position
+    )
 
 
 def _average(trainable: Trainable) -> Average | None:

@@ -11,7 +11,6 @@ from test_tables import _quick_environment, write
 
 from benchmark import experiment
 from benchmark.catalogue import method_names
-from benchmark.config import merge
 from benchmark.errors import BusyError, ConfigError, RunFailed
 from benchmark.records import read_record, read_records, record_path
 from benchmark.resolve import Places, RunSpec, resolve

@@ -1,0 +1,262 @@
+"""Every method file: its recipes build, its steps are sound, it continues to the same bits, it samples what is asked.
+
+A file dropped into `methods/` is tested the moment it is there.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers import JUDGED
+from torch import Tensor, nn
+
+import benchmark.experiment
+import methods
+from benchmark.__main__ import main
+from benchmark.catalogue import method_names
+from benchmark.config import build, to_plain
+from benchmark.data.cards import find_card, list_cards
+from benchmark.data.prepared import Dataset
+from benchmark.method import Method, MethodFile, construct, find_method, seed_step
+from benchmark.plan import Rehearsal
+from benchmark.train import stream_for
+
+CPU = torch.device("cpu")
+EMBEDDED = ("digits", "shapes")  # a grey one with classes, a coloured one with attributes
+RECIPES = [
+    (name, recipe, dataset)
+    for name in method_names()
+    for recipe, rows in find_method(name).RECIPES.items()
+    for dataset in rows
+]
+
+
+class Unrehearsed(Rehearsal):
+    """Hands out untrained stages without timing any step: building costs no training."""
+
+    def train(self, stage: Any, cfg: Any, **inputs: Any) -> nn.Module:
+        product = construct(stage, cfg, self.data, self.device, 0, **inputs).product().requires_grad_(False).eval()
+        self._keys.append((product, str(len(self._keys))))
+        return product
+
+
+def tiny_data(dataset: str) -> Dataset:
+    """Random pictures of a card's shape; the small recipes' card where the dataset is `default`."""
+    return Dataset.tiny(find_card("digits" if dataset == "default" else dataset))
+
+
+def built(file: MethodFile, cfg: Any, data: Dataset, folder: Path) -> tuple[Method, dict[str, Any]]:
+    """A method with untrained stages, and these stages."""
+    stages = file.cls.stages(Unrehearsed(data, folder, CPU), cfg)
+    return construct(file.cls, cfg, data, CPU, 0, **stages), stages
+
+
+def small(file: MethodFile, dataset: str) -> Any:
+    """The method's small recipe with a batch of 8."""
+    return replace(file.recipe("small", dataset), batch=8, steps=100)
+
+
+def frozen_nets(stages: dict[str, Any]) -> dict[str, dict[str, Tensor]]:
+    """Copies of what every network among the stages holds."""
+    return {k: copy.deepcopy(v.state_dict()) for k, v in stages.items() if isinstance(v, nn.Module)}
+
+
+def take_steps(method: Method, data: Dataset, first: int, last: int) -> tuple[dict[str, Tensor], Any]:
+    """Steps first..last-1 on a stream that has been drawn from as often as it would have been."""
+    stream = stream_for(method, data, seed=5)
+    stream.position = getattr(method, "drawn", 0)
+    losses: dict[str, Tensor] = {}
+    for t in range(first, last):
+        method._step = t
+        seed_step(5, t)
+        losses |= method.step(stream, t)
+    return losses, stream.position
+
+
+def check_method_file(file: MethodFile, dataset: str, folder: Path) -> None:
+    """All that the harness asks of a method, on one dataset's shape."""
+    data = tiny_data(dataset)
+    cfg = small(file, dataset)
+    method, stages = built(file, cfg, data, folder)
+    before = frozen_nets(stages)
+    weights = {k: [p.clone() for p in net.parameters()] for k, net in method.modules().items()}
+
+    losses, drawn = take_steps(method, data, 0, 3)
+    assert losses, "a step returns scalars to log"
+    for name, loss in losses.items():
+        assert loss.shape == (), name
+        assert bool(torch.isfinite(loss)), name
+    assert int(method.first_bad_step) == -1
+    assert drawn >= 3 * cfg.batch
+    assert drawn % cfg.batch == 0
+    for name, net in method.modules().items():
+        assert any(not torch.equal(p, w) for p, w in zip(net.parameters(), weights[name])), f"{name} learns"
+        for parameter_name, parameter in net.named_parameters():
+            assert parameter.grad is None, f"{name}.{parameter_name}: no gradient is left for another step"
+    for name, old in before.items():
+        for key, tensor in stages[name].state_dict().items():
+            assert torch.equal(tensor, old[key]), f"{name}.{key}: what another stage made stays as it was"
+
+    twin, _ = built(file, cfg, data, folder)
+    twin.load_state_dict(copy.deepcopy(method.state_dict()))
+    for thing in (method, twin):
+        thing.drawn = drawn  # type: ignore[attr-defined]
+        take_steps(thing, data, 3, 5)
+    for name, net in method.modules().items():
+        for key, tensor in net.state_dict().items():
+            assert torch.equal(tensor, getattr(twin, name).state_dict()[key]), f"{name}.{key} after resuming"
+    check_samples(method, data)
+
+
+def check_samples(method: Method, data: Dataset) -> None:
+    """`sample` is a function of the seed and of what is asked."""
+    G = copy.deepcopy(method.G).eval()
+    torch.manual_seed(1)
+    sample = method.sample(G, 6)
+    assert sample.images.shape == (6, data.channels, data.resolution, data.resolution)
+    assert sample.images.dtype == torch.float32
+    assert bool(torch.isfinite(sample.images).all())
+    assert float(sample.images.min()) >= -1
+    assert float(sample.images.max()) <= 1
+    assert not sample.images.requires_grad
+    torch.manual_seed(1)
+    assert torch.equal(method.sample(G, 6).images, sample.images)
+    torch.manual_seed(2)
+    assert not torch.equal(method.sample(G, 6).images, sample.images)
+    if method.conditioning == "none":
+        assert sample.asked is None
+        return
+    assert method.n_labels > 0
+    assert sample.asked is not None
+    assert sample.asked.dtype == torch.int64
+    attributes = method.conditioning == "attributes"
+    assert sample.asked.shape == ((6, method.n_labels) if attributes else (6,))
+    assert int(sample.asked.min()) >= 0
+    assert int(sample.asked.max()) < (2 if attributes else method.n_labels)
+    asked = torch.zeros_like(sample.asked)
+    assert torch.equal(method.sample(G, 6, asked).asked, asked)  # type: ignore[arg-type]
+    own = method.judge_own(sample.images)
+    assert own is None or own.shape == (6, method.n_labels)
+
+
+@pytest.mark.parametrize("dataset", EMBEDDED)
+@pytest.mark.parametrize("name", method_names())
+def test_method_file(name: str, dataset: str, tmp_path: Path) -> None:
+    check_method_file(find_method(name), dataset, tmp_path)
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_the_docstring_says_what_it_is(name: str) -> None:
+    summary = find_method(name).summary
+    assert 20 < len(summary) <= 120
+    assert summary.endswith(".")
+
+
+@pytest.mark.parametrize(("name", "recipe", "dataset"), RECIPES)
+def test_every_recipe_builds(name: str, recipe: str, dataset: str, tmp_path: Path) -> None:
+    file = find_method(name)
+    assert dataset == "default" or dataset in list_cards(), "a row is named as a card"
+    cfg = file.recipe(recipe, dataset)
+    assert isinstance(cfg, file.Config)
+    assert build(file.Config, to_plain(cfg)) == cfg, "a recipe survives being written down"
+    data = tiny_data(dataset)
+    data.train.images, data.test.images = data.train.images[:2], data.test.images[:2]
+    for split in (data.train, data.test):
+        split.labels = None if split.labels is None else split.labels[:2]
+        split.attributes = None if split.attributes is None else split.attributes[:2]
+    method, _ = built(file, cfg, data, tmp_path)
+    images = method.sample(method.G.eval(), 2).images
+    assert images.shape == (2, data.channels, data.resolution, data.resolution)
+
+
+TOY = '''"""A toy method, as a user would drop it into the folder."""
+
+from __future__ import annotations
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import nn
+
+from benchmark.config import STRICT
+from benchmark.losses import adversarial
+from benchmark.method import GANConfig, Method, PositiveInt, Sample
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Config(GANConfig):
+    z_dim: PositiveInt = 4  # of the latent
+
+
+class Toy(Method):
+    """Toy: a linear generator against a linear discriminator."""
+
+    def __init__(self, cfg, data):
+        shape = (data.channels, data.resolution, data.resolution)
+        size = shape[0] * shape[1] * shape[2]
+        self.G = nn.Sequential(nn.Linear(cfg.z_dim, size), nn.Tanh(), nn.Unflatten(1, shape))
+        self.D = nn.Sequential(nn.Flatten(), nn.Linear(size, 1))
+        self.opt_G, self.opt_D = self.adam(self.G, cfg.lr_G, cfg.betas), self.adam(self.D, cfg.lr_D, cfg.betas)
+        self.loss_D, self.loss_G = adversarial("hinge")
+
+    def step(self, stream, t):
+        x = next(stream).images
+        loss_D = self.loss_D(self.D(x), self.D(self.sample(self.G, len(x)).images))
+        self.update(loss_D, self.opt_D)
+        loss_G = self.loss_G(self.D(self.G(self.normal(len(x), self.cfg.z_dim))))
+        self.update(loss_G, self.opt_G)
+        return {"D": loss_D, "G": loss_G}
+
+    @torch.no_grad()
+    def sample(self, G, n, asked=None):
+        return Sample(G(self.normal(n, self.cfg.z_dim)), None)
+
+
+RECIPES = {"small": {"default": Config(steps=10, batch=8)}}
+'''
+
+
+def test_a_new_file_is_found_and_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "toy.py").write_text(TOY)
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
+    assert "toy" in method_names()
+    file = find_method("toy")
+    assert file.summary.startswith("Toy: a linear generator")
+    for dataset in EMBEDDED:
+        check_method_file(file, dataset, tmp_path)
+    monkeypatch.setattr(benchmark.experiment, "save_pictures", lambda *_: None)
+    words = ["run", "--method", "toy", "--device", "cpu", "--quiet", "--results", str(tmp_path / "results")]
+    assert main([*words, "--set", *JUDGED]) == 0
+    assert "toy on digits, recipe small, seed 0: done" in capsys.readouterr().out
+
+
+def test_a_leaking_method_is_caught(tmp_path: Path) -> None:
+    """The checks above can fail: a method that leaves D's gradients behind does."""
+    file = find_method("sngan")
+
+    class Leaking(file.cls):  # type: ignore[name-defined, misc]
+        def step(self, stream: Any, t: int) -> dict[str, Tensor]:
+            losses = super().step(stream, t)
+            self.D(self.G(self.normal(2, self.cfg.z_dim))).mean().backward()
+            return losses
+
+    with pytest.raises(AssertionError, match="no gradient is left"):
+        check_method_file(replace(file, cls=Leaking), "digits", tmp_path)
+
+
+def test_a_method_that_touches_a_frozen_net_is_caught(tmp_path: Path) -> None:
+    file = find_method("infoscc")
+
+    class Touching(file.cls):  # type: ignore[name-defined, misc]
+        def step(self, stream: Any, t: int) -> dict[str, Tensor]:
+            self.C.bias.data += 1e-3
+            return super().step(stream, t)
+
+    with pytest.raises(AssertionError, match="stays as it was"):
+        check_method_file(replace(file, cls=Touching), "digits", tmp_path)

@@ -1,0 +1,35 @@
+"""One thread for every test, and what several test files share: one finished run and a server of doomed ones."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; sub-processes inherit it
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import Finished, RunServer, finish_run
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A small run of InfoSCC-GAN on digits, made by the command line in a process of its own; not to be changed."""
+    return finish_run(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[RunServer]:
+    """Runs command lines in processes that can be made to die or to pause at a named point."""
+    with RunServer() as running:
+        yield running
+
+
+@pytest.fixture
+def results(finished: Finished, tmp_path: Path) -> Path:
+    """A fresh results folder with the prepared digits in it."""
+    return finished.seeded(tmp_path / "results")

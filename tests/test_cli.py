@@ -1,0 +1,137 @@
+"""The command line, as a user has it: verbs, exit statuses, what a run leaves and prints."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from helpers import INFOSCC, Finished, run_arguments
+from PIL import Image
+
+import benchmark.experiment
+from benchmark.__main__ import main
+from benchmark.catalogue import method_names
+
+
+def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    text = capsys.readouterr().out
+    for section in ("methods:", "datasets:", "metrics:", "suites:"):
+        assert section in text
+    for name in (*method_names(), "digits", "shapes", "celeba", "afhq"):
+        assert f"\n  {name} " in text
+
+
+def test_a_run_prints_its_row_and_leaves_its_folder(finished: Finished) -> None:
+    assert "infoscc on digits, recipe small, seed 0: done" in finished.stdout
+    assert "FD-judge" in finished.stdout
+    assert str(finished.outcome.folder) in finished.stdout
+    assert finished.stderr == "", "quiet means quiet"
+    left = finished.outcome
+    names = {path.name for path in left.folder.iterdir()}
+    assert {
+        "config.yaml",
+        "env.json",
+        "log.jsonl",
+        "checkpoint.pt",
+        "generator.pt",
+        "samples.png",
+        "curves.png",
+    } <= names
+    assert len(list((left.folder / "traversals").glob("L*_D*.png"))) == 2 * 6  # layers of 16 px, dimensions
+    config = yaml.safe_load((left.folder / "config.yaml").read_text())
+    assert config["config"] == left.record["config"]["config"]
+    assert left.folder.name == f"small-s0-{left.record['config_hash'][:8]}"
+    assert left.record["changes"]["encoder"]["steps"] == 6
+    assert [json.loads(line)["step"] for line in left.log] == [2, 4, 6, 8, 10, 12]
+
+
+def test_a_finished_run_is_shown_not_repeated(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("it was done")
+
+    monkeypatch.setattr(benchmark.experiment, "make_plan", never)
+    assert main(finished.arguments) == 0
+    shown = capsys.readouterr().out
+    assert [line.split() for line in shown.splitlines()] == [line.split() for line in finished.stdout.splitlines()]
+
+
+def test_plan_costs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = run_arguments(tmp_path, INFOSCC)
+    assert main(["plan", *words[1:]]) == 0
+    text = capsys.readouterr().out
+    assert "infoscc on digits (16 px), recipe small, seed 0, on cpu" in text
+    for part in ("SimCLR", "Classifier", "infoscc", "Judge", "evaluation", "in all about"):
+        assert part in text
+    assert not list(tmp_path.iterdir())
+
+
+def test_sample_writes_what_was_asked(finished: Finished, tmp_path: Path) -> None:
+    words = ["sample", *finished.arguments[1:]]
+    for folder in ("a", "b"):
+        assert (
+            main(
+                [
+                    *words[: words.index("--set")],
+                    "--n",
+                    "7",
+                    "--out",
+                    str(tmp_path / folder),
+                    *words[words.index("--set") :],
+                ]
+            )
+            == 0
+        )
+    rows = list(csv.DictReader((tmp_path / "a" / "asked.csv").open()))
+    assert [row["file"] for row in rows] == [f"{i:06d}.png" for i in range(7)]
+    assert all(0 <= int(row["asked"]) < 10 for row in rows)
+    with Image.open(tmp_path / "a" / "000000.png") as picture:
+        assert (picture.size, picture.mode) == ((16, 16), "L")
+    for row in rows:
+        assert (tmp_path / "a" / row["file"]).read_bytes() == (tmp_path / "b" / row["file"]).read_bytes()
+
+
+def test_prepare_says_what_it_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prepare", "--dataset", "digits", "--results", str(tmp_path), "--quiet"]) == 0
+    assert "digits: 1198 train, 599 test, 16 px, 10 class" in capsys.readouterr().out
+    assert main(["prepare", "--dataset", "digts", "--results", str(tmp_path)]) == 2
+
+
+def test_several_seeds_and_methods_are_several_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = []
+
+    def run(spec: Any, places: Any, **_: Any) -> dict[str, Any]:
+        ran.append((spec.method, spec.seed))
+        status = "failed" if spec.seed == 1 else "done"
+        return {"status": status, "reason": "", "result": None, "recipe": "small", "dataset": "digits",
+                "method": spec.method, "seed": spec.seed}  # fmt: skip
+
+    monkeypatch.setattr(benchmark.experiment, "run", run)
+    words = ["run", "--method", "sngan", "eigengan", "--seed", "0", "1", "--results", str(tmp_path), "--device", "cpu"]
+    assert main(words) == 1, "the exit status is the worst run's"
+    assert ran == [("sngan", 0), ("sngan", 1), ("eigengan", 0), ("eigengan", 1)]
+
+
+def test_ctrl_c_says_how_to_continue(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(benchmark.experiment, "run", interrupted)
+    assert main(["run", "--device", "cpu", "--results", "never"]) == 130
+    assert "the same command continues from the last checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["nonsense"], [], ["run", "--sede", "1"], ["run", "--seed", "x"], ["sample"]])
+def test_unknown_words_exit_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert "usage:" in capsys.readouterr().err
