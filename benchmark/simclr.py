@@ -122,6 +122,7 @@ RECIPES = {
         "digits": replace(_SMALL, crop_scale=(0.3, 1.0)),
         # Colour, size and frame are the labels here: views keep most of each [ours]
         "shapes": replace(_SMALL, crop_scale=(0.5, 1.0), jitter=0.2, grayscale=0.0),
+        "shapes_class": replace(_SMALL, crop_scale=(0.5, 1.0), jitter=0.2, grayscale=0.0),
     },
 }
 

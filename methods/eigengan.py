@@ -122,5 +122,10 @@ RECIPES = {  # InfoSCC-GAN's budget on each dataset
         "afhq": Config(steps=200_000, batch=32, log_every=500, checkpoint_every=5000),
         "celeba": Config(steps=200_000, batch=64, log_every=500, checkpoint_every=5000),
     },
-    "small": {"default": _SMALL, "digits": replace(_SMALL, steps=3000, base=16, patch_layers=2)},
+    "small": {
+        "default": _SMALL,
+        "digits": replace(_SMALL, steps=3000, base=16, patch_layers=2),
+        "shapes": replace(_SMALL, steps=3000, r1_weight=10.0, base=16, patch_layers=2),
+        "shapes_class": replace(_SMALL, base=16, patch_layers=2),
+    },
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,19 @@ def test_a_finished_run_is_shown_not_repeated(
     assert [line.split() for line in shown.splitlines()] == [line.split() for line in finished.stdout.splitlines()]
 
 
+def test_a_record_of_other_pictures_is_not_shown_as_if_it_were_of_these(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = benchmark.experiment.prepare
+
+    def changed(*arguments: Any, **options: Any) -> Any:
+        return replace(plain(*arguments, **options), sha256="0" * 64)
+
+    monkeypatch.setattr(benchmark.experiment, "prepare", changed)
+    assert main(finished.arguments) == 2
+    assert "made of other pictures" in capsys.readouterr().err
+
+
 def test_plan_costs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = run_arguments(tmp_path, INFOSCC)
     assert main(["plan", *words[1:]]) == 0
@@ -111,7 +125,7 @@ def test_several_seeds_and_methods_are_several_runs(
     def run(spec: Any, places: Any, **_: Any) -> dict[str, Any]:
         ran.append((spec.method, spec.seed))
         status = "failed" if spec.seed == 1 else "done"
-        return {"status": status, "reason": "", "result": None, "recipe": "small", "dataset": "digits",
+        return {"run": "it", "status": status, "reason": "", "result": None, "recipe": "small", "dataset": "digits",
                 "method": spec.method, "seed": spec.seed}  # fmt: skip
 
     monkeypatch.setattr(benchmark.experiment, "run", run)
