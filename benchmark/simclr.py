@@ -79,7 +79,7 @@ class SimCLR(Stage):
         x = next(stream).images  # [B, C, S, S]
         h = self.encoder(torch.cat(self.views(x)))  # [2B, d]
         z_i, z_j = self.projector(h).chunk(2)  # [B, z_dim] each
-        loss = nt_xent(z_i, z_j, self.cfg.tau)  # L1, spec 1.2
+        loss = nt_xent(z_i, z_j, self.cfg.tau)  # Chen et al. 2020, eq. 1
         self.update(loss, self.opt)
         return {"contrastive": loss}
 
@@ -107,7 +107,7 @@ def encode(data: Dataset, encoder: nn.Module, split: str = "train", batch: int =
     return {"h": torch.cat(h)}
 
 
-_SMALL = SimCLRConfig(net="conv", steps=500, batch=128, blur=False, lr=1e-3, flip=True)  # minutes on a CPU (spec 1.10)
+_SMALL = SimCLRConfig(net="conv", steps=500, batch=128, blur=False, lr=1e-3, flip=True)  # minutes on a CPU
 RECIPES = {
     "paper": {
         # 200 epochs of the authors' 80 % split: 403 and 1266 batches an epoch

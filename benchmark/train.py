@@ -45,7 +45,7 @@ class NonFiniteLoss(RunFailed):
 class Average:
     """Exponential moving average of a network's parameters; its buffers are copied.
 
-    Source: beta = 0.5^(batch / half-life), the half-life counted in images (spec 1.2 e; Karras et al. 2018).
+    Source: beta = 0.5^(batch / half-life), the half-life counted in images (Karras et al. 2018; InfoSCC-GAN's code).
     """
 
     net: nn.Module

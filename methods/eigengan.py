@@ -71,7 +71,9 @@ class EigenGAN(Method):
         cfg, losses = self.cfg, {}
         x = next(stream).images  # [B, C, S, S]
 
-        for _ in range(cfg.n_dis):
+        for i in range(cfg.n_dis):
+            if i:
+                x = next(stream).images
             with torch.no_grad():
                 x_fake = self.generate(self.G, len(x))
             loss_D = self.loss_D(self.D(self.T(x)), self.D(self.T(x_fake)))

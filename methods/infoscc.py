@@ -106,7 +106,7 @@ class Classifier(Stage):
         self.opt = self.adam(self.C, cfg.lr, (0.9, 0.999), weight_decay=cfg.weight_decay)
 
     def step(self, stream: Stream, t: int) -> dict[str, Tensor]:
-        """L2: cross-entropy for one label an image, its binary form averaged over attributes (spec 1.2)."""
+        """L2: cross-entropy for one label an image, its binary form averaged over attributes."""
         index, (h, y) = next(stream).index, self.table
         loss = label_loss(self.C(h[index]), y[index])
         self.update(loss, self.opt)
@@ -180,7 +180,7 @@ class InfoSCC(Method):
         self.opt_D = self.adam(self.D, cfg.lr_D, cfg.betas)
 
     def step(self, stream: Stream, t: int) -> dict[str, Tensor]:
-        """Stage 3, one step: its terms are separate optimiser steps (spec 1.2 a to d)."""
+        """Stage 3, one step: its terms are separate optimiser steps, in this order [C]."""
         cfg, losses = self.cfg, {}
         x, y_real = self.labelled(next(stream))  # [B, C, S, S], labels of the real images
 
@@ -189,7 +189,9 @@ class InfoSCC(Method):
             self.update(loss_cls, self.opt_G)
             losses["class"] = loss_cls
 
-        for _ in range(cfg.n_dis):  # b) D tells real from generated; it sees no label
+        for i in range(cfg.n_dis):  # b) D tells real from generated; it sees no label
+            if i:
+                x, y_real = self.labelled(next(stream))
             with torch.no_grad():
                 x_fake = self.generate(self.G, self.labels_of_fakes(y_real))
             loss_D = self.loss_D(self.D(self.T(x)), self.D(self.T(x_fake)))
@@ -231,7 +233,7 @@ class InfoSCC(Method):
 
     @torch.no_grad()
     def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
-        """Images of the asked labels; by default of uniform classes, or of attributes from fair coins (spec 1.6)."""
+        """Images of the asked labels; by default of uniform classes, or of attributes from fair coins [C]."""
         if asked is None and self.conditioning == "attributes":
             asked = torch.randint(2, (n, self.n_labels), device=self.device)
         elif asked is None:
@@ -292,7 +294,7 @@ _CELEBA = Config(
     encoder=recipe("paper", "celeba"),
     classifier=ClassifierConfig(steps=636, batch=256),  # one epoch of 636 batches, as the 5-attribute run [C: history]
 )
-_SMALL = Config(  # sized for two cores: the rules of the paper, fewer and narrower steps (spec 1.10)
+_SMALL = Config(  # sized for two cores: the rules of the paper, fewer and narrower steps [ours]
     steps=4000,
     batch=32,
     lr_G=5e-4,  # [ours] five times the paper's for a fiftieth of its steps

@@ -71,7 +71,7 @@ def test_the_plan_of_the_paper_s_run_says_how_long_it_takes(
     assert "infoscc on celeba (128 px), recipe paper, seed 0, on cpu" in text
     assert "SimCLR        253,200 steps" in text
     assert "infoscc       200,000 steps" in text
-    assert "G 10,5" in text  # 10.53 million parameters, spec 1.3
+    assert "G 10,5" in text  # 10.53 million parameters
     assert "note: this run would take about" in text
     assert "days" in text
     assert "RECIPE=small" in text

@@ -182,7 +182,7 @@ def test_labels_the_data_does_not_have_are_refused(dataset: str, labels: str) ->
 
 
 def test_the_published_settings() -> None:
-    """Spec 1.4: configuration files of the authors' code."""
+    """Configuration files of the authors' code."""
     recipes = find_method("infoscc").RECIPES["paper"]
     for cfg, batch in ((recipes["afhq"], 32), (recipes["celeba"], 64)):
         assert (cfg.steps, cfg.batch, cfg.lr_G, cfg.lr_D, cfg.betas) == (200_000, batch, 1e-4, 1e-4, (0.5, 0.99))

@@ -151,7 +151,7 @@ def test_a_rate_that_comes_back_to_one_is_set_on_resume(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("batch", "half_life", "beta"),
-    [(32, 10_000, 0.9977844), (64, 10_000, 0.9955737), (128, 10_000, 0.9911670)],  # InfoSCC-GAN's, spec 1.2 e
+    [(32, 10_000, 0.9977844), (64, 10_000, 0.9955737), (128, 10_000, 0.9911670)],  # InfoSCC-GAN's
 )
 def test_the_average_has_the_published_decay(batch: int, half_life: float, beta: float) -> None:
     assert Average.of(nn.Linear(1, 1), batch, half_life).beta == pytest.approx(beta, abs=5e-8)
@@ -221,7 +221,7 @@ def test_memory_order_survives_a_checkpoint(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("dataset", "last"), [("afhq", 0.545), ("celeba", 0.943)])
 def test_the_encoder_s_published_learning_rates(dataset: str, last: float) -> None:
-    """Cosine stepped once an epoch from the tenth on, T_max in batches: spec 1.4 gives what is left at the end."""
+    """Cosine stepped once an epoch from the tenth on, T_max in batches: what is left at the end."""
     from benchmark.simclr import SimCLR
 
     cfg: SimCLRConfig = recipe("paper", dataset)
