@@ -180,7 +180,8 @@ def do_run(arguments: argparse.Namespace) -> int:
             if distributed.is_main():
                 records.show(record)
                 again = f"  to try again, remove {records.record_path(places.results, record['run'])}"
-                print(f"  pictures: {resolve(spec, places).folder}" if record["status"] == "done" else again)
+                grid = f"  pictures: {resolve(spec, places).folder}{os.sep}samples.png and beside it"
+                print(grid if record["status"] == "done" else again)
                 status = status if record["status"] == "done" else RunFailed.exit_code
     finally:
         distributed.stop()

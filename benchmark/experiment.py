@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import nn
@@ -26,7 +27,7 @@ from benchmark.data.prepared import Dataset
 from benchmark.data.stream import to_float, to_uint8
 from benchmark.errors import ConfigError, DataError, RunFailed, UserError, nearest
 from benchmark.evaluate import build_judges, evaluate, standing_statistics
-from benchmark.figures import save_curves, save_embedding, save_grid
+from benchmark.figures import grid_of_rows, save_curves, save_embedding, save_grid
 from benchmark.files import lock, read_json, remove_torn, require_writable, write_json, write_text
 from benchmark.method import Grid, Method, construct, mix
 from benchmark.plan import make_plan
@@ -246,6 +247,7 @@ def save_pictures(method: Method, G: nn.Module, data: Dataset, folder: Path) -> 
     """The run folder's pictures: real and generated samples by condition, the method's own, the loss curves."""
     torch.manual_seed(mix(0x91C5))
     save_grid(folder / "samples.png", sample_grid(method, G, data))
+    save_grid(folder / "real.png", real_grid(data))
     for name, picture in method.pictures(G, data):
         path = folder / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -275,9 +277,18 @@ def sample_grid(method: Method, G: nn.Module, data: Dataset, columns: int = 10) 
 
 
 def real_grid(data: Dataset, columns: int = 10) -> Grid:
-    """Training images to set beside `sample_grid`."""
-    images = to_float(torch.tensor(data.train.images[: 8 * columns]).permute(0, 3, 1, 2))
-    return Grid(images.unflatten(0, (8, columns)), [""] * 8, [""] * columns)
+    """Training images to set beside `sample_grid`: one row a class, else eight rows as they come."""
+    labels = data.train.labels
+    if labels is None:
+        rows = {" " * i: np.arange(i * columns, min((i + 1) * columns, len(data.train))) for i in range(8)}
+    else:
+        rows = {name: np.flatnonzero(labels == k)[:columns] for k, name in enumerate(data.class_names)}
+    images = {
+        name: to_float(torch.tensor(data.train.images[index]).permute(0, 3, 1, 2))
+        for name, index in rows.items()
+        if len(index)
+    }
+    return grid_of_rows(images)
 
 
 def load_generator(resolved: Resolved, places: Places, device: torch.device) -> tuple[Method, nn.Module, Dataset]:

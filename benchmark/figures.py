@@ -99,7 +99,7 @@ def save_grid(path: Path, grid: Grid, scale: int | None = None) -> None:
         picture.save(file, "PNG")
 
 
-def sample_grid(images_by_row: Mapping[str, Tensor], columns: Sequence[str] = ()) -> Grid:
+def grid_of_rows(images_by_row: Mapping[str, Tensor], columns: Sequence[str] = ()) -> Grid:
     """A grid from named rows of images, each [N, C, S, S] in [-1, 1]; N may differ, short rows end in white.
 
     columns: names of the columns, none by default.

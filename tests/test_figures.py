@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from benchmark.errors import UserError
-from benchmark.figures import GAP, PALETTE, grid_layout, sample_grid, save_curves, save_embedding, save_grid
+from benchmark.figures import GAP, PALETTE, grid_layout, grid_of_rows, save_curves, save_embedding, save_grid
 from benchmark.method import Embedding, Grid
 
 
@@ -93,14 +93,14 @@ def test_a_grid_whose_names_do_not_fit_is_refused() -> None:
         grid_layout(a_grid(), scale=0)
 
 
-def test_sample_grid_fills_short_rows_with_white() -> None:
-    grid = sample_grid({"cat": torch.zeros(3, 1, 8, 8), "dog": torch.zeros(2, 1, 8, 8)})
+def test_grid_of_rows_fills_short_rows_with_white() -> None:
+    grid = grid_of_rows({"cat": torch.zeros(3, 1, 8, 8), "dog": torch.zeros(2, 1, 8, 8)})
     assert grid.rows == ["cat", "dog"]
     assert grid.images.shape == (2, 3, 1, 8, 8)
     assert (grid.images[1, 2] == 1).all()
     assert (grid.images[1, :2] == 0).all()
     with pytest.raises(ValueError, match="one shape"):
-        sample_grid({"a": torch.zeros(1, 1, 8, 8), "b": torch.zeros(1, 3, 8, 8)})
+        grid_of_rows({"a": torch.zeros(1, 1, 8, 8), "b": torch.zeros(1, 3, 8, 8)})
 
 
 def clouds(n: int = 20, n_classes: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
