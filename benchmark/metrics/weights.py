@@ -128,7 +128,7 @@ def _checked(name: str, path: Path, digits: str, licence: str, allow_unverified:
         raise WeightsError(
             f"{name}: {path} is not the expected file",
             f"its sha256 starts with {actual[:8]}, expected {digits[:8]}: a broken download or other weights",
-            "remove it and fetch it again; or allow unverified weights (eval.allow_unverified=true), which marks every number",
+            "remove it and fetch it again; or set eval.allow_unverified=true, which marks every number",
         )
     return Weights(path, actual, verified, licence)
 
