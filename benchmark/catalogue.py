@@ -1,4 +1,5 @@
-"""Which method files there are. Imports nothing heavy, so that a mistyped name is reported at once."""
+"""Which method files there are. Imports the empty package that holds them, none of them, so that a mistyped name
+is reported at once."""
 
 from __future__ import annotations
 
