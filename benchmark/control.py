@@ -25,18 +25,26 @@ TEXTS = {"judge": "(judge)", "own": "(own)"}  # at the end of a column's name
 
 
 def control_accuracy(
-    method: Method, judge: JudgeExtractor, images: np.ndarray, asked: Tensor, protocol: dict[str, Any], data: Dataset
+    method: Method,
+    judge: JudgeExtractor,
+    judged: np.ndarray,
+    judged_real: np.ndarray,
+    images: np.ndarray,
+    asked: Tensor,
+    protocol: dict[str, Any],
+    data: Dataset,
 ) -> list[Value]:
     """Macro accuracy over classes, or over attributes (mean of on and off), with 95 % intervals.
 
+    judged: the judge's logits [N, n_labels] of the images; judged_real: of the training images, which it never saw.
     images: (N, S, S, C) uint8; asked: as `Sample.asked`. The judge is silent on clusters: it knows the dataset's
     labels, not those a run made for itself.
     """
     values = []
     if method.conditioning != "cluster":
         settings = protocol | {"scorer": judge.identity, "conditioning": method.conditioning}
-        ceiling = {"on_real": _on_real(judge, data)}
-        values.append(_accuracy("judge", _judged(judge, images), asked, settings, data, ceiling))
+        ceiling = {"on_real": _on_real(judged_real, data)}
+        values.append(_accuracy("judge", judged, asked, settings, data, ceiling))
     if (own := own_logits(method, images)) is not None:
         settings = protocol | {"scorer": OWN, "conditioning": method.conditioning}
         values.append(_accuracy("own", own, asked, settings, data, {}))
@@ -141,11 +149,10 @@ def _of_attributes(logits: np.ndarray, asked: np.ndarray, data: Dataset) -> tupl
     return (macro.value, macro.ci_low, macro.ci_high) if macro else None, details
 
 
-def _on_real(judge: JudgeExtractor, data: Dataset, most: int = 10_000) -> float | None:
+def _on_real(logits: np.ndarray, data: Dataset) -> float | None:
     """The judge's accuracy on real training images, which it never saw: the ceiling of control accuracy."""
-    logits = _judged(judge, data.train.images[:most])
     if data.train.labels is not None:
-        return class_accuracy(logits, data.train.labels[:most]).macro
+        return class_accuracy(logits, data.train.labels).macro
     assert data.train.attributes is not None
-    report = attribute_accuracy(logits, data.train.attributes[:most])
+    report = attribute_accuracy(logits, data.train.attributes)
     return report.macro.value if report.macro else None

@@ -15,21 +15,20 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmark.artifacts import Job
 from benchmark.config import STRICT
-from benchmark.control import control_accuracy, recall
+from benchmark.control import BATCH, control_accuracy, recall
 from benchmark.data.prepared import Dataset, Split
 from benchmark.data.stream import to_float, to_uint8
 from benchmark.judge import Judge, JudgeConfig
 from benchmark.method import Method, NonNegativeInt, PositiveInt, mix
 from benchmark.metrics import extractors
 from benchmark.metrics.chamfer import chamfer, chamfer_tsne
-from benchmark.metrics.extractors import Extractor, JudgeExtractor, extract
+from benchmark.metrics.extractors import Extractor, Features, JudgeExtractor, extract
 from benchmark.metrics.frechet import frechet_distance
 from benchmark.metrics.inception_score import inception_score
 from benchmark.records import Value
 from benchmark.simclr import SimCLR, SimCLRConfig
 
 KINDS: tuple[Literal["suite", "paper"], ...] = ("suite", "paper")  # settings of t-SNE: steady ones, the paper's
-BATCH = 250  # images a forward pass: fixed, so that it cannot move a number
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -107,10 +106,16 @@ def evaluate(method: Method, G: nn.Module, cfg: EvalConfig, job: Job, show_progr
     }
     built, judge = build_extractors(cfg, job)
     values: list[Value] = []
+    passes: dict[str, Features] = {}  # of the generated images, one for each extractor
     for extractor in built:
-        values += distances(extractor, reference, fakes, protocol, job, cfg, show_progress)
+        passes[extractor.name] = extract(extractor, fakes.images, batch=BATCH, progress=show_progress)
+        values += distances(extractor, passes[extractor.name], protocol, job, cfg)
     if fakes.asked is not None and judge is not None:
-        values += control_accuracy(method, judge, fakes.images, fakes.asked, protocol, data)
+        seen = passes.get(judge.name) or extract(judge, fakes.images, batch=BATCH)
+        real = job.compute(reference_features, extractor=judge, split="train")
+        values += control_accuracy(
+            method, judge, seen.logits.numpy(), real["logits"].cpu().numpy(), fakes.images, fakes.asked, protocol, data
+        )
         if method.conditioning == "attributes":
             values += recall(method, G, judge, protocol, data, cfg.recall_images, cfg.seed)
     if cfg.encoder is not None:
@@ -172,17 +177,14 @@ def reference_features(data: Dataset, extractor: Extractor, split: str) -> dict[
 
 def distances(
     extractor: Extractor,
-    reference: Split,
-    fakes: Fakes,
+    fake: Features,
     protocol: dict[str, Any],
     job: Job,
     cfg: EvalConfig,
-    show_progress: bool,
 ) -> list[Value]:
     """Frechet distance, classifier score and two-way Chamfer distance from one feature pass."""
     protocol = protocol | {"extractor": extractor.identity}
     real = job.compute(reference_features, extractor=extractor, split=cfg.reference)["pooled"].cpu().numpy()
-    fake = extract(extractor, fakes.images, batch=BATCH, progress=show_progress)
     pooled = np.asarray(fake.pooled)
     splits = 10 if len(pooled) >= 10_000 else 1
     score = inception_score(np.asarray(fake.logits), splits=splits)
