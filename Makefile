@@ -31,8 +31,8 @@ bench: $(READY)  ## train METHOD on DATASET for each of SEEDS, write its rows (R
 plan: $(READY)  ## what `make bench` with the same variables would do and cost
 	@$(PY) -m benchmark plan $(WHAT) $(PLACES)
 
-suite: $(READY)  ## all runs of SUITE=name (SIZE=small|paper), then its table
-	@$(PY) -m benchmark suite "$(SUITE)" $(if $(SIZE),--size $(SIZE)) $(PLACES)
+suite: $(READY)  ## all runs of SUITE=name (SIZE=small|paper WORKERS=n), then its tables
+	@$(PY) -m benchmark suite "$(SUITE)" $(if $(SIZE),--size $(SIZE)) $(if $(WORKERS),--workers $(WORKERS)) $(PLACES)
 
 table: $(READY)  ## CSV, LaTeX and Markdown tables from the records
 	@$(PY) -m benchmark table $(PLACES)

@@ -57,9 +57,13 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("name", help="`list` shows them")
     verb.add_argument("--size", default="small", help="small or paper (default: small)")
     verb.add_argument("--seed", nargs="+", type=int, help="instead of the suite's")
+    verb.add_argument("--workers", type=positive, metavar="N", help="runs at a time (default: one a core for runs of "
+                      "one thread on the CPU, else 1)")  # fmt: skip
     verb.set_defaults(do=do_suite)
     verb = verbs.add_parser("sample", parents=[what, device, places], help="pictures from a finished run")
     verb.add_argument("--n", type=int, default=64, help="how many (default: 64)")
+    verb.add_argument("--instances", metavar="DATASET", help="ask for images of this dataset, not of the run's own "
+                      "(transfer; methods conditioned on images)")  # fmt: skip
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the PNG files go")
     verb.set_defaults(do=do_sample)
     verb = verbs.add_parser("table", parents=[places], help="CSV, LaTeX and Markdown tables from the records")
@@ -192,9 +196,13 @@ def do_suite(arguments: argparse.Namespace) -> int:
     """Run what a suite lacks, then write its table."""
     from benchmark import distributed
     from benchmark.experiment import pick_device
-    from benchmark.suite import run_suite
+    from benchmark.suite import default_workers, run_suite
 
-    distributed.start(pick_device(arguments.device))
+    device = pick_device(arguments.device)
+    distributed.start(device)
+    workers = arguments.workers or default_workers(arguments.name, arguments.size, device.type, arguments.threads)
+    if workers > 1 and distributed.world() > 1:
+        raise UserError("--workers under torchrun", "its processes share one run at a time", "use one of the two")
     try:
         return run_suite(
             arguments.name,
@@ -204,6 +212,7 @@ def do_suite(arguments: argparse.Namespace) -> int:
             device=arguments.device,
             quiet=arguments.quiet,
             threads=arguments.threads,
+            workers=workers,
         )
     finally:
         distributed.stop()
@@ -217,7 +226,8 @@ def do_sample(arguments: argparse.Namespace) -> int:
 
     for spec in wanted:
         folder = arguments.out if len(wanted) == 1 else arguments.out / f"{spec.method}-s{spec.seed}"
-        write_samples(resolve(spec, places), places, pick_device(arguments.device), arguments.n, folder)
+        device = pick_device(arguments.device)
+        write_samples(resolve(spec, places), places, device, arguments.n, folder, arguments.instances)
         print(f"{arguments.n} pictures in {folder}")
     return 0
 

@@ -263,3 +263,16 @@ def _turn_hue(x: Tensor, turn: Tensor) -> Tensor:
         return value - chroma * torch.minimum(k, 4 - k).clamp(0, 1)
 
     return torch.stack([channel(5), channel(3), channel(1)], 1)
+
+
+# ---- flips and quarter turns ----------------------------------------------------------------------------------------
+
+
+def random_flip(x: Tensor) -> Tensor:
+    """Each sample mirrored left to right with probability 1/2."""
+    return torch.where(_happens(x, 0.5), x.flip(3), x)
+
+
+def quarter_turns(x: Tensor, k: int) -> Tensor:
+    """All samples turned by k * 90 degrees, counter-clockwise; sides must be equal. k = 0 is the identity, mod 4."""
+    return x.rot90(k, (2, 3)).contiguous(memory_format=torch.channels_last)

@@ -6,6 +6,7 @@ Scored by the judge, which no method trained against, and beside it by the metho
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,17 @@ from benchmark.metrics.extractors import JudgeExtractor, extract
 from benchmark.records import Value
 
 BATCH = 250  # images a forward pass: fixed, so that it cannot move a number
+HELD_OUT_IMAGES = "images of the held-out split, uniformly"
 OWN = {"name": "the classifier the generator was trained against"}
 TEXTS = {"judge": "(judge)", "own": "(own)"}  # at the end of a column's name
+
+
+@dataclass(frozen=True)
+class Fakes:
+    """Generated images (N, S, S, C) uint8, or points (N, 2) float32, and what each was asked to be."""
+
+    images: np.ndarray
+    asked: Tensor | None
 
 
 def control_accuracy(
@@ -49,6 +59,47 @@ def control_accuracy(
         settings = protocol | {"scorer": OWN, "conditioning": method.conditioning}
         values.append(_accuracy("own", own, asked, settings, data, {}))
     return values
+
+
+@torch.no_grad()
+def label_agreement(
+    method: Method,
+    G: nn.Module,
+    judge: JudgeExtractor,
+    judged_real: np.ndarray,
+    fakes: Fakes,
+    judged: np.ndarray,
+    protocol: dict[str, Any],
+    data: Dataset,
+    seed: int,
+) -> list[Value]:
+    """For methods conditioned on images: does a sample show the label of the image it was asked for?
+
+    Asked for held-out images, which the method never saw; the same for the training images of `fakes`, whose logits are
+    `judged`, is in the details. The method never saw a label: chance is what a generator that ignores the image gets.
+    """
+    assert fakes.asked is not None
+    n = len(fakes.images)
+    rows = np.random.Generator(np.random.PCG64([seed, 0x1ABE])).integers(len(data.test), size=n)
+    method.condition_on(data, "test")
+    torch.manual_seed(mix(seed, 0x1ABE))
+    asked = torch.tensor(rows, device=method.device)
+    images = np.concatenate([_drawn(method, G, part) for part in asked.split(BATCH)])
+    method.condition_on(data, "train")
+    settings = protocol | {"scorer": judge.identity, "conditioning": "image", "asked": HELD_OUT_IMAGES}
+    on_train = _accuracy("judge", judged, _labels_of(data, "train", fakes.asked), settings, data, {}).value
+    more = {"on_real": _on_real(judged_real, data), "on_training_images": on_train}
+    value = _accuracy("judge", _judged(judge, images), _labels_of(data, "test", asked), settings, data, more)
+    asked_here = {"drawn": HELD_OUT_IMAGES}
+    return [replace(value, id="label_agreement_judge", name="Label agreement (judge)", conditions=asked_here)]
+
+
+def _labels_of(data: Dataset, split: str, rows: Tensor) -> Tensor:
+    """Labels or attributes of some images."""
+    part = data.train if split == "train" else data.test
+    table = part.labels if part.labels is not None else part.attributes
+    assert table is not None
+    return torch.tensor(table[rows.cpu().numpy()], dtype=torch.int64)
 
 
 def recall(

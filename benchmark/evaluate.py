@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -15,19 +16,24 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmark.artifacts import Job
 from benchmark.config import STRICT
-from benchmark.control import BATCH, control_accuracy, recall
+from benchmark.control import BATCH, Fakes, control_accuracy, label_agreement, recall
+from benchmark.data.mixtures import mixture_of
 from benchmark.data.prepared import Dataset, Split
 from benchmark.data.stream import to_float, to_uint8
 from benchmark.judge import Judge, JudgeConfig
-from benchmark.method import Method, NonNegativeInt, PositiveInt, mix
+from benchmark.method import Measurement, Method, NonNegativeInt, PositiveInt, mix
 from benchmark.metrics import extractors
 from benchmark.metrics.chamfer import chamfer, chamfer_tsne
+from benchmark.metrics.copying import copy_test, instance_preference
 from benchmark.metrics.extractors import Extractor, Features, JudgeExtractor, extract
 from benchmark.metrics.frechet import frechet_distance
 from benchmark.metrics.inception_score import inception_score
+from benchmark.metrics.modes import class_modes, mode_statistics
 from benchmark.records import Value
 from benchmark.simclr import SimCLR, SimCLRConfig
 
+PREFERENCE_SAMPLES = 2000  # at most, of the instance preference: each needs features of dozens of images
+RANDOM_IMAGES = 10  # training images that each sample of an instance is compared with
 KINDS: tuple[Literal["suite", "paper"], ...] = ("suite", "paper")  # settings of t-SNE: steady ones, the paper's
 
 
@@ -55,19 +61,12 @@ class Scored:
     values: list[Value]
     samples_sha256: str
     n_fake: int
-
-
-@plain_dataclass(frozen=True)
-class Fakes:
-    """Generated images (N, S, S, C) uint8, and what each was asked to be."""
-
-    images: np.ndarray
-    asked: Tensor | None
+    asked: dict[str, Any]  # conditioning, and what was drawn from which split
 
 
 def build_judges(cfg: EvalConfig, job: Job) -> None:
     """Train what evaluation needs, on every rank: the judge and the embedding of the Chamfer distance."""
-    if job.data.n_labels:
+    if job.data.n_labels and not job.data.points:
         job.train(Judge, cfg.judge)
     if cfg.encoder is not None:
         job.train(SimCLR, cfg.encoder)
@@ -101,26 +100,151 @@ def evaluate(method: Method, G: nn.Module, cfg: EvalConfig, job: Job, show_progr
         "n_fake": n_fake,
         "conditions": cfg.conditions,
         "generator": "average weights where the method keeps them",
-        "quantisation": "uint8: round((x + 1) * 127.5)",
+        "quantisation": "none" if data.points else "uint8: round((x + 1) * 127.5)",
         "eval_seed": cfg.seed,
     }
+    if data.points:
+        values = mode_values(fakes, protocol, data)
+    else:
+        values = image_values(method, G, fakes, protocol, cfg, job, show_progress)
+    values += [own_measurement(found, data, cfg) for found in method.measurements(G, data)]
+    asked = asked_for(method, cfg)
+    values = [replace(value, conditions=asked | value.conditions) for value in values]
+    return Scored(values, hashlib.sha256(fakes.images.tobytes()).hexdigest(), n_fake, asked)
+
+
+def image_values(
+    method: Method,
+    G: nn.Module,
+    fakes: Fakes,
+    protocol: dict[str, Any],
+    cfg: EvalConfig,
+    job: Job,
+    show_progress: bool,
+) -> list[Value]:
+    """Every number of generated images: one feature pass an extractor, then the metrics from those features."""
+    data, reference = job.data, job.data.train if cfg.reference == "train" else job.data.test
     built, judge = build_extractors(cfg, job)
     values: list[Value] = []
     passes: dict[str, Features] = {}  # of the generated images, one for each extractor
     for extractor in built:
-        passes[extractor.name] = extract(extractor, fakes.images, batch=BATCH, progress=show_progress)
-        values += distances(extractor, passes[extractor.name], protocol, job, cfg)
-    if fakes.asked is not None and judge is not None:
+        seen = passes[extractor.name] = extract(extractor, fakes.images, batch=BATCH, progress=show_progress)
+        values += distances(extractor, seen, protocol, job, cfg)
+        values += copying(method, extractor, seen, fakes, protocol, job, cfg.seed)
+    if judge is not None:
         seen = passes.get(judge.name) or extract(judge, fakes.images, batch=BATCH)
         real = job.compute(reference_features, extractor=judge, split="train")
-        values += control_accuracy(
-            method, judge, seen.logits.numpy(), real["logits"].cpu().numpy(), fakes.images, fakes.asked, protocol, data
-        )
+        on_real = real["logits"].cpu().numpy()
+        if data.conditioning == "class":
+            values += class_coverage(judge, seen.logits.numpy(), protocol, data)
+        if method.conditioning in ("instance", "latent"):
+            values += label_agreement(method, G, judge, on_real, fakes, seen.logits.numpy(), protocol, data, cfg.seed)
+        elif fakes.asked is not None:
+            values += control_accuracy(
+                method, judge, seen.logits.numpy(), on_real, fakes.images, fakes.asked, protocol, data
+            )
         if method.conditioning == "attributes":
             values += recall(method, G, judge, protocol, data, cfg.recall_images, cfg.seed)
     if cfg.encoder is not None:
         values += tsne_chamfer(cfg, job, reference, fakes, protocol)
-    return Scored(values, hashlib.sha256(fakes.images.tobytes()).hexdigest(), n_fake)
+    return values
+
+
+def asked_for(method: Method, cfg: EvalConfig) -> dict[str, Any]:
+    """The conditioning of a method, and what the evaluation asked for: it goes into the record with every number."""
+    drawn = method.drawn
+    if method.conditioning in ("class", "attributes") and cfg.conditions == "empirical":
+        drawn = f"{'classes' if method.conditioning == 'class' else 'attributes'} of the held-out split, as they occur"
+    elif method.conditioning == "class":
+        drawn = "uniform classes"
+    elif method.conditioning == "attributes":
+        drawn = "attributes by fair coins"
+    return {"conditioning": method.conditioning, "drawn": drawn}
+
+
+def own_measurement(found: Measurement, data: Dataset, cfg: EvalConfig) -> Value:
+    """A number of the method's own, as the record keeps it."""
+    about = {"dataset": data.name, "data_sha256": data.sha256, "eval_seed": cfg.seed}
+    return Value(found.id, found.name, found.value, found.better, about | found.protocol, details=found.details)
+
+
+def mode_values(fakes: Fakes, protocol: dict[str, Any], data: Dataset) -> list[Value]:
+    """Modes found, share of high-quality samples and reverse KL of 2-D samples (Self-Conditioned GAN, its table 1)."""
+    mixture = mixture_of(data)
+    found = mode_statistics(fakes.images, mixture.centres, mixture.std)
+    rule = {"high quality": "within 3 standard deviations of a centre in each coordinate", "kl": "nats, unsmoothed"}
+    protocol = protocol | rule | {"n_modes": len(mixture.centres), "std": mixture.std}
+    return [
+        Value("modes", "Modes", float(found.n_modes), "higher", protocol, details={"of": len(mixture.centres)}),
+        Value("high_quality", "High quality (share)", found.high_quality, "higher", protocol),
+        Value("reverse_kl", "Reverse KL", found.reverse_kl, "lower", protocol),
+    ]
+
+
+def class_coverage(judge: Extractor, logits: np.ndarray, protocol: dict[str, Any], data: Dataset) -> list[Value]:
+    """Classes the judge sees among the samples, and how far their shares are from uniform."""
+    found = class_modes(logits.argmax(1), data.n_classes)
+    protocol = protocol | {"scorer": judge.identity, "kl": "to uniform shares, nats, unsmoothed"}
+    return [
+        Value(
+            "modes_judge", "Classes seen (judge)", float(found.n_modes), "higher", protocol,
+            details={"of": data.n_classes},
+        ),
+        Value(
+            "reverse_kl_judge", "Reverse KL (judge)", found.reverse_kl, "lower", protocol,
+            details={"log10": found.reverse_kl_log10},
+        ),
+    ]  # fmt: skip
+
+
+def copying(
+    method: Method,
+    extractor: Extractor,
+    seen: Features,
+    fakes: Fakes,
+    protocol: dict[str, Any],
+    job: Job,
+    seed: int,
+) -> list[Value]:
+    """Are samples copies of training images? And, for a method conditioned on images, like what they were asked for?"""
+    train, test = (job.compute(reference_features, extractor=extractor, split=split) for split in ("train", "test"))
+    pooled, name = np.asarray(seen.pooled), extractor.name.replace("-", "_")
+    real = train["pooled"].cpu().numpy()
+    found = copy_test(real, test["pooled"].cpu().numpy(), pooled)
+    protocol = protocol | {"extractor": extractor.identity}
+    values = [
+        Value(
+            f"authenticity_{name}",
+            f"Authenticity-{extractor.name}",
+            found.authenticity,
+            "higher",
+            protocol | {"authentic": "farther from its nearest training image than that one from its own nearest"},
+            found.low,
+            found.high,
+            details={"of_held_out": found.authenticity_heldout, "nearest_over_held_out": found.ratio},
+        )
+    ]
+    if (targets := method.targets(fakes.asked)) is not None:
+        values.append(preference(extractor, pooled, real, targets.cpu().numpy(), protocol, seed))
+    return values
+
+
+def preference(
+    extractor: Extractor, fake: np.ndarray, real: np.ndarray, targets: np.ndarray, protocol: dict[str, Any], seed: int
+) -> Value:
+    """How often a sample is closer to an image it was asked to be like than to a random training image."""
+    fake, targets = fake[:PREFERENCE_SAMPLES], targets[:PREFERENCE_SAMPLES]
+    random = np.random.Generator(np.random.PCG64([seed, 0x9EA2])).integers(len(real), size=(len(fake), RANDOM_IMAGES))
+    found = instance_preference(fake, real[targets], real[random])
+    return Value(
+        f"instance_preference_{extractor.name.replace('-', '_')}",
+        f"Instance preference-{extractor.name}",
+        found.value,
+        "higher",
+        protocol | {"random_images": RANDOM_IMAGES, "samples": len(fake), "chance": 0.5},
+        found.low,
+        found.high,
+    )
 
 
 @torch.no_grad()
@@ -153,9 +277,14 @@ def generate(method: Method, G: nn.Module, n: int, cfg: EvalConfig, data: Datase
     images, drawn = [], []
     for i in range(0, n, BATCH):
         sample = method.sample(G, min(BATCH, n - i), None if asked is None else asked[i : i + BATCH])
-        images.append(to_uint8(sample.images).permute(0, 2, 3, 1).cpu().numpy())
+        images.append(stored(sample.images))
         drawn.append(sample.asked)
     return Fakes(np.concatenate(images), torch.cat(drawn) if drawn[0] is not None else None)  # type: ignore[arg-type]
+
+
+def stored(images: Tensor) -> np.ndarray:
+    """Images as they are kept: uint8 (N, S, S, C); points float32 (N, 2)."""
+    return (images if images.ndim == 2 else to_uint8(images).permute(0, 2, 3, 1)).cpu().numpy()
 
 
 def conditions(method: Method, n: int, cfg: EvalConfig, data: Dataset) -> Tensor | None:

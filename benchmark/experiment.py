@@ -17,17 +17,18 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from benchmark import distributed
 from benchmark.artifacts import Job
 from benchmark.config import difference, dump_yaml, load_yaml
+from benchmark.data.cards import card_with, find_card
 from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
-from benchmark.data.stream import to_float, to_uint8
+from benchmark.data.stream import to_float
 from benchmark.errors import ConfigError, DataError, RunFailed, UserError, nearest
-from benchmark.evaluate import build_judges, evaluate, standing_statistics
-from benchmark.figures import grid_of_rows, save_curves, save_embedding, save_grid
+from benchmark.evaluate import build_judges, evaluate, standing_statistics, stored
+from benchmark.figures import grid_of_rows, save_curves, save_embedding, save_grid, save_scatter
 from benchmark.files import lock, read_json, remove_torn, require_writable, write_json, write_text
 from benchmark.method import Grid, Method, construct, mix
 from benchmark.plan import make_plan
@@ -35,6 +36,8 @@ from benchmark.records import environment, record_path, write_record
 from benchmark.resolve import Places, Resolved, RunSpec, require_files, resolve
 from benchmark.train import LOG, load_tensors, save_tensors, train
 
+MOST_ROWS = 20  # of a grid of samples
+SCATTERED = 5000  # points of a scatter plot
 CONFIG = "config.yaml"
 GENERATOR = "generator.pt"
 
@@ -230,6 +233,7 @@ def _train_and_score(
         "images_seen": outcome.images,
         "weights_sha256": weights_hash(G),
         "samples_sha256": scored.samples_sha256,
+        "conditions": scored.asked,
         "values": [value.plain() for value in scored.values],
     }
 
@@ -246,8 +250,12 @@ def weights_hash(net: nn.Module) -> str:
 def save_pictures(method: Method, G: nn.Module, data: Dataset, folder: Path) -> None:
     """The run folder's pictures: real and generated samples by condition, the method's own, the loss curves."""
     torch.manual_seed(mix(0x91C5))
-    save_grid(folder / "samples.png", sample_grid(method, G, data))
-    save_grid(folder / "real.png", real_grid(data))
+    if data.points:
+        fake = method.sample(G, SCATTERED).images.cpu().numpy()
+        save_scatter(folder / "samples.png", {"real": data.train.images[:SCATTERED], "generated": fake})
+    else:
+        save_grid(folder / "samples.png", sample_grid(method, G, data))
+        save_grid(folder / "real.png", real_grid(data))
     for name, picture in method.pictures(G, data):
         path = folder / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -259,35 +267,58 @@ def save_pictures(method: Method, G: nn.Module, data: Dataset, folder: Path) -> 
 
 
 def sample_grid(method: Method, G: nn.Module, data: Dataset, columns: int = 10) -> Grid:
-    """Uncurated samples: one row a class; for attributes one row for each being on and one with all off."""
-    if method.conditioning == "class":
-        rows, names = torch.arange(data.n_classes)[:, None].expand(-1, columns), list(data.class_names)
-    elif method.conditioning == "attributes":
+    """Uncurated samples: one row a class, cluster or instance; for attributes one row for each on and one all off."""
+    if method.conditioning == "attributes":
         on = torch.cat([torch.eye(data.n_labels, dtype=torch.int64), torch.zeros(1, data.n_labels, dtype=torch.int64)])
         rows, names = on[:, None].expand(-1, columns, -1), [*data.attribute_names, "none"]
-    elif method.conditioning == "cluster":
-        k = method.n_labels
-        rows, names = torch.arange(k)[:, None].expand(-1, columns), [f"cluster {i}" for i in range(k)]
-    else:
+    elif method.conditioning == "none":
         images = method.sample(G, 8 * columns).images
         return Grid(images.unflatten(0, (8, columns)), [""] * 8, [""] * columns)
+    else:
+        numbers, names = shown_rows(method, data)
+        rows = torch.tensor(numbers)[:, None].expand(-1, columns)
     asked = rows.flatten(0, 1)
     images = torch.cat([method.sample(G, len(part), part).images for part in asked.split(250)])
-    return Grid(images.unflatten(0, (len(rows), columns)), names, [""] * columns)
+    images = images.unflatten(0, (len(rows), columns))
+    if method.conditioning not in ("instance", "latent"):
+        return Grid(images, names, [""] * columns)
+    real = as_float(data.train.images[numbers]).to(images.device)  # what is asked for stands left of its samples
+    return Grid(torch.cat([real[:, None], images], 1), names, ["asked", *[""] * columns])
+
+
+def shown_rows(method: Method, data: Dataset) -> tuple[list[int], list[str]]:
+    """The classes, clusters or training images that a grid shows, at most `MOST_ROWS`, and their names."""
+    if method.conditioning == "class":
+        numbers = _spread(data.n_classes)
+        return numbers, [data.class_names[k] for k in numbers]
+    if method.conditioning == "cluster":
+        numbers = _spread(method.n_labels)
+        return numbers, [f"cluster {k}" for k in numbers]
+    if data.train.labels is None:
+        return _spread(len(data.train), 10), [""] * min(10, len(data.train))
+    kinds = _spread(data.n_classes)
+    first = {k: np.flatnonzero(data.train.labels == k)[:1] for k in kinds}  # stacked data need not have every class
+    return [int(i[0]) for i in first.values() if len(i)], [data.class_names[k] for k, i in first.items() if len(i)]
+
+
+def _spread(n: int, most: int = MOST_ROWS) -> list[int]:
+    """0..n-1, or `most` of them at equal distances."""
+    return [i * n // min(n, most) for i in range(min(n, most))]
+
+
+def as_float(images: np.ndarray) -> Tensor:
+    """Stored images (N, S, S, C) uint8 as the networks see them, [N, C, S, S] in [-1, 1]."""
+    return to_float(torch.tensor(images).permute(0, 3, 1, 2))
 
 
 def real_grid(data: Dataset, columns: int = 10) -> Grid:
     """Training images to set beside `sample_grid`: one row a class, else eight rows as they come."""
     labels = data.train.labels
-    if labels is None:
+    if labels is None or data.stacked:  # 1,000 classes of a few pictures each say nothing in rows
         rows = {" " * i: np.arange(i * columns, min((i + 1) * columns, len(data.train))) for i in range(8)}
     else:
-        rows = {name: np.flatnonzero(labels == k)[:columns] for k, name in enumerate(data.class_names)}
-    images = {
-        name: to_float(torch.tensor(data.train.images[index]).permute(0, 3, 1, 2))
-        for name, index in rows.items()
-        if len(index)
-    }
+        rows = {data.class_names[k]: np.flatnonzero(labels == k)[:columns] for k in _spread(data.n_classes)}
+    images = {name: as_float(data.train.images[index]) for name, index in rows.items() if len(index)}
     return grid_of_rows(images)
 
 
@@ -310,17 +341,47 @@ def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def write_samples(resolved: Resolved, places: Places, device: torch.device, n: int, folder: Path) -> None:
-    """Write n pictures of a finished run as PNG files, and `asked.csv` with what each was asked to be."""
-    method, G, _ = load_generator(resolved, places, device)
+def write_samples(
+    resolved: Resolved, places: Places, device: torch.device, n: int, folder: Path, instances: str | None = None
+) -> None:
+    """Write n pictures of a finished run as PNG files, and `asked.csv` with what each was asked to be.
+
+    2-D points go to `points.csv`. instances: another dataset whose training images are asked for instead of the
+    method's own (transfer); beside the samples of the first ones they are in `instances.png`.
+    Raises ConfigError for a method that is not conditioned on images.
+    """
+    name = resolved.method.name
+    if instances is not None and resolved.method.cls.condition_on is Method.condition_on:
+        raise ConfigError(f"--instances {instances}", f"{name} is not conditioned on images", "use icgan or latentcond")
+    method, G, data = load_generator(resolved, places, device)
     require_writable(folder)
+    if instances is not None:
+        card = card_with(find_card(instances), {"resolution": data.resolution})
+        other = prepare(card, places.data_root, places.artifacts / "data")
+        method.condition_on(other, "train")
+        torch.manual_seed(mix(0x5A3C))
+        save_grid(folder / "instances.png", instance_grid(method, G, other))
     torch.manual_seed(mix(0x5A3B))
+    sample = [method.sample(G, min(250, n - first)) for first in range(0, n, 250)]
+    images = np.concatenate([stored(part.images) for part in sample])
+    if data.points:
+        write_text(folder / "points.csv", "x,y\n" + "".join(f"{x:.9g},{y:.9g}\n" for x, y in images))
+        return
+    asked = [
+        " ".join(map(str, one.reshape(-1).tolist())) for part in sample if part.asked is not None for one in part.asked
+    ]
     lines = ["file,asked"]
-    for first in range(0, n, 250):
-        sample = method.sample(G, min(250, n - first))
-        for i, image in enumerate(to_uint8(sample.images).permute(0, 2, 3, 1).cpu().numpy()):
-            name = f"{first + i:06d}.png"
-            Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(folder / name)
-            asked = "" if sample.asked is None else " ".join(map(str, sample.asked[i].reshape(-1).tolist()))
-            lines.append(f"{name},{asked}")
+    for i, image in enumerate(images):
+        file = f"{i:06d}.png"
+        Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(folder / file)
+        lines.append(f"{file},{asked[i] if asked else ''}")
     write_text(folder / "asked.csv", "\n".join(lines) + "\n")
+
+
+def instance_grid(method: Method, G: nn.Module, data: Dataset, rows: int = 10, columns: int = 8) -> Grid:
+    """Images of the bank, each left of its samples."""
+    numbers = _spread(len(data.train), rows)
+    asked = torch.tensor(numbers)[:, None].expand(-1, columns).flatten()
+    images = method.sample(G, len(asked), asked).images.cpu().unflatten(0, (len(numbers), columns))
+    real = as_float(data.train.images[numbers]).expand(-1, images.shape[2], -1, -1)
+    return Grid(torch.cat([real[:, None], images], 1), [""] * len(numbers), ["asked", *[""] * columns])

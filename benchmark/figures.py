@@ -263,6 +263,17 @@ def _save_points(path: Path, points: np.ndarray, labels: np.ndarray, names: Sequ
 # ---- loss curves --------------------------------------------------------------------------------------------------
 
 
+def save_scatter(path: Path, points: Mapping[str, np.ndarray]) -> None:
+    """2-D samples side by side on the axes of the first: one panel for each name, points (N, 2)."""
+    figure, panels = _panels(len(points), 4.2, 4.2)
+    first = next(iter(points.values()))
+    reach = 1.25 * float(np.abs(first).max())
+    for axes, (name, xy) in zip(panels, points.items()):
+        axes.scatter(xy[:, 0], xy[:, 1], s=2, alpha=0.4, linewidths=0)
+        axes.set(title=f"{name} ({len(xy):,})", xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    _save_figure(path, figure)
+
+
 def save_curves(path: Path, log_path: Path) -> None:
     """Write a run's losses over steps as a PNG, one panel a loss.
 

@@ -19,7 +19,7 @@ from benchmark.config import STRICT
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
 from benchmark.method import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Stage, TrainConfig
-from benchmark.nets.judge import JudgeNet
+from benchmark.nets.judge import JudgeNet, StackedJudgeNet
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -42,6 +42,7 @@ RECIPES = {
     "small": {
         "default": _SMALL,
         "digits": JudgeConfig(steps=500),
+        "stacked_digits": JudgeConfig(steps=300, width=16),  # three digits a picture: each step sees 192 of them
         "cifar10": replace(_SMALL, steps=2500),
         "cifar10_jpeg": replace(_SMALL, steps=2500),
     },
@@ -62,7 +63,12 @@ class Judge(Stage):
     split: ClassVar[Literal["train", "test"]] = "test"
 
     def __init__(self, cfg: JudgeConfig, data: Dataset) -> None:
-        self.net = JudgeNet(data.resolution, data.channels, data.n_labels, cfg.width)
+        assert not data.points, "the modes of points are told by their nearest centre; no judge is needed"
+        self.net: JudgeNet | StackedJudgeNet
+        if data.stacked:
+            self.net = StackedJudgeNet(data.resolution, cfg.width)
+        else:
+            self.net = JudgeNet(data.resolution, data.channels, data.n_labels, cfg.width)
         self.opt = torch.optim.AdamW(self.net.parameters(), lr=cfg.lr, weight_decay=cfg.weight_decay, fused=True)
 
     def step(self, stream: Stream, t: int) -> dict[str, Tensor]:

@@ -107,3 +107,25 @@ def nt_xent(z_i: Tensor, z_j: Tensor, tau: float) -> Tensor:
     logits = (z @ z.T / tau).fill_diagonal_(-torch.inf)  # an anchor is not its own candidate
     positive = torch.arange(len(z), device=z.device).roll(len(z_i))
     return F.cross_entropy(logits, positive)
+
+
+def path_lengths(images: Tensor, ws: Tensor) -> Tensor:
+    """|| J_w^T y || of each image, [N], differentiable (Karras et al. 2020, StyleGAN2, eq. 4).
+
+    images [N, C, H, W], a differentiable function of the styles ws [N, n_ws, w_dim]; J_w is its Jacobian and y a random
+    image. As in their code y ~ N(0, I / (H W)), so that lengths do not grow with the resolution, and squared lengths
+    are averaged over the n_ws layers.
+    """
+    y = torch.randn_like(images) / (images.shape[2] * images.shape[3]) ** 0.5
+    (gradient,) = torch.autograd.grad((images * y).sum(), ws, create_graph=True)
+    return gradient.square().sum(2).mean(1).sqrt()
+
+
+def lazy_adam(lr: float, betas: tuple[float, float], every: int) -> tuple[float, tuple[float, float]]:
+    """Adam's step size and decay rates when a regulariser takes an optimiser step of its own every so many steps.
+
+    k steps become k + 1: with c = k / (k + 1) the step size is c * lr and the rates are beta^c (Karras et al. 2020,
+    StyleGAN2, appendix B). The regulariser is then multiplied by k.
+    """
+    c = every / (every + 1)
+    return c * lr, (betas[0] ** c, betas[1] ** c)

@@ -33,7 +33,7 @@ NonNegativeFloat = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
-Conditioning = Literal["none", "class", "attributes", "cluster"]
+Conditioning = Literal["none", "class", "attributes", "cluster", "instance", "latent"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -56,6 +56,7 @@ class GANConfig(TrainConfig):
     betas: tuple[Beta, Beta] = (0.5, 0.99)  # Adam's moment decay rates
     n_dis: PositiveInt = 1  # discriminator updates a step
     ema_half_life_images: NonNegativeFloat = 10_000  # half-life of the average generator, in images; 0: no average
+    ema_start_steps: NonNegativeInt = 0  # until this step the average is a copy
 
 
 class Trainable:
@@ -163,9 +164,10 @@ class Stage(Trainable):
 
 @plain_dataclass(frozen=True)
 class Sample:
-    """Generated images [N, C, S, S] in [-1, 1], and what each was asked to be.
+    """Generated images [N, C, S, S] in [-1, 1] (points [N, 2] for 2-D data), and what each was asked to be.
 
-    asked: class or cluster numbers [N], attribute values {0, 1} [N, A], or None where nothing was asked.
+    asked: class or cluster numbers [N]; attribute values {0, 1} [N, A]; for instance and latent conditioning the rows
+    [N] of the bank (`Method.condition_on`) whose features were used; None where nothing was asked.
     """
 
     images: Tensor
@@ -190,6 +192,21 @@ class Embedding:
     names: list[str]
 
 
+@plain_dataclass(frozen=True)
+class Measurement:
+    """A number that only this method has; it goes into the record beside the harness's own.
+
+    protocol: everything that decides the value besides the model. details: curves, parts.
+    """
+
+    id: str
+    name: str
+    value: float
+    better: Literal["lower", "higher"] | None
+    protocol: dict[str, Any]
+    details: dict[str, Any]
+
+
 class Method(Trainable):
     """One GAN of the benchmark: one file in `methods/`, found by its name.
 
@@ -199,8 +216,10 @@ class Method(Trainable):
 
     G: nn.Module
     cfg: GANConfig
+    kinds: ClassVar[tuple[str, ...]] = ("images",)  # the data it takes: "images", "points"
     conditioning: Conditioning = "none"  # what `asked` means; may be set from the configuration in __init__
-    n_labels: int = 0  # classes, attributes or clusters that can be asked for
+    n_labels: int = 0  # classes, attributes or clusters that can be asked for; rows of the bank
+    drawn: str = "nothing"  # what `sample` asks for when nothing is given, and from which split; recorded
 
     @staticmethod
     def stages(job: Job, cfg: Any) -> dict[str, Any]:
@@ -218,12 +237,28 @@ class Method(Trainable):
         """
         raise NotImplementedError
 
+    def condition_on(self, data: Dataset, split: str) -> None:
+        """For instance and latent conditioning: `asked` are from now on rows of this split of this dataset.
+
+        The training split of the method's own data is what it begins with; another dataset is a transfer.
+        Raises ConfigError for data it cannot take.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is not conditioned on images")
+
+    def targets(self, asked: Tensor | None) -> Tensor | None:
+        """Training images [N, k] that samples asked for these rows [N] are to be like; None where there are none."""
+        return None
+
     def judge_own(self, images: Tensor) -> Tensor | None:
         """Logits [N, n_labels] of the classifier this method trains against, where it has one."""
         return None
 
     def pictures(self, G: nn.Module, data: Dataset) -> Iterator[tuple[str, Grid | Embedding]]:
         """Pictures of the method's own, by file name: traversals, embeddings."""
+        return iter(())
+
+    def measurements(self, G: nn.Module, data: Dataset) -> Iterator[Measurement]:
+        """Numbers of the method's own."""
         return iter(())
 
 

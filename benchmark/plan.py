@@ -145,11 +145,11 @@ def rehearse(name: str, trainable: Trainable, data: Dataset, again: Callable[[An
 
 
 def timed_step(trainable: Trainable, data: Dataset, steps: int) -> float:
-    """Seconds a step, after a warm-up step that also runs what only happens now and then."""
+    """Seconds a step of the middle of the run, after step 0, which also runs what only happens now and then."""
     stream = stream_for(trainable, data, seed=0)
-    began = 0.0
-    for t in range(steps + 1):
-        if t == 1:
+    began, middle = 0.0, trainable.cfg.steps // 2 + 1  # a method may begin with something cheaper
+    for t in (0, *range(middle, middle + steps)):
+        if t == middle:
             _wait(trainable.device)
             began = time.perf_counter()
         trainable._step = t

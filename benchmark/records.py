@@ -46,7 +46,9 @@ class Value:
     value: None when status is not "ok".
     better: which direction is good; None where neither is.
     protocol: everything that decides the value besides the model: extractor and weights, counts, reference split,
-        resize, how conditions were drawn, raw or average weights, seed of the evaluation.
+        resize, raw or average weights, seed of the evaluation.
+    conditions: belongs to the model: unlike conditionings are asked for unlike things and still share a column, because
+        all are compared with the same reference. It stands beside every number.
     """
 
     id: str
@@ -59,6 +61,7 @@ class Value:
     status: Literal["ok", "unavailable", "failed"] = "ok"
     reason: str = ""  # why it is not ok
     details: dict[str, Any] = field(default_factory=dict)  # per class or attribute, the floor, chance
+    conditions: dict[str, Any] = field(default_factory=dict)  # what the method was asked for, and from which split
 
     @property
     def protocol_key(self) -> str:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.catalogue import check_method
+from benchmark.catalogue import check_method, method_names
 from benchmark.config import build, content_hash, merge, to_plain
 from benchmark.data.cards import Card, card_with, find_card
+from benchmark.data.kinds import POINTS
 from benchmark.data.layout import locate
 from benchmark.errors import ConfigError, UserError, nearest
 from benchmark.evaluate import EvalConfig
@@ -19,6 +20,8 @@ from benchmark.simclr import recipe as encoder_recipe
 
 SMALL_SIDE = 32  # the small recipes are sized for a CPU: larger pictures are halved until they are at most this,
 SMALL_SIDES = {"shapes": 16, "shapes_class": 16}  # or, where coloured shapes are to be learned in minutes, this
+
+N_POINTS = 50_000  # samples of 2-D data, in every recipe: they cost nothing [Self-Conditioned GAN's code]
 
 EVALUATION = {
     "small": EvalConfig(n_fake=2000),
@@ -88,6 +91,7 @@ def resolve(spec: RunSpec, places: Places) -> Resolved:
     data_changes, eval_changes = _section(changes, "data"), _section(changes, "eval")
     card = find_card(spec.dataset)
     method = find_method(spec.method)
+    require_kind(method, card)
     recipe = spec.recipe or method.default_recipe(card.name, card.default_recipe)
     card = card_with(_sized(card, recipe), data_changes) if data_changes else _sized(card, recipe)
     base = method.recipe(recipe, card.name)
@@ -100,6 +104,18 @@ def resolve(spec: RunSpec, places: Places) -> Resolved:
     leaf = f"{recipe}-s{spec.seed}-{digest[:8]}"
     folder = places.results / "runs" / card.name / spec.method / leaf
     return Resolved(spec, card, method, recipe, config, evaluation, f"{card.name}-{spec.method}-{leaf}", folder, digest)
+
+
+def require_kind(method: MethodFile, card: Card) -> None:
+    """Raise ConfigError for a method that does not take the card's kind of data."""
+    kind = "points" if card.source.kind in POINTS else "images"
+    if kind not in method.cls.kinds:
+        others = [name for name in method_names() if kind in find_method(name).cls.kinds]
+        raise ConfigError(
+            f"{method.name} on {card.name}",
+            f"{card.name} is made of {kind}, {method.name} takes {' and '.join(method.cls.kinds)}",
+            f"for {kind} use one of {', '.join(others)}",
+        )
 
 
 def _section(changes: dict[str, Any], name: str) -> dict[str, Any]:
@@ -123,7 +139,9 @@ def _evaluation(recipe: str, card: Card, changes: dict[str, Any]) -> EvalConfig:
     base = to_plain(EVALUATION.get(recipe, EVALUATION["small"]))
     base["encoder"] = to_plain(encoder_recipe(recipe, card.name))
     base["judge"] = to_plain(judge_recipe(recipe, card.name))
-    if card.conditioning == "none" and base["extractors"] == ["judge"]:
+    if card.source.kind in POINTS:
+        base |= {"n_fake": N_POINTS, "extractors": [], "encoder": None}
+    elif card.conditioning == "none" and base["extractors"] == ["judge"]:
         base["extractors"] = ["lite0"]  # no labels, no judge
     config = build(EvalConfig, merge(base, changes), "--set eval")
     for name in config.extractors:

@@ -5,7 +5,7 @@ continues on the next call; its table is made from records alone, at any time.
 
     title: Discriminator and loss              # of the table
     source: the paper and its table
-    dataset: digits
+    dataset: digits                            # or several, [ring2d, grid2d]: all rows on each, and a table of each
     recipe: small
     seeds: [0]
     set: {}                                    # changes of all rows, as `--set` takes them
@@ -21,13 +21,15 @@ continues on the next call; its table is made from records alone, at any time.
 from __future__ import annotations
 
 import dataclasses
+import os
 import traceback
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from joblib import Parallel, delayed
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from benchmark.catalogue import check_method
@@ -40,7 +42,13 @@ if TYPE_CHECKING:
     from benchmark.resolve import Places, RunSpec
 
 FOLDER = Path(__file__).parent / "suites"
+_MOST_WORKERS = 8  # by default: each holds torch and the data in memory
 
+Datasets = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else tuple(value)),
+    Field(min_length=1),
+]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
 
 
@@ -68,7 +76,7 @@ class Published:
 class Size:
     """What one size changes; None: as the suite says."""
 
-    dataset: str | None = None
+    dataset: Datasets | None = None
     recipe: str | None = None
     seeds: Seeds | None = None
     metrics: tuple[str, ...] | None = None
@@ -82,7 +90,7 @@ class Suite:
     name: str  # of the file
     title: str
     source: str  # the paper and its table, or why the suite exists
-    dataset: str
+    dataset: Datasets
     recipe: str
     seeds: Seeds
     columns: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -97,7 +105,7 @@ class Suite:
 class Scope:
     """A suite at one size."""
 
-    dataset: str
+    datasets: tuple[str, ...]
     recipe: str
     seeds: tuple[int, ...]
     metrics: tuple[str, ...]
@@ -195,8 +203,9 @@ def cells(suite: Suite, size: str, seeds: Sequence[int] | None = None) -> list[C
 
     scope = scope_of(suite, size)
     return [
-        Cell(i, RunSpec(row.method, scope.dataset, seed, scope.recipe, merge(scope.set, row.set)))
+        Cell(i, RunSpec(row.method, dataset, seed, scope.recipe, merge(scope.set, row.set)))
         for seed in (scope.seeds if seeds is None else seeds)
+        for dataset in scope.datasets
         for i, row in enumerate(suite.rows)
     ]
 
@@ -223,11 +232,12 @@ def run_suite(
     quiet: bool = False,
     threads: int | None = None,
     stop: bool = False,
+    workers: int = 1,
 ) -> int:
-    """Run every cell of a suite that has no record yet, then write the suite's table. Returns an exit status.
+    """Run every cell of a suite that has no record yet, then write the suite's tables. Returns an exit status.
 
     A cell that fails keeps its reason and the others go on, unless `stop`. A failed record counts as run: move it away
-    to try again.
+    to try again. workers: cells at a time, each in a process of its own; what they share is made once, under locks.
     Status: 0 all done; 1 a run failed; 2 a cell cannot be run as it is configured; 3 another process works on a cell.
     Raises ConfigError, DataError or WeightsError before any training when a cell's configuration cannot be used.
     """
@@ -241,20 +251,37 @@ def run_suite(
         experiment.require_files(resolved, places)
         runs.append(resolved.run)
     outcomes: list[Outcome] = []
-    for i, (cell, run) in enumerate(zip(todo, runs)):
-        _say(f"cell {i + 1}/{len(todo)}: {_title(suite, cell)}")
-        outcomes.append(_run_cell(cell, run, places, device, quiet, threads))
-        _say(f"  {outcomes[-1].text}")
+    one_by_one = workers == 1
+    if not one_by_one and threads is None and scope_of(suite, size).recipe == "small":
+        threads = 1  # said, because joblib sets OMP_NUM_THREADS in its processes, which would count as asked for
+    work = [delayed(_run_cell)(c, run, places, device, quiet or not one_by_one, threads) for c, run in zip(todo, runs)]
+    finished = Parallel(n_jobs=workers, return_as="generator", pre_dispatch=workers, batch_size=1)(work)
+    for i, cell in enumerate(todo):
+        title = f"cell {i + 1}/{len(todo)}: {_title(suite, size, cell)}"
+        if one_by_one:
+            _say(title)
+        outcomes.append(next(finished))
+        _say(f"  {outcomes[-1].text}" if one_by_one else f"{title}: {outcomes[-1].text}")
         if stop and outcomes[-1].exit_code:
             break
     if distributed.is_main():
-        write_suite_table(suite, size, places.results)
+        tables = write_suite_table(suite, size, places.results)
         counts = Counter(outcome.kind for outcome in outcomes)
         counts["not reached"] = len(todo) - len(outcomes)
         _say(f"{suite.name}: " + ", ".join(f"{n} {kind}" for kind, n in counts.items() if n))
-        _say(f"table: {places.results / 'tables' / table_name(suite, size)}.md")
+        for path in tables:
+            if path.suffix == ".md":
+                _say(f"table: {path}")
     codes = {outcome.exit_code for outcome in outcomes}
     return next((code for code in (1, 2, 3) if code in codes), 0)
+
+
+def default_workers(name: str, size: str, device: str, threads: int | None) -> int:
+    """Runs at a time when nothing is said: one a core where each takes one thread of the CPU, else one."""
+    one_thread = threads == 1 or (threads is None and scope_of(find_suite(name), size).recipe == "small")
+    if device != "cpu" or not one_thread or int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        return 1
+    return min(os.cpu_count() or 1, _MOST_WORKERS)
 
 
 def _run_cell(cell: Cell, run: str, places: Places, device: str, quiet: bool, threads: int | None) -> Outcome:
@@ -288,9 +315,10 @@ def _found(record: Record, path: Path) -> Outcome:
     return Outcome("failed", f"failed before: {record.plain['reason']} (move {path} away to try again)", 1)
 
 
-def _title(suite: Suite, cell: Cell) -> str:
+def _title(suite: Suite, size: str, cell: Cell) -> str:
     labels = suite.rows[cell.row].labels
-    return ", ".join([*(labels[name] for name in suite.columns if labels[name]), f"seed {cell.spec.seed}"])
+    dataset = [cell.spec.dataset] if len(scope_of(suite, size).datasets) > 1 else []
+    return ", ".join([*dataset, *(labels[name] for name in suite.columns if labels[name]), f"seed {cell.spec.seed}"])
 
 
 def _say(text: str) -> None:
@@ -303,29 +331,38 @@ def _say(text: str) -> None:
 # ---- its table ------------------------------------------------------------------------------------------------------
 
 
-def table_name(suite: Suite, size: str) -> str:
+def table_name(suite: Suite, size: str, dataset: str) -> str:
     """The stem of the table's files."""
-    return f"{suite.name}-{size}"
+    several = len(scope_of(suite, size).datasets) > 1
+    return f"{suite.name}-{size}" + (f"-{dataset}" if several else "")
 
 
 def write_suite_table(suite: Suite | str, size: str, results: Path) -> list[Path]:
-    """Write `tables/<suite>-<size>.{csv,tex,md}` from the records there are. Returns the files."""
+    """Write `tables/<suite>-<size>.{csv,tex,md}` from the records there are. Returns the files.
+
+    A suite of several datasets has a table of each, `<suite>-<size>-<dataset>`.
+    """
     suite = find_suite(suite) if isinstance(suite, str) else suite
-    return write_table(results, suite_table(suite, size, read_records(results)))
+    records = read_records(results)
+    tables = [suite_table(suite, size, records, dataset) for dataset in scope_of(suite, size).datasets]
+    return [path for table in tables for path in write_table(results, table)]
 
 
 def suite_tables(records: Sequence[Record], names: Sequence[str] | None = None) -> list[Table]:
-    """Tables of all suites, or of those named, at every size of which any cell has a record."""
-    tables = []
-    for suite in map(find_suite, suite_names() if names is None else names):
-        tables += [suite_table(suite, size, records) for size in suite.sizes if any(_matches(suite, size, records))]
-    return tables
+    """Tables of all suites, or of those named, at every size and dataset of which any cell has a record."""
+    return [
+        suite_table(suite, size, records, dataset)
+        for suite in map(find_suite, suite_names() if names is None else names)
+        for size in suite.sizes
+        for dataset in scope_of(suite, size).datasets
+        if any(_matches(suite, size, records, dataset))
+    ]
 
 
-def suite_table(suite: Suite, size: str, records: Sequence[Record]) -> Table:
+def suite_table(suite: Suite, size: str, records: Sequence[Record], dataset: str) -> Table:
     """The suite's table: its label columns, the metrics, the runs, and the source's values where they belong."""
-    scope, found = scope_of(suite, size), _matches(suite, size, records)
-    published = suite.published if suite.published and suite.published.dataset == scope.dataset else None
+    scope, found = scope_of(suite, size), _matches(suite, size, records, dataset)
+    published = suite.published if suite.published and suite.published.dataset == dataset else None
     groups: list[tuple[SuiteRow, list[Record]]] = []
     for row, mine in zip(suite.rows, found):
         groups += [(row, runs) for runs in group(mine).values()] or [(row, [])]
@@ -344,8 +381,8 @@ def suite_table(suite: Suite, size: str, records: Sequence[Record]) -> Table:
     )
     columns = find_columns([record for mine in found for record in mine], scope.metrics)
     return Table(
-        table_name(suite, size),
-        f"{suite.title}: {scope.dataset}, recipe {scope.recipe}",
+        table_name(suite, size, dataset),
+        f"{suite.title}: {dataset}, recipe {scope.recipe}",
         suite.columns,
         columns,
         rows,
@@ -360,16 +397,14 @@ def suite_table(suite: Suite, size: str, records: Sequence[Record]) -> Table:
     )
 
 
-def _matches(suite: Suite, size: str, records: Sequence[Record]) -> list[list[Record]]:
+def _matches(suite: Suite, size: str, records: Sequence[Record], dataset: str) -> list[list[Record]]:
     """The records of each row, by what was asked for: no dataset and no weights are needed to make a table."""
     by_request: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         plain = record.plain
         by_request[_request(plain["method"], plain["dataset"], plain["recipe"], plain["changes"])].append(record)
     scope = scope_of(suite, size)
-    return [
-        by_request[_request(row.method, scope.dataset, scope.recipe, merge(scope.set, row.set))] for row in suite.rows
-    ]
+    return [by_request[_request(row.method, dataset, scope.recipe, merge(scope.set, row.set))] for row in suite.rows]
 
 
 def _request(method: str, dataset: str, recipe: str, changes: dict[str, Any]) -> str:

@@ -46,20 +46,23 @@ class Average:
     """Exponential moving average of a network's parameters; its buffers are copied.
 
     Source: beta = 0.5^(batch / half-life), the half-life counted in images (Karras et al. 2018; InfoSCC-GAN's code).
+    Until start_step it is a copy of the network (BigGAN's code).
     """
 
     net: nn.Module
     beta: float
+    start_step: int = 0
 
     @classmethod
-    def of(cls, net: nn.Module, batch: int, half_life_images: float) -> Average:
+    def of(cls, net: nn.Module, batch: int, half_life_images: float, start_step: int = 0) -> Average:
         """Start an average at the network's present weights."""
-        return cls(copy.deepcopy(net).requires_grad_(False).eval(), 0.5 ** (batch / half_life_images))
+        return cls(copy.deepcopy(net).requires_grad_(False).eval(), 0.5 ** (batch / half_life_images), start_step)
 
     @torch.no_grad()
-    def update(self, live: nn.Module) -> None:
-        """Move the average towards the live network by one step."""
-        torch._foreach_lerp_(list(self.net.parameters()), list(live.parameters()), 1 - self.beta)
+    def update(self, live: nn.Module, t: int) -> None:
+        """Move the average towards the live network after step t."""
+        weight = 1 - self.beta if t >= self.start_step else 1.0
+        torch._foreach_lerp_(list(self.net.parameters()), list(live.parameters()), weight)
         for mine, theirs in zip(self.net.buffers(), live.buffers()):
             mine.copy_(theirs)
 
@@ -172,7 +175,7 @@ def train(trainable: Trainable, data: Dataset, folder: Path, *, seed: int, label
             _set_learning_rates(base, factor)
         log.add(trainable.step(stream, t))
         if average is not None:
-            average.update(trainable.G)  # type: ignore[attr-defined]
+            average.update(trainable.G, t)  # type: ignore[attr-defined]
         done = t + 1
         due = done % cfg.checkpoint_every == 0 or done == cfg.steps
         if done % cfg.log_every == 0 or due:
@@ -194,7 +197,8 @@ def _average(trainable: Trainable) -> Average | None:
     """The moving average a GAN asks for by its configuration."""
     if not isinstance(trainable.cfg, GANConfig) or not trainable.cfg.ema_half_life_images:
         return None
-    return Average.of(trainable.G, trainable.cfg.batch, trainable.cfg.ema_half_life_images)  # type: ignore[attr-defined]
+    cfg = trainable.cfg
+    return Average.of(trainable.G, cfg.batch, cfg.ema_half_life_images, cfg.ema_start_steps)  # type: ignore[attr-defined]
 
 
 def _learning_rates(trainable: Trainable) -> list[tuple[dict[str, Any], float]]:

@@ -178,3 +178,32 @@ def test_a_device_gives_the_same_batches(monkeypatch):
         torch.testing.assert_close(b.images, c.images, rtol=0, atol=0)
         assert b.images.is_cuda
         assert b.images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_picked_rows_are_the_asked_ones_and_mirrored_only_where_the_stream_mirrors(monkeypatch: pytest.MonkeyPatch):
+    data, rows = split(), torch.tensor([3, 3, 49, 0])
+    for share in (1.0, 0.0):  # resident, and from the disk
+        monkeypatch.setattr(module, "MEMORY_SHARE", share)
+        picked = stream(data).pick(rows)
+        expected = torch.from_numpy(data.images[rows.numpy()]).permute(0, 3, 1, 2) / 127.5 - 1
+        torch.testing.assert_close(picked.images, expected, rtol=0, atol=0)
+        assert torch.equal(picked.index, rows)
+        np.testing.assert_array_equal(picked.labels, data.labels[rows.numpy()])
+        torch.manual_seed(0)
+        many = stream(data, flip=True).pick(torch.zeros(200, dtype=torch.int64))
+        mirrored = torch.tensor([torch.equal(image, expected[3].flip(2)) for image in many.images])
+        upright = torch.tensor([torch.equal(image, expected[3]) for image in many.images])
+        assert bool((mirrored | upright).all())
+        assert 60 < int(mirrored.sum()) < 140
+
+
+def test_picking_does_not_move_the_stream():
+    source = stream(split())
+    source.pick(torch.tensor([1]))
+    assert torch.equal(next(source).index, next(stream(split())).index)
+
+
+def test_points_are_served_as_they_are():
+    points = np.random.default_rng(0).standard_normal((50, 2)).astype(np.float32)
+    batch = next(stream(Split("train", points, np.arange(50) % 7, None), flip=True))
+    np.testing.assert_array_equal(batch.images, points[batch.index.numpy()])

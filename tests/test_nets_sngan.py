@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmark.errors import ConfigError
+from benchmark.nets.conditional import ClassNorm
 from benchmark.nets.resample import conv_pooled, upsampled_conv
 from benchmark.nets.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
 from benchmark.nets.sngan import SNGANDiscriminator, SNGANGenerator
@@ -33,6 +34,12 @@ def test_sngan_parameter_counts(side: int, published_G: int, published_D: int) -
     with torch.device("meta"):
         assert n_parameters(SNGANGenerator(side)) == published_G
         assert n_parameters(SNGANDiscriminator(side)) == published_D
+
+
+def test_cgan_pd_parameter_counts() -> None:
+    with torch.device("meta"):
+        assert n_parameters(SNGANGenerator(32, n_classes=10)) == 4_304_387
+        assert n_parameters(SNGANDiscriminator(32, n_classes=10)) == 1_055_105
 
 
 @pytest.mark.parametrize(
@@ -150,6 +157,40 @@ def test_the_residual_blocks_compute_the_published_table() -> None:
     expected = pool(second.conv2(F.relu(second.conv1(F.relu(x))))) + pool(second.shortcut(x))
     assert torch.allclose(second(x), expected, atol=1e-5)
     assert torch.allclose(third(x), third.conv2(F.relu(third.conv1(F.relu(x)))) + x, atol=1e-6)
+
+
+def test_the_conditional_nets() -> None:
+    """A gain and a shift for each class in G's blocks; in D a projection on a normed table of classes."""
+    torch.manual_seed(0)
+    G = SNGANGenerator(16, 1, z_dim=5, width=4, n_classes=3)
+    norms = [m for m in G.modules() if isinstance(m, ClassNorm)]
+    assert len(norms) == 4  # two in each block; the last normalisation of the net is plain
+    gains = torch.cat([norm.gain.weight.flatten() for norm in norms])
+    assert gains.std().item() == pytest.approx(0.02, rel=0.3)
+    assert not any(norm.shift.weight.any() for norm in norms)
+    z, y = torch.randn(2, 5), torch.tensor([0, 2])
+    G.eval()
+    assert not torch.allclose(G(z, y), G(z, y.flip(0)))
+    assert torch.allclose(G(z, y), G(z, F.one_hot(y, 3).float()), atol=1e-6)
+
+    D, x = SNGANDiscriminator(16, 1, width=4, n_classes=3).eval(), torch.randn(2, 1, 16, 16)
+    phi = D.features(x)
+    assert D.embed is not None
+    assert torch.linalg.matrix_norm(D.embed.weight, 2).item() == pytest.approx(1.0, abs=0.05)
+    expected = D.linear(phi).squeeze(1) + (D.embed.weight[y] * phi).sum(1)
+    assert torch.allclose(D(x, y), expected, atol=1e-5)
+    with pytest.raises(AssertionError, match="told a class"):
+        D(x)
+
+
+def test_classes_leave_the_unconditional_nets_as_they_were() -> None:
+    """Same names in the state, and the draws of a net without classes do not depend on the option."""
+    G = SNGANGenerator(16, width=4)
+    names = [name for name, _ in G.named_buffers() if name.startswith("blocks.0.bn1")]
+    assert names == ["blocks.0.bn1.running_mean", "blocks.0.bn1.running_var", "blocks.0.bn1.num_batches_tracked"]
+    assert SNGANDiscriminator(16, width=4).embed is None
+    z = torch.randn(2, 128)
+    assert torch.equal(G.eval()(z), G(z, torch.tensor([0, 1])))
 
 
 def test_sides_without_a_plan_are_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from benchmark.catalogue import method_names
 from benchmark.errors import BusyError, ConfigError, RunFailed
 from benchmark.records import read_record, read_records, record_path
 from benchmark.resolve import Places, RunSpec, resolve
-from benchmark.suite import cells, find_suite, list_suites, run_suite, suite_tables, write_suite_table
+from benchmark.suite import cells, default_workers, find_suite, list_suites, run_suite, suite_tables, write_suite_table
 from benchmark.tables import write_tables
 
 __all__ = ["_quick_environment"]  # the fixture is used by every test here as well
@@ -298,3 +299,57 @@ def test_a_bad_suite_names_its_file_and_key(suite_file: str, old: str, new: str,
 def test_an_unknown_suite_offers_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean 'smoke'"):
         find_suite("smok")
+
+
+def test_a_suite_of_two_datasets_has_a_table_of_each(
+    tmp_path: Path, places: Places, fake: FakeRuns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "two.yaml"
+    path.write_text(SUITE.replace("dataset: digits", "dataset: [digits, shapes_class]", 1))
+    assert [cell.spec.dataset for cell in cells(find_suite(str(path)), "small", [0])] == [
+        "digits", "digits", "shapes_class", "shapes_class",
+    ]  # fmt: skip
+    assert run_suite(str(path), places, seeds=[0]) == 0
+    out = capsys.readouterr().out
+    assert "cell 3/4: shapes_class, InfoSCC, Hinge, seed 0" in out
+    for dataset in ("digits", "shapes_class"):
+        table = (places.results / "tables" / f"two-small-{dataset}.csv").read_text()
+        assert table.count("InfoSCC") == 2
+        assert f"two-small-{dataset}.md" in out
+
+
+WORKING = """
+title: Two learning rates
+source: a test
+dataset: digits
+recipe: small
+seeds: [0]
+set: {steps: 3, batch: 8, width: 4, eval: {n_fake: 40, encoder: null, judge: {steps: 2, width: 4}}}
+columns: [Rate]
+sizes: {small: {}}
+rows:
+  - {labels: {Rate: low}, method: sngan, set: {lr_G: 1e-4}}
+  - {labels: {Rate: high}, method: sngan, set: {lr_G: 2e-4}}
+  - {labels: {Rate: absurd}, method: sngan, set: {lr_G: 1e+30}}
+"""
+
+
+def test_workers_give_what_one_process_gives(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rates.yaml").write_text(WORKING)
+    results = []
+    for workers in (1, 2):
+        places = Places(tmp_path / "data", tmp_path / f"results{workers}")
+        assert run_suite(str(tmp_path / "rates.yaml"), places, quiet=True, device="cpu", workers=workers) == 1
+        assert "rates: 2 done, 1 failed" in capfd.readouterr().out
+        results.append({record.run: record.plain["result"] for record in read_records(places.results)})
+    assert len(results[0]) == 3
+    assert results[0] == results[1]
+
+
+def test_workers_by_default() -> None:
+    cores = min(os.cpu_count() or 1, 8)
+    assert default_workers("infoscc-ablation", "small", "cpu", None) == cores
+    assert default_workers("infoscc-ablation", "small", "cpu", 1) == cores
+    assert default_workers("infoscc-ablation", "small", "cpu", 2) == 1, "its runs take more than a core each"
+    assert default_workers("infoscc-ablation", "paper", "cpu", None) == 1
+    assert default_workers("infoscc-ablation", "small", "cuda", None) == 1

@@ -167,13 +167,23 @@ def test_the_average_equals_its_closed_form() -> None:
             live.weight.copy_(torch.randn(3))
         live.running_mean = torch.randn(3)
         states.append(live.weight.detach().clone().double())
-        average.update(live)
+        average.update(live, t=0)
     beta, n = average.beta, len(states)
     expected = beta**n * start + (1 - beta) * sum(beta ** (n - k) * s for k, s in enumerate(states, 1))
     assert torch.allclose(average.net.weight.double(), expected, atol=1e-6)
     assert torch.equal(average.net.running_mean, live.running_mean)  # type: ignore[arg-type]
     assert not average.net.weight.requires_grad
     assert not average.net.training
+
+
+def test_the_average_is_a_copy_until_it_starts() -> None:
+    live = nn.Linear(2, 2)
+    average = Average.of(live, 1, 100.0, start_step=3)
+    for t in range(5):
+        with torch.no_grad():
+            live.weight.add_(1.0)
+        average.update(live, t)
+        assert torch.equal(average.net.weight, live.weight) is (t < 3)
 
 
 def test_no_average_where_none_is_asked(tmp_path: Path) -> None:

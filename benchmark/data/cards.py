@@ -28,12 +28,15 @@ from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from benchmark.config import STRICT, build, load_yaml, merge, to_plain
-from benchmark.data.kinds import CELEBA_ATTRIBUTES, KINDS, LABELS, SHAPES_ATTRIBUTES, Folder, Source, Zip
+from benchmark.data.kinds import CELEBA_ATTRIBUTES, KINDS, LABELS, POINTS, SHAPES_ATTRIBUTES, Folder, Source, Zip
 from benchmark.data.layout import fingerprint, locate
 from benchmark.data.trees import open_tree, own_split
 from benchmark.errors import ConfigError, DataError, nearest
 
 __all__ = ["Card", "card_with", "find_card", "fingerprint", "list_cards", "load_card", "locate"]
+
+MIN_SIDE = 8  # pixels, of pictures
+PATHS = ("path", "test_path", "table", "train_list", "test_list")  # keys of sources that name files or folders
 
 # `--set attribute_set=10` arrives as a number; the names of sets are text.
 SetName = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
@@ -46,8 +49,8 @@ class Card:
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]  # also names folders of the cache
     title: str  # one line
     source: Source  # loader and its parameters
-    resolution: Annotated[int, Field(ge=8, le=1024)]  # side in pixels; most generators need a power of two
-    channels: Literal[1, 3]  # grey or RGB
+    resolution: Annotated[int, Field(ge=1, le=1024)]  # side in pixels, at least 8; 1 for points
+    channels: Literal[1, 2, 3]  # grey or RGB; 2 for points: their coordinates
     crop: Literal["none", "center"] = "none"  # none: squash to a square; center: cut the central square first
     filter: Literal["bicubic", "lanczos", "bilinear", "box", "nearest"] = "bicubic"  # of the resize; all antialias
     pad: Annotated[int, Field(ge=0, le=64)] = 0  # black pixels added at each side before the resize
@@ -86,6 +89,7 @@ def check(card: Card, where: str) -> Card:
             f"a source of kind {card.source.kind!r} serves {' or '.join(possible)}",
             f"write conditioning: {possible[0]}",
         )
+    _check_shape(card, where)
     if card.attribute_set is not None and card.attribute_set not in card.attribute_sets:
         raise ConfigError(
             f"{where}: attribute_set: {card.attribute_set!r} is not one of attribute_sets",
@@ -94,6 +98,21 @@ def check(card: Card, where: str) -> Card:
     for key, names in card.attribute_sets.items():
         _check_attributes(card, f"{where}: attribute_sets.{key}", names)
     return card
+
+
+def _check_shape(card: Card, where: str) -> None:
+    """Points have one shape and no picture's handling; pictures need a side and a channel or three."""
+    if card.source.kind in POINTS:
+        allowed = {"resolution": 1, "channels": 2, "crop": "none", "pad": 0, "flip_ok": False, "split": "own"}
+        reason = f"a source of kind {card.source.kind!r} makes 2-D points, not pictures"
+    else:
+        allowed = {"resolution": max(card.resolution, MIN_SIDE), "channels": 1 if card.channels == 1 else 3}
+        reason = f"a picture has a side of at least {MIN_SIDE} pixels, and one channel or three"
+    for key, value in allowed.items():
+        if getattr(card, key) != value:
+            raise ConfigError(
+                f"{where}: {key}: {getattr(card, key)} given", reason, f"write {key}: {str(value).lower()}"
+            )
 
 
 def _check_attributes(card: Card, where: str, names: tuple[str, ...]) -> None:
@@ -159,7 +178,7 @@ def find_card(name_or_path: str) -> Card:
 
 def _beside(card: Card, folder: Path) -> Card:
     """A user's card with those paths of its source made absolute that exist beside the card."""
-    paths = {key: getattr(card.source, key, None) for key in ("path", "test_path", "table")}
+    paths = {key: getattr(card.source, key, None) for key in PATHS}
     found = {key: str(folder / path) for key, path in paths.items() if path and (folder / path).exists()}
     return card_with(card, {"source": found})
 

@@ -9,7 +9,20 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from benchmark.config import content_hash, to_plain
-from benchmark.data.kinds import CelebA, Digits, Folder, Shapes, Table, TorchVision, Zip
+from benchmark.data.kinds import (
+    STL10,
+    CelebA,
+    CelebAHQ,
+    Coco,
+    Folder,
+    ImageNet,
+    Listed,
+    StackedMNIST,
+    Table,
+    TorchVision,
+    Zip,
+)
+from benchmark.data.lists import read_list
 from benchmark.errors import DataError
 
 if TYPE_CHECKING:
@@ -32,6 +45,23 @@ MNIST_FILES = {
     "t10k-labels-idx1-ubyte": 10_008,
 }
 CIFAR_FILES = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"]
+
+# STL-10: pictures of 3 x 96 x 96 bytes in each of its binary files.
+STL10_SIDE = 96
+STL10_PICTURES = {"unlabeled": 100_000, "train": 5_000, "test": 8_000}
+
+CELEBA_HQ_PICTURES = "CelebA-HQ-img"
+CELEBA_HQ_ATTRIBUTES = "CelebAMask-HQ-attribute-anno.txt"
+IMAGENET_SOLUTION = "LOC_val_solution.csv"  # Kaggle's classes of the validation pictures
+COCO_PICTURES = ("train2017", "val2017")
+COCO_ANNOTATIONS = tuple(f"annotations/{what}_{part}.json" for part in COCO_PICTURES for what in ("instances", "stuff"))
+
+# What is read of the folder that an official layout names; not ImageNet's test/, nor CelebAMask-HQ's masks.
+READ_BELOW = {
+    "imagenet": ("train", "val", IMAGENET_SOLUTION),
+    "coco": (*COCO_PICTURES, *COCO_ANNOTATIONS),
+    "celeba_hq": (CELEBA_HQ_PICTURES, CELEBA_HQ_ATTRIBUTES),
+}
 
 
 def resolve(data_root: Path, path: str) -> Path:
@@ -106,19 +136,24 @@ def locate(card: Card, data_root: Path) -> None:
     Raises DataError that names every missing file by its full path and the official page.
     """
     source = card.source
-    if isinstance(source, TorchVision):
-        _check_torchvision(card, data_root)
+    if torchvision_source(source) is not None:
+        _check_sizes(
+            torchvision_files(source, data_root), "delete it; it is downloaded again, or copy it from a whole one"
+        )
         return
-    missing = [line for line in required(source, data_root) if not _found(line)]
+    missing = [line for line in required(card, data_root) if not _found(line)]
     if missing:
         raise missing_files(card, missing)
+    if isinstance(source, STL10):
+        _check_sizes(stl10_files(source, data_root), f"fetch it again from {card.homepage}")
     for path in _files(source, data_root):
         if path.suffix.lower() == ".zip" and not zipfile.is_zipfile(path):
             raise not_a_zip(path, "its end is missing or damaged")
 
 
-def required(source: object, data_root: Path) -> list[str]:
+def required(card: Card, data_root: Path) -> list[str]:
     """Absolute paths or glob patterns that must be there; "a | b": one of them is enough."""
+    source = card.source
     if isinstance(source, Zip):
         return [str(resolve(data_root, path)) for path in (source.path, source.test_path) if path]
     if isinstance(source, Table):
@@ -127,6 +162,16 @@ def required(source: object, data_root: Path) -> list[str]:
         patterns: tuple[str, ...] = (CELEBA_PICTURES, *CELEBA_TABLES.values())
     elif isinstance(source, Folder):
         patterns = source.expect or ("",)
+    elif isinstance(source, STL10):
+        patterns = tuple(path.name for path in stl10_files(source, data_root))
+    elif isinstance(source, CelebAHQ):
+        patterns = (f"{CELEBA_HQ_PICTURES}/*.jpg", *[CELEBA_HQ_ATTRIBUTES] * (card.conditioning == "attributes"))
+    elif isinstance(source, ImageNet):
+        patterns = ("train/n*", f"val/n* | {IMAGENET_SOLUTION}", "val/*")
+    elif isinstance(source, Coco):
+        patterns = (*(f"{part}/*.jpg" for part in COCO_PICTURES), *COCO_ANNOTATIONS)
+    elif isinstance(source, Listed):
+        return [str(resolve(data_root, path)) for path in (source.path, source.train_list, source.test_list)]
     else:
         return []
     return [_alternatives(resolve(data_root, source.path), pattern) for pattern in patterns]
@@ -149,7 +194,15 @@ def find(pattern: str) -> Path | None:
 
 
 def _files(source: object, data_root: Path) -> list[Path]:
-    """Every path that a source names, as absolute ones."""
+    """Every path that a source reads, as absolute ones."""
+    if isinstance(source, STL10):
+        return list(stl10_files(source, data_root))
+    if isinstance(source, ImageNet | Coco | CelebAHQ):
+        return [resolve(data_root, source.path) / name for name in READ_BELOW[source.kind]]
+    if isinstance(source, Listed):
+        lists = [resolve(data_root, path) for path in (source.train_list, source.test_list)]
+        folder = resolve(data_root, source.path)
+        return [*lists, *(folder / name for path in lists if path.exists() for name, _ in read_list(path))]
     paths = [getattr(source, key, None) for key in ("path", "test_path", "table")]
     return [resolve(data_root, path) for path in paths if path]
 
@@ -164,34 +217,45 @@ def missing_files(card: Card, lines: list[str]) -> DataError:
     )
 
 
-def torchvision_files(source: TorchVision, data_root: Path) -> dict[Path, int | None]:
-    """Where torchvision looks for the files of a data set, with their sizes in bytes where they are fixed."""
-    if source.dataset == "CIFAR10":
+def torchvision_source(source: object) -> TorchVision | None:
+    """What torchvision reads, and may download, for this source; None where it reads nothing."""
+    if isinstance(source, StackedMNIST):
+        return TorchVision(dataset="MNIST")
+    return source if isinstance(source, TorchVision) else None
+
+
+def torchvision_files(source: object, data_root: Path) -> dict[Path, int | None]:
+    """Where torchvision looks for the files of a source, with their sizes in bytes where they are fixed."""
+    found = torchvision_source(source)
+    if found is None:
+        return {}
+    if found.dataset == "CIFAR10":
         return {data_root.absolute() / "cifar-10-batches-py" / name: None for name in CIFAR_FILES}
-    raw = data_root.absolute() / source.dataset / "raw"
+    raw = data_root.absolute() / found.dataset / "raw"
     return {raw / name: size for name, size in MNIST_FILES.items()}
 
 
-def _check_torchvision(card: Card, data_root: Path) -> None:
-    assert isinstance(card.source, TorchVision)
-    for path, size in torchvision_files(card.source, data_root).items():
+def stl10_files(source: STL10, data_root: Path) -> dict[Path, int | None]:
+    """The binary files of STL-10 that are read, with their sizes in bytes."""
+    folder = resolve(data_root, source.path)
+    return {
+        folder / f"{part}_X.bin": STL10_PICTURES[part] * 3 * STL10_SIDE**2 for part in (*source.train_parts, "test")
+    }
+
+
+def _check_sizes(files: dict[Path, int | None], mend: str) -> None:
+    """Raise DataError for a file that is there, but not whole."""
+    for path, size in files.items():
         if path.exists() and size is not None and path.stat().st_size != size:
             raise DataError(
-                f"{path}: not the whole file",
-                f"it has {path.stat().st_size:,} bytes instead of {size:,}",
-                "delete it; it is downloaded again, or copy it from a whole one",
+                f"{path}: not the whole file", f"it has {path.stat().st_size:,} bytes instead of {size:,}", mend
             )
 
 
 def source_files(card: Card, data_root: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Every file of the source as (path relative to the source, its stat)."""
     source = card.source
-    if isinstance(source, Digits | Shapes):
-        return
-    if isinstance(source, TorchVision):
-        paths = list(torchvision_files(source, data_root))
-    else:
-        paths = _files(source, data_root)
+    paths = list(torchvision_files(source, data_root)) or _files(source, data_root)
     for path in paths:
         if path.is_dir():
             yield from ((name, stat) for name, stat in walk(path) if stat is not None)

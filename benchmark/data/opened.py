@@ -1,4 +1,4 @@
-"""An opened source: its pictures with their labels, none of them decoded yet."""
+"""An opened source: its pictures with their labels, none of them decoded yet; or its points."""
 
 from __future__ import annotations
 
@@ -26,3 +26,4 @@ class Opened:
     attributes: np.ndarray | None = None  # uint8 [N, A]
     attribute_names: tuple[str, ...] = ()
     ignored: int = 0  # files that are no pictures
+    points: np.ndarray | None = None  # float32 [N, 2] of a source of points, which has no pictures to read

@@ -25,6 +25,7 @@ class Part:
     tree: Tree
     below: str  # the folder, ending with "/"; "" is the root
     is_test: bool | None  # None: no split of its own
+    listed: dict[str, str] | None = None  # class of each picture, where a file beside the pictures says it
 
     @property
     def where(self) -> str:
@@ -43,6 +44,11 @@ def open_folder(card: Card, tree: Tree, test_tree: Tree | None = None) -> Opened
         parts = [Part(tree, below, is_test) for below, is_test in own_split(tree)]
     else:
         parts = [Part(tree, base(tree), None)]
+    return open_parts(card, parts)
+
+
+def open_parts(card: Card, parts: list[Part]) -> Opened:
+    """The pictures of all parts. Raises DataError as `open_folder` does."""
     rows: list[tuple[Part, str]] = []
     classes: dict[tuple[str, str], str] = {}  # (tree, name) -> class
     for part in parts:
@@ -69,7 +75,7 @@ def open_folder(card: Card, tree: Tree, test_tree: Tree | None = None) -> Opened
         else "",
         labels=np.array([number[label] for label in labels], dtype=np.int64) if labels else None,
         class_names=class_names,
-        ignored=tree.ignored + (test_tree.ignored if test_tree else 0),
+        ignored=sum(tree.ignored for tree in {id(part.tree): part.tree for part in parts}.values()),
     )
 
 
@@ -78,8 +84,8 @@ def _name_hash(name: str) -> bytes:
 
 
 def _classes(part: Part, names: list[str]) -> dict[str, str]:
-    """Class of each picture of a part: by dataset.json where there is one, else its folder directly in the part."""
-    listed = _dataset_json(part, names)
+    """Class of each picture of a part: as a list says where there is one, else its folder directly in the part."""
+    listed = part.listed or _dataset_json(part, names)
     if listed is not None:
         return listed
     inside = {name: name[len(part.below) :] for name in names}
@@ -124,11 +130,11 @@ def _dataset_json(part: Part, names: list[str]) -> dict[str, str] | None:
                 raise DataError(
                     f"{where}: {json.dumps(pair)[:80]}", "an entry is [path, class number]", "correct the entry"
                 )
-    _match(where, set(names), set(labels))
+    match_names(where, set(names), set(labels))
     return labels
 
 
-def _match(table: str, pictures: set[str], listed: set[str]) -> None:
+def match_names(table: str, pictures: set[str], listed: set[str]) -> None:
     """Raise DataError unless exactly the pictures are listed, naming up to ten of those that are not."""
     problems = []
     for what, names in (("no row for", pictures - listed), ("no picture for the row of", listed - pictures)):
@@ -167,7 +173,7 @@ def open_table(card: Card, source: Table, data_root: Path) -> Opened:
     top = tree.children()
     if len(top) == 1 and not any(file.startswith(f"{top[0]}/") for file in table.files):
         names = {name.removeprefix(f"{top[0]}/"): name for name in tree.pictures}  # a folder that was zipped as a whole
-    return _with_attributes(tree, names, table)
+    return with_attributes(tree, names, table)
 
 
 def open_celeba(card: Card, source: CelebA, data_root: Path) -> Opened:
@@ -177,7 +183,7 @@ def open_celeba(card: Card, source: CelebA, data_root: Path) -> Opened:
     pictures = _celeba_path(card, folder, CELEBA_PICTURES)
     tree = open_tree(pictures if pictures.suffix == ".zip" else pictures.parent)
     names = {PurePosixPath(name).name: name for name in tree.pictures}
-    opened = _with_attributes(tree, names, read_attributes(paths["attributes"]))
+    opened = with_attributes(tree, names, read_attributes(paths["attributes"]))
     partition = read_partition(paths["partition"])
     lost = [name for name in names if name not in partition]
     if lost:
@@ -200,9 +206,9 @@ def _celeba_path(card: Card, folder: Path, pattern: str) -> Path:
     raise missing_files(card, [str(folder / pattern)])
 
 
-def _with_attributes(tree: Tree, names: dict[str, str], table: AttributeTable) -> Opened:
+def with_attributes(tree: Tree, names: dict[str, str], table: AttributeTable) -> Opened:
     """The pictures of a tree, each with its row of the table."""
-    _match(str(table.path), set(names), set(table.files))
+    match_names(str(table.path), set(names), set(table.files))
     row = {file: i for i, file in enumerate(table.files)}
     order = sorted(names, key=_name_hash)
     return Opened(

@@ -1,4 +1,7 @@
-"""Turn a source once into uint8 arrays on the disk, keyed by its content; everything later reads those bytes."""
+"""Turn a source once into arrays on the disk, keyed by its content; everything later reads those bytes.
+
+Pictures become uint8, points float32.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from benchmark.config import content_hash, to_plain
 from benchmark.data.attributes import MAX_SHOWN
 from benchmark.data.cards import Card, fingerprint, locate
 from benchmark.data.images import explain, to_array
+from benchmark.data.kinds import DRAWN_LABELS
 from benchmark.data.layout import FORMAT
 from benchmark.data.opened import Opened
 from benchmark.data.prepared import Dataset
@@ -71,7 +75,7 @@ def _complete(folder: Path) -> bool:
 def _make(card: Card, source: Opened, folder: Path, progress: bool) -> None:
     """Write the arrays into a temporary folder beside `folder`, then give it the final name."""
     splits = split(card, source)
-    bytes_per_image = card.resolution**2 * card.channels
+    bytes_per_image = card.resolution**2 * card.channels * (1 if source.points is None else 4)
     n = sum(len(rows) for rows in splits.values())
     require_space(
         folder.parent, n * (bytes_per_image + 8 + len(source.attribute_names)) + 2**20, f"data set {card.name}"
@@ -102,7 +106,7 @@ def split(card: Card, source: Opened) -> dict[str, np.ndarray]:
                 f"it has {len(source.names)} picture{'s' * (len(source.names) != 1)} in all",
                 "add pictures, or put them into train/ and test/ sub-folders",
             )
-    if source.labels is not None:
+    if source.labels is not None and card.source.kind not in DRAWN_LABELS:
         seen = set(source.labels[splits["train"]].tolist())
         absent = [name for k, name in enumerate(source.class_names) if k not in seen]
         if absent:
@@ -127,7 +131,11 @@ def _write(card: Card, source: Opened, splits: dict[str, np.ndarray], folder: Pa
         for name, rows in splits.items():
             if len(bad) == MAX_SHOWN:
                 break
-            _write_images(folder / f"{name}.npy", card, source, rows, converted, bad, bar)
+            if source.points is not None:
+                np.save(folder / f"{name}.npy", source.points[rows])
+                bar.update(len(rows))
+            else:
+                _write_images(folder / f"{name}.npy", card, source, rows, converted, bad, bar)
             if source.labels is not None:
                 np.save(folder / f"{name}_labels.npy", source.labels[rows].astype(np.int64))
             if source.attributes is not None:

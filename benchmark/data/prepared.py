@@ -1,4 +1,4 @@
-"""A prepared data set: uint8 arrays that the trainer and the metrics read alike."""
+"""A prepared data set: uint8 pictures, or float32 points, that the trainer and the metrics read alike."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 
 from benchmark.config import content_hash, to_plain
 from benchmark.data.cards import Card
+from benchmark.data.kinds import POINTS, STACKED, Grid2D, Ring2D
 from benchmark.data.layout import FORMAT
+from benchmark.data.mixtures import draw_points, mixture_of
 from benchmark.errors import DataError, UserError
 from benchmark.files import read_json
 
@@ -22,7 +24,7 @@ class Split:
     """One split. labels are there for class data, attributes for attribute data, never both."""
 
     name: str  # "train" or "test"
-    images: np.ndarray  # uint8 [N, H, W, C], a read-only memory map when it comes from a file
+    images: np.ndarray  # uint8 [N, H, W, C], or float32 [N, 2] for points; a read-only memory map if from a file
     labels: np.ndarray | None = None  # int64 [N]
     attributes: np.ndarray | None = None  # uint8 [N, A], 0 or 1
 
@@ -36,8 +38,8 @@ class Dataset:
 
     name: str
     sha256: str  # of the contents: arrays and names, not of paths or times
-    resolution: int  # side in pixels
-    channels: int  # 1 or 3
+    resolution: int  # side in pixels; 1 for points
+    channels: int  # 1 or 3; 2 for points
     conditioning: str  # "class", "attributes" or "none"
     class_names: tuple[str, ...]
     attribute_names: tuple[str, ...]
@@ -45,6 +47,17 @@ class Dataset:
     train: Split
     test: Split
     meta: dict[str, Any] = field(default_factory=dict)  # meta.json; empty for a stand-in
+    source: dict[str, Any] = field(default_factory=dict)  # the card's source; benchmark.data.kinds says its keys
+
+    @property
+    def points(self) -> bool:
+        """Are its rows 2-D points? Then `images` are float32 [N, 2], and no picture's metric applies."""
+        return self.source.get("kind") in POINTS
+
+    @property
+    def stacked(self) -> bool:
+        """Are its channels independent digits, and its class d0 * 100 + d1 * 10 + d2?"""
+        return self.source.get("kind") in STACKED
 
     @property
     def n_classes(self) -> int:
@@ -79,6 +92,7 @@ class Dataset:
                 train=_load_split(folder, "train", meta),
                 test=_load_split(folder, "test", meta),
                 meta=meta,
+                source=card["source"],
             )
         except (OSError, ValueError, KeyError, UserError) as error:
             raise DataError(
@@ -87,7 +101,7 @@ class Dataset:
 
     @classmethod
     def tiny(cls, card: Card) -> Dataset:
-        """A stand-in of random pictures with the card's shapes and labels, made in memory.
+        """A stand-in of random pictures (or true points) with the card's shapes and labels, made in memory.
 
         Its costs a step are those of the real data. What only the source knows is guessed: ten classes or attributes.
         """
@@ -98,6 +112,9 @@ class Dataset:
             attributes = card.attribute_names or tuple(f"attribute {k}" for k in range(10))
 
         def split(name: str) -> Split:
+            if isinstance(card.source, Ring2D | Grid2D):
+                points, modes = draw_points(mixture_of(card), TINY, rng)
+                return Split(name, points, modes if names else None)
             images = rng.integers(256, size=(TINY, card.resolution, card.resolution, card.channels), dtype=np.uint8)
             labels = np.arange(TINY) % len(names) if names else None
             values = rng.integers(2, size=(TINY, len(attributes)), dtype=np.uint8) if attributes else None
@@ -114,6 +131,7 @@ class Dataset:
             flip_ok=card.flip_ok,
             train=split("train"),
             test=split("test"),
+            source=to_plain(card)["source"],
         )
 
 

@@ -13,10 +13,32 @@ from PIL import Image
 from benchmark.data import shapes
 from benchmark.data.attributes import MAX_SHOWN
 from benchmark.data.cards import Card
-from benchmark.data.kinds import SHAPES_ATTRIBUTES, CelebA, Digits, Folder, Shapes, Table, TorchVision, Zip
-from benchmark.data.layout import missing_files, resolve, torchvision_files
+from benchmark.data.coco import open_coco
+from benchmark.data.kinds import (
+    SHAPES_ATTRIBUTES,
+    STL10,
+    CelebA,
+    CelebAHQ,
+    Coco,
+    Digits,
+    Folder,
+    Grid2D,
+    ImageNet,
+    Listed,
+    Ring2D,
+    Shapes,
+    StackedDigits,
+    StackedMNIST,
+    Table,
+    TorchVision,
+    Zip,
+)
+from benchmark.data.layout import missing_files, resolve, torchvision_files, torchvision_source
+from benchmark.data.mixtures import open_points
+from benchmark.data.official import open_celeba_hq, open_imagenet, open_listed, open_stl10
 from benchmark.data.opened import Opened
 from benchmark.data.pictures import open_celeba, open_folder, open_table
+from benchmark.data.stacked import open_stacked
 from benchmark.data.trees import open_tree
 from benchmark.errors import DataError, nearest
 
@@ -35,13 +57,29 @@ def open_source(card: Card, data_root: Path) -> Opened:
         case Shapes():
             opened = _shapes(source)
         case TorchVision():
-            opened = _torchvision(card, data_root)
+            opened = _torchvision(card, source, data_root)
+        case StackedMNIST():
+            opened = open_stacked(source, _torchvision(card, TorchVision(dataset="MNIST"), data_root))
+        case StackedDigits():
+            opened = open_stacked(source, _digits(Digits()))
         case CelebA():
             opened = open_celeba(card, source, data_root)
         case Table():
             opened = open_table(card, source, data_root)
         case Folder():
             opened = open_folder(card, open_tree(resolve(data_root, source.path)))
+        case STL10():
+            opened = open_stl10(source, data_root)
+        case CelebAHQ():
+            opened = open_celeba_hq(card, source, data_root)
+        case ImageNet():
+            opened = open_imagenet(card, source, data_root)
+        case Listed():
+            opened = open_listed(card, source, data_root)
+        case Coco():
+            opened = open_coco(card, source, data_root)
+        case Ring2D() | Grid2D():
+            opened = open_points(card)
         case Zip():
             test = open_tree(resolve(data_root, source.test_path)) if source.test_path else None
             opened = open_folder(card, open_tree(resolve(data_root, source.path)), test)
@@ -114,8 +152,8 @@ def download(card: Card, data_root: Path) -> None:
 
     Raises DataError within seconds when there is no network, naming the files and where to put them.
     """
-    source = card.source
-    if not isinstance(source, TorchVision):
+    source = torchvision_source(card.source)
+    if source is None:
         return
     missing = [path for path in torchvision_files(source, data_root) if not path.exists()]
     if not missing:
@@ -137,19 +175,16 @@ def download(card: Card, data_root: Path) -> None:
         socket.setdefaulttimeout(before)
 
 
-def _torchvision(card: Card, data_root: Path) -> Opened:
+def _torchvision(card: Card, source: TorchVision, data_root: Path) -> Opened:
     import torchvision.datasets
 
-    assert isinstance(card.source, TorchVision)
     try:
-        parts = [
-            getattr(torchvision.datasets, card.source.dataset)(str(data_root), train=train) for train in (True, False)
-        ]
+        parts = [getattr(torchvision.datasets, source.dataset)(str(data_root), train=train) for train in (True, False)]
     except Exception as error:  # pickle, struct and reshape errors of damaged files
         raise DataError(
             f"data set {card.name}: its files cannot be read",
             str(error),
-            f"delete {next(iter(torchvision_files(card.source, data_root))).parent}; it is downloaded again",
+            f"delete {next(iter(torchvision_files(source, data_root))).parent}; it is downloaded again",
         ) from None
     arrays = [np.asarray(part.data) for part in parts]  # uint8 [N, H, W] or [N, H, W, 3]
     n_train, n_test = map(len, arrays)

@@ -34,7 +34,7 @@ def to_uint8(images: torch.Tensor) -> torch.Tensor:
 class Batch:
     """One rank's share of a batch, on the device."""
 
-    images: torch.Tensor  # float32 [B, C, H, W] in [-1, 1], channels_last
+    images: torch.Tensor  # float32 [B, C, H, W] in [-1, 1], channels_last; 2-D points [B, 2] as they are
     labels: torch.Tensor | None  # int64 [B]
     attributes: torch.Tensor | None  # float32 [B, A], 0 or 1
     index: torch.Tensor  # int64 [B], rows of the split
@@ -84,6 +84,14 @@ class Stream:
         self.position += self._batch
         return self._rows.batch(index, flip if self._flip else None)
 
+    def pick(self, index: torch.Tensor) -> Batch:
+        """The images of these rows, int64 [B] on the stream's device; mirrored at random where the stream mirrors.
+
+        What is mirrored comes from torch's global generator, which the loop seeds for every step.
+        """
+        flip = torch.rand(len(index), device=index.device) < 0.5 if self._flip else None
+        return self._rows.of(index, flip)
+
     def _draw(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Row (int64 [B]) and mirroring (bool [B]) of each position."""
         epochs, offsets = np.divmod(positions, self._n)
@@ -117,7 +125,7 @@ class _Rows:
 
     def __init__(self, split: Split, device: torch.device, keep: bool = True) -> None:
         self.device = device
-        self.images = split.images  # uint8 [N, H, W, C]
+        self.images = split.images  # uint8 [N, H, W, C], or float32 [N, 2] points
         self.resident: torch.Tensor | None = None  # the same on the device
         if keep and split.images.nbytes < MEMORY_SHARE * _free_bytes(device):
             self.resident = torch.from_numpy(np.array(split.images)).to(device)
@@ -129,15 +137,25 @@ class _Rows:
     def batch(self, index: np.ndarray, flip: np.ndarray | None) -> Batch:
         """index: int64 [B]; flip: bool [B] or None for no mirroring."""
         rows = self._move(torch.from_numpy(index))
-        if self.resident is not None:
-            images = self.resident[rows]  # [B, H, W, C]
-        else:
-            images = self._move(torch.from_numpy(_gather(self.images, index)))
-        if flip is not None:
-            mirrored = self._move(torch.from_numpy(flip)).view(-1, 1, 1, 1)
-            images = torch.where(mirrored, images.flip(2), images)
+        stored = self.resident[rows] if self.resident is not None else self._from_disk(index)
+        return self._served(rows, stored, None if flip is None else self._move(torch.from_numpy(flip)))
+
+    def of(self, rows: torch.Tensor, flip: torch.Tensor | None) -> Batch:
+        """The same for rows [B] and mirroring [B] that lie on the device already."""
+        stored = self.resident[rows] if self.resident is not None else self._from_disk(rows.cpu().numpy())
+        return self._served(rows, stored, flip)
+
+    def _from_disk(self, index: np.ndarray) -> torch.Tensor:
+        return self._move(torch.from_numpy(_gather(self.images, index)))
+
+    def _served(self, rows: torch.Tensor, images: torch.Tensor, flip: torch.Tensor | None) -> Batch:
+        """images: as stored, [B, H, W, C] or points [B, 2]."""
+        if images.ndim == 4:
+            if flip is not None:
+                images = torch.where(flip.view(-1, 1, 1, 1), images.flip(2), images)
+            images = to_float(images.permute(0, 3, 1, 2)).contiguous(memory_format=torch.channels_last)
         return Batch(
-            images=to_float(images.permute(0, 3, 1, 2)).contiguous(memory_format=torch.channels_last),
+            images=images,
             labels=None if self.labels is None else self.labels[rows],
             attributes=None if self.attributes is None else self.attributes[rows],
             index=rows,
@@ -153,7 +171,7 @@ class _Rows:
 def _gather(images: np.ndarray, index: np.ndarray) -> np.ndarray:
     """`images[index]`, read from the disk front to back."""
     order = np.argsort(index)
-    gathered = np.empty((len(index), *images.shape[1:]), np.uint8)
+    gathered = np.empty((len(index), *images.shape[1:]), images.dtype)
     gathered[order] = images[index[order]]
     return gathered
 

@@ -55,11 +55,7 @@ class FolderTree(Tree):
 
     def open(self, name: str) -> Image.Image:
         """See Tree."""
-        from PIL import Image
-
-        path = self.where / name
-        _refuse_empty(path.stat().st_size)
-        return Image.open(path)
+        return open_picture(self.where / name)
 
     def text(self, name: str) -> str | None:
         """See Tree."""
@@ -87,6 +83,14 @@ class ZipTree(Tree):
     def text(self, name: str) -> str | None:
         """See Tree."""
         return self.archive.read(self.members[name]).decode("utf-8") if name in self.members else None
+
+
+def open_picture(path: Path) -> Image.Image:
+    """A picture file, not yet decoded. Raises as `Tree.open`."""
+    from PIL import Image
+
+    _refuse_empty(path.stat().st_size)
+    return Image.open(path)
 
 
 def _refuse_empty(size_bytes: int) -> None:

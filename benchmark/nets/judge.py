@@ -11,6 +11,8 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+N_STACKED, N_DIGITS = 3, 10  # channels of stacked digits, and the digits each may show
+
 
 class _Residual(nn.Module):
     """Two 3 x 3 convolutions beside a shortcut (He et al. 2016, Fig. 2), the first with the stride."""
@@ -59,3 +61,31 @@ class JudgeNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Images [N, C, S, S] in [-1, 1] -> logits [N, n_outputs]."""
         return self.head(self.dropout(self.features(x)))
+
+
+class StackedJudgeNet(nn.Module):
+    """One digit classifier for the three channels of stacked digits (ours).
+
+    The digits of a picture are independent, so its joint logits are the sums l0[a] + l1[b] + l2[c] of its channels'
+    logits: their softmax is the product of the three, and the cross entropy over the 1000 classes a * 100 + b * 10 + c
+    is the sum of the three digits'. A network of 1000 free outputs would see a tenth of each digit's examples a class.
+    """
+
+    def __init__(self, side: int, width: int = 32, dropout: float = 0.25) -> None:
+        super().__init__()
+        self.digit = JudgeNet(side, 1, N_DIGITS, width, dropout)
+        self.dim = N_STACKED * self.digit.dim
+
+    def features(self, x: Tensor) -> Tensor:
+        """Images [N, 3, S, S] in [-1, 1] -> features [N, dim] of the channels, side by side."""
+        n, _, height, width = x.shape
+        return self.digit.features(x.reshape(n * N_STACKED, 1, height, width)).reshape(n, self.dim)
+
+    def head(self, features: Tensor) -> Tensor:
+        """Features [N, dim] -> joint logits [N, 1000]."""
+        a, b, c = self.digit.head(features.unflatten(1, (N_STACKED, self.digit.dim))).unbind(1)  # [N, 10] each
+        return (a[:, :, None, None] + b[:, None, :, None] + c[:, None, None, :]).flatten(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images [N, 3, S, S] in [-1, 1] -> joint logits [N, 1000]."""
+        return self.head(self.digit.dropout(self.features(x)))

@@ -3,6 +3,7 @@
 Sources: Miyato et al., "Spectral Normalization for GANs" (ICLR 2018), appendix B, tables 4-6; the widths of sides 48 to
 128, the initialisation and the nearest-neighbour doubling follow the authors' code (pfnet-research/sngan_projection).
 Rectifiers are out of place: a shortcut sees the block's input, not its rectified copy.
+With classes they are the nets of Miyato and Koyama, "cGANs with projection discriminator" (ICLR 2018), eq. 3.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from benchmark.errors import ConfigError
+from benchmark.nets.conditional import class_norm, look_up
 from benchmark.nets.resample import conv_pooled, upsampled_conv
 
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
@@ -77,18 +79,26 @@ def _conv1(c_in: int, c_out: int) -> nn.Conv2d:
     return _init(nn.Conv2d(c_in, c_out, 1), 1.0)
 
 
+def _embedding(n_classes: int, dim: int) -> nn.Embedding:
+    """Rows of the classes, Xavier-uniform, with spectral norm on the table."""
+    table = nn.Embedding(n_classes, dim)
+    nn.init.xavier_uniform_(table.weight)
+    spectral_norm(table)
+    return table
+
+
 class _GBlock(nn.Module):
     """BN-ReLU-double-conv-BN-ReLU-conv beside double-1x1: [N, c_in, H, W] -> [N, c_out, 2H, 2W]."""
 
-    def __init__(self, c_in: int, c_out: int) -> None:
+    def __init__(self, c_in: int, c_out: int, n_classes: int = 0) -> None:
         super().__init__()
-        self.bn1, self.bn2 = nn.BatchNorm2d(c_in), nn.BatchNorm2d(c_out)
+        self.bn1, self.bn2 = class_norm(c_in, n_classes), class_norm(c_out, n_classes)
         self.conv1, self.conv2 = _conv3(c_in, c_out), _conv3(c_out, c_out)
         self.shortcut = _conv1(c_in, c_out)
 
-    def forward(self, x: Tensor) -> Tensor:
-        h = upsampled_conv(F.relu(self.bn1(x)), self.conv1)
-        h = self.conv2(F.relu(self.bn2(h)))
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        h = upsampled_conv(F.relu(self.bn1(x, y)), self.conv1)
+        h = self.conv2(F.relu(self.bn2(h, y)))
         return h + F.interpolate(self.shortcut(x), scale_factor=2)  # a 1 x 1 convolution commutes with the doubling
 
 
@@ -118,33 +128,40 @@ class SNGANGenerator(nn.Module):
     """SNGAN's residual generator.
 
     side: 16, 32, 48, 64 or 128. width: channels of the last block; None = the paper's (256 up to side 32, else 64).
+    n_classes: the blocks' normalisations have a gain and a shift for each; 0: plain, y is not read.
     Raises ConfigError for another side.
     """
 
-    def __init__(self, side: int, channels: int = 3, z_dim: int = 128, width: int | None = None) -> None:
+    def __init__(
+        self, side: int, channels: int = 3, z_dim: int = 128, width: int | None = None, *, n_classes: int = 0
+    ) -> None:
         super().__init__()
         layout = plan(side)
         self.side, self.channels, self.z_dim, self.start = side, channels, z_dim, layout.start
         widths = [multiple * (width or layout.width_G) for multiple in layout.G]
         self.linear = _init(nn.Linear(z_dim, widths[0] * layout.start**2), 1.0)
-        self.blocks = nn.Sequential(*(_GBlock(a, b) for a, b in itertools.pairwise(widths)))
+        self.blocks = nn.Sequential(*(_GBlock(a, b, n_classes) for a, b in itertools.pairwise(widths)))
         self.bn = nn.BatchNorm2d(widths[-1])
         self.out = _conv3(widths[-1], channels, gain=1.0)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """z [N, z_dim] -> images [N, C, S, S] in [-1, 1]."""
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """z [N, z_dim], y [N] int64 or [N, n_classes] float as in `look_up` -> images [N, C, S, S] in [-1, 1]."""
         h = self.linear(z).view(len(z), -1, self.start, self.start)
-        return torch.tanh(self.out(F.relu(self.bn(self.blocks(h)))))
+        for block in self.blocks:
+            h = block(h, y)
+        return torch.tanh(self.out(F.relu(self.bn(h))))
 
 
 class SNGANDiscriminator(nn.Module):
     """SNGAN's residual discriminator: spectral norm on every layer, sum over places, one logit.
 
     side: 16, 32, 48, 64 or 128. width: channels of the first block; None = the paper's (128 up to side 32, else 64).
+    channels: of the input; more than an image's where it comes with maps of its label.
+    n_classes: the logit gets the projection <embedding of y, features>; 0: it does not, y is not read.
     Raises ConfigError for another side.
     """
 
-    def __init__(self, side: int, channels: int = 3, width: int | None = None) -> None:
+    def __init__(self, side: int, channels: int = 3, width: int | None = None, *, n_classes: int = 0) -> None:
         super().__init__()
         layout = plan(side)
         self.side, self.channels = side, channels
@@ -157,11 +174,20 @@ class SNGANDiscriminator(nn.Module):
         )
         self.dim = widths[-1]  # length of the pooled features
         self.linear = _spectral(_init(nn.Linear(self.dim, 1), 1.0))
+        self.embed = _embedding(n_classes, self.dim) if n_classes else None
 
     def features(self, x: Tensor) -> Tensor:
         """Images [N, C, S, S] in [-1, 1] -> features [N, dim], the sum over places before the last layer."""
         return F.relu(self.blocks(x)).sum((2, 3))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Images [N, C, S, S] in [-1, 1] -> logits [N]."""
-        return self.linear(self.features(x)).squeeze(1)
+    def head(self, phi: Tensor, y: Tensor | None = None) -> Tensor:
+        """Features phi [N, dim], y [N] int64 or [N, n_classes] float as in `look_up` -> logits [N]."""
+        logits = self.linear(phi).squeeze(1)
+        if self.embed is None:
+            return logits
+        assert y is not None, "a discriminator of classes is told a class"
+        return logits + (look_up(self.embed.weight, y) * phi).sum(1)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Images [N, C, S, S] in [-1, 1], y as in `head` -> logits [N]."""
+        return self.head(self.features(x), y)

@@ -28,8 +28,22 @@ from benchmark.train import stream_for
 
 CPU = torch.device("cpu")
 EMBEDDED = ("digits", "shapes")  # a grey one with classes, a coloured one with attributes
+CASES = [
+    (name, dataset)
+    for name in method_names()
+    for dataset in (*EMBEDDED, *(("ring2d",) if "points" in find_method(name).cls.kinds else ()))
+]
+LARGE_SIDE = 96  # pixels: nets for larger pictures take seconds to build
+
+
+def recipe_case(name: str, recipe: str, dataset: str) -> Any:
+    """A parameter of the test of recipes; those with large nets are slow."""
+    large = dataset in list_cards() and recipe != "small" and find_card(dataset).resolution > LARGE_SIDE
+    return pytest.param(name, recipe, dataset, marks=[pytest.mark.slow] if large else [])
+
+
 RECIPES = [
-    (name, recipe, dataset)
+    recipe_case(name, recipe, dataset)
     for name in method_names()
     for recipe, rows in find_method(name).RECIPES.items()
     for dataset in rows
@@ -69,7 +83,7 @@ def frozen_nets(stages: dict[str, Any]) -> dict[str, dict[str, Tensor]]:
 def take_steps(method: Method, data: Dataset, first: int, last: int) -> tuple[dict[str, Tensor], Any]:
     """Steps first..last-1 on a stream that has been drawn from as often as it would have been."""
     stream = stream_for(method, data, seed=5)
-    stream.position = getattr(method, "drawn", 0)
+    stream.position = getattr(method, "position", 0)
     losses: dict[str, Tensor] = {}
     for t in range(first, last):
         method._step = t
@@ -105,7 +119,7 @@ def check_method_file(file: MethodFile, dataset: str, folder: Path) -> None:
     twin, _ = built(file, cfg, data, folder)
     twin.load_state_dict(copy.deepcopy(method.state_dict()))
     for thing in (method, twin):
-        thing.drawn = drawn  # type: ignore[attr-defined]
+        thing.position = drawn  # type: ignore[attr-defined]
         take_steps(thing, data, 3, 5)
     for name, net in method.modules().items():
         for key, tensor in net.state_dict().items():
@@ -113,21 +127,29 @@ def check_method_file(file: MethodFile, dataset: str, folder: Path) -> None:
     check_samples(method, data)
 
 
+def shape_of(data: Dataset, n: int) -> tuple[int, ...]:
+    """Of n generated images or points."""
+    return (n, 2) if data.points else (n, data.channels, data.resolution, data.resolution)
+
+
 def check_samples(method: Method, data: Dataset) -> None:
     """`sample` is a function of the seed and of what is asked."""
     G = copy.deepcopy(method.G).eval()
     torch.manual_seed(1)
     sample = method.sample(G, 6)
-    assert sample.images.shape == (6, data.channels, data.resolution, data.resolution)
     assert sample.images.dtype == torch.float32
     assert bool(torch.isfinite(sample.images).all())
-    assert float(sample.images.min()) >= -1
-    assert float(sample.images.max()) <= 1
+    assert sample.images.shape == shape_of(data, 6)
+    if not data.points:
+        assert float(sample.images.min()) >= -1
+        assert float(sample.images.max()) <= 1
     assert not sample.images.requires_grad
     torch.manual_seed(1)
     assert torch.equal(method.sample(G, 6).images, sample.images)
     torch.manual_seed(2)
     assert not torch.equal(method.sample(G, 6).images, sample.images)
+    assert method.drawn, "what is drawn is recorded with every number"
+    assert (method.drawn == "nothing") is (method.conditioning == "none")
     if method.conditioning == "none":
         assert sample.asked is None
         return
@@ -142,10 +164,34 @@ def check_samples(method: Method, data: Dataset) -> None:
     assert torch.equal(method.sample(G, 6, asked).asked, asked)  # type: ignore[arg-type]
     own = method.judge_own(sample.images)
     assert own is None or own.shape == (6, method.n_labels)
+    if method.conditioning in ("instance", "latent"):
+        check_instances(method, G, data)
 
 
-@pytest.mark.parametrize("dataset", EMBEDDED)
-@pytest.mark.parametrize("name", method_names())
+def check_instances(method: Method, G: nn.Module, data: Dataset) -> None:
+    """A method conditioned on images can be asked for those of another split, and comes back to its own."""
+
+    def asked_for(row: int) -> Tensor:
+        torch.manual_seed(3)
+        return method.sample(G, 4, torch.full((4,), row, dtype=torch.int64)).images
+
+    assert method.n_labels == len(data.train)
+    own, last = asked_for(0), len(data.test) - 1
+    method.condition_on(data, "test")
+    assert method.n_labels == len(data.test)
+    other = asked_for(last)
+    assert other.shape == own.shape
+    assert not torch.equal(other, own), "the images asked for decide what is shown"
+    method.condition_on(data, "train")
+    assert torch.equal(asked_for(0), own)
+    targets = method.targets(torch.zeros(4, dtype=torch.int64))
+    assert targets is not None, "the images that samples are to be like"
+    assert targets.ndim == 2
+    assert targets.shape[0] == 4
+    assert 0 <= int(targets.min()) <= int(targets.max()) < len(data.train)
+
+
+@pytest.mark.parametrize(("name", "dataset"), CASES)
 def test_method_file(name: str, dataset: str, tmp_path: Path) -> None:
     check_method_file(find_method(name), dataset, tmp_path)
 
@@ -171,7 +217,7 @@ def test_every_recipe_builds(name: str, recipe: str, dataset: str, tmp_path: Pat
         split.attributes = None if split.attributes is None else split.attributes[:2]
     method, _ = built(file, cfg, data, tmp_path)
     images = method.sample(method.G.eval(), 2).images
-    assert images.shape == (2, data.channels, data.resolution, data.resolution)
+    assert images.shape == shape_of(data, 2)
 
 
 TOY = '''"""A toy method, as a user would drop it into the folder."""

@@ -1,0 +1,90 @@
+"""How well a feature space keeps classes together: the class of an image's k-th nearest neighbour.
+
+Source: Durall et al., "Latent Space Conditioning on Generative Adversarial Networks" (VISAPP 2021), table 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmark.metrics.checks import Array, MetricError, as_numpy
+
+CHUNK_BYTES = 128 * 2**20  # of the distances held at once
+
+
+def neighbour_agreement(
+    features: Array,
+    labels: Array,
+    ks: Iterable[int] = (1, 2, 5),
+    metric: Literal["l1", "l2", "cosine"] = "l1",
+    queries: Array | None = None,
+) -> dict[int, float]:
+    """Share of images whose k-th nearest other image has the same class, {k: share}. In [0, 1].
+
+    features: [N, d] floats. labels: [N] classes. ks: ranks; the k-th neighbour itself counts, not any of the first k.
+    queries: rows [M] whose neighbours are looked for among all N (an unbiased estimate); None: every row, exact.
+    metric: l1 as the paper. An image is not its own neighbour, but its duplicate is. Images at equal distance come in
+    no promised order. Memory beside the features is bounded; time is M * N * d. Chance: `chance_agreement`.
+    Raises MetricError for bad features, labels or rows, and for ranks outside 1..N-1.
+    """
+    x, ks = _float32_rows(features), tuple(ks)
+    n = len(x)
+    y = _integers("labels", labels, n)
+    if not ks or not all(1 <= k < n for k in ks):
+        raise MetricError(f"neighbours {list(ks)} of {n} images", f"ranks lie between 1 and {n - 1}")
+    rows = torch.arange(n) if queries is None else _integers("queries", queries, len(queries))
+    if int(rows.max()) >= n:
+        raise MetricError(f"queries: row {int(rows.max())}", f"there are {n} rows of features")
+    if metric == "cosine":
+        x = F.normalize(x, dim=1)
+    hits = dict.fromkeys(ks, 0)
+    for chunk in rows.split(max(1, CHUNK_BYTES // (4 * n))):
+        distances = _distances(x[chunk], x, metric)  # [chunk, N]
+        distances[torch.arange(len(chunk)), chunk] = torch.inf  # not its own neighbour
+        nearest = distances.topk(max(ks), largest=False, sorted=True).indices  # [chunk, max k]
+        for k in ks:
+            hits[k] += int((y[nearest[:, k - 1]] == y[chunk]).sum())
+    return {k: hits[k] / len(rows) for k in ks}
+
+
+def chance_agreement(labels: Array) -> float:
+    """Agreement of two images drawn at random: sum of p_c^2 over the classes' shares p_c. 1/K for K equal classes."""
+    y = _integers("labels", labels, len(labels))
+    shares = torch.bincount(y).double() / len(y)
+    return float(shares.square().sum())
+
+
+def _distances(a: Tensor, b: Tensor, metric: str) -> Tensor:
+    """[M, N] distances of rows; for cosine of unit rows, minus their similarity, which orders them the same."""
+    if metric == "cosine":
+        return -(a @ b.T)
+    # the direct sum, not the expanded square: of near neighbours little would be left of it
+    return torch.cdist(a, b, p=1 if metric == "l1" else 2, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _float32_rows(features: Array) -> Tensor:
+    """Features as float32 [N, d] on the host. Raises MetricError unless they are finite floats and two or more."""
+    rows = as_numpy("features", features)
+    if rows.ndim != 2 or 0 in rows.shape or not np.issubdtype(rows.dtype, np.floating):
+        raise MetricError(
+            f"features: {rows.dtype} {list(rows.shape)}", "floats [N, d] are needed: a row for each image"
+        )
+    if len(rows) < 2:
+        raise MetricError("features: one row", "an image needs another one to be its neighbour")
+    if not np.isfinite(rows).all():
+        raise MetricError("features: NaN or infinity", "the extractor left the range of floats")
+    return torch.from_numpy(np.ascontiguousarray(rows, np.float32))
+
+
+def _integers(name: str, values: Array, n: int) -> Tensor:
+    """Classes or rows [n] as int64, n at least 1. Raises MetricError unless they are integers and not negative."""
+    given = as_numpy(name, values)
+    if given.shape != (n,) or not n or not np.issubdtype(given.dtype, np.integer) or given.min() < 0:
+        raise MetricError(f"{name}: {given.dtype} {list(given.shape)}", f"{n or 1} integers 0, 1, ... are needed")
+    return torch.from_numpy(given.astype(np.int64))

@@ -1,0 +1,203 @@
+"""BigGAN (Brock, Donahue, Simonyan; ICLR 2019, arXiv 1809.11096): class-conditional, or with one constant label.
+
+Residual nets under spectral norm; classes enter G through its normalisations and D through a projection,
+D(x, y) = psi(phi(x)) + <e_y, phi(x)>. IC-GAN (Casanova et al., NeurIPS 2021) trains the same nets as its baselines:
+its unconditional BigGAN is this one with a label that never changes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from benchmark.augment import DiffAugment
+from benchmark.config import STRICT
+from benchmark.data.prepared import Dataset
+from benchmark.data.stream import Batch, Stream
+from benchmark.errors import ConfigError
+from benchmark.losses import adversarial
+from benchmark.method import GANConfig, Method, NonNegativeInt, PositiveFloat, PositiveInt, Sample
+from benchmark.nets.biggan import BigGANDiscriminator, BigGANGenerator
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Config(GANConfig):
+    """[P] paper; [C] the authors' BigGAN-PyTorch; [I] IC-GAN's code, which builds on it; [ours] chosen here."""
+
+    conditional: bool = True  # on the data's classes, where it has them; False: one constant label [I]
+    fake_classes: Literal["uniform", "training"] = "uniform"  # of D's and G's fakes: uniform [C], or as in the data
+    z_dim: PositiveInt = 120  # of the latent; a hierarchical one is cut to equal parts [P]
+    ch: PositiveInt = 64  # unit of the nets' widths [P]
+    hierarchical: bool = True  # every block reads its own part of z [P]
+    class_embedding: NonNegativeInt = 128  # shared by G's blocks [P]; 0: tables of their own [C: CIFAR-10]
+    attention: bool = True  # at side 32 of 64, 64 of 128 and 256 pixels [P]
+    init: Literal["orthogonal", "normal"] = "orthogonal"  # [P]; normal: N(0, 0.02^2) [C: CIFAR-10]
+    sn_eps: PositiveFloat = 1e-6  # of the spectral norms [C]
+    adam_eps: PositiveFloat = 1e-6  # [C]
+    translation: bool = False  # DiffAugment's random shift of all that D sees, DA(d) [I]
+
+
+class BigGAN(Method):
+    """BigGAN: conditional on classes by projection where there are any, else with a constant label; hinge loss."""
+
+    cfg: Config
+    G: BigGANGenerator
+    D: BigGANDiscriminator
+
+    def __init__(self, cfg: Config, data: Dataset) -> None:
+        if cfg.hierarchical and not cfg.class_embedding:
+            raise ConfigError(
+                "class_embedding = 0 with a hierarchical latent",
+                "a block's own table of classes leaves no place for its part of the latent",
+                "set hierarchical=false, or a class_embedding of 128",
+            )
+        if cfg.conditional and data.conditioning == "class":
+            assert data.train.labels is not None, "the dataset has the labels its conditioning says"
+            self.conditioning, self.n_labels, self.drawn = "class", data.n_classes, "uniform classes"
+            self.training = (torch.tensor(data.train.labels, device=self.device),)  # in a tuple: not in checkpoints
+        n_classes = self.n_labels or 1  # ours: a table of the constant label alone, not of the 1,000 of [I]
+        nets: dict[str, Any] = {
+            "n_classes": n_classes,
+            "attention": cfg.attention,
+            "init": cfg.init,
+            "sn_eps": cfg.sn_eps,
+        }
+        side, channels = data.resolution, data.channels
+        self.G = BigGANGenerator(
+            side,
+            channels,
+            cfg.z_dim,
+            cfg.ch,
+            class_embedding=cfg.class_embedding,
+            hierarchical=cfg.hierarchical,
+            **nets,
+        )
+        self.D = BigGANDiscriminator(side, channels, cfg.ch, **nets)
+        self.loss_D, self.loss_G = adversarial("hinge")
+        self.T = DiffAugment(("translation",), p=float(cfg.translation))
+        self.opt_G = self.adam(self.G, cfg.lr_G, cfg.betas, eps=cfg.adam_eps)
+        self.opt_D = self.adam(self.D, cfg.lr_D, cfg.betas, eps=cfg.adam_eps)
+
+    def step(self, stream: Stream, t: int) -> dict[str, Tensor]:
+        """n_dis updates of D, each on fresh images, then one of G."""
+        for _ in range(self.cfg.n_dis):
+            batch = next(stream)
+            x, y = batch.images, self.classes(batch)  # [B, C, S, S], [B]
+            y_fake = self.classes_of_fakes(len(x))
+            with torch.no_grad():
+                x_fake = self.G(self.z(len(x)), y_fake)
+            # One pass of D for both [C]: it has no batch normalisation, and its spectral norm advances once a step.
+            logits = self.D(self.T(torch.cat([x, x_fake])), torch.cat([y, y_fake]))
+            loss_D = self.loss_D(*logits.chunk(2))
+            self.update(loss_D, self.opt_D)
+
+        y_fake = self.classes_of_fakes(len(x))
+        loss_G = self.loss_G(self.D(self.T(self.G(self.z(len(x)), y_fake)), y_fake))
+        self.update(loss_G, self.opt_G)
+        return {"D": loss_D, "G": loss_G}
+
+    def z(self, n: int) -> Tensor:
+        """Latents [n, G.z_dim], standard normal."""
+        return self.normal(n, self.G.z_dim)
+
+    def classes(self, batch: Batch) -> Tensor:
+        """Classes of the real images, [B] int64; zeros where the label is constant."""
+        return batch.labels if self.conditioning == "class" else torch.zeros_like(batch.index)  # type: ignore[return-value]
+
+    def classes_of_fakes(self, n: int) -> Tensor:
+        """Classes to generate in training, [n] int64."""
+        if self.conditioning == "class" and self.cfg.fake_classes == "training":
+            (labels,) = self.training
+            return labels[torch.randint(len(labels), (n,), device=self.device)]
+        return torch.randint(self.n_labels or 1, (n,), device=self.device)
+
+    @torch.no_grad()
+    def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
+        """Images of the asked classes, by default uniform ones; with a constant label nothing is asked."""
+        if self.conditioning == "none":
+            return Sample(G(self.z(n), torch.zeros(n, dtype=torch.int64, device=self.device)), None)
+        if asked is None:
+            asked = torch.randint(self.n_labels, (n,), device=self.device)
+        asked = asked.to(self.device)
+        return Sample(G(self.z(n), asked), asked)
+
+
+def _published(*, steps: int, batch: int, ema_start_steps: int = 20_000, **settings: object) -> Config:
+    """A published setting: betas (0, 0.999) and an average of decay 0.9999 a step, from ema_start_steps on [C]."""
+    return Config(
+        steps=steps,
+        batch=batch,
+        betas=(0.0, 0.999),
+        ema_half_life_images=batch * math.log(0.5) / math.log(0.9999),
+        ema_start_steps=ema_start_steps,
+        log_every=500,
+        checkpoint_every=2500,
+        **settings,  # type: ignore[arg-type]
+    )
+
+
+_CIFAR = _published(  # [C] launch_cifar_ema
+    steps=125_000,  # [ours] 500 passes over 50,000 images, of which a step's four D updates take 200
+    batch=50,
+    n_dis=4,
+    lr_G=2e-4,
+    lr_D=2e-4,
+    flip=True,
+    ema_start_steps=1000,
+    z_dim=128,
+    hierarchical=False,
+    class_embedding=0,
+    init="normal",
+    sn_eps=1e-8,
+    adam_eps=1e-8,
+)
+# IC-GAN's baselines [I]. They stop when the training FID stalls; how long that took is not published, so every number
+# of steps below is ours: about 100 passes over ImageNet at side 64, 240 above, 340 over COCO-Stuff and 110 over
+# ImageNet-LT. Batches are over all GPUs.
+_IMAGENET64 = _published(steps=500_000, batch=256, lr_G=1e-4, lr_D=1e-4, flip=True)
+_IMAGENET128 = _published(steps=150_000, batch=2048, lr_G=1e-4, lr_D=4e-4, flip=True, ch=96)
+_IMAGENET256 = replace(_IMAGENET128, ch=64, flip=False)  # the "half capacity" nets
+_COCO128 = _published(
+    steps=100_000, batch=256, lr_G=1e-4, lr_D=4e-4, n_dis=2, flip=True, ch=48, translation=True, conditional=False
+)
+_COCO256 = replace(_COCO128, lr_D=1e-4)
+_LT64 = _published(
+    steps=100_000, batch=128, lr_G=1e-5, lr_D=1e-3, flip=True, translation=True, fake_classes="training"
+)  # fake_classes: ours; uniform ones would make rare classes common for D
+_LT128 = replace(_LT64, lr_G=1e-4, lr_D=1e-4, n_dis=2)
+
+_SMALL = Config(  # the pattern of the CIFAR-10 nets with a hierarchical latent, sized for two cores [ours]
+    steps=1500,
+    batch=32,
+    lr_G=5e-4,
+    lr_D=5e-4,
+    betas=(0.0, 0.999),
+    flip=True,
+    ema_half_life_images=5000,
+    ema_start_steps=200,
+    z_dim=64,
+    ch=8,
+    class_embedding=32,
+    init="normal",
+)
+
+RECIPES = {
+    "paper": {
+        "cifar10": _CIFAR,
+        "cifar10_jpeg": _CIFAR,
+        "imagenet64": _IMAGENET64,
+        "imagenet128": _IMAGENET128,
+        "imagenet256": _IMAGENET256,
+        "coco_stuff128": _COCO128,
+        "coco_stuff256": _COCO256,
+        "imagenet_lt64": _LT64,
+        "imagenet_lt128": _LT128,
+        "imagenet_lt256": _LT128,
+    },
+    "small": {"default": _SMALL, "digits": replace(_SMALL, steps=2500), "shapes": replace(_SMALL, steps=2500)},
+}

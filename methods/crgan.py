@@ -1,0 +1,227 @@
+"""Consistency regularisation: CR-GAN and its improved forms, on the nets of SNGAN and BigGAN.
+
+Zhang, Zhang, Odena, Lee; ICLR 2020, arXiv 1910.12027 (CR-GAN) and Zhao, Singh, Lee, Zhang, Odena, Zhang; AAAI 2021,
+arXiv 2002.04724 (bCR, zCR, ICR). D is asked to answer alike for an image and its augmented copy. T: augmentation,
+Delta: a small move of the latent.
+
+  CR   D: lambda_real (D(x) - D(T(x)))^2
+  bCR  D: CR + lambda_fake (D(G(z)) - D(T(G(z))))^2
+  zCR  D: lambda_dis (D(G(z)) - D(G(z + Delta)))^2        G: -lambda_gen (G(z) - G(z + Delta))^2
+  ICR  bCR and zCR
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from benchmark.augment import random_flip, random_shift
+from benchmark.config import STRICT
+from benchmark.data.prepared import Dataset
+from benchmark.data.stream import Stream
+from benchmark.errors import ConfigError
+from benchmark.losses import adversarial
+from benchmark.method import GANConfig, Method, NonNegativeFloat, PositiveFloat, PositiveInt, Probability, Sample
+from benchmark.nets.biggan import BigGANDiscriminator, BigGANGenerator
+from benchmark.nets.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
+from benchmark.nets.sngan import SNGANDiscriminator, SNGANGenerator
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Config(GANConfig):
+    """[P] papers; [S] StudioGAN's settings of CR and ICR; [C] compare_gan and BigGAN-PyTorch; [ours] chosen here."""
+
+    consistency: Literal["cr", "bcr", "zcr", "icr"] = "cr"  # which of the terms above [P]
+    backbone: Literal["sndcgan", "resnet", "biggan"] = "sndcgan"  # [P]
+    conditional: bool = False  # class-conditional BigGAN [P]
+    loss: Literal["hinge", "non_saturating"] = "hinge"  # [P]
+    z_dim: PositiveInt = 128  # of the latent [C]
+    width: PositiveInt | None = None  # channels of the narrowest hidden layer (BigGAN's ch); None: the published ones
+    lambda_real: NonNegativeFloat = 10.0  # CR's weight [P]
+    lambda_fake: NonNegativeFloat = 10.0  # of bCR's term on generated images [S]
+    lambda_dis: NonNegativeFloat = 20.0  # of zCR's term in D [S]
+    lambda_gen: NonNegativeFloat = 0.5  # of zCR's term in G [S]
+    sigma: PositiveFloat = 0.05  # standard deviation of Delta [S]
+    shift: Probability = 0.125  # T's largest shift as a part of the side: 4 px at 32 [S]
+
+
+TERMS: dict[str, set[str]] = {  # what D is to be consistent about
+    "cr": {"real"},
+    "bcr": {"real", "fake"},
+    "zcr": {"latent"},
+    "icr": {"real", "fake", "latent"},
+}
+
+
+class CRGAN(Method):
+    """CR-GAN: D answers alike for an image and its augmented copy; balanced (bCR), latent (zCR) and improved (ICR)."""
+
+    cfg: Config
+    D: nn.Module
+
+    def __init__(self, cfg: Config, data: Dataset) -> None:
+        self.terms, self.max_shift_px, self.flip_ok = TERMS[cfg.consistency], _max_shift(cfg, data), data.flip_ok
+        if cfg.conditional:
+            _check_classes(cfg, data)
+            self.conditioning, self.n_labels, self.drawn = "class", data.n_classes, "uniform classes"
+        self.G, self.D = _nets(cfg, data, self.n_labels)
+        self.loss_D, self.loss_G = adversarial(cfg.loss)
+        self.opt_G = self.adam(self.G, cfg.lr_G, cfg.betas)
+        self.opt_D = self.adam(self.D, cfg.lr_D, cfg.betas)
+
+    def step(self, stream: Stream, t: int) -> dict[str, Tensor]:
+        """n_dis updates of D, each on fresh images, then one of G."""
+        for _ in range(self.cfg.n_dis):
+            batch = next(stream)
+            n, y_fake = len(batch.images), self.labels(len(batch.images))
+            with torch.no_grad():
+                x_fake, x_moved = self.pair(n, y_fake)
+            D_x, D_fake, consistency = self.judged(batch.images, batch.labels, x_fake, x_moved, y_fake)
+            loss_D = self.loss_D(D_x, D_fake)
+            self.update(loss_D + consistency, self.opt_D)
+        losses = {"D": loss_D, "consistency": consistency}
+
+        y_fake = self.labels(n)
+        x_fake, x_moved = self.pair(n, y_fake)
+        loss_G = total = self.loss_G(self.logits(x_fake, y_fake))
+        if x_moved is not None:  # zCR: other latents, other images
+            losses["spread"] = mse_loss(x_fake, x_moved)
+            total = loss_G - self.cfg.lambda_gen * losses["spread"]
+        self.update(total, self.opt_G)
+        return {**losses, "G": loss_G}
+
+    def judged(
+        self, x: Tensor, y: Tensor | None, x_fake: Tensor, x_moved: Tensor | None, y_fake: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """D(x), D(G(z)) and the weighted consistency terms. Gradients pass through both logits of each term.
+
+        All images go through D in one call, so that spectral norm divides by the same singular values: with T the
+        identity the terms on images are zero.
+        """
+        cfg, zero = self.cfg, x.new_zeros(())
+        views = {"x": (x, y), "G(z)": (x_fake, y_fake)}
+        if "real" in self.terms:
+            views["T(x)"] = (self.T(x), y)
+        if "fake" in self.terms:
+            views["T(G(z))"] = (self.T(x_fake), y_fake)
+        if x_moved is not None:
+            views["G(z + Delta)"] = (x_moved, y_fake)
+        images, labels = zip(*views.values())
+        joint = self.logits(torch.cat(images), torch.cat(labels) if self.conditioning == "class" else None)
+        D = dict(zip(views, joint.chunk(len(views))))
+
+        real = cfg.lambda_real * mse_loss(D["x"], D["T(x)"]) if "T(x)" in D else zero
+        fake = cfg.lambda_fake * mse_loss(D["G(z)"], D["T(G(z))"]) if "T(G(z))" in D else zero
+        latent = cfg.lambda_dis * mse_loss(D["G(z)"], D["G(z + Delta)"]) if "G(z + Delta)" in D else zero
+        return D["x"], D["G(z)"], real + fake + latent
+
+    def T(self, x: Tensor) -> Tensor:
+        """The augmentation: mirrored with probability 1/2 where the labels allow it, shifted, the border reflected."""
+        return random_shift(random_flip(x) if self.flip_ok else x, self.max_shift_px)
+
+    def pair(self, n: int, y: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """G(z) and, for zCR, G(z + Delta) [n, C, S, S]; in one call, that G's batch norm treats them alike [ours]."""
+        z = self.z(n)
+        if "latent" not in self.terms:
+            return self.generate(self.G, z, y), None
+        moved = z + self.cfg.sigma * self.z(n)
+        x, x_moved = self.generate(self.G, torch.cat([z, moved]), None if y is None else torch.cat([y, y])).chunk(2)
+        return x, x_moved
+
+    def logits(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """D(x), or D(x, y) where it is told classes: [N]."""
+        return self.D(x) if y is None else self.D(x, y)
+
+    def generate(self, G: nn.Module, z: Tensor, y: Tensor | None) -> Tensor:
+        """G(z), or G(z, y): images [N, C, S, S] in [-1, 1]."""
+        return G(z) if y is None else G(z, y)
+
+    def z(self, n: int) -> Tensor:
+        """Latents [n, z_dim], standard normal."""
+        return self.normal(n, self.cfg.z_dim)
+
+    def labels(self, n: int) -> Tensor | None:
+        """Uniform classes [n], or None without conditioning."""
+        return torch.randint(self.n_labels, (n,), device=self.device) if self.n_labels else None
+
+    @torch.no_grad()
+    def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
+        """Images of the asked classes, by default uniform ones; nothing is asked without conditioning."""
+        asked = self.labels(n) if asked is None else asked.to(self.device)
+        return Sample(self.generate(G, self.z(n), asked), asked)
+
+
+def _max_shift(cfg: Config, data: Dataset) -> int:
+    """T's largest shift in pixels; smaller than the side, or it could not be reflected."""
+    return min(int(cfg.shift * data.resolution), data.resolution - 1)
+
+
+def _check_classes(cfg: Config, data: Dataset) -> None:
+    """Classes are there and the nets can take them. Raises ConfigError."""
+    if cfg.backbone != "biggan":
+        raise ConfigError("conditional = true", f"the {cfg.backbone} nets take no classes", "set backbone=biggan")
+    if data.conditioning != "class":
+        raise ConfigError("conditional = true", f"{data.name} has no classes", "set conditional=false")
+
+
+def _nets(cfg: Config, data: Dataset, n_classes: int) -> tuple[nn.Module, nn.Module]:
+    """G and D; BigGAN's as its authors' code has them for CIFAR-10."""
+    side, channels = data.resolution, data.channels
+    if cfg.backbone == "resnet":
+        return SNGANGenerator(side, channels, cfg.z_dim, cfg.width), SNGANDiscriminator(side, channels, cfg.width)
+    if cfg.backbone == "sndcgan":
+        base = cfg.width or 64
+        return SNDCGANGenerator(side, channels, cfg.z_dim, base), SNDCGANDiscriminator(side, channels, base)
+    ch = cfg.width or 64
+    nets: dict[str, Any] = {"n_classes": n_classes, "attention": False, "init": "normal", "sn_eps": 1e-8}
+    G = BigGANGenerator(side, channels, cfg.z_dim, ch, class_embedding=0, hierarchical=False, **nets)
+    return G, BigGANDiscriminator(side, channels, ch, **nets)
+
+
+_SNDCGAN = Config(  # compare_gan's SNDCGAN [C]; 200,000 steps as in LT-GAN's comparison with CR-GAN
+    steps=200_000,
+    batch=64,
+    lr_G=2e-4,
+    lr_D=2e-4,
+    betas=(0.5, 0.999),
+    ema_half_life_images=0,
+    log_every=500,
+    checkpoint_every=5000,
+)
+_BIGGAN = replace(  # BigGAN-PyTorch's CIFAR-10 settings [C]
+    _SNDCGAN,
+    backbone="biggan",
+    conditional=True,
+    steps=125_000,  # [ours] 500 passes over the training images, of 4 x 50 a step
+    batch=50,
+    betas=(0.0, 0.999),
+    n_dis=4,
+    ema_half_life_images=346_539,  # beta = 0.9999 at batch 50
+    ema_start_steps=1000,
+)
+_SMALL = Config(  # sized for two cores [ours]
+    width=16,
+    z_dim=64,
+    steps=1000,
+    batch=32,
+    lr_G=2e-4,
+    lr_D=2e-4,
+    betas=(0.5, 0.999),
+    flip=True,
+    ema_half_life_images=5000,
+)
+
+RECIPES = {
+    "paper": {
+        "cifar10": _SNDCGAN,
+        "cifar10_jpeg": _SNDCGAN,
+        "celeba_hq": replace(_SNDCGAN, steps=100_000, shift=4 / 128),  # 4 px here, too, in LT-GAN's comparison
+    },
+    "paper_biggan": {"cifar10": _BIGGAN, "cifar10_jpeg": _BIGGAN},
+    "small": {"default": _SMALL, "digits": replace(_SMALL, steps=2500), "shapes": replace(_SMALL, steps=2500)},
+}

@@ -1,0 +1,338 @@
+"""Self-Conditioned GAN (Liu, Bau, Yang, Zhu, Torralba; CVPR 2020, arXiv 2006.10728).
+
+A class-conditional GAN whose classes are clusters of the training images in the discriminator's own feature space,
+found again every T steps, so that the generator has to cover all of them. Symbols are the paper's: pi_c the c-th of k
+clusters, P_pi their frequencies, D_f the last hidden layer of D, D(x, c) the c-th logit of D's linear head,
+rho the permutation that gives new clusters the names of old ones, X_s the images that are clustered.
+
+  min_G max_D  E_{c ~ P_pi} [ E_{x in pi_c} log sigma(D(x, c)) + E_z log(1 - sigma(D(G(z, c), c))) ]      (eq. 2)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from benchmark import distributed
+from benchmark.clustering import k_means, match, means, means_or_random, nearest_centre
+from benchmark.config import STRICT
+from benchmark.data.prepared import Dataset, Split
+from benchmark.data.stream import Batch, Stream, in_order
+from benchmark.errors import ConfigError
+from benchmark.losses import adversarial, r1
+from benchmark.method import (
+    Beta,
+    Conditioning,
+    Embedding,
+    GANConfig,
+    Grid,
+    Method,
+    NonNegativeFloat,
+    PositiveInt,
+    Sample,
+)
+from benchmark.nets.selfcond import BackboneName, build_nets
+
+CHUNK = 1000  # images D sees at once while they are clustered
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Config(GANConfig):
+    """Defaults are those of CIFAR-10 and Stacked-MNIST. [P] paper, [C] the authors' code, [ours] chosen here."""
+
+    betas: tuple[Beta, Beta] = (0.0, 0.99)  # Adam's moment decay rates [C]
+    ema_half_life_images: NonNegativeFloat = 0  # no average where G has batch normalisation [C]
+    backbone: BackboneName = "shallow"  # nets: mlp for points, shallow or deep for 32 px, resnet2 for 128 px
+    width_G: PositiveInt | None = None  # channels of G's last (mlp: of each) hidden layer; None: the paper's
+    width_D: PositiveInt | None = None  # channels of D's first (mlp: of each) hidden layer; None: the paper's
+    z_dim: PositiveInt = 128  # of the latent [C]
+    labels: Literal["clusters", "fixed", "online", "random", "classes", "none"] = "clusters"  # what c is, see SelfCond
+    k: Annotated[int, Field(ge=1)] = 100  # clusters, or random labels [P]
+    T: PositiveInt = 25_000  # steps between re-clusterings [C]
+    n_s: PositiveInt = 25_000  # training images that are clustered, the same ones each time [C]
+    restarts: PositiveInt = 10  # of the first k-means, each from its own k-means++ start [C]
+    mean_init: bool = True  # later ones start at the mean new feature of each old cluster; else as the first [P]
+    matching: bool = True  # new clusters take the names of the old ones they share most images with [P: eq. 7]
+    features: Literal["flat", "summed"] = "flat"  # D_f for k-means: all places of its map, or their sum [C]
+    r1_weight: NonNegativeFloat = 0.0  # lambda of the gradient penalty on real images, every step, no 1/2 [C]
+    pixel_noise: NonNegativeFloat = 0.0  # uniform in [0, this) added to real images; a grey level is 1/127.5 [C]
+    linear_decay: bool = False  # both learning rates fall linearly to 0; the authors' stay, for many more steps [ours]
+
+
+class SelfCond(Method):
+    """Self-Conditioned GAN: conditions are clusters of the discriminator's features, found again every T steps.
+
+    labels: where c comes from. `clusters`: the paper's. `fixed`: clusters in the random-initialised D, kept. `online`:
+    centres that follow each batch. Its controls: `random` labels, fresh in each batch; the dataset's `classes`;
+    `none`, an unconditional GAN.
+    """
+
+    cfg: Config
+    kinds: ClassVar[tuple[str, ...]] = ("images", "points")
+
+    def __init__(self, cfg: Config, data: Dataset) -> None:
+        self.data = data
+        self.conditioning, self.n_labels = _conditions(cfg, data)
+        self.drawn = {
+            "classes": "uniform classes",
+            "random": "uniform labels",
+            "none": "nothing",
+        }.get(cfg.labels, "clusters by their frequency in the training split")
+        self.G, self.D = build_nets(
+            cfg.backbone, data, cfg.z_dim, self.n_labels, width_G=cfg.width_G, width_D=cfg.width_D
+        )
+        self.loss_D, self.loss_G = adversarial("non_saturating")
+        self.opt_G = self.adam(self.G, cfg.lr_G, cfg.betas)
+        self.opt_D = self.adam(self.D, cfg.lr_D, cfg.betas)
+
+        k, n = max(self.n_labels, 1), len(data.train)
+        self.frequencies = torch.full((k,), 1 / k)  # P_pi; of uniform labels where they are no clusters
+        if cfg.labels in ("clusters", "fixed", "online"):
+            self.X_s = torch.randperm(n)[: cfg.n_s].sort().values  # rows of the training split
+            self.pi = torch.zeros(n, dtype=torch.int64)  # every training image's cluster
+            self.centres = torch.zeros(k, 0)  # in the space of D_f at the last clustering
+            self.changed = torch.zeros(())  # share of images whose cluster changed then
+
+    def step(self, stream: Stream, t: int) -> dict[str, Tensor]:
+        """One iteration of the paper's algorithm 1, on minibatches."""
+        cfg, losses = self.cfg, {}
+        if self.clustering_is_due(t):
+            self.recluster(first=t == 0)
+
+        for _ in range(cfg.n_dis):
+            batch = next(stream)
+            x = self.noised(batch.images)  # [B, C, S, S], or points [B, 2]
+            c = self.conditions_of(batch)  # [B], of real and generated images alike: the batch's own draw from P_pi [C]
+            x_fake = self.G(self.normal(len(x), cfg.z_dim), c)  # the G step's as well, with the same z [C]
+            loss_D = self.loss_D(self.logits(x, c), self.logits(x_fake.detach(), c))
+            losses["D"] = loss_D
+            if cfg.r1_weight:
+                losses["R1"] = r1(lambda images, c=c: self.logits(images, c), x)  # type: ignore[misc]
+                loss_D = loss_D + cfg.r1_weight * losses["R1"]
+            self.update(loss_D, self.opt_D)
+
+        loss_G = self.loss_G(self.logits(x_fake, c))  # non-saturating
+        self.update(loss_G, self.opt_G)
+        if cfg.labels == "clusters":
+            losses["changed"] = self.changed
+        return {**losses, "G": loss_G}
+
+    def lr_factor(self, t: int) -> float:
+        """Constant [C], or linear to zero over the run [ours]."""
+        return 1 - t / self.cfg.steps if self.cfg.linear_decay else 1.0
+
+    def logits(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """D(x, c) = w_c . D_f(x) + b_c for each image, [B]."""
+        every = self.D(x)  # [B, k]
+        return every.squeeze(1) if c is None else every.gather(1, c[:, None]).squeeze(1)
+
+    def conditions_of(self, batch: Batch) -> Tensor | None:
+        """c of a batch's real images, [B] int64."""
+        labels = self.cfg.labels
+        if labels == "none":
+            return None
+        if labels == "classes":
+            return batch.labels
+        if labels == "random":
+            return torch.randint(self.n_labels, batch.index.shape, device=self.device)
+        return self.follow(batch.images) if labels == "online" else self.pi[batch.index]
+
+    def noised(self, x: Tensor) -> Tensor:
+        """Real images with the authors' noise below one grey level."""
+        return x + self.cfg.pixel_noise * torch.rand_like(x) if self.cfg.pixel_noise else x
+
+    # ---- the partition pi ------------------------------------------------------------------------------------------
+
+    def clustering_is_due(self, t: int) -> bool:
+        """At the first step, with the random-initialised D; for the paper's method every T steps after it."""
+        if self.cfg.labels == "clusters":
+            return t % self.cfg.T == 0
+        return self.cfg.labels in ("fixed", "online") and t == 0
+
+    def recluster(self, first: bool) -> None:
+        """Replace the partition. Rank 0 decides: batch statistics, and with them D_f, differ between ranks.
+
+        Every training image is labelled here once, unmirrored and without noise. The authors keep a copy of D and label
+        each batch with it: the same labels but for their augmentation, at the price of a pass of D a step [ours].
+        """
+        found = [part.cpu() for part in self.partition(first)] if distributed.is_main() else None
+        pi, self.centres = (part.to(self.device) for part in distributed.agree(found))
+        self.changed = (pi != self.pi).float().mean()
+        self.pi = pi
+        self.frequencies = torch.bincount(pi, minlength=self.n_labels) / len(pi)
+
+    @torch.no_grad()
+    def partition(self, first: bool) -> tuple[Tensor, Tensor]:
+        """Cluster X_s by the present D_f: every training image's cluster [N], the centres [k, d]."""
+        cfg, k = self.cfg, self.n_labels
+        f = torch.cat(list(self.features(self.X_s)))  # [n_s, d]
+        old = self.pi[self.X_s]
+        start = None if first or not cfg.mean_init else means_or_random(f, old, k)  # eq. 6
+        new, centres = k_means(f, k, start, cfg.restarts)
+        if cfg.matching and not first:
+            rho = match(new, old, k)  # eq. 7
+            new, centres = rho[new], centres[rho.argsort()]
+        if len(self.X_s) == len(self.pi):
+            return new, centres
+        pi = torch.cat([nearest_centre(f, centres) for f in self.features(torch.arange(len(self.pi)))])
+        return pi.index_copy(0, self.X_s, new), centres
+
+    def features(self, rows: Tensor) -> Iterator[Tensor]:
+        """D_f of these training images, D in evaluation mode: parts [<= CHUNK, d]."""
+        self.D.eval()
+        for part in rows.cpu().split(CHUNK):
+            images = Split("train", self.data.train.images[part.numpy()])
+            (batch,) = in_order(images, len(part), self.device)
+            yield self.D.features(batch.images, self.cfg.features == "summed")
+        self.D.train()
+
+    @torch.no_grad()
+    def follow(self, x: Tensor) -> Tensor:
+        """labels = online: clusters [B] of a batch in the present D_f; centres move towards the means of their images.
+
+        Mini-batch k-means (Sculley 2010), whose rate is 1 / images seen; here they count as at most n_s / k, because
+        D_f moves on [ours]. Frequencies are averaged over about n_s images likewise.
+        """
+        self.D.eval()
+        f = self.D.features(x, self.cfg.features == "summed")
+        self.D.train()
+        c = nearest_centre(f, self.centres)
+        mean, count = means(f, c, self.n_labels)
+        total, count = self.summed_over_ranks(mean * count[:, None], count.float())
+        seen = self.frequencies * len(self.X_s) + count
+        self.centres = self.centres + (total - count[:, None] * self.centres) / seen.clamp(min=1)[:, None]
+        self.frequencies = seen / seen.sum()
+        return c
+
+    def summed_over_ranks(self, *parts: Tensor) -> list[Tensor]:
+        """Each tensor's sum over the ranks."""
+        averaged = distributed.mean_gradients(parts)
+        return [distributed.world() * part for part in averaged if part is not None]
+
+    # ---- generating ------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
+        """G(z, c) with c from P_pi [C]; of classes and random labels uniform [C]."""
+        if self.conditioning == "none":
+            return Sample(G(self.normal(n, self.cfg.z_dim), None), None)
+        c = torch.multinomial(self.frequencies, n, replacement=True) if asked is None else asked.to(self.device)
+        return Sample(G(self.normal(n, self.cfg.z_dim), c), c)
+
+    @torch.no_grad()
+    def pictures(self, G: nn.Module, data: Dataset) -> Iterator[tuple[str, Grid | Embedding]]:
+        """The largest clusters: training images above generated ones (as the paper's figures of clusters)."""
+        if self.cfg.labels not in ("clusters", "fixed") or data.points:
+            return
+        rows, names = [], []
+        for c in self.frequencies.argsort(descending=True)[:8].tolist():
+            members = (self.pi == c).nonzero().squeeze(1)
+            members = members[torch.randint(len(members), (10,), device=self.device)].cpu()
+            images = Split("train", self.data.train.images[members.numpy()])
+            (real,) = in_order(images, len(members), self.device)
+            rows += [real.images, self.sample(G, 10, torch.full((10,), c)).images]
+            names += [f"cluster {c}, {float(self.frequencies[c]):.1%}", "generated"]
+        yield "clusters", Grid(torch.stack(rows), names, [""] * 10)
+
+
+def _conditions(cfg: Config, data: Dataset) -> tuple[Conditioning, int]:
+    """What c is and how many there are, checked against what the dataset has."""
+    if cfg.labels == "none":
+        return "none", 0
+    if cfg.labels == "classes":
+        if data.conditioning != "class":
+            raise ConfigError("labels = classes", f"{data.name} has no classes", "set labels=clusters")
+        return "class", data.n_classes
+    n = min(cfg.n_s, len(data.train))
+    if cfg.k > n and cfg.labels != "random":
+        if data.meta:
+            raise ConfigError(f"k = {cfg.k}", f"{n} images of {data.name} are clustered", "choose fewer clusters")
+        return "cluster", n  # a stand-in of few pictures
+    return "cluster", cfg.k
+
+
+_STACKED = Config(
+    steps=390_000,  # 250 epochs [C: default]
+    batch=64,
+    log_every=500,
+    checkpoint_every=5000,
+)
+_CIFAR = replace(
+    _STACKED,
+    steps=195_000,  # 250 epochs [C: default]
+    backbone="deep",
+    flip=True,
+    pixel_noise=1 / 128,
+)
+_IMAGENET = Config(
+    steps=2_500_000,  # 250 epochs [C: default]
+    batch=128,
+    backbone="resnet2",
+    z_dim=256,
+    T=75_000,
+    n_s=50_000,
+    r1_weight=0.1,  # the authors' baselines, without labels or with classes, have 10
+    ema_half_life_images=88_678,  # decay 0.999 at batch 128
+    flip=True,
+    pixel_noise=1 / 128,
+    log_every=500,
+    checkpoint_every=5000,
+)
+_POINTS = Config(
+    steps=100_000,
+    batch=100,
+    betas=(0.8, 0.999),
+    backbone="mlp",
+    z_dim=2,
+    k=50,
+    T=5000,
+    n_s=10_000,
+    log_every=500,
+    checkpoint_every=10_000,
+)
+_SMALL = Config(  # sized for two cores [ours]
+    steps=3000,
+    batch=32,
+    lr_G=2e-4,
+    lr_D=2e-4,
+    betas=(0.5, 0.99),
+    width_G=16,
+    width_D=16,
+    z_dim=64,
+    k=20,  # some 70 images a cluster of digits
+    T=375,  # an eighth of the run, as the published 25,000 of 195,000
+    n_s=5000,
+    flip=True,
+)
+_SMALL_POINTS = replace(  # a third of the width, a twenty-fifth of the steps, ten times the rate at first [ours]
+    _POINTS,
+    steps=4000,
+    batch=256,  # batch normalisation with 100 points moves the modes by several standard deviations in so short a run
+    lr_G=1e-3,
+    lr_D=1e-3,
+    linear_decay=True,
+    width_G=128,
+    width_D=64,
+    T=200,  # a twentieth of the run, as published
+    n_s=5000,
+    log_every=50,
+    checkpoint_every=2000,
+)
+
+RECIPES = {
+    "paper": {
+        "cifar10": _CIFAR,
+        "stacked_mnist": _STACKED,
+        "imagenet128": _IMAGENET,
+        "places365": replace(_IMAGENET, steps=3_500_000),
+        "ring2d": _POINTS,
+        "grid2d": _POINTS,
+    },
+    "small": {"default": _SMALL, "ring2d": _SMALL_POINTS, "grid2d": _SMALL_POINTS},
+}

@@ -1,0 +1,180 @@
+"""StyleGAN2 (Karras, Laine, Aittala, Hellsten, Lehtinen, Aila; CVPR 2020, arXiv 1912.04958), unconditional.
+
+A mapping network turns z into styles w, which scale the weights of a synthesis network's convolutions. Losses are
+non-saturating; D is held back by R1 on real images and G kept smooth by path length regularisation, both only every so
+many steps ("lazily", section 3.1). Symbols are the paper's: f mapping, w styles, J_w the Jacobian of the synthesis
+network, a the running mean of path lengths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from benchmark import distributed
+from benchmark.config import STRICT
+from benchmark.data.prepared import Dataset
+from benchmark.data.stream import Stream
+from benchmark.losses import adversarial, lazy_adam, path_lengths, r1
+from benchmark.method import Beta, GANConfig, Method, NonNegativeFloat, PositiveFloat, PositiveInt, Probability, Sample
+from benchmark.nets.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Config(GANConfig):
+    """[P] paper; [C] the authors' later code, NVlabs/stylegan2-ada-pytorch, without augmentation; [ours] chosen here.
+
+    The defaults are the code's automatic settings, but for the R1 weight and the average's half-life, which it
+    computes from side and batch, and the average's slow start, which is left out.
+    """
+
+    lr_G: PositiveFloat = 2.5e-3  # before the correction for lazy regularisation [C]
+    lr_D: PositiveFloat = 2.5e-3  # the same [C]
+    betas: tuple[Beta, Beta] = (0.0, 0.99)  # the same [P]
+    z_dim: PositiveInt = 512  # of the latent [P]
+    w_dim: PositiveInt = 512  # of a style [P]
+    mapping_layers: PositiveInt = 2  # of f [C]; 8 [P]
+    base: PositiveInt = 16384  # a map of side r has min(base / r, max_width) channels [C]
+    max_width: PositiveInt = 512  # most channels of a map [P]
+    mbstd_group: PositiveInt = 4  # images of a minibatch standard deviation [C]
+    residual: bool = True  # shortcuts in D [P]; none on CIFAR-10 [C]
+    mixing: Probability = 0.9  # of two styles in one image while training [P]
+    r1_weight: NonNegativeFloat = 0.1  # gamma; R1 counts gamma / 2 [C: 0.0002 * side^2 / batch]
+    r1_every: PositiveInt = 16  # R1 step every so many steps [P]
+    pl_weight: NonNegativeFloat = 2.0  # of path length regularisation [C]
+    pl_every: PositiveInt = 4  # path length step every so many steps [C]
+    pl_decay: Probability = 0.01  # part of a new batch in the mean length a [C]
+    pl_shrink: PositiveInt = 2  # path lengths are taken on so small a part of a batch [C]
+
+
+class StyleGAN2(Method):
+    """StyleGAN2: modulated convolutions, skip generator, residual discriminator, lazy R1 and path lengths."""
+
+    cfg: Config
+    G: StyleGAN2Generator
+    D: StyleGAN2Discriminator
+    a: Tensor  # [] running mean of path lengths
+
+    def __init__(self, cfg: Config, data: Dataset) -> None:
+        side, channels = data.resolution, data.channels
+        self.G = StyleGAN2Generator(side, channels, cfg.z_dim, cfg.w_dim, cfg.mapping_layers, cfg.base, cfg.max_width)
+        self.D = StyleGAN2Discriminator(
+            side, channels, cfg.base, cfg.max_width, mbstd_group=cfg.mbstd_group, residual=cfg.residual
+        )
+        self.a = torch.zeros((), device=self.device)
+        self.loss_D, self.loss_G = adversarial("non_saturating")
+        # Corrected even where a weight is 0, as in the code: settings then differ by the regulariser alone.
+        self.opt_G = self.adam(self.G, *lazy_adam(cfg.lr_G, cfg.betas, cfg.pl_every))
+        self.opt_D = self.adam(self.D, *lazy_adam(cfg.lr_D, cfg.betas, cfg.r1_every))
+
+    def step(self, stream: Stream, t: int) -> dict[str, Tensor]:
+        """G, its path lengths, D, its R1: separate optimiser steps in this order, each with fresh latents [C]."""
+        cfg, losses = self.cfg, {}
+        x = next(stream).images  # [B, C, S, S]
+        n = len(x)
+
+        loss_G = self.loss_G(self.D(self.G.synthesis(self.styles(n))))
+        self.update(loss_G, self.opt_G)
+
+        if cfg.pl_weight and t % cfg.pl_every == 0:
+            losses["PL"] = self.path_length_penalty(max(1, n // cfg.pl_shrink))
+            self.update(cfg.pl_every * cfg.pl_weight * losses["PL"], self.opt_G)
+
+        for k in range(cfg.n_dis):
+            x = next(stream).images if k else x
+            with torch.no_grad():
+                x_fake = self.G.synthesis(self.styles(n))
+            loss_D = self.loss_D(self.D(x), self.D(x_fake))
+            self.update(loss_D, self.opt_D)
+
+        if cfg.r1_weight and t % cfg.r1_every == 0:
+            losses["R1"] = r1(self.D, x)
+            self.update(cfg.r1_every * cfg.r1_weight / 2 * losses["R1"], self.opt_D)
+        return {"D": loss_D, "G": loss_G, **losses}
+
+    def styles(self, n: int) -> Tensor:
+        """Styles of n images while training, [n, n_ws, w_dim]: w = f(z), mixed with those of other latents."""
+        w = self.G.map(self.z(n))
+        if not self.cfg.mixing:
+            return self.G.repeat(w)
+        return self.G.mix(w, self.G.map(self.z(n)), self.G.draw_crossover(self.cfg.mixing))
+
+    def path_length_penalty(self, n: int) -> Tensor:
+        """mean (|| J_w^T y || - a)^2 of n images (eq. 4); a moves towards the mean length of all ranks."""
+        ws = self.styles(n)
+        lengths = path_lengths(self.G.synthesis(ws), ws)  # [n]
+        (mean,) = distributed.mean_gradients([lengths.detach().mean()])
+        assert mean is not None
+        self.a = self.a.lerp(mean, self.cfg.pl_decay)
+        return (lengths - self.a).square().mean()
+
+    def z(self, n: int) -> Tensor:
+        """Latents [n, z_dim], standard normal."""
+        return self.normal(n, self.cfg.z_dim)
+
+    @torch.no_grad()
+    def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
+        """Unconditional: nothing is asked. One style an image, fresh noise, no truncation."""
+        return Sample(G(self.z(n)).clamp(-1, 1), None)
+
+
+def automatic(side: int, batch: int) -> Config:
+    """The code's automatic settings, 25 million images [C]."""
+    return Config(
+        steps=25_000_000 // batch,
+        batch=batch,
+        r1_weight=0.0002 * side**2 / batch,
+        ema_half_life_images=batch * 10_000 / 32,
+        flip=True,
+        log_every=500,
+        checkpoint_every=5000,
+    )
+
+
+_CIFAR = Config(  # the code's own settings for CIFAR-10, 100 million images [C]
+    steps=100_000_000 // 64,
+    batch=64,
+    base=32768,
+    mbstd_group=32,
+    residual=False,
+    mixing=0.0,
+    r1_weight=0.01,
+    pl_weight=0.0,
+    ema_half_life_images=500_000,
+    log_every=500,
+    checkpoint_every=5000,
+)
+# IC-GAN's unconditional rows (facebookresearch/ic_gan): two GPUs' batch at 128. They stop when FID has not improved for
+# 3,738,850 images, at most 100 million; the length here is the automatic settings' [ours: a run's length is fixed].
+_COCO = replace(automatic(128, 64), r1_weight=0.05)
+_SMALL = Config(  # sized for one core [ours]
+    steps=1000,
+    batch=16,
+    z_dim=64,
+    w_dim=64,
+    base=512,
+    max_width=32,
+    r1_weight=0.1,
+    r1_every=8,
+    pl_weight=0.0,
+    flip=True,
+    ema_half_life_images=1000,  # at 5,000 the average of so short a run blurs digits into a few [measured]
+)
+
+RECIPES = {
+    "paper": {
+        "cifar10": _CIFAR,
+        "celeba": automatic(128, 32),
+        "celeba_hq": automatic(128, 32),
+        "coco_stuff128": _COCO,
+        "coco_stuff256": replace(automatic(256, 32), lr_G=2e-3, lr_D=2e-3, r1_weight=0.2),
+    },
+    "small": {
+        "default": _SMALL,
+        "digits": replace(_SMALL, steps=2500),
+        "shapes": replace(_SMALL, steps=2500),
+    },
+}
