@@ -224,8 +224,9 @@ def copying(
             details={"of_held_out": found.authenticity_heldout, "nearest_over_held_out": found.ratio},
         )
     ]
-    if (targets := method.targets(fakes.asked)) is not None:
-        values.append(preference(extractor, pooled, real, targets.cpu().numpy(), protocol, seed))
+    some = None if fakes.asked is None else fakes.asked[:PREFERENCE_SAMPLES]
+    if (targets := method.targets(some)) is not None:
+        values.append(preference(extractor, pooled[: len(targets)], real, targets.cpu().numpy(), protocol, seed))
     return values
 
 
@@ -233,7 +234,6 @@ def preference(
     extractor: Extractor, fake: np.ndarray, real: np.ndarray, targets: np.ndarray, protocol: dict[str, Any], seed: int
 ) -> Value:
     """How often a sample is closer to an image it was asked to be like than to a random training image."""
-    fake, targets = fake[:PREFERENCE_SAMPLES], targets[:PREFERENCE_SAMPLES]
     random = np.random.Generator(np.random.PCG64([seed, 0x9EA2])).integers(len(real), size=(len(fake), RANDOM_IMAGES))
     found = instance_preference(fake, real[targets], real[random])
     return Value(

@@ -13,6 +13,7 @@ from benchmark.data.kinds import POINTS
 from benchmark.data.layout import locate
 from benchmark.errors import ConfigError, UserError, nearest
 from benchmark.evaluate import EvalConfig
+from benchmark.features import missing_weights
 from benchmark.judge import recipe as judge_recipe
 from benchmark.method import GANConfig, MethodFile, find_method
 from benchmark.metrics.weights import EXTRACTORS, require
@@ -168,7 +169,7 @@ def missing(resolved: Resolved, places: Places) -> list[UserError]:
             require(name, allow_unverified=resolved.evaluation.allow_unverified)
         except UserError as error:
             problems.append(error)
-    return problems
+    return problems + list(missing_weights(resolved.config))
 
 
 def require_files(resolved: Resolved, places: Places) -> None:

@@ -97,6 +97,18 @@ def test_D_is_linear_in_its_features_with_a_row_a_condition() -> None:
         torch.testing.assert_close(D(x)[:, c], expected)
 
 
+def test_the_shallow_D_does_not_see_contrast() -> None:
+    """Its first normalisation is of real or of generated images alone: half the contrast is the same to it.
+
+    The deep one sees it, which is why the small image recipes have that one.
+    """
+    torch.manual_seed(0)
+    x = torch.randn(8, 1, 16, 16)
+    shallow, deep = ShallowDiscriminator(16, 1, 3, width=4), DeepDiscriminator(16, 1, 3, width=4)
+    torch.testing.assert_close(shallow(x / 2), shallow(x), atol=1e-3, rtol=1e-2)
+    assert not torch.allclose(deep(x / 2), deep(x), atol=1e-3, rtol=1e-2)
+
+
 def test_the_condition_has_unit_length() -> None:
     """A longer row of the table changes nothing; another row does."""
     torch.manual_seed(0)

@@ -311,5 +311,8 @@ def test_pictures_show_members_above_their_imitations() -> None:
     members = torch.from_numpy(data.train.images[(method.pi == c).numpy()]).permute(0, 3, 1, 2) / 127.5 - 1
     for cell in grid.images[0]:  # type: ignore[union-attr]
         assert any(torch.allclose(cell, member) for member in members)
+    method.pi, method.frequencies = torch.zeros(64).long(), torch.tensor([1.0, 0, 0, 0, 0])
+    ((_, grid),) = method.pictures(method.G, data)
+    assert grid.images.shape[0] == 2, "empty clusters are left out"  # type: ignore[union-attr]
     points, data = selfcond("ring2d")
     assert list(points.pictures(points.G, data)) == []

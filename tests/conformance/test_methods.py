@@ -33,7 +33,7 @@ CASES = [
     for name in method_names()
     for dataset in (*EMBEDDED, *(("ring2d",) if "points" in find_method(name).cls.kinds else ()))
 ]
-LARGE_SIDE = 96  # pixels: nets for larger pictures take seconds to build
+LARGE_SIDE = 48  # pixels: nets for larger pictures take many seconds to build
 
 
 def recipe_case(name: str, recipe: str, dataset: str) -> Any:
