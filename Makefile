@@ -19,7 +19,7 @@ WHAT    := --method $(METHOD) --dataset "$(DATASET)" --seed $(SEEDS) $(if $(RECI
 TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan suite table test test-slow lint check format overhead lock clean
+.PHONY: help bench plan suite table test test-slow lint check format overhead speed lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -56,6 +56,9 @@ format: $(READY)  ## lay the code out
 
 overhead: $(READY)  ## the harness's step beside a hand-written loop
 	$(PY) tests/bench_overhead.py
+
+speed: $(READY)  ## a step of each method beside its networks alone
+	$(PY) tests/bench_steps.py --dataset "$(DATASET)"
 
 lock: $(READY)  ## renew requirements.lock from the present environment
 	@{ grep '^#' requirements.lock; $(PY) -m pip freeze --exclude-editable \

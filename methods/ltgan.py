@@ -400,7 +400,7 @@ class LTGAN(Method):
             yield self.auxiliary_accuracy(G)
 
     def auxiliary_accuracy(self, G: nn.Module) -> Measurement:
-        """A's accuracy on images of generator G for moves of 0.1 to 4 times sigma_eps; G, D and A in eval mode."""
+        """A's accuracy on images of generator G for moves of 0.1 to 8 times sigma_eps; G, D and A in eval mode."""
         cfg, trained = self.cfg, (G.training, self.D.training, self.A.training)
         for net in (G, self.D, self.A):
             net.eval()
@@ -449,7 +449,7 @@ class LTGAN(Method):
         return shape
 
 
-SIGMAS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # test sizes of moves, in sigma_eps [ours]
+SIGMAS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0, 8.0)  # test sizes of moves, in sigma_eps [ours]
 CHUNK = 16  # images that share their moves at evaluation: the scatter comes from the moves, so many small ones [ours]
 
 
