@@ -215,6 +215,7 @@ _SMALL = Config(  # sized for two cores [ours]
     flip=True,
     ema_half_life_images=5000,
 )
+_SMALL_RESNET = replace(_SMALL, backbone="resnet", width=32, betas=(0.0, 0.9), steps=1200)  # SNGAN's at 16 px [ours]
 
 RECIPES = {
     "paper": {
@@ -223,5 +224,5 @@ RECIPES = {
         "celeba_hq": replace(_SNDCGAN, steps=100_000, shift=4 / 128),  # 4 px here, too, in LT-GAN's comparison
     },
     "paper_biggan": {"cifar10": _BIGGAN, "cifar10_jpeg": _BIGGAN},
-    "small": {"default": _SMALL, "digits": replace(_SMALL, steps=2500), "shapes": replace(_SMALL, steps=2500)},
+    "small": {"default": _SMALL, "digits": _SMALL_RESNET, "shapes": _SMALL_RESNET, "shapes_class": _SMALL_RESNET},
 }

@@ -6,6 +6,7 @@ constant by that of its activations; losses and nets are otherwise plain.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -117,7 +118,16 @@ _SMALL = Config(
     ema_half_life_images=5000,
 )
 
+# On a thousand digits at 16 px the plain nets lose most modes (FD-judge 181 after 1,200 steps, one class seen), the
+# residual ones do not (26, ten classes) [ours: measured].
+_SMALL_RESNET = replace(_SMALL, backbone="resnet", width=32, betas=(0.0, 0.9), steps=1500)
+
 RECIPES = {
     "paper": {"cifar10": _CIFAR, "cifar10_jpeg": _CIFAR, "celeba": _CELEBA},
-    "small": {"default": _SMALL},
+    "small": {
+        "default": _SMALL,
+        "digits": _SMALL_RESNET,
+        "shapes": _SMALL_RESNET,
+        "shapes_class": _SMALL_RESNET,
+    },
 }

@@ -20,7 +20,7 @@ from benchmark.train import stream_for
 from methods.ssgan import RECIPES, SSGAN, rotated
 
 CPU = torch.device("cpu")
-TINY = replace(RECIPES["small"]["digits"], batch=8, steps=20, width=2, z_dim=4)
+TINY = replace(RECIPES["small"]["default"], batch=8, steps=20, width=2, z_dim=4)
 
 
 def digits() -> Dataset:
