@@ -50,7 +50,7 @@ def summary(values: Sequence[float]) -> Summary:
     mean = float(rows.mean())
     if rows.size == 1:
         return Summary(mean, None, 1, None, None)
-    sd = float(rows.std(ddof=1))
+    sd = float(rows.std(ddof=1)) if rows.min() < rows.max() else 0.0  # the mean of equal values may round away
     half = t_half_width(sd, rows.size)
     return Summary(mean, sd, int(rows.size), mean - half, mean + half)
 

@@ -74,3 +74,11 @@ def test_one_seed_shows_four_digits_and_no_sign() -> None:
     assert format_cell(summary([0.0])) == "0.000"
     assert format_cell(summary([1.23456e-9])) == "1.235e-09"
     assert format_cell(summary([2.0, 2.0])) == "2.000 ± 0"
+
+
+def test_equal_values_have_no_spread() -> None:
+    """Their mean may differ from them in the last bit; that is no standard deviation."""
+    value = 0.0028819184916050464
+    cell = summary([value] * 3)
+    assert cell.sd == 0
+    assert format_cell(cell) == "0.002882 ± 0"
