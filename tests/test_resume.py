@@ -207,11 +207,11 @@ def test_a_dead_holder_is_not_waited_for(server: RunServer, finished: Finished, 
 def test_what_is_scored_is_what_is_saved(server: RunServer, finished: Finished, results: Path) -> None:
     """SNGAN's generator has batch norm, whose standing statistics are part of the weights that `sample` loads."""
     from benchmark.experiment import weights_hash
-    from benchmark.nets.sndcgan import SNDCGANGenerator
+    from benchmark.nets.sngan import SNGANGenerator
 
     assert server.run(run_arguments(results, [*TINY, *DIGITS, "width=4"], method="sngan"), results).status == 0
     left: Outcome = outcome(results)
-    G = SNDCGANGenerator(16, 1, 64, 4)
+    G = SNGANGenerator(16, 1, 64, 4)
     G.load_state_dict(left.generator)
     assert weights_hash(G) == left.result["weights_sha256"]
 
