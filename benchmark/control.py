@@ -76,7 +76,7 @@ def label_agreement(
     """For methods conditioned on images: does a sample show the label of the image it was asked for?
 
     Asked for held-out images, which the method never saw; the same for the training images of `fakes`, whose logits are
-    `judged`, is in the details. The method never saw a label: chance is what a generator that ignores the image gets.
+    `judged`, is in the details. Chance is what a generator that ignores the image gets.
     """
     assert fakes.asked is not None
     n = len(fakes.images)

@@ -276,13 +276,21 @@ def sample_grid(method: Method, G: nn.Module, data: Dataset, columns: int = 10) 
         return Grid(images.unflatten(0, (8, columns)), [""] * 8, [""] * columns)
     else:
         numbers, names = shown_rows(method, data)
+        if method.conditioning in ("instance", "latent"):
+            return instance_grid(method, G, data, numbers, names, columns)
         rows = torch.tensor(numbers)[:, None].expand(-1, columns)
     asked = rows.flatten(0, 1)
     images = torch.cat([method.sample(G, len(part), part).images for part in asked.split(250)])
-    images = images.unflatten(0, (len(rows), columns))
-    if method.conditioning not in ("instance", "latent"):
-        return Grid(images, names, [""] * columns)
-    real = as_float(data.train.images[numbers]).to(images.device)  # what is asked for stands left of its samples
+    return Grid(images.unflatten(0, (len(rows), columns)), names, [""] * columns)
+
+
+def instance_grid(
+    method: Method, G: nn.Module, data: Dataset, numbers: list[int], names: list[str], columns: int
+) -> Grid:
+    """Training images of these numbers, the bank's, each left of its samples."""
+    asked = torch.tensor(numbers)[:, None].expand(-1, columns).flatten()
+    images = method.sample(G, len(asked), asked).images.cpu().unflatten(0, (len(numbers), columns))
+    real = as_float(data.train.images[numbers]).expand(-1, images.shape[2], -1, -1)  # grey beside colour
     return Grid(torch.cat([real[:, None], images], 1), names, ["asked", *[""] * columns])
 
 
@@ -360,7 +368,8 @@ def write_samples(
         other = prepare(card, places.data_root, places.artifacts / "data")
         method.condition_on(other, "train")
         torch.manual_seed(mix(0x5A3C))
-        save_grid(folder / "instances.png", instance_grid(method, G, other))
+        numbers = _spread(len(other.train), 10)
+        save_grid(folder / "instances.png", instance_grid(method, G, other, numbers, [""] * len(numbers), columns=8))
     torch.manual_seed(mix(0x5A3B))
     sample = [method.sample(G, min(250, n - first)) for first in range(0, n, 250)]
     images = np.concatenate([stored(part.images) for part in sample])
@@ -376,12 +385,3 @@ def write_samples(
         Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(folder / file)
         lines.append(f"{file},{asked[i] if asked else ''}")
     write_text(folder / "asked.csv", "\n".join(lines) + "\n")
-
-
-def instance_grid(method: Method, G: nn.Module, data: Dataset, rows: int = 10, columns: int = 8) -> Grid:
-    """Images of the bank, each left of its samples."""
-    numbers = _spread(len(data.train), rows)
-    asked = torch.tensor(numbers)[:, None].expand(-1, columns).flatten()
-    images = method.sample(G, len(asked), asked).images.cpu().unflatten(0, (len(numbers), columns))
-    real = as_float(data.train.images[numbers]).expand(-1, images.shape[2], -1, -1)
-    return Grid(torch.cat([real[:, None], images], 1), [""] * len(numbers), ["asked", *[""] * columns])

@@ -7,6 +7,7 @@ The method owns the body of the loop (`step`: one iteration of the paper's algor
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass as plain_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
@@ -57,6 +58,11 @@ class GANConfig(TrainConfig):
     n_dis: PositiveInt = 1  # discriminator updates a step
     ema_half_life_images: NonNegativeFloat = 10_000  # half-life of the average generator, in images; 0: no average
     ema_start_steps: NonNegativeInt = 0  # until this step the average is a copy
+
+
+def half_life(decay: float, batch: int) -> float:
+    """Images after which an average that keeps `decay` of itself at each step, of `batch` images, has lost half."""
+    return batch * math.log(0.5) / math.log(decay)
 
 
 class Trainable:

@@ -7,7 +7,6 @@ its unconditional BigGAN is this one with a label that never changes.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -21,7 +20,7 @@ from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Batch, Stream
 from benchmark.errors import ConfigError
 from benchmark.losses import adversarial
-from benchmark.method import GANConfig, Method, NonNegativeInt, PositiveFloat, PositiveInt, Sample
+from benchmark.method import GANConfig, Method, NonNegativeInt, PositiveFloat, PositiveInt, Sample, half_life
 from benchmark.nets.biggan import BigGANDiscriminator, BigGANGenerator
 
 
@@ -133,7 +132,7 @@ def _published(*, steps: int, batch: int, ema_start_steps: int = 20_000, **setti
         steps=steps,
         batch=batch,
         betas=(0.0, 0.999),
-        ema_half_life_images=batch * math.log(0.5) / math.log(0.9999),
+        ema_half_life_images=half_life(0.9999, batch),
         ema_start_steps=ema_start_steps,
         log_every=500,
         checkpoint_every=2500,

@@ -26,7 +26,16 @@ from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
 from benchmark.errors import ConfigError
 from benchmark.losses import adversarial
-from benchmark.method import GANConfig, Method, NonNegativeFloat, PositiveFloat, PositiveInt, Probability, Sample
+from benchmark.method import (
+    GANConfig,
+    Method,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Sample,
+    half_life,
+)
 from benchmark.nets.biggan import BigGANDiscriminator, BigGANGenerator
 from benchmark.nets.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
 from benchmark.nets.sngan import SNGANDiscriminator, SNGANGenerator
@@ -201,7 +210,7 @@ _BIGGAN = replace(  # BigGAN-PyTorch's CIFAR-10 settings [C]
     batch=50,
     betas=(0.0, 0.999),
     n_dis=4,
-    ema_half_life_images=346_539,  # beta = 0.9999 at batch 50
+    ema_half_life_images=half_life(0.9999, 50),
     ema_start_steps=1000,
 )
 _SMALL = Config(  # sized for two cores [ours]

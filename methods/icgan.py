@@ -13,7 +13,6 @@ label of a random neighbour of x_j.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
@@ -44,6 +43,7 @@ from benchmark.method import (
     PositiveInt,
     Probability,
     Sample,
+    half_life,
 )
 from benchmark.neighbours import kmeans_instances, nearest_neighbours, nearest_rows, unit_features
 from benchmark.nets.biggan import BigGANDiscriminator, BigGANGenerator
@@ -378,11 +378,6 @@ def _nets(cfg: Config, data: Dataset, instance_dim: int, n_classes: int) -> tupl
     )
 
 
-def _half_life(decay: float, batch: int) -> float:
-    """Images after which an average that keeps `decay` of itself each step has lost half."""
-    return batch * math.log(0.5) / math.log(decay)
-
-
 # ---- recipes --------------------------------------------------------------------------------------------------------
 # The weights of f are files that the user gives. The authors stop when FID has not fallen for 50 epochs, at most 3,000;
 # here the steps are fixed [ours]. Batches are the authors' effective ones, over all their GPUs.
@@ -396,7 +391,7 @@ _IMAGENET_64 = Config(
     steps=500_000,
     batch=256,
     flip=True,
-    ema_half_life_images=_half_life(0.9999, 256),
+    ema_half_life_images=half_life(0.9999, 256),
     ema_start_steps=20_000,
     log_every=500,
     checkpoint_every=5000,
@@ -405,7 +400,7 @@ _IMAGENET_128 = replace(
     _IMAGENET_64,
     steps=250_000,
     batch=2048,
-    ema_half_life_images=_half_life(0.9999, 2048),
+    ema_half_life_images=half_life(0.9999, 2048),
     lr_G=4e-5,
     ch=96,
 )
@@ -422,7 +417,7 @@ _LT = replace(
     n_instances=0,
     steps=100_000,
     batch=128,
-    ema_half_life_images=_half_life(0.9999, 128),
+    ema_half_life_images=half_life(0.9999, 128),
     n_dis=2,
     k=5,
     flip_instances=False,
@@ -465,7 +460,7 @@ _CIFAR = Config(  # ours: BigGAN's published CIFAR-10 settings with IC-GAN's rul
     sn_eps=1e-8,
     adam_eps=1e-8,
     flip=True,
-    ema_half_life_images=_half_life(0.9999, 50),
+    ema_half_life_images=half_life(0.9999, 50),
     ema_start_steps=1000,
     log_every=500,
     checkpoint_every=2500,

@@ -165,7 +165,11 @@ class InfoSCC(Method):
     def __init__(self, cfg: Config, data: Dataset, E: nn.Module, C: nn.Linear, clusters: Any = None) -> None:
         self.E, self.C, self.n_labels = E, C, int(C.out_features)
         self.conditioning = _conditioning(cfg, data)
-        self.drawn = "attributes by fair coins" if self.conditioning == "attributes" else "uniform classes or clusters"
+        self.drawn = {
+            "class": "uniform classes",
+            "cluster": "uniform clusters",
+            "attributes": "attributes by fair coins",
+        }[self.conditioning]
         self.cluster_labels = clusters["labels"].to(self.device) if clusters else None
         side, channels = data.resolution, data.channels
         self.G = EigenGenerator(

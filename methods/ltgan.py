@@ -24,7 +24,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, mse_loss, relu
 
-from benchmark.augment import random_shift
+from benchmark.augment import random_flip, random_shift
 from benchmark.config import STRICT
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Batch, Stream
@@ -41,6 +41,7 @@ from benchmark.method import (
     PositiveInt,
     Probability,
     Sample,
+    half_life,
 )
 from benchmark.metrics.auxiliary import auxiliary_curve
 from benchmark.nets.biggan import BigGANDiscriminator, BigGANGenerator
@@ -336,9 +337,7 @@ class LTGAN(Method):
 
     def T(self, x: Tensor) -> Tensor:
         """The augmentation of CR: mirrored at random where the labels allow it, then shifted by a few pixels [P]."""
-        if self.flip_ok:
-            mirrored = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5
-            x = torch.where(mirrored, x.flip(3), x)
+        x = random_flip(x) if self.flip_ok else x
         return random_shift(x, min(self.cfg.shift_px, x.shape[-1] - 1))
 
     def score(self, x: Tensor, y: Tensor | None) -> Tensor:
@@ -491,7 +490,7 @@ _BIGGAN = replace(  # [C] BigGAN-PyTorch's CIFAR-10 script
     betas=(0.0, 0.999),
     pool=1,
     hidden=256,  # [ours] min(d, 1024) with d = 16,384 would make A eight times as large as D
-    ema_half_life_images=346_556,  # beta = 0.9999 at batch 50
+    ema_half_life_images=half_life(0.9999, 50),
     ema_start_steps=1000,
 )
 _IMAGENET = replace(  # [C] BigGAN-PyTorch's bs256x8; the paper starts the task from its checkpoint
@@ -509,7 +508,7 @@ _IMAGENET = replace(  # [C] BigGAN-PyTorch's bs256x8; the paper starts the task 
     warmup=0.4,  # 100,000 steps: the checkpoint that the code's authors advise for fine-tuning [ours: number lost]
     pool=2,
     hidden=None,
-    ema_half_life_images=14_194_944,  # beta = 0.9999 at batch 2048
+    ema_half_life_images=half_life(0.9999, 2048),
     ema_start_steps=20_000,
 )
 _STYLEGAN2 = Config(  # [C] rosinality's StyleGAN at 128 px; StyleGAN2's nets in place of progressive growing [ours]
@@ -527,7 +526,7 @@ _STYLEGAN2 = Config(  # [C] rosinality's StyleGAN at 128 px; StyleGAN2's nets in
     warmup=0.17,  # [ours] 89,000 steps: when 128 px would have faded in
     layer=16,
     pool=8,
-    ema_half_life_images=22_169,  # beta = 0.999 at batch 32
+    ema_half_life_images=half_life(0.999, 32),
     log_every=500,
     checkpoint_every=5000,
 )

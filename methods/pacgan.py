@@ -20,7 +20,7 @@ from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
 from benchmark.errors import ConfigError
 from benchmark.losses import adversarial, r1
-from benchmark.method import Beta, GANConfig, Method, NonNegativeFloat, PositiveInt, Sample
+from benchmark.method import Beta, GANConfig, Method, NonNegativeFloat, PositiveInt, Sample, half_life
 from benchmark.nets.selfcond import BackboneName, build_nets
 
 
@@ -45,7 +45,6 @@ class PacGAN(Method):
 
     cfg: Config
     kinds: ClassVar[tuple[str, ...]] = ("images", "points")
-    drawn: str = "nothing"
 
     def __init__(self, cfg: Config, data: Dataset) -> None:
         if cfg.batch < cfg.m:
@@ -112,7 +111,7 @@ _IMAGENET = Config(
     backbone="resnet2",
     z_dim=256,
     r1_weight=10.0,  # of the unconditional networks; the self-conditioned ones have 0.1 [C]
-    ema_half_life_images=88_678,  # decay 0.999 at batch 128
+    ema_half_life_images=half_life(0.999, 128),  # [C]
     flip=True,
     pixel_noise=1 / 128,
     log_every=500,

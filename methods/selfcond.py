@@ -36,6 +36,7 @@ from benchmark.method import (
     NonNegativeFloat,
     PositiveInt,
     Sample,
+    half_life,
 )
 from benchmark.nets.selfcond import BackboneName, build_nets
 
@@ -280,7 +281,7 @@ _IMAGENET = Config(
     T=75_000,
     n_s=50_000,
     r1_weight=0.1,  # the authors' baselines, without labels or with classes, have 10
-    ema_half_life_images=88_678,  # decay 0.999 at batch 128
+    ema_half_life_images=half_life(0.999, 128),  # [C]
     flip=True,
     pixel_noise=1 / 128,
     log_every=500,
