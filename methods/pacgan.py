@@ -7,7 +7,6 @@ Self-Conditioned GAN (Liu et al., CVPR 2020), whose tables have it as PacGAN2, P
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, ClassVar
 
 import torch
@@ -20,24 +19,16 @@ from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
 from benchmark.errors import ConfigError
 from benchmark.losses import adversarial, r1
-from benchmark.method import Beta, GANConfig, Method, NonNegativeFloat, PositiveInt, Sample, half_life
-from benchmark.nets.selfcond import BackboneName, build_nets
+from benchmark.method import Method, Sample
+from benchmark.nets.selfcond import build_nets
+from benchmark.plain_gan import PlainGANConfig, plain_recipes
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Config(GANConfig):
-    """[P] paper, [C] the code of Self-Conditioned GAN for this baseline, [ours] chosen here."""
+class Config(PlainGANConfig):
+    """Beside the setting of Self-Conditioned GAN's code. [P] paper."""
 
     m: Annotated[int, Field(ge=1, le=16)] = 2  # degree of packing: samples a judgement [P]; 1 is the plain GAN
-    betas: tuple[Beta, Beta] = (0.0, 0.99)  # Adam's moment decay rates [C]
-    ema_half_life_images: NonNegativeFloat = 0  # no average where G has batch normalisation [C]
-    backbone: BackboneName = "shallow"  # nets: mlp for points, shallow or deep for 32 px, resnet2 for 128 px
-    width_G: PositiveInt | None = None  # channels of G's last (mlp: of each) hidden layer; None: the published
-    width_D: PositiveInt | None = None  # channels of D's first (mlp: of each) hidden layer; None: the published
-    z_dim: PositiveInt = 128  # of the latent [C]
-    r1_weight: NonNegativeFloat = 0.0  # of the gradient penalty on real packs, every step, no 1/2 [C]
-    pixel_noise: NonNegativeFloat = 0.0  # uniform in [0, this) added to real images; a grey level is 1/127.5 [C]
-    linear_decay: bool = False  # both learning rates fall linearly to 0; the authors' stay, for many more steps [ours]
 
 
 class PacGAN(Method):
@@ -84,7 +75,7 @@ class PacGAN(Method):
 
     def lr_factor(self, t: int) -> float:
         """Constant [C], or linear to zero over the run [ours]."""
-        return 1 - t / self.cfg.steps if self.cfg.linear_decay else 1.0
+        return self.cfg.lr_factor(t)
 
     @torch.no_grad()
     def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
@@ -92,78 +83,4 @@ class PacGAN(Method):
         return Sample(G(self.normal(n, self.cfg.z_dim)), None)
 
 
-_STACKED = Config(
-    steps=390_000,  # 250 epochs [C: default]
-    batch=64,
-    log_every=500,
-    checkpoint_every=5000,
-)
-_CIFAR = replace(
-    _STACKED,
-    steps=195_000,  # 250 epochs [C: default]
-    backbone="deep",
-    flip=True,
-    pixel_noise=1 / 128,
-)
-_IMAGENET = Config(
-    steps=2_500_000,  # 250 epochs [C: default]
-    batch=128,
-    backbone="resnet2",
-    z_dim=256,
-    r1_weight=10.0,  # of the unconditional networks; the self-conditioned ones have 0.1 [C]
-    ema_half_life_images=half_life(0.999, 128),  # [C]
-    flip=True,
-    pixel_noise=1 / 128,
-    log_every=500,
-    checkpoint_every=5000,
-)
-_POINTS = Config(
-    steps=100_000,
-    batch=100,
-    betas=(0.8, 0.999),
-    backbone="mlp",
-    z_dim=2,
-    log_every=500,
-    checkpoint_every=10_000,
-)
-_SMALL = Config(  # sized for two cores [ours]
-    steps=2500,
-    batch=32,
-    backbone="deep",  # shallow normalises real and generated batches apart and misses a wrong contrast [ours: measured]
-    lr_G=2e-4,
-    lr_D=2e-4,
-    betas=(0.5, 0.99),
-    width_G=16,
-    width_D=16,
-    z_dim=64,
-    flip=True,
-)
-_SMALL_POINTS = replace(  # a third of the width, a twenty-fifth of the steps, ten times the rate at first [ours]
-    _POINTS,
-    steps=4000,
-    batch=256,  # batch normalisation with 100 points moves the modes by several standard deviations in so short a run
-    lr_G=1e-3,
-    lr_D=1e-3,
-    linear_decay=True,
-    width_G=128,
-    width_D=64,
-    log_every=50,
-    checkpoint_every=2000,
-)
-
-RECIPES = {
-    "paper": {
-        "cifar10": _CIFAR,
-        "stacked_mnist": _STACKED,
-        "imagenet128": _IMAGENET,
-        "places365": replace(_IMAGENET, steps=3_500_000),
-        "ring2d": _POINTS,
-        "grid2d": _POINTS,
-    },
-    "small": {
-        "default": _SMALL,
-        "digits": replace(_SMALL, steps=3000),  # 16 px
-        "ring2d": _SMALL_POINTS,
-        "grid2d": _SMALL_POINTS,
-    },
-}
+RECIPES = plain_recipes(Config)

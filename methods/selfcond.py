@@ -11,7 +11,6 @@ rho the permutation that gives new clusters the names of old ones, X_s the image
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -27,32 +26,23 @@ from benchmark.data.stream import Batch, Stream, in_order
 from benchmark.errors import ConfigError
 from benchmark.losses import adversarial, r1
 from benchmark.method import (
-    Beta,
     Conditioning,
     Embedding,
-    GANConfig,
     Grid,
     Method,
-    NonNegativeFloat,
     PositiveInt,
     Sample,
-    half_life,
 )
-from benchmark.nets.selfcond import BackboneName, build_nets
+from benchmark.nets.selfcond import build_nets
+from benchmark.plain_gan import PlainGANConfig, plain_recipes
 
 CHUNK = 1000  # images D sees at once while they are clustered
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Config(GANConfig):
+class Config(PlainGANConfig):
     """Defaults are those of CIFAR-10 and Stacked-MNIST. [P] paper, [C] the authors' code, [ours] chosen here."""
 
-    betas: tuple[Beta, Beta] = (0.0, 0.99)  # Adam's moment decay rates [C]
-    ema_half_life_images: NonNegativeFloat = 0  # no average where G has batch normalisation [C]
-    backbone: BackboneName = "shallow"  # nets: mlp for points, shallow or deep for 32 px, resnet2 for 128 px
-    width_G: PositiveInt | None = None  # channels of G's last (mlp: of each) hidden layer; None: the paper's
-    width_D: PositiveInt | None = None  # channels of D's first (mlp: of each) hidden layer; None: the paper's
-    z_dim: PositiveInt = 128  # of the latent [C]
     labels: Literal["clusters", "fixed", "online", "random", "classes", "none"] = "clusters"  # what c is, see SelfCond
     k: Annotated[int, Field(ge=1)] = 100  # clusters, or random labels [P]
     T: PositiveInt = 25_000  # steps between re-clusterings [C]
@@ -61,9 +51,6 @@ class Config(GANConfig):
     mean_init: bool = True  # later ones start at the mean new feature of each old cluster; else as the first [P]
     matching: bool = True  # new clusters take the names of the old ones they share most images with [P: eq. 7]
     features: Literal["flat", "summed"] = "flat"  # D_f for k-means: all places of its map, or their sum [C]
-    r1_weight: NonNegativeFloat = 0.0  # lambda of the gradient penalty on real images, every step, no 1/2 [C]
-    pixel_noise: NonNegativeFloat = 0.0  # uniform in [0, this) added to real images; a grey level is 1/127.5 [C]
-    linear_decay: bool = False  # both learning rates fall linearly to 0; the authors' stay, for many more steps [ours]
 
 
 class SelfCond(Method):
@@ -126,7 +113,7 @@ class SelfCond(Method):
 
     def lr_factor(self, t: int) -> float:
         """Constant [C], or linear to zero over the run [ours]."""
-        return 1 - t / self.cfg.steps if self.cfg.linear_decay else 1.0
+        return self.cfg.lr_factor(t)
 
     def logits(self, x: Tensor, c: Tensor | None) -> Tensor:
         """D(x, c) = w_c . D_f(x) + b_c for each image, [B]."""
@@ -260,88 +247,11 @@ def _conditions(cfg: Config, data: Dataset) -> tuple[Conditioning, int]:
     return "cluster", cfg.k
 
 
-_STACKED = Config(
-    steps=390_000,  # 250 epochs [C: default]
-    batch=64,
-    log_every=500,
-    checkpoint_every=5000,
+RECIPES = plain_recipes(
+    Config,
+    imagenet={"T": 75_000, "n_s": 50_000, "r1_weight": 0.1},  # the authors' baselines have 10 [C]
+    points={"k": 50, "T": 5000, "n_s": 10_000},
+    small={"k": 20, "T": 300, "n_s": 5000},  # some 70 images a cluster of digits; as the published 25,000 of 195,000
+    small_digits={"T": 375},
+    small_points={"T": 200, "n_s": 5000},  # a twentieth of the run, as published
 )
-_CIFAR = replace(
-    _STACKED,
-    steps=195_000,  # 250 epochs [C: default]
-    backbone="deep",
-    flip=True,
-    pixel_noise=1 / 128,
-)
-_IMAGENET = Config(
-    steps=2_500_000,  # 250 epochs [C: default]
-    batch=128,
-    backbone="resnet2",
-    z_dim=256,
-    T=75_000,
-    n_s=50_000,
-    r1_weight=0.1,  # the authors' baselines, without labels or with classes, have 10
-    ema_half_life_images=half_life(0.999, 128),  # [C]
-    flip=True,
-    pixel_noise=1 / 128,
-    log_every=500,
-    checkpoint_every=5000,
-)
-_POINTS = Config(
-    steps=100_000,
-    batch=100,
-    betas=(0.8, 0.999),
-    backbone="mlp",
-    z_dim=2,
-    k=50,
-    T=5000,
-    n_s=10_000,
-    log_every=500,
-    checkpoint_every=10_000,
-)
-_SMALL = Config(  # sized for two cores [ours]
-    steps=2500,
-    batch=32,
-    backbone="deep",  # shallow normalises real and generated batches apart and misses a wrong contrast [ours: measured]
-    lr_G=2e-4,
-    lr_D=2e-4,
-    betas=(0.5, 0.99),
-    width_G=16,
-    width_D=16,
-    z_dim=64,
-    k=20,  # some 70 images a cluster of digits
-    T=300,  # an eighth of the run, as the published 25,000 of 195,000
-    n_s=5000,
-    flip=True,
-)
-_SMALL_POINTS = replace(  # a third of the width, a twenty-fifth of the steps, ten times the rate at first [ours]
-    _POINTS,
-    steps=4000,
-    batch=256,  # batch normalisation with 100 points moves the modes by several standard deviations in so short a run
-    lr_G=1e-3,
-    lr_D=1e-3,
-    linear_decay=True,
-    width_G=128,
-    width_D=64,
-    T=200,  # a twentieth of the run, as published
-    n_s=5000,
-    log_every=50,
-    checkpoint_every=2000,
-)
-
-RECIPES = {
-    "paper": {
-        "cifar10": _CIFAR,
-        "stacked_mnist": _STACKED,
-        "imagenet128": _IMAGENET,
-        "places365": replace(_IMAGENET, steps=3_500_000),
-        "ring2d": _POINTS,
-        "grid2d": _POINTS,
-    },
-    "small": {
-        "default": _SMALL,
-        "digits": replace(_SMALL, steps=3000, T=375),  # 16 px
-        "ring2d": _SMALL_POINTS,
-        "grid2d": _SMALL_POINTS,
-    },
-}

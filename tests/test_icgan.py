@@ -17,11 +17,11 @@ from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream, to_float
 from benchmark.errors import ConfigError
 from benchmark.features import FeatureConfig, FeatureNet, Prepare, pooled_features
-from benchmark.method import Grid, construct, find_method, seed_step
+from benchmark.method import Grid, construct, find_method, half_life, seed_step
 from benchmark.metrics.copying import instance_preference
 from benchmark.neighbours import kmeans_instances, nearest_neighbours, unit_features
 from benchmark.train import stream_for
-from methods.icgan import ICGAN, RECIPES, Pairs, _half_life
+from methods.icgan import ICGAN, RECIPES, Pairs
 
 CPU = torch.device("cpu")
 TINY = replace(
@@ -438,7 +438,7 @@ def test_recipes_keep_to_the_authors_rules(recipe: str, dataset: str) -> None:
 
 def test_the_average_keeps_its_decay() -> None:
     for decay, batch in ((0.9999, 2048), (0.999, 32)):
-        assert 0.5 ** (batch / _half_life(decay, batch)) == pytest.approx(decay, rel=1e-12)
+        assert 0.5 ** (batch / half_life(decay, batch)) == pytest.approx(decay, rel=1e-12)
 
 
 # ---- does the instance steer? ---------------------------------------------------------------------------------------
