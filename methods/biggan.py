@@ -171,10 +171,11 @@ _LT64 = _published(
 _LT128 = replace(_LT64, lr_G=1e-4, lr_D=1e-4, n_dis=2)
 
 _SMALL = Config(  # the pattern of the CIFAR-10 nets with a hierarchical latent, sized for two cores [ours]
-    steps=1500,
+    steps=900,
     batch=32,
-    lr_G=5e-4,
-    lr_D=5e-4,
+    lr_G=2e-4,
+    lr_D=8e-4,  # at equal rates this narrow D stays at chance, and G ignores z: FD-judge 6.3 on digits, not 0.9
+    n_dis=2,
     betas=(0.0, 0.999),
     flip=True,
     ema_half_life_images=5000,
@@ -198,5 +199,5 @@ RECIPES = {
         "imagenet_lt128": _LT128,
         "imagenet_lt256": _LT128,
     },
-    "small": {"default": _SMALL, "digits": replace(_SMALL, steps=2500), "shapes": replace(_SMALL, steps=2500)},
+    "small": {"default": _SMALL, "digits": replace(_SMALL, steps=1500), "shapes": replace(_SMALL, steps=1500)},
 }
