@@ -19,7 +19,7 @@ WHAT    := --method $(METHOD) --dataset "$(DATASET)" --seed $(SEEDS) $(if $(RECI
 TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan suite table test test-slow lint check format overhead speed lock clean
+.PHONY: help bench plan suite table test test-slow lint check format overhead speed throughput memory lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -59,6 +59,12 @@ overhead: $(READY)  ## the harness's step beside a hand-written loop
 
 speed: $(READY)  ## a step of each method beside its networks alone
 	$(PY) tests/bench_steps.py --dataset "$(DATASET)"
+
+throughput: $(READY)  ## our evaluation beside torch-fidelity's and clean-fid's, the same pictures and weights
+	$(PY) tests/bench_evaluation.py
+
+memory: $(READY)  ## peak memory of the metrics on 50,000 features of 2,048 numbers (an hour; N=6000 for minutes)
+	OMP_NUM_THREADS=1 $(PY) tests/bench_memory.py --n $(or $(N),50000)
 
 lock: $(READY)  ## renew requirements.lock from the present environment
 	@{ grep '^#' requirements.lock; $(PY) -m pip freeze --exclude-editable \

@@ -77,11 +77,47 @@ def test_near_equal_points_do_not_cancel() -> None:
         (points(5, d=3), points(5, d=4), "dimensions"),
         (points(0), points(5), "0 rows"),
         (np.full((5, 16), np.nan), points(5), "NaN"),
+        (points(5).astype(int), points(5), "dtype"),
+        (points(5), points(5)[0], "shape"),
     ],
 )
 def test_bad_embeddings_are_refused(real: np.ndarray, fake: np.ndarray, message: str) -> None:
     with pytest.raises(MetricError, match=message):
         chamfer(real, fake)
+
+
+def test_an_empty_chunk_is_refused() -> None:
+    with pytest.raises(MetricError, match="chunk = 0"):
+        chamfer(points(5), points(5), chunk=0)
+
+
+def plain_chamfer(real: np.ndarray, fake: np.ndarray) -> tuple[float, float]:
+    """Both directions from the full matrix of differences."""
+    squared = ((unit(real)[:, None] - unit(fake)[None]) ** 2).sum(axis=2)
+    return squared.min(axis=1).mean(), squared.min(axis=0).mean()
+
+
+@pytest.mark.parametrize("fake_case", ["spread", "collapsed", "tight clusters"])
+def test_agrees_with_all_differences(fake_case: str) -> None:
+    real = points(120, seed=15).astype(np.float32)
+    fake = {
+        "spread": points(90, seed=16),
+        "collapsed": np.tile(points(1, seed=17), (90, 1)),
+        "tight clusters": points(5, seed=18).repeat(20, axis=0) + 1e-5 * points(100, seed=19),
+    }[fake_case]
+    found = chamfer(real, fake)
+    assert (found.real_to_fake, found.fake_to_real) == pytest.approx(plain_chamfer(real.astype(float), fake), rel=1e-12)
+    there, back = plain_chamfer(real.astype(float), fake)
+    wrong = {"swapped": (back, there), "roots": (there**0.5, back**0.5), "summed": (120 * there, len(fake) * back)}
+    for name, values in wrong.items():
+        assert (found.real_to_fake, found.fake_to_real) != pytest.approx(values, rel=1e-3), name
+
+
+def test_a_bar_is_shown_only_where_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    chamfer(points(9), points(9))
+    assert capsys.readouterr().err == ""
+    chamfer(points(9), points(9), progress=True)
+    assert "neighbours" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("protocol", ["suite", "paper"])

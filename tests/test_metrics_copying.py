@@ -49,7 +49,7 @@ def test_copies_and_honest_images() -> None:
 def test_a_self_match_among_the_training_images_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the exclusion every training image is at distance 0 of itself, and no image looks copied."""
 
-    def with_self(train: np.ndarray) -> np.ndarray:
+    def with_self(train: np.ndarray, progress: bool) -> np.ndarray:
         return benchmark.metrics.copying._nearest(train, train)[1]
 
     monkeypatch.setattr(benchmark.metrics.copying, "_distance_to_nearest_other", with_self)
@@ -94,6 +94,20 @@ def test_exact_duplicates_in_the_training_data_do_not_break_it() -> None:
     assert copy_test(train, HELDOUT, HELDOUT).ratio == 1
 
 
+def test_a_collapsed_generator() -> None:
+    """Thousands of copies of one image are judged like that one image."""
+    for row, expected in ((TRAIN[:1], 0.0), (HELDOUT[:1], copy_test(TRAIN, HELDOUT, HELDOUT[[0, 0]]).authenticity)):
+        found = copy_test(TRAIN, HELDOUT, row.repeat(3000, axis=0))
+        assert found.authenticity == expected
+
+
+def test_bars_are_shown_only_where_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    copy_test(TRAIN, HELDOUT, HELDOUT)
+    assert capsys.readouterr().err == ""
+    copy_test(TRAIN, HELDOUT, HELDOUT, progress=True)
+    assert "neighbours" in capsys.readouterr().err
+
+
 def test_a_heldout_set_of_copies_is_refused() -> None:
     with pytest.raises(MetricError, match="held-out image lies on a training image"):
         copy_test(TRAIN, TRAIN[:10], HELDOUT)
@@ -106,6 +120,8 @@ def test_a_heldout_set_of_copies_is_refused() -> None:
         (TRAIN, points(5, 3), HELDOUT, "dimensions"),
         (TRAIN[:1], HELDOUT, HELDOUT, "1 rows"),
         (TRAIN, HELDOUT, np.full((4, 8), np.nan), "NaN"),
+        (TRAIN.astype(int), HELDOUT, HELDOUT, "dtype"),
+        (TRAIN, HELDOUT, HELDOUT[0], "shape"),
     ],
 )
 def test_what_copy_test_refuses(train: np.ndarray, heldout: np.ndarray, fake: np.ndarray, what: str) -> None:

@@ -15,8 +15,18 @@ from torch import Tensor, nn
 
 from benchmark.errors import ConfigError, WeightsError
 from benchmark.metrics.checks import MetricError
-from benchmark.metrics.extractors import Extractor, Features, JudgeExtractor, build, exact_float32, extract
+from benchmark.metrics.extractors import (
+    EncoderExtractor,
+    Extractor,
+    Features,
+    JudgeExtractor,
+    build,
+    exact_float32,
+    extract,
+)
 from benchmark.metrics.frechet import frechet_distance
+from benchmark.metrics.weights import torchvision_source
+from benchmark.nets.encoders import conv_encoder
 
 
 class TinyJudge(nn.Module):
@@ -163,7 +173,7 @@ class Named(Extractor):
         ("inception-clean", "FID-clean", "CS-inception-clean"),
         ("lite0", "FD-lite0", "CS-lite0"),
         ("judge", "FD-judge", "CS-judge"),
-        ("user-net", "FD-user-net", "CS-user-net"),
+        ("torchvision-resnet50", "FD-torchvision-resnet50", "CS-torchvision-resnet50"),
     ],
 )
 def test_only_inceptions_numbers_are_called_fid_and_is(name: str, distance: str, score: str) -> None:
@@ -259,3 +269,109 @@ def test_extraction_ignores_autocast_and_reduced_precision_and_restores_them() -
     finally:
         torch.set_float32_matmul_precision(before[0])
         torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = before[1:]
+
+
+def encoder(channels: int = 3, seed: int = 0, **options: Any) -> EncoderExtractor:
+    torch.manual_seed(seed)
+    return EncoderExtractor(conv_encoder(channels, 2), "e5", side=16, channels=channels, **options)
+
+
+def test_an_encoder_gives_its_embedding_and_no_logits() -> None:
+    extractor, stored = encoder(), images(7, side=16)
+    found = extract(extractor, stored, batch=3)
+    with torch.no_grad():
+        expected = extractor.net(to_tensor(stored).float() / 127.5 - 1)
+    torch.testing.assert_close(found.pooled, expected)
+    assert found.logits is None
+    assert extractor(to_tensor(stored)).logits is None
+    assert (extractor.dim, extractor.distance_name) == (found.pooled.shape[1], "FD-encoder")
+    assert encoder(name="simclr").distance_name == "FD-simclr"
+
+
+def test_an_encoders_identity_names_artefact_and_weights() -> None:
+    first, other = encoder().identity, encoder(seed=1).identity
+    assert (first["encoder"], first["input_px"], first["channels"]) == ("e5", 16, 3)
+    assert json.loads(json.dumps(first)) == first
+    assert first["weights"]["sha256"] != other["weights"]["sha256"]
+
+
+@pytest.mark.parametrize(("side", "channels"), [(8, 3), (16, 1)])
+def test_an_encoder_refuses_images_unlike_its_own(side: int, channels: int) -> None:
+    with pytest.raises(MetricError, match="this encoder was trained on"):
+        extract(encoder(), images(2, side=side, channels=channels))
+    with pytest.raises(MetricError, match="float32 given"):
+        extract(encoder(), images(2, side=16).astype(np.float32))
+
+
+def torchvision_file(model: str, folder: Path) -> dict[str, Tensor]:
+    """He-initialised weights of a torchvision model, in a file of the name that torchvision publishes."""
+    from torchvision import models
+
+    generator = torch.Generator().manual_seed(0)
+    options = {"init_weights": False} if model == "googlenet" else {}  # its initialisation takes seconds
+    state: dict[str, Tensor] = models.get_model(model, weights=None, **options).state_dict()
+    for value in state.values():
+        if value.ndim >= 2:
+            value.normal_(0, (2 / value[0].numel()) ** 0.5, generator=generator)
+    torch.save(state, folder / torchvision_source(f"torchvision:{model}").files[0])
+    return state
+
+
+@pytest.mark.parametrize("model", ["shufflenet_v2_x0_5", "mobilenet_v3_small", "googlenet"])
+def test_a_classifier_of_torchvision_gives_what_torchvision_gives(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchvision import models
+
+    state, stored = torchvision_file(model, tmp_path), images(3, side=40)
+    extractor = build(f"torchvision:{model}", weights_dir=tmp_path, allow_unverified=True)
+    weights = models.get_model_weights(model).DEFAULT
+    monkeypatch.setattr(type(weights), "get_state_dict", lambda *_, **__: state)
+    net = models.get_model(model, weights=weights).eval()  # torchvision's own way, which changes more than the weights
+    with torch.no_grad():
+        expected = net(weights.transforms()(to_tensor(stored)))
+    found = extract(extractor, stored, batch=2)
+    assert found.logits is not None
+    scale = expected.abs().max()
+    assert (found.logits - expected).abs().max() <= 1e-4 * scale
+    assert (expected[0] - expected[1]).abs().max() > 1e-2 * scale  # images taken for one another would show
+    head = [module for module in net.modules() if isinstance(module, nn.Linear)][-1]
+    assert found.pooled.shape == (3, extractor.dim)
+    with torch.no_grad():
+        assert (head(found.pooled) - found.logits).abs().max() <= 1e-4 * scale
+
+
+def test_the_input_scale_of_googlenet_is_not_resnets(tmp_path: Path) -> None:
+    torchvision_file("googlenet", tmp_path)
+    extractor, stored = build("torchvision:googlenet", weights_dir=tmp_path, allow_unverified=True), images(2, side=40)
+    found = extract(extractor, stored).pooled
+    extractor.net.transform_input = False
+    assert (extract(extractor, stored).pooled - found).abs().max() > 1e-2 * found.abs().max()
+
+
+def test_a_torchvision_extractor_says_what_it_is(tmp_path: Path) -> None:
+    torchvision_file("shufflenet_v2_x0_5", tmp_path)
+    extractor = build("torchvision:shufflenet_v2_x0_5", weights_dir=tmp_path, allow_unverified=True)
+    identity = extractor.identity
+    assert json.loads(json.dumps(identity)) == identity
+    assert (extractor.name, extractor.dim, identity["input_px"]) == ("torchvision-shufflenet_v2_x0_5", 1024, 224)
+    assert identity["resize"].startswith("256 px, bilinear")
+    assert identity["mean"] == [0.485, 0.456, 0.406]
+    assert identity["layer"] == "input of fc (1024); its output (1000)"
+    assert not identity["weights"]["verified"]
+    assert str(tmp_path) not in str(identity)
+    grey = images(2, side=16, channels=1)
+    assert torch.equal(extract(extractor, grey).pooled, extract(extractor, np.repeat(grey, 3, axis=3)).pooled)
+
+
+def test_a_torchvision_file_of_another_model_is_refused(tmp_path: Path) -> None:
+    torchvision_file("shufflenet_v2_x0_5", tmp_path)
+    file = next(tmp_path.glob("*.pth"))
+    with pytest.raises(WeightsError, match="cannot be loaded"):
+        build("torchvision:mobilenet_v3_small", weights_dir=file, allow_unverified=True)
+
+
+def test_a_classifier_without_a_linear_layer_is_refused(tmp_path: Path) -> None:
+    torchvision_file("squeezenet1_1", tmp_path)
+    with pytest.raises(ConfigError, match="no linear layer"):
+        build("torchvision:squeezenet1_1", weights_dir=tmp_path, allow_unverified=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,8 +11,15 @@ import scipy.linalg
 import torch
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
+from benchmark.metrics import frechet as module
 from benchmark.metrics.checks import MetricError
-from benchmark.metrics.frechet import FeatureStats, feature_stats, frechet_distance, frechet_from_stats
+from benchmark.metrics.frechet import (
+    FeatureStats,
+    feature_stats,
+    frechet_distance,
+    frechet_from_stats,
+    intra_class_fd,
+)
 
 
 def features(n: int, d: int, seed: int, shift: float = 0.0) -> np.ndarray:
@@ -110,6 +118,77 @@ def test_stats_are_those_of_numpy() -> None:
     np.testing.assert_allclose(stats.cov, np.cov(rows.T))
 
 
+@pytest.mark.parametrize("chunk", [1, 7, 1024])
+def test_stats_in_chunks_are_those_of_the_whole(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = features(300, 40, seed=19, shift=3.0)
+    monkeypatch.setattr(module, "CHUNK_ROWS", chunk)
+    stats, cov = feature_stats(rows), np.cov(rows, rowvar=False)
+    np.testing.assert_array_equal(stats.mean, rows.mean(axis=0))
+    np.testing.assert_allclose(stats.cov, cov, rtol=1e-12, atol=1e-14 * np.abs(cov).max())
+    assert not np.allclose(stats.cov, np.cov(rows, rowvar=False, ddof=0), rtol=1e-4)  # divided by n, it would show
+
+
+def test_stats_need_no_second_copy_of_the_features() -> None:
+    rows = features(20_000, 64, seed=20)  # 10 MB
+    tracemalloc.start()
+    feature_stats(rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < rows.nbytes / 2
+
+
+def class_case() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Three classes: 0 generated well, 1 with a shift of 1 in each of 6 dimensions, 2 without any generated image."""
+    rng = np.random.default_rng(21)
+    real_y, fake_y = rng.integers(3, size=900), rng.integers(2, size=700)
+    real = rng.normal(size=(900, 6)) + 10 * real_y[:, None]
+    fake = rng.normal(size=(700, 6)) + 11 * fake_y[:, None]
+    return real, real_y, fake, fake_y
+
+
+def test_intra_class_is_the_mean_over_classes_and_lists_what_is_missing() -> None:
+    real, real_y, fake, fake_y = class_case()
+    found = intra_class_fd(real, real_y, fake, torch.from_numpy(fake_y))
+    alone = [frechet_distance(real[real_y == c], fake[fake_y == c]) for c in (0, 1)]
+    assert found.per_class == {0: alone[0], 1: alone[1]}
+    assert found.mean == pytest.approx(np.mean(alone), rel=1e-12)
+    assert found.missing == (2,)
+    assert found.n_images == {c: ((real_y == c).sum(), (fake_y == c).sum()) for c in range(3)}
+    assert found.per_class[0] < 0.2
+    assert found.per_class[1] == pytest.approx(6, rel=0.2)
+    assert found.mean != pytest.approx(sum(alone), rel=0.1)  # a sum would show
+    swapped = intra_class_fd(real, real_y, fake, 1 - fake_y)
+    assert swapped.mean > 100 * found.mean  # images of the wrong class, which the plain distance cannot see
+
+
+def test_classes_with_too_few_images_are_missing_whichever_side_lacks_them() -> None:
+    real, fake = features(60, 4, seed=22), features(50, 4, seed=23)
+    real_y, fake_y = np.repeat([0, 1, 2], [30, 29, 1]), np.repeat([0, 2, 5], [10, 38, 2])
+    found = intra_class_fd(real, real_y, fake, fake_y)
+    assert (list(found.per_class), found.missing) == ([0], (1, 2, 5))
+    assert found.n_images == {0: (30, 10), 1: (29, 0), 2: (1, 38), 5: (0, 2)}
+    with pytest.raises(MetricError, match="none of 4 classes has 11 real"):
+        intra_class_fd(real, real_y, fake, fake_y, min_images=11)
+
+
+@pytest.mark.parametrize(
+    ("real_y", "fake_y", "options", "message"),
+    [
+        (np.zeros(9, int), np.zeros(9, int), {}, "one class"),
+        (np.zeros(9), np.zeros(9, int), {}, "real labels: float64"),
+        (np.zeros(9, int), np.zeros(8, int), {}, "fake labels: int64 .8."),
+        (np.zeros((9, 2), int), np.zeros(9, int), {}, "real labels"),
+        (np.arange(9) % 2 - 1, np.arange(9) % 2, {}, "real labels"),
+        (np.arange(9) % 2, np.arange(9) % 2, {"min_images": 1}, "min_images = 1"),
+        (np.zeros(9, int), np.ones(9, int), {}, "none of 2 classes"),
+        ([0] * 9, np.ones(9, int), {}, "list given"),
+    ],
+)
+def test_bad_classes_are_named(real_y: np.ndarray, fake_y: np.ndarray, options: dict, message: str) -> None:
+    with pytest.raises(MetricError, match=message):
+        intra_class_fd(features(9, 3, seed=0), real_y, features(9, 3, seed=1), fake_y, **options)
+
+
 @pytest.mark.parametrize(
     ("real", "fake", "message"),
     [
@@ -124,6 +203,14 @@ def test_stats_are_those_of_numpy() -> None:
 def test_bad_features_are_refused_by_name(real: np.ndarray, fake: np.ndarray, message: str) -> None:
     with pytest.raises(MetricError, match=message):
         frechet_distance(real, fake)
+    with pytest.raises(MetricError, match=message):
+        intra_class_fd(real, np.arange(4) % 2, fake, np.arange(4) % 2)
+
+
+@pytest.mark.parametrize("rows", [np.ones((1, 3)), np.ones((4, 3), int), np.ones(4), np.full((4, 3), np.inf)])
+def test_stats_of_bad_features_are_refused(rows: np.ndarray) -> None:
+    with pytest.raises(MetricError, match="features"):
+        feature_stats(rows)
 
 
 def test_stats_of_other_dimensions_are_refused() -> None:

@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 import torch
 import torch_fidelity
+from cleanfid.resize import build_resizer
 from PIL import Image
 from torch import Tensor, nn
-from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torch_fidelity.feature_extractor_inceptionv3 import BasicConv2d, FeatureExtractorInceptionV3
+from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
-from benchmark.metrics.extractors import Extractor, Features, _inception_net, build, extract
+from benchmark.metrics.extractors import Extractor, Features, build, extract
 from benchmark.metrics.frechet import frechet_distance
+from benchmark.metrics.inception import SIDE, clean_resize, fold_batch_norms, inception_net, on_threads, tf1_resize
 from benchmark.metrics.inception_score import inception_score
 
 N = 16  # images a set
@@ -28,15 +31,21 @@ def he_state(seed: int) -> dict[str, Tensor]:
     """Values for Inception's tensors that keep the scale of the activations from layer to layer."""
     generator = torch.Generator().manual_seed(seed)
     state = {}
-    for key, like in _inception_net().state_dict().items():
+    for key, like in inception_net().state_dict().items():
         if like.ndim >= 2:
             fan_in = like[0].numel()
             state[key] = torch.randn(like.shape, generator=generator) * (2 / fan_in) ** 0.5
+        elif key.endswith("num_batches_tracked"):
+            state[key] = torch.zeros(like.shape, dtype=like.dtype)
         else:
-            ones = key.endswith(("bn.weight", "running_var"))
-            state[key] = torch.ones(like.shape) if ones else torch.zeros(like.shape, dtype=like.dtype)
+            state[key] = 0.8 + 0.4 * torch.rand(like.shape, generator=generator)
+    for key in [key for key in state if key.endswith("bn.bias")]:
+        # Every part of a batch norm counts, so that a wrong fold shows; but together they shift nothing, because
+        # shifts, which all images share, would grow from layer to layer and hide the images.
+        scale, mean, var = (state[key.replace("bias", part)] for part in ("weight", "running_mean", "running_var"))
+        state[key] = scale * mean / (var + 1e-3).sqrt()
     fc = state["fc.weight"]  # rows of zero sum, enlarged: images differ in class, and the score is not 1
-    state["fc.weight"] = 30 * (fc - fc.mean(1, keepdim=True))
+    state["fc.weight"] = 6 * (fc - fc.mean(1, keepdim=True))
     return state
 
 
@@ -175,3 +184,102 @@ def test_the_two_resizers_differ(weights_file: Path, ours: tuple[Features, Featu
     clean = build("inception-clean", weights_dir=weights_file, allow_unverified=True)
     features = extract(clean, FAKE[:4]).pooled
     assert (features - ours[1].pooled[:4]).abs().max() > 1e-3 * features.abs().max()
+
+
+SIZES = [(32, 40), (1, 1), (299, 299), (64, 500), (7, 320)]  # up, down, one of each, and nothing to do
+
+
+@pytest.mark.parametrize(("tall", "wide"), SIZES)
+def test_tf1_resize_is_torch_fidelitys_to_the_last_bit(tall: int, wide: int) -> None:
+    images = noise_images(tall, wide)
+    expected = interpolate_bilinear_2d_like_tensorflow1x(images.float(), size=(SIDE, SIDE), align_corners=False)
+    assert torch.equal(tf1_resize(images), expected)
+
+
+@pytest.mark.parametrize(("tall", "wide"), SIZES)
+def test_clean_resize_is_clean_fids(tall: int, wide: int) -> None:
+    images = noise_images(tall, wide)
+    expected = pillow_resized(images)
+    found = clean_resize(images)
+    assert (found - expected).abs().max() <= 1e-3  # of 255: float32 sums of up to 500 products
+    assert (found.min() >= 0) & (found.max() <= 255)
+
+
+def test_the_tolerance_of_the_resizes_tells_neighbours_apart() -> None:
+    images = noise_images(32, 40)
+    tf1, clean = tf1_resize(images), clean_resize(images)
+    half_pixel = nn.functional.interpolate(images.float(), size=(SIDE, SIDE), mode="bilinear", align_corners=False)
+    other_cubic = nn.functional.interpolate(images.float(), size=(SIDE, SIDE), mode="bicubic", align_corners=False)
+    assert (tf1 - half_pixel).abs().max() > 10
+    assert (clean - other_cubic.clamp(0, 255)).abs().max() > 1  # the kernel's a is -0.75 in torch, -0.5 in Pillow
+    turned = tf1_resize(images.transpose(2, 3)).transpose(2, 3)
+    torch.testing.assert_close(tf1, turned, rtol=0, atol=1e-3)  # but not to the last bit: the order of the axes counts
+    assert not torch.equal(tf1, turned)
+
+
+def noise_images(tall: int, wide: int) -> Tensor:
+    """Noise of full range, so that the cubic kernel overshoots and clipping shows."""
+    generator = torch.Generator().manual_seed(tall)
+    return torch.randint(0, 256, (2, 3, tall, wide), dtype=torch.uint8, generator=generator)
+
+
+def pillow_resized(images: Tensor) -> Tensor:
+    resize = build_resizer("clean")
+    return torch.stack([torch.from_numpy(resize(image.permute(1, 2, 0).numpy())).permute(2, 0, 1) for image in images])
+
+
+def test_folding_keeps_the_features_and_removes_every_batch_norm() -> None:
+    state = he_state(seed=3)
+    plain, folded = (inception_net().eval() for _ in range(2))
+    for net in (plain, folded):
+        net.load_state_dict(state, assign=True)
+        net.requires_grad_(False)
+    fold_batch_norms(folded)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    x = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    expected = plain[:-1](x)
+    assert (folded[:-1](x) - expected).abs().max() <= 1e-5 * expected.max()
+
+
+@pytest.mark.parametrize("part", ["weight", "bias", "running_mean", "running_var"])
+def test_folding_uses_every_part_of_a_batch_norm(part: str) -> None:
+    torch.manual_seed(0)
+    block, x = BasicConv2d(3, 4, kernel_size=3).eval(), torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        getattr(block.bn, part).uniform_(0.5, 2)
+        expected, without = block(x), block.conv(x).relu() / (1 + block.bn.eps) ** 0.5
+        assert (expected - without).abs().max() > 1e-2  # what a fold that forgets this part would give
+        torch.testing.assert_close(fold_batch_norms(block)(x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_slices_keep_the_order_of_images(inception: Extractor, ours: tuple[Features, Features]) -> None:
+    alone = extract(inception, REAL[9:10]).pooled  # the second image of the second slice
+    assert (alone - ours[0].pooled[9:10]).abs().max() <= 1e-5 * alone.max()
+    assert (alone - ours[0].pooled[8:9]).abs().max() > 1e-3 * alone.max()
+
+
+def test_threads_change_no_bit_and_leave_their_number_as_it_was(
+    inception: Extractor, ours: tuple[Features, Features]
+) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert torch.equal(extract(inception, REAL).pooled, ours[0].pooled)
+        assert torch.get_num_threads() == 2
+        assert on_threads(lambda part: torch.tensor(torch.get_num_threads()), [torch.zeros(1)] * 4) == [1] * 4
+        with pytest.raises(ZeroDivisionError):
+            on_threads(lambda part: part / (1 // 0), [torch.zeros(1)] * 2)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_parts_keep_their_order_on_threads() -> None:
+    before = torch.get_num_threads()
+    try:
+        for n in (1, 2, 3):
+            torch.set_num_threads(n)
+            parts = [torch.tensor([float(i)]) for i in range(7)]
+            assert torch.cat(on_threads(lambda part: part * 2, parts)).tolist() == [0, 2, 4, 6, 8, 10, 12]
+    finally:
+        torch.set_num_threads(before)

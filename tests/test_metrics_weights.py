@@ -14,7 +14,16 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
 from benchmark.errors import ConfigError, WeightsError
 from benchmark.metrics import weights as module
-from benchmark.metrics.weights import INCEPTION_FILE, INCEPTION_URL, LITE0_DIGITS, find_weights, require
+from benchmark.metrics.weights import (
+    INCEPTION_FILE,
+    INCEPTION_URL,
+    LITE0_DIGITS,
+    available,
+    check_name,
+    find_weights,
+    require,
+    torchvision_source,
+)
 
 
 @pytest.fixture
@@ -164,3 +173,78 @@ def test_names_are_checked_and_the_judge_needs_no_file() -> None:
         require("inceptoin")
     with pytest.raises(ConfigError, match="no weights file"):
         find_weights("judge")
+
+
+@pytest.mark.parametrize("name", ["torchvision:resnet50", "torchvision:vit_b_16", "lite0", "judge"])
+def test_every_classifier_of_torchvision_is_a_name(name: str) -> None:
+    check_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("torchvision:resnet5", "did you mean 'resnet50'"),
+        ("torchvision:", "no classifier ''"),
+        ("torchvision:fcn_resnet50", "no classifier 'fcn_resnet50'"),  # it labels pixels
+        ("torchvision-resnet50", "torchvision:MODEL"),
+        ("", "unknown feature extractor"),
+    ],
+)
+def test_other_names_are_refused_with_the_nearest(name: str, message: str) -> None:
+    for ask in (check_name, require, find_weights):
+        with pytest.raises(ConfigError, match=message):
+            ask(name)  # type: ignore[operator]
+    with pytest.raises(ConfigError, match=message):
+        available([name])
+
+
+def test_torchvisions_file_is_looked_for_as_inceptions(
+    no_network: None, hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = torchvision_source("torchvision:resnet50")
+    assert source.files == (f"resnet50-{source.digits}.pth",)
+    assert source.url.endswith(source.files[0])
+    with pytest.raises(WeightsError, match=f"torchvision:resnet50: the weights file {source.files[0]} is missing"):
+        require("torchvision:resnet50")
+    monkeypatch.setenv("GANTLET_WEIGHTS", str(tmp_path))
+    (tmp_path / source.files[0]).write_bytes(b"not it")
+    with pytest.raises(WeightsError, match=f"expected {source.digits}"):
+        require("torchvision:resnet50")
+    found = find_weights("torchvision:resnet50", allow_unverified=True)
+    assert (found.path, found.verified) == (tmp_path / source.files[0], False)
+
+
+def test_torchvisions_file_is_downloaded_with_its_hash(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = b"weights of a classifier"
+    digits = hashlib.sha256(contents).hexdigest()[:8]
+    source = module.Source((f"resnet50-{digits}.pth",), "https://example.invalid/resnet50", digits, "")
+    monkeypatch.setattr(module, "torchvision_source", lambda name: source)
+    monkeypatch.setattr(module, "_probe", lambda url: "")
+    asked = []
+
+    def fetch(url: str, target: str, hash_prefix: str, progress: bool) -> None:
+        asked.append((url, hash_prefix))
+        Path(target).write_bytes(contents)
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
+    found = find_weights("torchvision:resnet50")
+    assert (found.path, found.verified) == (hub / source.files[0], True)
+    assert asked == [(source.url, digits)]
+
+
+def test_available_names_the_missing_file_but_no_place_on_this_machine(
+    no_network: None, hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["inception", "torchvision:resnet18", "judge"]
+    found = available(names)
+    assert list(found) == names
+    assert found["judge"] == ""
+    assert INCEPTION_FILE in found["inception"]
+    assert torchvision_source("torchvision:resnet18").files[0] in found["torchvision:resnet18"]
+    (hub / INCEPTION_FILE).write_bytes(b"another file")
+    other = available(["inception"])["inception"]
+    assert "not the expected file" in other
+    assert available(["inception"], allow_unverified=True) == {"inception": ""}
+    gone = available(["inception"], weights_dir=tmp_path / "gone.pth")["inception"]
+    assert "gone.pth is missing" in gone
+    assert not any(str(tmp_path) in reason for reason in (*found.values(), other, gone))

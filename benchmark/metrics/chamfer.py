@@ -16,6 +16,7 @@ from joblib import Parallel, delayed
 from sklearn.manifold import TSNE
 
 from benchmark.metrics.checks import Array, Float64, MetricError, row_pair
+from benchmark.metrics.nearest import nearest
 
 
 @dataclass(frozen=True)
@@ -27,20 +28,21 @@ class Chamfer:
     fake_to_real: float  # invents modes -> large; blind to real images that nothing resembles
 
 
-def chamfer(real: Array, fake: Array, chunk: int = 1024) -> Chamfer:
+def chamfer(real: Array, fake: Array, chunk: int = 1024, progress: bool = False) -> Chamfer:
     """Chamfer distance of embeddings [N, d] and [M, d], L2-normalised here. In [0, 8], lower is better.
 
     For each image of one set the squared Euclidean distance to the nearest of the other, averaged. A zero row stays
     zero. Biased upwards in small sets: report it beside the value of two disjoint real sets of the same size.
-    chunk: rows compared at once; memory is chunk x M float64. It does not change which neighbours are found.
+    chunk: most rows compared at once; it changes no result. progress: show a bar.
     Source: Fan et al., 2017, sec. 4.1 (squared distances), with means in place of sums so that N does not scale it.
     Raises MetricError for wrong dtype, shape or dimension, or NaN.
     """
     real, fake = row_pair(real, fake, min_rows=1)
     if chunk < 1:
         raise MetricError(f"chamfer: chunk = {chunk}", "a chunk holds at least one row")
-    real, fake = _normalised(real), _normalised(fake)
-    real_sq, fake_sq = _nearest_sq(real, fake, chunk), _nearest_sq(fake, real, chunk)
+    real = _normalised(real)  # one after the other: what is no longer needed is freed in between
+    fake = _normalised(fake)
+    real_sq, fake_sq = _nearest_sq(real, fake, chunk, progress), _nearest_sq(fake, real, chunk, progress)
     real_to_fake, fake_to_real = float(real_sq.mean()), float(fake_sq.mean())
     return Chamfer(real_to_fake + fake_to_real, real_to_fake, fake_to_real)
 
@@ -143,16 +145,6 @@ def _normalised(rows: Float64) -> Float64:
     return rows / np.where(norms > 0, norms, 1.0)
 
 
-def _nearest_sq(points: Float64, others: Float64, chunk: int) -> Float64:
-    """Squared distance of each row of `points` to the nearest row of `others`, [len(points)].
-
-    The neighbour is found by |b|^2 - 2 a.b, one matrix product; its distance is then taken from the difference itself,
-    because the product form cancels to 1e-16 where the two are equal.
-    """
-    others_sq = (others * others).sum(axis=1)
-    result = np.empty(len(points))
-    for start in range(0, len(points), chunk):
-        block = points[start : start + chunk]
-        nearest = (others_sq - 2 * block @ others.T).argmin(axis=1)
-        result[start : start + chunk] = ((block - others[nearest]) ** 2).sum(axis=1)
-    return result
+def _nearest_sq(points: Float64, others: Float64, chunk: int, progress: bool = False) -> Float64:
+    """Squared distance of each row of `points` to the nearest row of `others`, [len(points)]."""
+    return nearest(points, others, chunk=chunk, progress=progress)[1][:, 0]

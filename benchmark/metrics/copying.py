@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-import torch
 
 from benchmark.metrics.accuracy import wilson
-from benchmark.metrics.checks import Array, Float64, MetricError, as_numpy, float_rows, row_pair
-from benchmark.neighbours import nearest_rows
+from benchmark.metrics.checks import Array, Float64, Int64, MetricError, as_numpy, float_rows, row_pair
+from benchmark.metrics.nearest import nearest
 from benchmark.stats import CONFIDENCE
 
 
@@ -88,7 +87,7 @@ class CopyTest:
     n_fake: int
 
 
-def copy_test(train: Array, heldout: Array, fake: Array) -> CopyTest:
+def copy_test(train: Array, heldout: Array, fake: Array, progress: bool = False) -> CopyTest:
     """Authenticity and the distance ratio of generated images, beside held-out real images. Exact.
 
     train [M, d], heldout [T, d], fake [N, d]: features of the training images, of real images no one trained on, and
@@ -96,6 +95,7 @@ def copy_test(train: Array, heldout: Array, fake: Array) -> CopyTest:
     image than that image is from its own nearest other training image; a duplicate in the training data makes its
     copies authentic only if they are no exact ones. Both measures are blind to images that are merely bad: noise is
     authentic. Compare `authenticity` with `authenticity_heldout`, which is what honest images of this data reach.
+    progress: show bars.
     Source: Alaa, van Breugel, Saveliev, van der Schaar, ICML 2022, sec. 3.3 (authenticity); Wilson's interval. The
     ratio of medians is ours, after the three-sample test of Meehan, Chaudhuri, Dasgupta, AISTATS 2020.
     Raises MetricError for a wrong dtype, shape or dimension, NaN, fewer than two rows, or held-out images of which
@@ -103,9 +103,9 @@ def copy_test(train: Array, heldout: Array, fake: Array) -> CopyTest:
     """
     _, heldout = row_pair(train, heldout)
     train, fake = row_pair(train, fake)
-    reach = _distance_to_nearest_other(train)  # [M]
-    fake_row, fake_distance = _nearest(fake, train)
-    heldout_row, heldout_distance = _nearest(heldout, train)
+    reach = _distance_to_nearest_other(train, progress)  # [M]
+    fake_row, fake_distance = _nearest(fake, train, progress)
+    heldout_row, heldout_distance = _nearest(heldout, train, progress)
     usual = float(np.median(heldout_distance))
     if usual == 0:
         raise MetricError(
@@ -128,13 +128,12 @@ def copy_test(train: Array, heldout: Array, fake: Array) -> CopyTest:
     )
 
 
-def _distance_to_nearest_other(train: Float64) -> Float64:
+def _distance_to_nearest_other(train: Float64, progress: bool = False) -> Float64:
     """Of each training image to the nearest of the others, itself left out: [M]."""
-    rows = torch.from_numpy(train)
-    return nearest_rows(rows, rows, 1, exclude=torch.arange(len(rows)))[1][:, 0].numpy()
+    return np.sqrt(nearest(train, train, exclude_self=True, progress=progress)[1][:, 0])
 
 
-def _nearest(queries: Float64, train: Float64) -> tuple[np.ndarray, Float64]:
+def _nearest(queries: Float64, train: Float64, progress: bool = False) -> tuple[Int64, Float64]:
     """Row of the nearest training image and the distance to it: [N] each."""
-    rows, distances = nearest_rows(torch.from_numpy(queries), torch.from_numpy(train), 1)
-    return rows[:, 0].numpy(), distances[:, 0].numpy()
+    rows, squared = nearest(queries, train, progress=progress)
+    return rows[:, 0], np.sqrt(squared[:, 0])

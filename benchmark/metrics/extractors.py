@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -23,33 +19,52 @@ from tqdm import tqdm
 
 from benchmark.errors import ConfigError, WeightsError
 from benchmark.metrics.checks import MetricError, check_images
-from benchmark.metrics.weights import EXTRACTORS, Weights, find_weights, require
+from benchmark.metrics.inception import SIDE, clean_resize, fold_batch_norms, inception_net, on_threads, tf1_resize
+from benchmark.metrics.precision import exact_float32
+from benchmark.metrics.weights import (
+    EXTRACTORS,
+    TORCHVISION,
+    Weights,
+    available,
+    check_name,
+    find_weights,
+    require,
+    torchvision_weights,
+)
 
 __all__ = [
     "EXTRACTORS",
+    "EncoderExtractor",
     "Extractor",
     "Features",
     "InceptionExtractor",
     "JudgeExtractor",
     "Lite0Extractor",
+    "TorchvisionExtractor",
+    "available",
     "build",
+    "check_name",
+    "exact_float32",
     "extract",
     "find_weights",
     "require",
 ]
 
 
+CPU_SLICE = 8  # images of Inception at once on a CPU: the maps of 64 fall out of its caches, 14 % slower
+
+
 class Features(NamedTuple):
     """What an extractor says of N images."""
 
     pooled: Tensor  # [N, d] float32
-    logits: Tensor  # [N, K] float32, before softmax
+    logits: Tensor | None  # [N, K] float32, before softmax; None of an encoder, which has no classes
 
 
 class Extractor(ABC):
     """A frozen net that turns images into features.
 
-    name: "inception", "inception-clean", "lite0" or "judge".
+    name: "inception", "inception-clean", "lite0", "judge", "torchvision-MODEL" or an encoder's.
     identity: the provenance of its numbers, JSON-able: extractor, input_px, resize, scale, layer, weights.
     dim: d, the width of the pooled features.
     """
@@ -87,18 +102,19 @@ class Extractor(ABC):
         self.net.eval()
         with torch.no_grad(), exact_float32(self.device.type):
             pooled, logits = self._forward(images.to(self.device))
-        return Features(pooled.float(), logits.float())
+        return Features(pooled.float(), None if logits is None else logits.float())
 
     @abstractmethod
-    def _forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Pooled features [N, d] and logits [N, K] of checked uint8 images [N, C, H, W]."""
+    def _forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Pooled features [N, d] and logits [N, K], if it has any, of checked uint8 images [N, C, H, W]."""
 
 
 class InceptionExtractor(Extractor):
     """Inception v3 of the FID (Heusel et al., 2017): pool3 (2048) and the 1008 logits without bias.
 
     The graph is torch-fidelity's. clean=False: its TensorFlow 1 bilinear resize to 299 x 299 (Obukhov et al., 2020);
-    clean=True: clean-fid's antialiased bicubic on floats (Parmar et al., 2022).
+    clean=True: clean-fid's antialiased bicubic on floats (Parmar et al., 2022). Batch norms are folded into the
+    convolutions: features move by 1e-6 of the largest, and the FID by less than its own rounding.
     Raises WeightsError when the file does not hold this net's weights.
     """
 
@@ -106,21 +122,32 @@ class InceptionExtractor(Extractor):
 
     def __init__(self, weights: Weights, *, clean: bool = False, device: torch.device | str = "cpu") -> None:
         self.name = "inception-clean" if clean else "inception"
-        self._resize = _clean_resize if clean else _tf1_resize
+        self._resize = clean_resize if clean else tf1_resize
         self.identity = {
             "extractor": self.name,
-            "input_px": 299,
+            "input_px": SIDE,
             "resize": "PIL bicubic, antialiased, float32, clipped (clean-fid)" if clean else "TensorFlow 1 bilinear",
             "scale": "(x - 128) / 128",
             "layer": "pool3 (2048); logits without bias (1008)",
             "weights": weights.identity(),
         }
-        super().__init__(_load(self.name, _inception_net(), weights), device)
+        super().__init__(fold_batch_norms(_load(self.name, inception_net().eval(), weights)), device)
 
     def _forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        x = (self._resize(_three_channels(images)) - 128) / 128  # [N, 3, 299, 299]
-        pooled = self.net[:-1](x.contiguous(memory_format=torch.channels_last))  # [N, 2048]
+        if self.device.type == "cpu":
+            pooled = torch.cat(on_threads(self._pool3, images.split(CPU_SLICE)))
+        else:
+            pooled = self._pool3(images)
         return pooled, pooled @ self.net.fc.weight.T
+
+    @torch.no_grad()  # said again, because each thread has a mode of its own
+    def _pool3(self, images: Tensor) -> Tensor:
+        pooled: Tensor = self.net[:-1](self._prepare(images))  # [N, 2048]
+        return pooled
+
+    def _prepare(self, images: Tensor) -> Tensor:
+        x = self._resize(_three_channels(images)).sub_(128).div_(128)  # [N, 3, 299, 299]
+        return x.contiguous(memory_format=torch.channels_last)
 
 
 class Lite0Extractor(Extractor):
@@ -211,6 +238,102 @@ class JudgeExtractor(Extractor):
         return pooled, self.net.head(pooled)
 
 
+class EncoderExtractor(Extractor):
+    """A self-supervised encoder of the suite as an extractor: its embedding is the pooled feature, logits are None.
+
+    net: images [N, channels, side, side] in [-1, 1] to embeddings [N, d]. key: of the artefact that holds it.
+    side, channels: of its training images; others are refused. name: in "FD-<name>" and in the ids of numbers.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        key: str,
+        side: int,
+        channels: int,
+        *,
+        name: str = "encoder",
+        device: torch.device | str | None = None,
+    ) -> None:
+        self.name, self.side, self.channels = name, side, channels
+        self.identity = {
+            "extractor": name,
+            "input_px": side,
+            "channels": channels,
+            "resize": "none",
+            "scale": "x / 127.5 - 1",
+            "layer": "embedding",
+            "encoder": key,
+            "weights": {
+                "file": f"encoder {key}",
+                "sha256": _state_hash(net),
+                "verified": True,
+                "licence": "trained here",
+            },
+        }
+        super().__init__(net, device or next(net.parameters()).device)
+        self.dim = self(torch.zeros(1, channels, side, side, dtype=torch.uint8)).pooled.shape[1]
+
+    def _forward(self, images: Tensor) -> tuple[Tensor, None]:
+        if images.shape[1:] != (self.channels, self.side, self.side):
+            raise MetricError(
+                f"images: {list(images.shape[1:])}",
+                f"this encoder was trained on {[self.channels, self.side, self.side]}",
+                "evaluate at the side and with the channels of the prepared data",
+            )
+        return self.net(images / 127.5 - 1), None
+
+
+class TorchvisionExtractor(Extractor):
+    """Any classifier of torchvision with its published weights: the input and the output of its last linear layer.
+
+    model: torchvision's name, e.g. "resnet50". Side, crop, scale and interpolation are those that torchvision
+    publishes with the weights.
+    Raises ConfigError for a model that torchvision lacks or that ends in no linear layer, WeightsError when the file
+    does not hold its weights.
+    """
+
+    def __init__(self, model: str, weights: Weights, *, device: torch.device | str = "cpu") -> None:
+        from torchvision import models
+
+        full_name = TORCHVISION + model
+        self.name = full_name.replace(":", "-")
+        self._transform = torchvision_weights(full_name).transforms()
+        with torch.device("meta"):
+            net = models.get_model(model, weights=None)
+        layer, head = _last_linear(full_name, net)
+        if hasattr(net, "transform_input"):  # torchvision sets it with the weights, which want the scale of TensorFlow
+            net.transform_input = True
+        self.dim = head.in_features
+        self.identity = {
+            "extractor": self.name,
+            "input_px": self._transform.crop_size[0],
+            "resize": f"{self._transform.resize_size[0]} px, {self._transform.interpolation.value}, antialiased, uint8",
+            "crop": "centre",
+            "mean": list(self._transform.mean),
+            "std": list(self._transform.std),
+            "layer": f"input of {layer} ({head.in_features}); its output ({head.out_features})",
+            "weights": weights.identity(),
+        }
+        self._into_head: list[Tensor] = []
+        head.register_forward_pre_hook(lambda _, inputs: self._into_head.append(inputs[0]))
+        super().__init__(_load(full_name, net, weights), device)
+
+    def _forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        self._into_head.clear()
+        x = self._transform(_three_channels(images))  # [N, 3, px, px]
+        logits = self.net(x.contiguous(memory_format=torch.channels_last))  # [N, K]
+        return self._into_head.pop(), logits
+
+
+def _last_linear(name: str, net: nn.Module) -> tuple[str, nn.Linear]:
+    """The last linear layer of a classifier with its name. Raises ConfigError for one that has none."""
+    linear = [(layer, module) for layer, module in net.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise ConfigError(f"{name} has no linear layer", "its pooled features are not defined", "choose another model")
+    return linear[-1]
+
+
 def build(
     name: str,
     *,
@@ -221,7 +344,8 @@ def build(
 ) -> Extractor:
     """Make the extractor `name` on `device`.
 
-    weights_dir: folder (or file) to look for Inception's weights in first. judge: the ready extractor returned for
+    name: one of `EXTRACTORS`, or "torchvision:MODEL" for a classifier of torchvision.
+    weights_dir: folder (or file) to look for the weights in first. judge: the ready extractor returned for
     "judge". allow_unverified: accept weights of another sha256, marked verified=False in the identity.
     Raises ConfigError for an unknown name or a missing judge, WeightsError when weights are missing or not the file.
     """
@@ -232,10 +356,14 @@ def build(
             )
         judge.to(device)
         return judge
+    if name == "simclr":
+        raise ConfigError("extractor 'simclr' without an encoder", "it is trained on the dataset first")
     weights = require(name, weights_dir=weights_dir, allow_unverified=allow_unverified)
-    assert weights is not None  # only the judge has none
+    assert weights is not None  # only what is trained here has none
     if name == "lite0":
         return Lite0Extractor(weights, device=device)
+    if name.startswith(TORCHVISION):
+        return TorchvisionExtractor(name.removeprefix(TORCHVISION), weights, device=device)
     return InceptionExtractor(weights, clean=name == "inception-clean", device=device)
 
 
@@ -266,115 +394,14 @@ def extract(
     for start in tqdm(range(0, len(images), batch), desc=extractor.name, unit="batch", disable=not progress):
         chunk = np.array(images[start : start + batch]).transpose(0, 3, 1, 2)  # a copy: memory maps are read-only
         pooled, logits = extractor(torch.from_numpy(chunk))
-        parts.append((pooled.cpu(), logits.cpu()))
-    return Features(torch.cat([pooled for pooled, _ in parts]), torch.cat([logits for _, logits in parts]))
-
-
-@contextmanager
-def exact_float32(device_type: str = "cpu") -> Iterator[None]:
-    """Run in plain float32 on deterministic kernels: no TF32, no bfloat16, no autocast; then restore all of it."""
-    cudnn = torch.backends.cudnn
-    kernels, restore = (cudnn.benchmark, cudnn.deterministic), _precision_switches()
-    try:
-        cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = False, True, False
-        torch.set_float32_matmul_precision("highest")
-        for switch in _newer_switches():
-            switch.fp32_precision = "ieee"
-        with torch.autocast(device_type, enabled=False):
-            yield
-    finally:
-        cudnn.benchmark, cudnn.deterministic = kernels
-        restore()
-
-
-def _precision_switches() -> Callable[[], None]:
-    """Remember every switch of float32 precision; the function returned puts them back.
-
-    torch has an older set and, since 2.9, a newer one; reading the older raises once the newer was used against it.
-    """
-    newer = [(switch, switch.fp32_precision) for switch in _newer_switches()]
-    matmul, conv = _read(torch.get_float32_matmul_precision), _read(lambda: torch.backends.cudnn.allow_tf32)
-
-    def restore() -> None:
-        if matmul is not None:
-            torch.set_float32_matmul_precision(matmul)
-        if conv is not None:
-            torch.backends.cudnn.allow_tf32 = conv
-        for switch, value in newer:
-            switch.fp32_precision = value
-
-    return restore
-
-
-def _read(switch: Callable[[], Any]) -> Any:
-    """The value of an older switch, or None where a newer one overrules it."""
-    try:
-        return switch()
-    except RuntimeError:
-        return None
-
-
-def _newer_switches() -> list[Any]:
-    backends: Any = torch.backends
-    if not hasattr(backends.cudnn, "conv"):
-        return []
-    return [backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn, backends.mkldnn.matmul, backends.mkldnn.conv]
+        parts.append(Features(pooled.cpu(), None if logits is None else logits.cpu()))
+    scored = [part.logits for part in parts if part.logits is not None]
+    return Features(torch.cat([part.pooled for part in parts]), torch.cat(scored) if scored else None)
 
 
 def _three_channels(images: Tensor) -> Tensor:
     """Grey [N, 1, H, W] repeated to [N, 3, H, W]; colour as it is."""
     return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
-
-
-def _tf1_resize(images: Tensor) -> Tensor:
-    """uint8 [N, 3, H, W] -> float32 [N, 3, 299, 299] in [0, 255]."""
-    from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
-
-    return interpolate_bilinear_2d_like_tensorflow1x(images.float(), size=(299, 299), align_corners=False)
-
-
-def _clean_resize(images: Tensor) -> Tensor:
-    """uint8 [N, 3, H, W] -> float32 [N, 3, 299, 299] in [0, 255], by PIL on the host, in threads."""
-    from cleanfid.resize import build_resizer
-
-    resize: Callable[[np.ndarray], np.ndarray] = build_resizer("clean")
-    rows = images.permute(0, 2, 3, 1).cpu().numpy()
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        resized = np.stack(list(pool.map(resize, rows)))
-    return torch.from_numpy(resized).permute(0, 3, 1, 2).to(images.device)
-
-
-def _inception_net() -> nn.Sequential:
-    """torch-fidelity's FID-Inception as a chain of its blocks, named as in its weights file, without values."""
-    from torch_fidelity import feature_extractor_inceptionv3 as blocks
-
-    conv = blocks.BasicConv2d
-    with torch.device("meta"):
-        return nn.Sequential(
-            OrderedDict(
-                Conv2d_1a_3x3=conv(3, 32, kernel_size=3, stride=2),
-                Conv2d_2a_3x3=conv(32, 32, kernel_size=3),
-                Conv2d_2b_3x3=conv(32, 64, kernel_size=3, padding=1),
-                MaxPool_1=nn.MaxPool2d(kernel_size=3, stride=2),
-                Conv2d_3b_1x1=conv(64, 80, kernel_size=1),
-                Conv2d_4a_3x3=conv(80, 192, kernel_size=3),
-                MaxPool_2=nn.MaxPool2d(kernel_size=3, stride=2),
-                Mixed_5b=blocks.InceptionA(192, pool_features=32),
-                Mixed_5c=blocks.InceptionA(256, pool_features=64),
-                Mixed_5d=blocks.InceptionA(288, pool_features=64),
-                Mixed_6a=blocks.InceptionB(288),
-                Mixed_6b=blocks.InceptionC(768, channels_7x7=128),
-                Mixed_6c=blocks.InceptionC(768, channels_7x7=160),
-                Mixed_6d=blocks.InceptionC(768, channels_7x7=160),
-                Mixed_6e=blocks.InceptionC(768, channels_7x7=192),
-                Mixed_7a=blocks.InceptionD(768),
-                Mixed_7b=blocks.InceptionE_1(1280),
-                Mixed_7c=blocks.InceptionE_2(2048),
-                AvgPool=nn.AdaptiveAvgPool2d(1),
-                Flatten=nn.Flatten(),
-                fc=nn.Linear(2048, 1008),
-            )
-        )
 
 
 def _load(name: str, net: nn.Module, weights: Weights) -> nn.Module:

