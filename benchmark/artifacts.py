@@ -21,6 +21,7 @@ from benchmark.config import content_hash, to_plain
 from benchmark.data.prepared import Dataset
 from benchmark.files import lock, read_json, remove_torn, write_json
 from benchmark.method import Stage, construct, mix
+from benchmark.metrics.store import FeatureStore
 from benchmark.train import CHECKPOINT, load_tensors, save_tensors, train
 
 META = "meta.json"
@@ -48,6 +49,11 @@ class Job:
     quiet: bool = False
     made: list[Made] = field(default_factory=list)
     _keys: list[tuple[Any, str]] = field(default_factory=list)  # values handed out (kept alive) and their keys
+
+    @property
+    def store(self) -> FeatureStore:
+        """Features of images, shared by all runs of a results folder."""
+        return FeatureStore(self.folder / "features")
 
     def train(self, stage: type[Stage], cfg: Any, **inputs: Any) -> Any:
         """The product of a trained stage: trained here, resumed, or loaded.

@@ -7,11 +7,16 @@ All randomness comes from torch's global generator.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+
+from benchmark.data.prepared import Dataset
+from benchmark.method import Measurement
+from benchmark.metrics.clusters import nmi, purity, purity_chance
 
 MAX_ITERATIONS = 300  # of Lloyd's algorithm, as scikit-learn's default
 CHUNK = 1 << 24  # entries of the table of distances that are held at once
@@ -101,3 +106,15 @@ def _plus_plus(x: Tensor, k: int) -> Tensor:
         chosen.append(x[torch.searchsorted(cumulative, drawn, right=True).clamp(max=len(x) - 1)])
         distance = torch.minimum(distance, (x - chosen[-1]).square().sum(1))
     return torch.stack(chosen)
+
+
+def cluster_measurements(clusters: Tensor, data: Dataset) -> Iterator[Measurement]:
+    """How far clusters [N] of the training images agree with their classes, which no one was told; for a record."""
+    labels = data.train.labels
+    if labels is None or len(set(labels.tolist())) < 2:
+        return
+    found = clusters.cpu()
+    protocol = {"images": "the training split", "clusters": int(found.max()) + 1}
+    yield Measurement("nmi", "Clusters, NMI", nmi(found, labels), "higher", protocol | {"mean": "arithmetic"}, {})
+    chance = {"chance": purity_chance(labels)}
+    yield Measurement("purity", "Clusters, purity", purity(found, labels), "higher", protocol, chance)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from benchmark.data.stream import to_float, to_uint8
 from benchmark.method import Method, mix
 from benchmark.metrics.accuracy import attribute_accuracy, class_accuracy, recall_at
 from benchmark.metrics.extractors import JudgeExtractor, extract
+from benchmark.metrics.store import images_sha256
 from benchmark.records import Value
 
 BATCH = 250  # images a forward pass: fixed, so that it cannot move a number
@@ -32,6 +34,11 @@ class Fakes:
 
     images: np.ndarray
     asked: Tensor | None
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the images."""
+        return images_sha256(self.images)
 
 
 def control_accuracy(
@@ -61,6 +68,14 @@ def control_accuracy(
     return values
 
 
+def pictures_accuracy(
+    judge: JudgeExtractor, judged: np.ndarray, labels: np.ndarray, protocol: dict[str, Any], data: Dataset
+) -> list[Value]:
+    """Control accuracy of pictures that someone else generated for these classes [N], whose logits are `judged`."""
+    settings = protocol | {"scorer": judge.identity, "conditioning": "class"}
+    return [_accuracy("judge", judged, torch.from_numpy(labels), settings, data, {})]
+
+
 @torch.no_grad()
 def label_agreement(
     method: Method,
@@ -84,17 +99,17 @@ def label_agreement(
     method.condition_on(data, "test")
     torch.manual_seed(mix(seed, 0x1ABE))
     asked = torch.tensor(rows, device=method.device)
-    images = np.concatenate([_drawn(method, G, part) for part in asked.split(BATCH)])
+    images = np.concatenate([drawn(method, G, part) for part in asked.split(BATCH)])
     method.condition_on(data, "train")
     settings = protocol | {"scorer": judge.identity, "conditioning": "image", "asked": HELD_OUT_IMAGES}
-    on_train = _accuracy("judge", judged, _labels_of(data, "train", fakes.asked), settings, data, {}).value
+    on_train = _accuracy("judge", judged, labels_of(data, "train", fakes.asked), settings, data, {}).value
     more = {"on_real": _on_real(judged_real, data), "on_training_images": on_train}
-    value = _accuracy("judge", _judged(judge, images), _labels_of(data, "test", asked), settings, data, more)
+    value = _accuracy("judge", judged_logits(judge, images), labels_of(data, "test", asked), settings, data, more)
     asked_here = {"drawn": HELD_OUT_IMAGES}
     return [replace(value, id="label_agreement_judge", name="Label agreement (judge)", conditions=asked_here)]
 
 
-def _labels_of(data: Dataset, split: str, rows: Tensor) -> Tensor:
+def labels_of(data: Dataset, split: str, rows: Tensor) -> Tensor:
     """Labels or attributes of some images."""
     part = data.train if split == "train" else data.test
     table = part.labels if part.labels is not None else part.attributes
@@ -114,8 +129,8 @@ def recall(
     for a, name in enumerate(data.attribute_names):
         asked = torch.randint(2, (n, data.n_labels), device=method.device)
         asked[:, a] = 1
-        images = np.concatenate([_drawn(method, G, part) for part in asked.split(BATCH)])
-        for scorer, logits in (("judge", _judged(judge, images)), ("own", own_logits(method, images))):
+        images = np.concatenate([drawn(method, G, part) for part in asked.split(BATCH)])
+        for scorer, logits in (("judge", judged_logits(judge, images)), ("own", own_logits(method, images))):
             if logits is not None:
                 found[scorer][name] = recall_at(logits, a, threshold=0.2).value
     settings = {k: v for k, v in protocol.items() if k not in ("n_fake", "conditions", "reference", "n_reference")}
@@ -145,11 +160,12 @@ def own_logits(method: Method, images: np.ndarray) -> np.ndarray | None:
     return np.concatenate(parts)
 
 
-def _judged(judge: JudgeExtractor, images: np.ndarray) -> np.ndarray:
+def judged_logits(judge: JudgeExtractor, images: np.ndarray) -> np.ndarray:
+    """The judge's logits [N, n_labels] of images (N, S, S, C) uint8."""
     return np.asarray(extract(judge, images, batch=BATCH).logits)
 
 
-def _drawn(method: Method, G: nn.Module, asked: Tensor) -> np.ndarray:
+def drawn(method: Method, G: nn.Module, asked: Tensor) -> np.ndarray:
     """Quantised images for what is asked, (N, S, S, C) uint8."""
     return to_uint8(method.sample(G, len(asked), asked).images).permute(0, 2, 3, 1).cpu().numpy()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -16,20 +15,23 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmark.artifacts import Job
 from benchmark.config import STRICT
-from benchmark.control import BATCH, Fakes, control_accuracy, label_agreement, recall
+from benchmark.control import BATCH, Fakes, control_accuracy, label_agreement, labels_of, recall
 from benchmark.data.mixtures import mixture_of
-from benchmark.data.prepared import Dataset, Split
+from benchmark.data.prepared import Dataset
 from benchmark.data.stream import to_float, to_uint8
+from benchmark.errors import WeightsError
+from benchmark.extra_scores import Extra, ExtraConfig, extra_values
 from benchmark.judge import Judge, JudgeConfig
 from benchmark.method import Measurement, Method, NonNegativeInt, PositiveInt, mix
 from benchmark.metrics import extractors
-from benchmark.metrics.chamfer import chamfer, chamfer_tsne
+from benchmark.metrics.chamfer import chamfer_tsne
 from benchmark.metrics.copying import copy_test, instance_preference
-from benchmark.metrics.extractors import Extractor, Features, JudgeExtractor, extract
-from benchmark.metrics.frechet import frechet_distance
-from benchmark.metrics.inception_score import inception_score
+from benchmark.metrics.extractors import EncoderExtractor, Extractor, Features, JudgeExtractor
 from benchmark.metrics.modes import class_modes, mode_statistics
+from benchmark.metrics.store import FeatureStore
+from benchmark.protocols import PROTOCOLS, ProtocolName, labelled
 from benchmark.records import Value
+from benchmark.scores import SetSettings, Side, control_rows, intra_class_values, set_values, unavailable
 from benchmark.simclr import SimCLR, SimCLRConfig
 
 PREFERENCE_SAMPLES = 2000  # at most, of the instance preference: each needs features of dozens of images
@@ -41,17 +43,32 @@ KINDS: tuple[Literal["suite", "paper"], ...] = ("suite", "paper")  # settings of
 class EvalConfig:
     """How a trained generator is scored."""
 
+    protocol: ProtocolName = "suite"  # whose evaluation this is; another than the suite's is marked in every table
     n_fake: PositiveInt | None = None  # generated images; None: as many as the reference has
     extractors: tuple[str, ...] = ("judge",)  # feature extractors, by name
     reference: Literal["train", "test"] = "train"  # the split that generated images are compared with, whole
     conditions: Literal["empirical", "uniform"] = "empirical"  # asked: held-out labels, or uniform / fair coins
+    k: PositiveInt = 5  # neighbours of precision, recall, density and coverage
+    prdc_images: Annotated[int, Field(ge=10)] = 10_000  # at most, of each set, that these four compare
+    splits: PositiveInt | None = None  # of the inception score; None: ten from 10,000 images on, else one
+    half_samples: NonNegativeInt = 20  # draws of the error of FD and KD by half-sampling; 0: none
+    extrapolate: bool = False  # FD at infinitely many images, a column more
+    controls: bool = True  # what the metrics say of damaged real images, as rows of the table
     chamfer_points: Annotated[int, Field(ge=100)] = 300  # real and generated points each of the t-SNE Chamfer distance
     tsne_seeds: PositiveInt = 3  # repetitions of t-SNE
     recall_images: PositiveInt = 500  # images an attribute in the recall at 0.2
     judge: JudgeConfig = JudgeConfig()  # the classifier that scores control
     encoder: SimCLRConfig | None = None  # the embedding of the Chamfer distance; None: left out
+    extra: tuple[Extra, ...] = ()  # metrics that take minutes, by name
+    extras: ExtraConfig = ExtraConfig()  # their sizes
     allow_unverified: bool = False  # accept extractor weights of another hash; every number then says so
+    missing_weights: Literal["refuse", "unavailable"] = "refuse"  # before training, or values without a number
     seed: NonNegativeInt = 0  # of latents and conditions: the same for all models
+
+    @property
+    def set_settings(self) -> SetSettings:
+        """How two sets of features are compared."""
+        return SetSettings(self.k, self.prdc_images, self.splits, self.half_samples, self.extrapolate, seed=self.seed)
 
 
 @plain_dataclass(frozen=True)
@@ -72,45 +89,60 @@ def build_judges(cfg: EvalConfig, job: Job) -> None:
         job.train(SimCLR, cfg.encoder)
 
 
-def build_extractors(cfg: EvalConfig, job: Job) -> tuple[list[Extractor], JudgeExtractor | None]:
-    """Every extractor of a configuration, and the judge, which also scores control where there are labels."""
-    judge = None
-    if job.data.n_labels:
-        net = job.train(Judge, cfg.judge)
-        judge = JudgeExtractor(net, job.key_of(net), job.data.resolution)
-    built = [
-        extractors.build(name, judge=judge, device=job.device, allow_unverified=cfg.allow_unverified)
-        for name in cfg.extractors
-    ]
-    return built, judge
+def build_judge(cfg: EvalConfig, job: Job) -> JudgeExtractor | None:
+    """The judge as an extractor, where the data have labels: it scores control, too."""
+    if not job.data.n_labels:
+        return None
+    net = job.train(Judge, cfg.judge)
+    return JudgeExtractor(net, job.key_of(net), job.data.resolution)
+
+
+def build_extractor(name: str, cfg: EvalConfig, judge: JudgeExtractor | None, job: Job) -> Extractor:
+    """An extractor by name. Raises WeightsError where its weights are absent."""
+    if name == "simclr":
+        encoder = job.train(SimCLR, cfg.encoder)
+        return EncoderExtractor(encoder, job.key_of(encoder), job.data.resolution, job.data.channels, name="simclr")
+    return extractors.build(name, judge=judge, device=job.device, allow_unverified=cfg.allow_unverified)
+
+
+def reference_of(data: Dataset, split: str) -> Side:
+    """A split to compare with. Its hash is made of the data's, so that nothing has to be read again."""
+    part = data.train if split == "train" else data.test
+    return Side(part.images, f"{data.sha256}/{split}", part.labels)
+
+
+def protocol_of(data: Dataset, cfg: EvalConfig, n_fake: int) -> dict[str, Any]:
+    """What decides the numbers of every set of images that is compared with these data."""
+    return {
+        "protocol": cfg.protocol,
+        "differences": list(PROTOCOLS[cfg.protocol].differences),
+        "dataset": data.name,
+        "data_sha256": data.sha256,
+        "resolution": data.resolution,
+        "reference": cfg.reference,
+        "n_reference": len(data.train if cfg.reference == "train" else data.test),
+        "n_fake": n_fake,
+        "quantisation": "none" if data.points else "uint8",
+        "set_seed": cfg.seed,
+    }
 
 
 def evaluate(method: Method, G: nn.Module, cfg: EvalConfig, job: Job, show_progress: bool = False) -> Scored:
     """Score generator G of a trained method against the job's data; its batch norms have `standing_statistics`."""
     data = job.data
-    reference = data.train if cfg.reference == "train" else data.test
-    n_fake = cfg.n_fake or len(reference)
+    n_fake = cfg.n_fake or len(data.train if cfg.reference == "train" else data.test)
     fakes = generate(method, G, n_fake, cfg, data)
-    protocol = {
-        "dataset": data.name,
-        "data_sha256": data.sha256,
-        "resolution": data.resolution,
-        "reference": cfg.reference,
-        "n_reference": len(reference),
-        "n_fake": n_fake,
-        "conditions": cfg.conditions,
-        "generator": "average weights where the method keeps them",
-        "quantisation": "none" if data.points else "uint8: round((x + 1) * 127.5)",
-        "eval_seed": cfg.seed,
-    }
+    protocol = protocol_of(data, cfg, n_fake)
     if data.points:
         values = mode_values(fakes, protocol, data)
     else:
         values = image_values(method, G, fakes, protocol, cfg, job, show_progress)
     values += [own_measurement(found, data, cfg) for found in method.measurements(G, data)]
     asked = asked_for(method, cfg)
-    values = [replace(value, conditions=asked | value.conditions) for value in values]
-    return Scored(values, hashlib.sha256(fakes.images.tobytes()).hexdigest(), n_fake, asked)
+    values = [
+        replace(value, name=labelled(value.name, cfg.protocol), conditions=asked | value.conditions) for value in values
+    ]
+    return Scored(values, fakes.sha256, n_fake, asked)
 
 
 def image_values(
@@ -123,31 +155,66 @@ def image_values(
     show_progress: bool,
 ) -> list[Value]:
     """Every number of generated images: one feature pass an extractor, then the metrics from those features."""
-    data, reference = job.data, job.data.train if cfg.reference == "train" else job.data.test
-    built, judge = build_extractors(cfg, job)
+    data, store = job.data, job.store
+    judge = build_judge(cfg, job)
     values: list[Value] = []
-    passes: dict[str, Features] = {}  # of the generated images, one for each extractor
-    for extractor in built:
-        seen = passes[extractor.name] = extract(extractor, fakes.images, batch=BATCH, progress=show_progress)
-        values += distances(extractor, seen, protocol, job, cfg)
-        values += copying(method, extractor, seen, fakes, protocol, job, cfg.seed)
+    for name in cfg.extractors:
+        try:
+            extractor = build_extractor(name, cfg, judge, job)
+        except WeightsError as problem:
+            if cfg.missing_weights == "refuse":
+                raise
+            values += unavailable(name, protocol, problem)
+            continue
+        values += extractor_values(method, extractor, fakes, protocol, cfg, job, show_progress)
     if judge is not None:
-        seen = passes.get(judge.name) or extract(judge, fakes.images, batch=BATCH)
-        real = job.compute(reference_features, extractor=judge, split="train")
-        on_real = real["logits"].cpu().numpy()
+        judged = np.asarray(store.features(judge, fakes.images, sha256=fakes.sha256).logits)
+        on_real = np.asarray(store.features(judge, data.train.images, sha256=f"{data.sha256}/train").logits)
         if data.conditioning == "class":
-            values += class_coverage(judge, seen.logits.numpy(), protocol, data)
+            values += class_coverage(judge, judged, protocol, data)
         if method.conditioning in ("instance", "latent"):
-            values += label_agreement(method, G, judge, on_real, fakes, seen.logits.numpy(), protocol, data, cfg.seed)
+            values += label_agreement(method, G, judge, on_real, fakes, judged, protocol, data, cfg.seed)
         elif fakes.asked is not None:
-            values += control_accuracy(
-                method, judge, seen.logits.numpy(), on_real, fakes.images, fakes.asked, protocol, data
-            )
+            values += control_accuracy(method, judge, judged, on_real, fakes.images, fakes.asked, protocol, data)
         if method.conditioning == "attributes":
             values += recall(method, G, judge, protocol, data, cfg.recall_images, cfg.seed)
     if cfg.encoder is not None:
-        values += tsne_chamfer(cfg, job, reference, fakes, protocol)
-    return values
+        values += tsne_chamfer(cfg, job, fakes, protocol)
+    labels = class_asked(method, fakes, data)
+    return values + extra_values(
+        cfg.extra, method, G, fakes, judge, labels, protocol, cfg.extras, job, cfg.seed, cfg.allow_unverified
+    )
+
+
+def extractor_values(
+    method: Method,
+    extractor: Extractor,
+    fakes: Fakes,
+    protocol: dict[str, Any],
+    cfg: EvalConfig,
+    job: Job,
+    show_progress: bool,
+) -> list[Value]:
+    """The numbers of one extractor: set against set, within classes, and copies."""
+    data, store, reference = job.data, job.store, reference_of(job.data, cfg.reference)
+    seen = store.features(extractor, fakes.images, sha256=fakes.sha256, progress=show_progress)
+    real = store.features(extractor, reference.images, sha256=reference.sha256, progress=show_progress)
+    controls = control_rows(extractor, reference, len(fakes.images), cfg.set_settings, store) if cfg.controls else None
+    values = set_values(extractor, seen, real, protocol, cfg.set_settings, controls, show_progress)
+    if (labels := class_asked(method, fakes, data)) is not None and reference.labels is not None:
+        values += intra_class_values(extractor, seen, labels, real, reference.labels, data.class_names, protocol)
+    return values + copying(method, extractor, seen, fakes, protocol, data, store, cfg.seed)
+
+
+def class_asked(method: Method, fakes: Fakes, data: Dataset) -> np.ndarray | None:
+    """The dataset's class that each generated image was to show; None where that means nothing."""
+    if data.conditioning != "class" or fakes.asked is None:
+        return None
+    if method.conditioning == "class":
+        return fakes.asked.cpu().numpy()
+    if method.conditioning in ("instance", "latent"):
+        return labels_of(data, "train", fakes.asked).numpy()
+    return None
 
 
 def asked_for(method: Method, cfg: EvalConfig) -> dict[str, Any]:
@@ -159,12 +226,13 @@ def asked_for(method: Method, cfg: EvalConfig) -> dict[str, Any]:
         drawn = "uniform classes"
     elif method.conditioning == "attributes":
         drawn = "attributes by fair coins"
-    return {"conditioning": method.conditioning, "drawn": drawn}
+    weights = "average where the method keeps one"
+    return {"conditioning": method.conditioning, "drawn": drawn, "latents_seed": cfg.seed, "weights": weights}
 
 
 def own_measurement(found: Measurement, data: Dataset, cfg: EvalConfig) -> Value:
     """A number of the method's own, as the record keeps it."""
-    about = {"dataset": data.name, "data_sha256": data.sha256, "eval_seed": cfg.seed}
+    about = {"dataset": data.name, "data_sha256": data.sha256, "set_seed": cfg.seed}
     return Value(found.id, found.name, found.value, found.better, about | found.protocol, details=found.details)
 
 
@@ -203,31 +271,48 @@ def copying(
     seen: Features,
     fakes: Fakes,
     protocol: dict[str, Any],
-    job: Job,
+    data: Dataset,
+    store: FeatureStore,
     seed: int,
 ) -> list[Value]:
     """Are samples copies of training images? And, for a method conditioned on images, like what they were asked for?"""
-    train, test = (job.compute(reference_features, extractor=extractor, split=split) for split in ("train", "test"))
-    pooled, name = np.asarray(seen.pooled), extractor.name.replace("-", "_")
-    real = train["pooled"].cpu().numpy()
-    found = copy_test(real, test["pooled"].cpu().numpy(), pooled)
-    protocol = protocol | {"extractor": extractor.identity}
-    values = [
+    pooled = np.asarray(seen.pooled)
+    values = copy_values(extractor, pooled, protocol, data, store)
+    some = None if fakes.asked is None else fakes.asked[:PREFERENCE_SAMPLES]
+    if (targets := method.targets(some)) is not None:
+        train = split_features(extractor, data, "train", store)
+        values.append(preference(extractor, pooled[: len(targets)], train, targets.cpu().numpy(), protocol, seed))
+    return values
+
+
+def split_features(extractor: Extractor, data: Dataset, split: str, store: FeatureStore) -> np.ndarray:
+    """Features [N, d] of a whole split, once for all runs."""
+    side = reference_of(data, split)
+    return np.asarray(store.features(extractor, side.images, sha256=side.sha256).pooled)
+
+
+def copy_values(
+    extractor: Extractor, pooled: np.ndarray, protocol: dict[str, Any], data: Dataset, store: FeatureStore
+) -> list[Value]:
+    """How many of the images with these features are no copies of training images, beside held-out images."""
+    train, test = (split_features(extractor, data, split, store) for split in ("train", "test"))
+    found = copy_test(train, test, pooled)
+    return [
         Value(
-            f"authenticity_{name}",
+            f"authenticity_{extractor.name.replace('-', '_')}",
             f"Authenticity-{extractor.name}",
             found.authenticity,
             "higher",
-            protocol | {"authentic": "farther from its nearest training image than that one from its own nearest"},
+            protocol
+            | {
+                "extractor": extractor.identity,
+                "authentic": "farther from its nearest training image than that one from its own nearest",
+            },
             found.low,
             found.high,
             details={"of_held_out": found.authenticity_heldout, "nearest_over_held_out": found.ratio},
         )
     ]
-    some = None if fakes.asked is None else fakes.asked[:PREFERENCE_SAMPLES]
-    if (targets := method.targets(some)) is not None:
-        values.append(preference(extractor, pooled[: len(targets)], real, targets.cpu().numpy(), protocol, seed))
-    return values
 
 
 def preference(
@@ -241,7 +326,8 @@ def preference(
         f"Instance preference-{extractor.name}",
         found.value,
         "higher",
-        protocol | {"random_images": RANDOM_IMAGES, "samples": len(fake), "chance": 0.5},
+        protocol
+        | {"extractor": extractor.identity, "random_images": RANDOM_IMAGES, "samples": len(fake), "chance": 0.5},
         found.low,
         found.high,
     )
@@ -297,53 +383,11 @@ def conditions(method: Method, n: int, cfg: EvalConfig, data: Dataset) -> Tensor
     return torch.tensor(table[rows], dtype=torch.int64)
 
 
-def reference_features(data: Dataset, extractor: Extractor, split: str) -> dict[str, Tensor]:
-    """Features of a whole split, once for all runs. A `job.compute` function."""
-    images = (data.train if split == "train" else data.test).images
-    features = extract(extractor, images, batch=BATCH)
-    return {"pooled": torch.as_tensor(features.pooled), "logits": torch.as_tensor(features.logits)}
-
-
-def distances(
-    extractor: Extractor,
-    fake: Features,
-    protocol: dict[str, Any],
-    job: Job,
-    cfg: EvalConfig,
-) -> list[Value]:
-    """Frechet distance, classifier score and two-way Chamfer distance from one feature pass."""
-    protocol = protocol | {"extractor": extractor.identity}
-    real = job.compute(reference_features, extractor=extractor, split=cfg.reference)["pooled"].cpu().numpy()
-    pooled = np.asarray(fake.pooled)
-    splits = 10 if len(pooled) >= 10_000 else 1
-    score = inception_score(np.asarray(fake.logits), splits=splits)
-    both = chamfer(real, pooled)
-    name = extractor.name.replace("-", "_")
-    return [
-        Value(f"fd_{name}", extractor.distance_name, frechet_distance(real, pooled), "lower", protocol),
-        Value(
-            f"score_{name}",
-            extractor.score_name,
-            score.mean,
-            "higher",
-            protocol | {"splits": splits},
-            details={"std_over_splits": score.std},
-        ),
-        Value(
-            f"chamfer_{name}",
-            f"Chamfer-{extractor.name}",
-            both.two_way,
-            "lower",
-            protocol | {"chamfer": "unit-length features, mean squared distance to the nearest, both directions added"},
-            details={"real_to_fake": both.real_to_fake, "fake_to_real": both.fake_to_real},
-        ),
-    ]
-
-
 @torch.no_grad()
-def tsne_chamfer(cfg: EvalConfig, job: Job, reference: Split, fakes: Fakes, protocol: dict[str, Any]) -> list[Value]:
+def tsne_chamfer(cfg: EvalConfig, job: Job, fakes: Fakes, protocol: dict[str, Any]) -> list[Value]:
     """InfoSCC-GAN's Chamfer distance: a joint 3-D t-SNE of encoder embeddings, with everything pinned."""
     encoder = job.train(SimCLR, cfg.encoder)
+    reference = reference_of(job.data, cfg.reference)
     n = min(cfg.chamfer_points, len(reference), len(fakes.images))
     rows = np.random.Generator(np.random.PCG64([cfg.seed, 0x75E])).choice(len(reference), n, replace=False)
     real, fake = (embed(encoder, images) for images in (reference.images[np.sort(rows)], fakes.images[:n]))

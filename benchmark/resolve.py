@@ -11,12 +11,13 @@ from benchmark.config import build, content_hash, merge, to_plain
 from benchmark.data.cards import Card, card_with, find_card
 from benchmark.data.kinds import POINTS
 from benchmark.data.layout import locate
-from benchmark.errors import ConfigError, UserError, nearest
+from benchmark.errors import ConfigError, UserError
 from benchmark.evaluate import EvalConfig
 from benchmark.features import missing_weights
 from benchmark.judge import recipe as judge_recipe
 from benchmark.method import GANConfig, MethodFile, find_method
-from benchmark.metrics.weights import EXTRACTORS, require
+from benchmark.metrics.weights import check_name, require
+from benchmark.protocols import PROTOCOLS
 from benchmark.simclr import recipe as encoder_recipe
 
 SMALL_SIDE = 32  # the small recipes are sized for a CPU: larger pictures are halved until they are at most this,
@@ -144,16 +145,33 @@ def _evaluation(recipe: str, card: Card, changes: dict[str, Any]) -> EvalConfig:
         base |= {"n_fake": N_POINTS, "extractors": [], "encoder": None}
     elif card.conditioning == "none" and base["extractors"] == ["judge"]:
         base["extractors"] = ["lite0"]  # no labels, no judge
-    config = build(EvalConfig, merge(base, changes), "--set eval")
-    for name in config.extractors:
-        if name == "judge" and card.conditioning == "none":
+    return evaluation(base, changes, card.name, has_labels=card.conditioning != "none", where="--set eval")
+
+
+def evaluation(base: dict[str, Any], changes: dict[str, Any], name: str, *, has_labels: bool, where: str) -> EvalConfig:
+    """An evaluation's settings: the recipe's, a paper's protocol where one is asked for, the user's, in this order.
+
+    name: of the dataset, for messages. Raises ConfigError for unknown settings and extractors, and for a judge of data
+    without labels.
+    """
+    paper = PROTOCOLS.get(str(changes.get("protocol", "suite")), PROTOCOLS["suite"])
+    if paper.settings:
+        base = merge(base, {**to_plain(paper.settings), "missing_weights": "unavailable"})
+    config = build(EvalConfig, merge(base, changes), where)
+    for extractor in config.extractors:
+        if extractor == "judge" and not has_labels:
             raise ConfigError(
                 "eval.extractors: judge",
-                f"the judge is a classifier of the labels, and {card.name} has none",
+                f"the judge is a classifier of the labels, and {name} has none",
                 "set eval.extractors=[lite0], which downloads nothing, or eval.extractors=[inception]",
             )
-        if name not in EXTRACTORS:
-            raise ConfigError(f"eval.extractors: unknown extractor {name!r}", nearest(name, EXTRACTORS))
+        if extractor == "simclr" and config.encoder is None:
+            raise ConfigError(
+                "eval.extractors: simclr",
+                f"no encoder is trained on {name} for this evaluation",
+                "set eval.encoder, or use lite0",
+            )
+        check_name(extractor)
     return config
 
 
@@ -164,7 +182,8 @@ def missing(resolved: Resolved, places: Places) -> list[UserError]:
         locate(resolved.card, places.data_root)
     except UserError as error:
         problems.append(error)
-    for name in resolved.evaluation.extractors:
+    needed = resolved.evaluation.extractors if resolved.evaluation.missing_weights == "refuse" else ()
+    for name in needed:
         try:
             require(name, allow_unverified=resolved.evaluation.allow_unverified)
         except UserError as error:

@@ -24,6 +24,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from benchmark.artifacts import Job
 from benchmark.augment import DiffAugment
+from benchmark.clustering import cluster_measurements
 from benchmark.config import STRICT
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Batch, Stream
@@ -33,6 +34,7 @@ from benchmark.method import (
     Embedding,
     GANConfig,
     Grid,
+    Measurement,
     Method,
     NonNegativeFloat,
     NonNegativeInt,
@@ -250,6 +252,11 @@ class InfoSCC(Method):
     def judge_own(self, images: Tensor) -> Tensor:
         """C(E(images)): the classifier G was trained against."""
         return self.C(self.E(images))
+
+    def measurements(self, G: nn.Module, data: Dataset) -> Iterator[Measurement]:
+        """How far the clusters of the encoder's features are the dataset's classes."""
+        if self.cluster_labels is not None:
+            yield from cluster_measurements(self.cluster_labels, data)
 
     @torch.no_grad()
     def pictures(self, G: nn.Module, data: Dataset) -> Iterator[tuple[str, Grid | Embedding]]:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
@@ -31,18 +32,22 @@ from benchmark.method import (
     Embedding,
     GANConfig,
     Grid,
+    Measurement,
     Method,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveInt,
     Sample,
 )
+from benchmark.metrics.neighbours import chance_agreement, neighbour_agreement
 from benchmark.nets.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
 from benchmark.nets.sngan import SNGANDiscriminator, SNGANGenerator
 from benchmark.pretext import AttributeClassifierConfig, RotNetConfig
 
 FAR_SHARE = 0.1  # of a batch, among which far_mode = "random" draws [ours]
 N_TARGETS = 5  # nearest training images that a sample is compared with [ours: the farthest rank of the paper's table 2]
+TABLE_2 = (1, 2, 5)  # ranks of neighbours [P]
+TABLE_2_IMAGES = 2000  # whose neighbours are looked for [ours: the paper does not say]
 CACHE = 2**28  # numbers in a table of feature maps: larger ones are computed batch by batch
 
 
@@ -323,6 +328,19 @@ class LatentCond(Method):
             asked = torch.randint(self.n_labels, (n,), device=self.device)
         asked = asked.to(self.device)
         return Sample(self.generate(G, self.bank[0][asked]), asked)
+
+    def measurements(self, G: nn.Module, data: Dataset) -> Iterator[Measurement]:
+        """Does the k-th neighbour show an image's class, in the features G is given? Table 2, by L1 [P]."""
+        (f,) = self.training_f
+        if data.train.labels is None or len(f) <= max(TABLE_2):
+            return
+        rows = np.random.default_rng(0).permutation(len(f))[:TABLE_2_IMAGES]
+        found = neighbour_agreement(f, data.train.labels, TABLE_2, queries=rows)
+        protocol = {"space": "f", "metric": "l1", "queries": len(rows), "among": len(f)}
+        chance = {"chance": chance_agreement(data.train.labels)}
+        for k, share in found.items():
+            name = f"Class of neighbour {k}"
+            yield Measurement(f"neighbour_{k}", name, share, "higher", protocol | {"rank": k}, chance)
 
     @torch.no_grad()
     def pictures(self, G: nn.Module, data: Dataset) -> Iterator[tuple[str, Grid | Embedding]]:

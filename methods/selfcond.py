@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from benchmark import distributed
-from benchmark.clustering import k_means, match, means, means_or_random, nearest_centre
+from benchmark.clustering import cluster_measurements, k_means, match, means, means_or_random, nearest_centre
 from benchmark.config import STRICT
 from benchmark.data.prepared import Dataset, Split
 from benchmark.data.stream import Batch, Stream, in_order
@@ -29,6 +29,7 @@ from benchmark.method import (
     Conditioning,
     Embedding,
     Grid,
+    Measurement,
     Method,
     PositiveInt,
     Sample,
@@ -212,6 +213,11 @@ class SelfCond(Method):
             return Sample(G(self.normal(n, self.cfg.z_dim), None), None)
         c = torch.multinomial(self.frequencies, n, replacement=True) if asked is None else asked.to(self.device)
         return Sample(G(self.normal(n, self.cfg.z_dim), c), c)
+
+    def measurements(self, G: nn.Module, data: Dataset) -> Iterator[Measurement]:
+        """How far the clusters are the dataset's classes."""
+        if self.cfg.labels in ("clusters", "fixed"):
+            yield from cluster_measurements(self.pi, data)
 
     @torch.no_grad()
     def pictures(self, G: nn.Module, data: Dataset) -> Iterator[tuple[str, Grid | Embedding]]:

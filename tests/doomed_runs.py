@@ -21,6 +21,7 @@ import benchmark.artifacts
 import benchmark.evaluate
 import benchmark.experiment
 import benchmark.judge
+import benchmark.metrics.store
 import benchmark.simclr
 import benchmark.train
 import methods.infoscc
@@ -114,7 +115,9 @@ def arm(at: str, strike: Strike) -> None:
     elif kind == "meta":  # a product is written, but not yet the file that says so
         arm_call(strike, benchmark.artifacts, "write_json", lambda path, _: path.parent.name.startswith(words[0]))
     elif kind == "metrics":  # during evaluation
-        arm_call(strike, benchmark.evaluate, "distances")
+        arm_call(strike, benchmark.evaluate, "set_values")
+    elif kind == "features":  # they are in the store, but not yet the file that says so
+        arm_call(strike, benchmark.metrics.store, "write_json", lambda path, _: path.name.startswith(words[0]))
     elif kind == "tsne":
         arm_call(strike, benchmark.evaluate, "chamfer_tsne")
     elif kind == "record":

@@ -77,7 +77,8 @@ def test_a_generator_that_shows_what_it_is_asked_for_is_told_from_one_that_does_
     assert deaf["label_agreement_judge"].value == pytest.approx(0.1, abs=0.06)
     assert loyal["instance_preference_judge"].value > 0.95
     assert deaf["instance_preference_judge"].value == pytest.approx(0.5, abs=0.06)
-    assert agreement.conditions == {"conditioning": conditioning, "drawn": "images of the held-out split, uniformly"}
+    asked = {"conditioning": conditioning, "drawn": "images of the held-out split, uniformly"}
+    assert asked.items() <= agreement.conditions.items()
     assert agreement.details["on_training_images"] == pytest.approx(agreement.details["on_real"], abs=0.05)
     assert "control_accuracy_judge" not in loyal
 
@@ -85,7 +86,8 @@ def test_a_generator_that_shows_what_it_is_asked_for_is_told_from_one_that_does_
 def test_what_was_asked_stands_beside_every_number_and_does_not_split_columns(job: Job) -> None:
     plain, steered = scored(job), scored(job, "instance")
     assert plain.asked["conditioning"] == "none"
-    assert steered.asked == {"conditioning": "instance", "drawn": "images of the training split, uniformly"}
+    asked = {"conditioning": "instance", "drawn": "images of the training split, uniformly"}
+    assert asked.items() <= steered.asked.items()
     for found in (plain, steered):
         assert all(value.plain()["conditions"]["drawn"] for value in found.values)
     keys = {value.id: value.protocol_key for value in plain.values}

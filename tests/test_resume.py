@@ -33,7 +33,7 @@ CHAIN = [
     *(f"step infoscc {t}" for t in (0, 3, 6, 9, 11)),
     "checkpoint after infoscc 12",
     "step Judge 2",
-    "artifact reference_features",
+    "features judge",
     "record",
 ]
 

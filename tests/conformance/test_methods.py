@@ -22,6 +22,7 @@ from benchmark.catalogue import method_names
 from benchmark.config import build, to_plain
 from benchmark.data.cards import find_card, list_cards
 from benchmark.data.prepared import Dataset
+from benchmark.latents import LatentSpace
 from benchmark.method import Method, MethodFile, construct, find_method, seed_step
 from benchmark.plan import Rehearsal
 from benchmark.train import stream_for
@@ -125,6 +126,7 @@ def check_method_file(file: MethodFile, dataset: str, folder: Path) -> None:
         for key, tensor in net.state_dict().items():
             assert torch.equal(tensor, getattr(twin, name).state_dict()[key]), f"{name}.{key} after resuming"
     check_samples(method, data)
+    check_latents(method, data)
 
 
 def shape_of(data: Dataset, n: int) -> tuple[int, ...]:
@@ -166,6 +168,20 @@ def check_samples(method: Method, data: Dataset) -> None:
     assert own is None or own.shape == (6, method.n_labels)
     if method.conditioning in ("instance", "latent"):
         check_instances(method, G, data)
+
+
+def check_latents(method: Method, data: Dataset) -> None:
+    """Images are a function of the latents, all else held: what path lengths and directions are measured on."""
+    space = LatentSpace(method, copy.deepcopy(method.G).eval())
+    z = space.draw(4)
+    images = space.images(z)
+    assert images.shape == shape_of(data, 4)
+    assert torch.equal(space.images(z), images)
+    assert not torch.equal(space.images(-z), images)
+    z.requires_grad_()
+    (gradient,) = torch.autograd.grad(space.images(z).sum(), z)
+    assert bool(gradient.any())
+    assert gradient.shape == (4, space.dim)
 
 
 def check_instances(method: Method, G: nn.Module, data: Dataset) -> None:

@@ -1,0 +1,295 @@
+"""Metrics that need more of a generator than one set of its images: more samples, its latents, a classifier's training.
+
+They take minutes, so that a suite or a user asks for them by name: `--set eval.extra=[cas,ppl]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from benchmark.config import STRICT
+from benchmark.control import BATCH, Fakes, drawn, judged_logits
+from benchmark.data.prepared import Dataset
+from benchmark.data.stream import to_uint8
+from benchmark.errors import UserError, WeightsError
+from benchmark.latents import LatentSpace
+from benchmark.method import Method, PositiveInt, mix
+from benchmark.metrics.boundary import Boundary, boundary_accuracy
+from benchmark.metrics.cas import CASConfig, cas_with_control
+from benchmark.metrics.checks import MetricError
+from benchmark.metrics.correlation import attribute_correlation
+from benchmark.metrics.extractors import JudgeExtractor
+from benchmark.metrics.lpips import diversity, lpips_distance
+from benchmark.metrics.ppl import path_length
+from benchmark.metrics.steerability import MEASURES, SteerSettings, learn_direction, steer
+from benchmark.records import Value
+
+if TYPE_CHECKING:
+    from benchmark.artifacts import Job
+
+Extra = Literal["cas", "lpips", "ppl", "boundary", "correlation", "steerability"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ExtraConfig:
+    """Sizes. The papers' are in the comments; these are for minutes on two cores [ours]."""
+
+    cas: CASConfig = CASConfig()
+    lpips_conditions: PositiveInt = 50  # conditions whose images are compared with one another
+    lpips_images: Annotated[int, Field(ge=2)] = 5  # images of each
+    ppl_pairs: Annotated[int, Field(ge=10)] = 500  # StyleGAN: 100,000
+    ppl_sampling: Literal["full", "end"] = "full"
+    boundary_latents: Annotated[int, Field(ge=100)] = 5000  # LT-GAN: 500,000
+    boundary_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # from each end; LT-GAN: 0.02, of 500,000
+    steer_trajectories: PositiveInt = 16
+    steer_iterations: PositiveInt = 25  # Plumerault et al.: 50
+
+
+@torch.no_grad()
+def extra_values(
+    wanted: tuple[Extra, ...],
+    method: Method,
+    G: nn.Module,
+    fakes: Fakes,
+    judge: JudgeExtractor | None,
+    labels: np.ndarray | None,
+    protocol: dict[str, Any],
+    cfg: ExtraConfig,
+    job: Job,
+    seed: int,
+    allow_unverified: bool,
+) -> list[Value]:
+    """The extra metrics that were asked for, as far as they mean something for this method and dataset.
+
+    One that cannot be had for another reason is `unavailable`, with the reason.
+
+    labels: the dataset's class that each of `fakes` was to show, [N]; None where it was asked for no class.
+    """
+    base = {k: v for k, v in protocol.items() if k not in ("n_fake", "reference", "n_reference")} | {"seed": seed}
+    makers: dict[str, Callable[[], list[Value]]] = {
+        "cas": lambda: _cas(method, fakes, labels, protocol, cfg.cas, job),
+        "lpips": lambda: _lpips(method, G, base, cfg, job, seed, allow_unverified),
+        "ppl": lambda: _ppl(method, G, base, cfg, job, seed, allow_unverified),
+        "boundary": lambda: _boundary(method, G, judge, base, cfg, job.data, seed),
+        "correlation": lambda: _correlation(fakes, judge, protocol, job),
+        "steerability": lambda: _steerability(method, G, base, cfg, seed),
+    }
+    values: list[Value] = []
+    for name in wanted:
+        try:
+            values += makers[name]()
+        except Unfit:
+            continue  # it says nothing of this run: an empty cell
+        except (MetricError, WeightsError) as problem:
+            values.append(Value(name, TITLES[name], None, None, base, status="unavailable", reason=str(problem.what)))
+    return values
+
+
+TITLES = {
+    "cas": "CAS",
+    "lpips": "LPIPS diversity",
+    "ppl": "PPL",
+    "boundary": "SVM boundary",
+    "correlation": "Attribute correlation",
+    "steerability": "Steerability",
+}
+
+
+class Unfit(UserError):
+    """A metric that means nothing for this method or dataset."""
+
+
+def _cas(
+    method: Method, fakes: Fakes, labels: np.ndarray | None, protocol: dict[str, Any], cfg: CASConfig, job: Job
+) -> list[Value]:
+    """Classification accuracy score: top-1 on held-out images of a classifier trained on generated ones."""
+    data = job.data
+    if labels is None or data.train.labels is None or data.test.labels is None:
+        raise Unfit("it needs images of given classes, and this run has none")
+    n = min(len(fakes.images), len(data.train))
+    cfg = replace(cfg, flip=cfg.flip and data.flip_ok)
+    rows = np.sort(np.random.default_rng(0).choice(len(data.train), n, replace=False))
+    found = cas_with_control(
+        fakes.images[:n],
+        labels[:n],
+        data.train.images[rows],
+        data.train.labels[rows],
+        data.test.images,
+        data.test.labels,
+        cfg,
+        job.device,
+        data.n_classes,
+    )
+    settings = protocol | {"classifier": asdict(cfg), "n_train": n, "tested_on": "held-out images"}
+    details = {
+        "per_seed": list(found.generated.per_seed),
+        "top5": found.generated.top5,
+        "of_real": found.real.top1,
+        "ratio": found.ratio,
+    }
+    return [Value("cas", "CAS", found.generated.top1, "higher", settings, details=details)]
+
+
+def _lpips(
+    method: Method,
+    G: nn.Module,
+    base: dict[str, Any],
+    cfg: ExtraConfig,
+    job: Job,
+    seed: int,
+    allow_unverified: bool,
+) -> list[Value]:
+    """Mean LPIPS of images of one condition: how much of an image its latent decides."""
+    if method.conditioning == "none":
+        raise Unfit("it compares images of one condition, and this method has none")
+    distance = lpips_distance("alex", device=job.device, allow_unverified=allow_unverified)
+    torch.manual_seed(mix(seed, 0x1915))
+    first = method.sample(G, cfg.lpips_conditions).asked
+    assert first is not None
+    groups = np.stack([drawn(method, G, row.repeat(cfg.lpips_images, *[1] * row.ndim)) for row in first])
+    found = diversity(groups.transpose(0, 1, 4, 2, 3), distance)
+    settings = base | {"distance": distance.identity, "conditions": len(groups), "images": cfg.lpips_images}
+    return [Value("lpips", "LPIPS diversity", found.mean, "higher", settings, details={"standard_error": found.se})]
+
+
+def _ppl(
+    method: Method,
+    G: nn.Module,
+    base: dict[str, Any],
+    cfg: ExtraConfig,
+    job: Job,
+    seed: int,
+    allow_unverified: bool,
+) -> list[Value]:
+    """Perceptual path length in z, and in w where there is a mapping network."""
+    distance = lpips_distance("vgg", device=job.device, allow_unverified=allow_unverified)
+    return path_lengths(method, G, distance, distance.identity, base, cfg, seed)
+
+
+def path_lengths(
+    method: Method,
+    G: nn.Module,
+    distance: Callable[[Tensor, Tensor], Tensor],
+    identity: dict[str, Any],
+    base: dict[str, Any],
+    cfg: ExtraConfig,
+    seed: int,
+) -> list[Value]:
+    """Path lengths in z, and in w where there is a mapping network, by any distance of images."""
+    space = LatentSpace(method, G, seed=mix(seed, 0x99))
+    settings = base | {"distance": identity, "pairs": cfg.ppl_pairs, "sampling": cfg.ppl_sampling, "eps": 1e-4}
+    how: dict[str, Any] = {"n_pairs": cfg.ppl_pairs, "sampling": cfg.ppl_sampling, "seed": seed}
+    found = {"z": path_length(space.pairs, space.draw, distance, **how)}
+    if space.has_w:
+        found["w"] = path_length(space.pairs_of_styles, space.draw, distance, space="w", mapping=space.styles, **how)
+    return [
+        Value(
+            f"ppl_{name}", f"PPL ({name})", one.mean, "lower", settings | {"space": name},
+            details={"sd": one.sd, "kept": one.n},
+        )
+        for name, one in found.items()
+    ]  # fmt: skip
+
+
+def _boundary(
+    method: Method,
+    G: nn.Module,
+    judge: JudgeExtractor | None,
+    base: dict[str, Any],
+    cfg: ExtraConfig,
+    data: Dataset,
+    seed: int,
+) -> list[Value]:
+    """How well a plane in latent space separates images with an attribute from those without."""
+    if judge is None:
+        raise Unfit("it needs a classifier of the dataset's labels, and there are none")
+    if method.conditioning != "none":
+        raise Unfit("it looks for labels in the latents, and here the condition carries them")
+    space = LatentSpace(method, G, seed=mix(seed, 0xB0))
+    torch.manual_seed(mix(seed, 0xB1))
+    z = space.draw(cfg.boundary_latents)
+    images = [_stored(space.images(part)) for part in z.split(BATCH)]
+    logits = judged_logits(judge, np.concatenate(images))
+    names = data.attribute_names or data.class_names
+    found: dict[str, Boundary] = {}
+    for column, name in enumerate(names):
+        scores = logits[:, column] - (0 if data.attribute_names else np.delete(logits, column, 1).max(1))
+        found[name] = boundary_accuracy(z.cpu(), scores, share=cfg.boundary_share, seed=seed)
+    per_label = {name: _plain(boundary) for name, boundary in found.items()}
+    parts = {"held_out": "held-out extremes", "remaining_midpoint": "all others, split at the midpoint of scores"}
+    settings = base | {"scorer": judge.identity, "latents": cfg.boundary_latents, "share": cfg.boundary_share}
+    values = []
+    for part, text in parts.items():
+        sides = [side for boundary in found.values() if (side := getattr(boundary, part)) is not None]
+        mean = float(np.mean([side.balanced for side in sides])) if sides else None
+        values.append(
+            Value(
+                f"boundary_{part}",
+                f"SVM boundary ({text})",
+                mean,
+                "higher",
+                settings | {"labelled": text, "accuracy": "balanced, mean over labels"},
+                status="ok" if sides else "unavailable",
+                reason="" if sides else "one label only",
+                details={"per_label": per_label},
+            )
+        )
+    return values
+
+
+def _plain(boundary: Boundary) -> dict[str, Any]:
+    sides = {name: getattr(boundary, name) for name in ("held_out", "remaining_midpoint", "remaining_zero")}
+    return {name: None if side is None else asdict(side) for name, side in sides.items()}
+
+
+def _correlation(fakes: Fakes, judge: JudgeExtractor | None, protocol: dict[str, Any], job: Job) -> list[Value]:
+    """Mean absolute correlation of the judge's attribute scores, beside that of real images."""
+    data = job.data
+    if judge is None or not data.attribute_names:
+        raise Unfit("it needs a dataset with attributes")
+    fake = job.store.features(judge, fakes.images, sha256=fakes.sha256).logits
+    real = job.store.features(judge, data.train.images, sha256=f"{data.sha256}/train").logits
+    assert fake is not None
+    assert real is not None
+    here, there = (attribute_correlation(part, data.attribute_names) for part in (fake, real))
+    details = {
+        "matrix": here.matrix.tolist(),
+        "of_real": there.mean_abs_off_diagonal,
+        "names": list(data.attribute_names),
+    }
+    settings = protocol | {"scorer": judge.identity, "correlation": "Pearson, of logits; mean of |r| over pairs"}
+    return [
+        Value("correlation", "Attribute correlation", here.mean_abs_off_diagonal, "lower", settings, details=details)
+    ]
+
+
+def _steerability(method: Method, G: nn.Module, base: dict[str, Any], cfg: ExtraConfig, seed: int) -> list[Value]:
+    """How steadily a direction in latent space moves, zooms or brightens an image: Spearman's rank correlation."""
+    space = LatentSpace(method, G, seed=mix(seed, 0x57))
+    how = SteerSettings(n_trajectories=cfg.steer_trajectories, iterations=cfg.steer_iterations)
+    settings = base | {"steering": asdict(how), "measures": "barycentre, area, luma of the image itself"}
+    values = []
+    for transform, measure in MEASURES.items():
+        id, name = f"steer_{transform}", f"Steering {transform.replace('_', ' ')} (rank correlation)"
+        try:
+            with torch.enable_grad():
+                direction = learn_direction(space.images, transform, space.dim, how, device=method.device, seed=seed)  # type: ignore[arg-type]
+            found = steer(space.images, direction.u, measure, device=method.device, seed=seed)
+        except MetricError as problem:
+            values.append(Value(id, name, None, "higher", settings, status="unavailable", reason=str(problem.what)))
+            continue
+        details = {"r2": direction.r2, "error": direction.error, "error_at_start": direction.error_at_start}
+        values.append(Value(id, name, found.spearman, "higher", settings, details=details))
+    return values
+
+
+def _stored(images: Tensor) -> np.ndarray:
+    return to_uint8(images).permute(0, 2, 3, 1).cpu().numpy()
