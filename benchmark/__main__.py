@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark import __version__
 from benchmark.catalogue import check_method, method_names
 from benchmark.errors import UserError
+from benchmark.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
     from benchmark.resolve import Places, RunSpec
@@ -39,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--recipe", help="settings to start from: small or paper (default: the dataset's)")
     what.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="changes",
                       help="change a setting; eval.KEY the evaluation's, data.KEY the dataset card's")  # fmt: skip
+    what.add_argument("--protocol", choices=list(PROTOCOLS), help="a paper's evaluation instead of the suite's")
     device = argparse.ArgumentParser(add_help=False)
     device.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     device.add_argument("--threads", type=positive, metavar="N", help="of CPU kernels (default: $OMP_NUM_THREADS, "
@@ -66,6 +68,23 @@ def parser() -> argparse.ArgumentParser:
                       "(transfer; methods conditioned on images)")  # fmt: skip
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the PNG files go")
     verb.set_defaults(do=do_sample)
+    verb = verbs.add_parser(
+        "eval", parents=[device, places], help="score anyone's pictures, or a run by another protocol"
+    )
+    verb.add_argument("pictures", type=Path, metavar="PATH", help="a folder, zip, .npz or .npy file of pictures, or "
+                      "the folder of a finished run")  # fmt: skip
+    verb.add_argument("--reference", metavar="DATASET|PATH", help="what they are compared with: a dataset's name, or "
+                      "pictures as PATH; a run has its own dataset")  # fmt: skip
+    verb.add_argument("--extractors", nargs="+", metavar="NAME", help="judge, lite0, inception, inception-clean, "
+                      "torchvision:MODEL (default: the judge where the reference has labels, else lite0)")  # fmt: skip
+    verb.add_argument("--protocol", choices=list(PROTOCOLS), help="a paper's evaluation (default: suite)")
+    verb.add_argument("--n", type=positive, metavar="N", help="score this many of the pictures (default: all)")
+    verb.add_argument("--resolution", type=positive, metavar="SIDE", help="bring pictures and reference to this side "
+                      "in pixels (default: as they are)")  # fmt: skip
+    verb.add_argument("--name", help="of the row in tables (default: the path's)")
+    verb.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="changes",
+                      help="change a setting of the evaluation, such as k=3 or half_samples=0")  # fmt: skip
+    verb.set_defaults(do=do_eval)
     verb = verbs.add_parser("table", parents=[places], help="CSV, LaTeX and Markdown tables from the records")
     verb.set_defaults(do=do_table)
     return top
@@ -80,10 +99,12 @@ def positive(text: str) -> int:
 
 def specs(arguments: argparse.Namespace) -> list[RunSpec]:
     """The runs a command asks for, its names and files checked first and fast."""
-    from benchmark.config import parse_overrides
+    from benchmark.config import merge, parse_overrides
     from benchmark.data.cards import find_card, locate
 
     changes = parse_overrides(arguments.changes)
+    if arguments.protocol is not None:
+        changes = merge(changes, {"eval": {"protocol": arguments.protocol}})
     for method in arguments.method:
         check_method(method)
     card = find_card(arguments.dataset)
@@ -221,7 +242,8 @@ def do_suite(arguments: argparse.Namespace) -> int:
 def do_sample(arguments: argparse.Namespace) -> int:
     """Write pictures from a finished run, with a list of what each was asked to be."""
     wanted, places = specs(arguments), places_of(arguments)
-    from benchmark.experiment import pick_device, write_samples
+    from benchmark.experiment import pick_device
+    from benchmark.finished import write_samples
     from benchmark.resolve import resolve
 
     for spec in wanted:
@@ -232,9 +254,42 @@ def do_sample(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def do_eval(arguments: argparse.Namespace) -> int:
+    """Score pictures, or a finished run once more."""
+    from benchmark.config import merge, parse_overrides
+    from benchmark.experiment import pick_device
+    from benchmark.records import show, show_protocol
+
+    places, changes = places_of(arguments), parse_overrides(arguments.changes)
+    asked = {"protocol": arguments.protocol, "n_fake": arguments.n, "extractors": arguments.extractors}
+    changes = merge({key: value for key, value in asked.items() if value is not None}, changes)
+    if arguments.threads is not None:
+        import torch
+
+        torch.set_num_threads(arguments.threads)
+    from benchmark.finished import is_run, rescore
+
+    if is_run(arguments.pictures):
+        if arguments.reference or arguments.resolution or arguments.name:
+            raise UserError(
+                f"{arguments.pictures}: --reference, --resolution and --name",
+                "a run is scored against its own dataset",
+                "leave them out, or write its pictures with `sample` and score these",
+            )
+        record = rescore(arguments.pictures, places, changes, pick_device(arguments.device), quiet=arguments.quiet)
+    else:
+        from benchmark.standalone import request_for, score_pictures
+
+        request = request_for(arguments.pictures, arguments.reference, changes, arguments.resolution, arguments.name)
+        record = score_pictures(request, places, pick_device(arguments.device), quiet=arguments.quiet)
+    show(record)
+    show_protocol(record)
+    return 0
+
+
 def do_table(arguments: argparse.Namespace) -> int:
     """Write all tables from the records."""
-    from benchmark.tables import write_tables
+    from benchmark.table_files import write_tables
 
     paths = write_tables(arguments.results)
     if not paths:

@@ -16,25 +16,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from benchmark import distributed
 from benchmark.artifacts import Job
 from benchmark.config import difference, dump_yaml, load_yaml
-from benchmark.data.cards import card_with, find_card
 from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import to_float
-from benchmark.errors import ConfigError, DataError, RunFailed, UserError, nearest
-from benchmark.evaluate import build_judges, evaluate, standing_statistics, stored
+from benchmark.errors import ConfigError, DataError, RunFailed, nearest
+from benchmark.evaluate import build_judges, evaluate, standing_statistics
 from benchmark.figures import grid_of_rows, save_curves, save_embedding, save_grid, save_scatter
 from benchmark.files import lock, read_json, remove_torn, require_writable, write_json, write_text
 from benchmark.method import Grid, Method, construct, mix
 from benchmark.plan import make_plan
 from benchmark.records import environment, record_path, write_record
 from benchmark.resolve import Places, Resolved, RunSpec, require_files, resolve
-from benchmark.train import LOG, load_tensors, save_tensors, train
+from benchmark.train import LOG, save_tensors, train
 
 MOST_ROWS = 20  # of a grid of samples
 SCATTERED = 5000  # points of a scatter plot
@@ -149,7 +147,7 @@ def _run(resolved: Resolved, places: Places, data: Dataset, device: torch.device
             },
             result=result,
             time=times,
-            device={"device": _device_name(device), "threads": torch.get_num_threads(), "ranks": distributed.world()},
+            device={"device": device_name(device), "threads": torch.get_num_threads(), "ranks": distributed.world()},
         )
     record = distributed.agree(record)
     if failure:
@@ -297,19 +295,19 @@ def instance_grid(
 def shown_rows(method: Method, data: Dataset) -> tuple[list[int], list[str]]:
     """The classes, clusters or training images that a grid shows, at most `MOST_ROWS`, and their names."""
     if method.conditioning == "class":
-        numbers = _spread(data.n_classes)
+        numbers = spread(data.n_classes)
         return numbers, [data.class_names[k] for k in numbers]
     if method.conditioning == "cluster":
-        numbers = _spread(method.n_labels)
+        numbers = spread(method.n_labels)
         return numbers, [f"cluster {k}" for k in numbers]
     if data.train.labels is None:
-        return _spread(len(data.train), 10), [""] * min(10, len(data.train))
-    kinds = _spread(data.n_classes)
+        return spread(len(data.train), 10), [""] * min(10, len(data.train))
+    kinds = spread(data.n_classes)
     first = {k: np.flatnonzero(data.train.labels == k)[:1] for k in kinds}  # stacked data need not have every class
     return [int(i[0]) for i in first.values() if len(i)], [data.class_names[k] for k, i in first.items() if len(i)]
 
 
-def _spread(n: int, most: int = MOST_ROWS) -> list[int]:
+def spread(n: int, most: int = MOST_ROWS) -> list[int]:
     """0..n-1, or `most` of them at equal distances."""
     return [i * n // min(n, most) for i in range(min(n, most))]
 
@@ -325,63 +323,11 @@ def real_grid(data: Dataset, columns: int = 10) -> Grid:
     if labels is None or data.stacked:  # 1,000 classes of a few pictures each say nothing in rows
         rows = {" " * i: np.arange(i * columns, min((i + 1) * columns, len(data.train))) for i in range(8)}
     else:
-        rows = {data.class_names[k]: np.flatnonzero(labels == k)[:columns] for k in _spread(data.n_classes)}
+        rows = {data.class_names[k]: np.flatnonzero(labels == k)[:columns] for k in spread(data.n_classes)}
     images = {name: as_float(data.train.images[index]) for name, index in rows.items() if len(index)}
     return grid_of_rows(images)
 
 
-def load_generator(resolved: Resolved, places: Places, device: torch.device) -> tuple[Method, nn.Module, Dataset]:
-    """A finished run's method, generator and data. Raises UserError when the run has no weights yet."""
-    path = resolved.folder / GENERATOR
-    if not path.exists():
-        raise UserError(
-            f"{path} is missing", "the run has not finished training", "run it first: `python -m benchmark run ...`"
-        )
-    data = prepare(resolved.card, places.data_root, places.artifacts / "data")
-    job = Job(data, places.artifacts, device, quiet=True)
-    stages = resolved.method.cls.stages(job, resolved.config)
-    method = construct(resolved.method.cls, resolved.config, data, device, resolved.spec.seed, **stages)
-    method.G.load_state_dict(load_tensors(path, device))
-    return method, method.G.eval(), data
-
-
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """The device as a record names it."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-def write_samples(
-    resolved: Resolved, places: Places, device: torch.device, n: int, folder: Path, instances: str | None = None
-) -> None:
-    """Write n pictures of a finished run as PNG files, and `asked.csv` with what each was asked to be.
-
-    2-D points go to `points.csv`. instances: another dataset whose training images are asked for instead of the
-    method's own (transfer); beside the samples of the first ones they are in `instances.png`.
-    Raises ConfigError for a method that is not conditioned on images.
-    """
-    name = resolved.method.name
-    if instances is not None and resolved.method.cls.condition_on is Method.condition_on:
-        raise ConfigError(f"--instances {instances}", f"{name} is not conditioned on images", "use icgan or latentcond")
-    method, G, data = load_generator(resolved, places, device)
-    require_writable(folder)
-    if instances is not None:
-        card = card_with(find_card(instances), {"resolution": data.resolution})
-        other = prepare(card, places.data_root, places.artifacts / "data")
-        method.condition_on(other, "train")
-        torch.manual_seed(mix(0x5A3C))
-        numbers = _spread(len(other.train), 10)
-        save_grid(folder / "instances.png", instance_grid(method, G, other, numbers, [""] * len(numbers), columns=8))
-    torch.manual_seed(mix(0x5A3B))
-    sample = [method.sample(G, min(250, n - first)) for first in range(0, n, 250)]
-    images = np.concatenate([stored(part.images) for part in sample])
-    if data.points:
-        write_text(folder / "points.csv", "x,y\n" + "".join(f"{x:.9g},{y:.9g}\n" for x, y in images))
-        return
-    asked = [
-        " ".join(map(str, one.reshape(-1).tolist())) for part in sample if part.asked is not None for one in part.asked
-    ]
-    lines = ["file,asked"]
-    for i, image in enumerate(images):
-        file = f"{i:06d}.png"
-        Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(folder / file)
-        lines.append(f"{file},{asked[i] if asked else ''}")
-    write_text(folder / "asked.csv", "\n".join(lines) + "\n")

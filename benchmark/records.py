@@ -189,9 +189,24 @@ def show(record: dict[str, Any], file: Any = None) -> None:
     """Print a run's row: one line a value."""
     file = file or sys.stdout
     title = f"{record['method']} on {record['dataset']}, recipe {record['recipe']}, seed {record['seed']}"
+    if record["recipe"] == "pictures":  # not of a run
+        title = f"{record['method']} against {record['dataset']}"
     print(f"\n{title}: {record['status']}{': ' + record['reason'] if record['reason'] else ''}", file=file)
     for value in (record["result"] or {}).get("values", []):
         arrow = {"lower": "v", "higher": "^", None: " "}[value["better"]]
         shown = f"{value['value']:.4g}" if value["value"] is not None else f"{value['status']}: {value['reason']}"
         interval = f"  [{value['low']:.4g}, {value['high']:.4g}]" if value["low"] is not None else ""
         print(f"  {value['name']:<34} {arrow} {shown}{interval}", file=file)
+
+
+def show_protocol(record: dict[str, Any], file: Any = None) -> None:
+    """Print what stands behind an evaluation's numbers: counts, extractors, control rows, a protocol's differences."""
+    file = file or sys.stdout
+    values = (record["result"] or {}).get("values", [])
+    for text in dict.fromkeys(text for value in values for text in value["protocol"].get("differences", [])):
+        print(f"  note: {text}", file=file)
+    for value in values:
+        controls = value["details"].get("controls")
+        if controls and value["id"].startswith("fd_"):
+            rows = ", ".join(f"{row}: {number:.4g}" for row, number in controls.items())
+            print(f"  {value['name']} of {rows}", file=file)

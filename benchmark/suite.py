@@ -36,7 +36,8 @@ from benchmark.catalogue import check_method
 from benchmark.config import STRICT, build, canonical, load_yaml, merge
 from benchmark.errors import BusyError, ConfigError, RunFailed, UserError, nearest
 from benchmark.records import Record, read_record, read_records, record_path
-from benchmark.tables import Row, Table, find_columns, group, table_notes, tell_apart, write_table
+from benchmark.table_files import write_table
+from benchmark.tables import Row, Table, control_rows, find_columns, group, table_notes, tell_apart
 
 if TYPE_CHECKING:
     from benchmark.resolve import Places, RunSpec
@@ -394,6 +395,7 @@ def suite_table(suite: Suite, size: str, records: Sequence[Record], dataset: str
             *_published_notes(published),
         ),
         tuple(f"{name} (published)" for name in published.columns) if published else (),
+        control_rows(columns, rows, len(suite.columns)),
     )
 
 

@@ -87,9 +87,8 @@ def test_a_run_s_record_carries_its_protocol_and_no_path(finished: Finished) -> 
     assert len(ids) == len(set(ids))
     for value in record["result"]["values"]:
         protocol = value["protocol"]
-        assert {"dataset", "data_sha256", "reference", "n_reference", "n_fake", "conditions", "eval_seed"} <= set(
-            protocol
-        )
+        assert {"protocol", "dataset", "data_sha256", "reference", "n_reference", "n_fake", "set_seed"} <= set(protocol)
+        assert {"conditioning", "drawn", "latents_seed", "weights"} <= set(value["conditions"])
         assert "extractor" in protocol or "scorer" in protocol
     assert str(finished.results) not in json.dumps(record), "a record means the same on another machine"
 

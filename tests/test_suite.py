@@ -16,7 +16,7 @@ from benchmark.errors import BusyError, ConfigError, RunFailed
 from benchmark.records import read_record, read_records, record_path
 from benchmark.resolve import Places, RunSpec, resolve
 from benchmark.suite import cells, default_workers, find_suite, list_suites, run_suite, suite_tables, write_suite_table
-from benchmark.tables import write_tables
+from benchmark.table_files import write_tables
 
 __all__ = ["_quick_environment"]  # the fixture is used by every test here as well
 

@@ -28,13 +28,7 @@ def to_array(image: Image.Image, card: Card) -> tuple[np.ndarray, list[str]]:
     Raises ValueError for pixels whose range is not defined; Pillow raises its own errors for broken files.
     """
     done: list[str] = []
-    if getattr(image, "is_animated", False):
-        done.append("first frame of several")
-    image.load()
-    if _is_turned(image):
-        image = ImageOps.exif_transpose(image)
-        done.append("EXIF orientation")
-    image = _to_mode(image, "L" if card.channels == 1 else "RGB", done)
+    image = decoded(image, card.channels, done)
     if card.crop == "center" and image.width != image.height:
         image = _central_square(image)
     if card.pad:
@@ -44,6 +38,20 @@ def to_array(image: Image.Image, card: Card) -> tuple[np.ndarray, list[str]]:
         image = image.resize(size, FILTERS[card.filter])
         done.append("resized")
     return np.asarray(image).reshape(*size, card.channels), done
+
+
+def decoded(image: Image.Image, channels: int, done: list[str]) -> Image.Image:
+    """The first frame, upright, as 8-bit grey (channels = 1) or RGB; what it took is added to `done`.
+
+    Raises as `to_array`.
+    """
+    if getattr(image, "is_animated", False):
+        done.append("first frame of several")
+    image.load()
+    if _is_turned(image):
+        image = ImageOps.exif_transpose(image)
+        done.append("EXIF orientation")
+    return _to_mode(image, "L" if channels == 1 else "RGB", done)
 
 
 def _is_turned(image: Image.Image) -> bool:

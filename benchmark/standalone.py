@@ -1,0 +1,254 @@
+"""`eval`: score anyone's pictures against a dataset or another folder, or a finished run by another protocol.
+
+    python -m benchmark eval samples/ --reference cifar10 --extractors lite0
+
+Pictures are a folder, a zip file, an .npz or .npy file; a run is its folder. The numbers go into a record, so that the
+tables show them beside those of the suite's own runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmark.artifacts import Job
+from benchmark.config import content_hash, to_plain
+from benchmark.control import pictures_accuracy
+from benchmark.data.cards import Card, card_with, find_card
+from benchmark.data.collection import Collection, is_collection, read_collection
+from benchmark.data.kinds import POINTS
+from benchmark.data.layout import locate
+from benchmark.data.prepare import prepare
+from benchmark.data.prepared import Dataset
+from benchmark.errors import ConfigError, DataError, WeightsError
+from benchmark.evaluate import EvalConfig, build_extractor, build_judge, copy_values, protocol_of, reference_of
+from benchmark.judge import recipe as judge_recipe
+from benchmark.metrics import extractors
+from benchmark.metrics.extractors import Extractor, JudgeExtractor
+from benchmark.metrics.store import FeatureStore, images_sha256
+from benchmark.metrics.weights import TRAINED_HERE
+from benchmark.protocols import labelled
+from benchmark.records import Value, write_record
+from benchmark.resolve import Places, evaluation
+from benchmark.scores import Side, control_rows, intra_class_values, set_values, unavailable
+from benchmark.simclr import recipe as encoder_recipe
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `eval` is asked for."""
+
+    pictures: Path
+    reference: str  # a dataset's name, a card, or a path as `pictures`
+    evaluation: EvalConfig
+    name: str | None = None  # in records and tables; None: the pictures' own
+    resolution: int | None = None  # side to which both are brought; None: pictures as they are
+
+
+def request_for(
+    pictures: Path, reference: str | None, changes: dict[str, Any], resolution: int | None, name: str | None
+) -> Request:
+    """What a command line asks for, checked: names, files and settings. Raises UserError."""
+    if not is_collection(pictures) or not pictures.exists():
+        raise DataError(
+            f"{pictures}: no pictures to score",
+            "it is no folder, zip, .npz or .npy file" if pictures.exists() else "no such file or folder",
+            "give the path of generated pictures, or of the folder of a run",
+        )
+    if reference is None:
+        raise ConfigError(
+            f"eval {pictures}",
+            "what the pictures are compared with is missing",
+            "give --reference: a dataset's name (`list` shows them), or the path of real pictures",
+        )
+    path = Path(reference).expanduser()
+    base = to_plain(EvalConfig(extractors=("lite0",), missing_weights="unavailable"))
+    has_labels = False
+    if not (is_collection(path) and path.exists()):
+        card = find_card(reference)
+        if card.source.kind in POINTS:
+            raise ConfigError(f"--reference {card.name}", "it is made of 2-D points", "give a dataset of pictures")
+        has_labels = card.conditioning != "none"
+        base |= {"extractors": ["judge"] if has_labels else ["lite0"]}
+        base["judge"] = to_plain(judge_recipe(card.default_recipe, card.name))
+        base["encoder"] = to_plain(encoder_recipe(card.default_recipe, card.name))
+    return Request(
+        pictures,
+        reference,
+        evaluation(base, changes, reference, has_labels=has_labels, where="--set"),
+        name,
+        resolution,
+    )
+
+
+@dataclass(frozen=True)
+class _Against:
+    """What the pictures are compared with, and what of it is known."""
+
+    name: str
+    side: Side
+    class_names: tuple[str, ...]
+    protocol: dict[str, Any]
+    data: Dataset | None  # of the suite: then there are a judge, and held-out images
+
+
+def score_pictures(request: Request, places: Places, device: torch.device, quiet: bool = False) -> dict[str, Any]:
+    """Read, compare, write the record; returns it. Raises UserError before any long work for what the user can mend."""
+    began, cfg = time.perf_counter(), request.evaluation
+    job, against = _reference(request, places, device, quiet)
+    pictures = read_collection(
+        request.pictures,
+        channels=against.side.images.shape[3],
+        side=request.resolution,
+        limit=cfg.n_fake,
+        progress=not quiet,
+    )
+    if cfg.n_fake is not None and len(pictures) < cfg.n_fake:
+        raise DataError(
+            f"{request.pictures}: {len(pictures):,} pictures",
+            f"{cfg.n_fake:,} are asked for, and a distance depends on how many there are",
+            f"draw more, or give --n {len(pictures)}",
+        )
+    store = FeatureStore(places.artifacts / "features")
+    values = _values(pictures, against, cfg, job, store, device, quiet)
+    name = request.name or pictures.name
+    identity = {
+        "method": name,
+        "dataset": against.name,
+        "recipe": "pictures",
+        "seed": 0,
+        "changes": {},
+        "config": {"eval": to_plain(cfg), "resolution": request.resolution},
+    }
+    sha256 = images_sha256(pictures.images)
+    digest = content_hash({**identity, "images": sha256, "reference": against.side.sha256})
+    run = f"{_slug(against.name)}-{_slug(name)}-pictures-{digest[:8]}"
+    result = {
+        "data": {"sha256": against.side.sha256},
+        "samples_sha256": sha256,
+        "n_pictures": len(pictures),
+        "side_px": list(pictures.images.shape[1:3]),
+        "values": [value.plain() for value in values],
+    }
+    return write_record(
+        places.results,
+        run,
+        status="done",
+        reason="",
+        identity=identity | {"config_hash": digest},
+        result=result,
+        time={"evaluation_s": time.perf_counter() - began},
+        device={"device": str(device), "threads": torch.get_num_threads(), "ranks": 1},
+    )
+
+
+def _reference(request: Request, places: Places, device: torch.device, quiet: bool) -> tuple[Job | None, _Against]:
+    """The reference, prepared or read as it is."""
+    cfg, path = request.evaluation, Path(request.reference).expanduser()
+    if is_collection(path) and path.exists():
+        found = read_collection(path, side=request.resolution, progress=not quiet)
+        side = Side(found.images, images_sha256(found.images), found.labels)
+        protocol = {
+            "protocol": cfg.protocol,
+            "dataset": found.name,
+            "data_sha256": side.sha256,
+            "resolution": list(found.images.shape[1:3]),
+            "reference": "all",
+            "n_reference": len(found),
+        }
+        return None, _Against(found.name, side, found.class_names, protocol, None)
+    card = find_card(request.reference)
+    locate(card, places.data_root)
+    data = prepare(_at(card, request.resolution), places.data_root, places.artifacts / "data", progress=not quiet)
+    protocol = {k: v for k, v in protocol_of(data, cfg, 0).items() if k != "n_fake"}
+    job = Job(data, places.artifacts, device, quiet)
+    return job, _Against(data.name, reference_of(data, cfg.reference), data.class_names, protocol, data)
+
+
+def _values(
+    pictures: Collection,
+    against: _Against,
+    cfg: EvalConfig,
+    job: Job | None,
+    store: FeatureStore,
+    device: torch.device,
+    quiet: bool,
+) -> list[Value]:
+    """Every number that these pictures can be given."""
+    protocol = against.protocol | {"n_fake": len(pictures), "quantisation": "uint8", "set_seed": cfg.seed}
+    if pictures.images.shape[1:3] != against.side.images.shape[1:3]:
+        protocol |= {"generated_px": list(pictures.images.shape[1:3])}
+    labels = common_labels(pictures, against.class_names)
+    ask = functools.partial(_extractor, cfg=cfg, job=job, pictures=pictures, against=against, device=device)
+    sha256 = images_sha256(pictures.images)
+    values: list[Value] = []
+    for name in cfg.extractors:
+        try:
+            extractor = ask(name)
+        except WeightsError as problem:
+            values += unavailable(name, protocol, problem)
+            continue
+        seen = store.features(extractor, pictures.images, sha256=sha256, progress=not quiet)
+        real = store.features(extractor, against.side.images, sha256=against.side.sha256, progress=not quiet)
+        controls = (
+            control_rows(extractor, against.side, len(pictures), cfg.set_settings, store) if cfg.controls else None
+        )
+        values += set_values(extractor, seen, real, protocol, cfg.set_settings, controls, progress=not quiet)
+        if labels is not None and against.side.labels is not None:
+            values += intra_class_values(
+                extractor, seen, labels, real, against.side.labels, against.class_names, protocol
+            )
+        if against.data is not None:
+            values += copy_values(extractor, np.asarray(seen.pooled), protocol, against.data, store)
+        if isinstance(extractor, JudgeExtractor) and labels is not None and against.data is not None:
+            values += pictures_accuracy(extractor, np.asarray(seen.logits), labels, protocol, against.data)
+    asked = {"pictures": pictures.name, "labels": "given" if labels is not None else "none"}
+    return [_marked(value, cfg, asked) for value in values]
+
+
+def _marked(value: Value, cfg: EvalConfig, asked: dict[str, Any]) -> Value:
+    return replace(value, name=labelled(value.name, cfg.protocol), conditions=asked)
+
+
+def _extractor(
+    name: str, cfg: EvalConfig, job: Job | None, pictures: Collection, against: _Against, device: torch.device
+) -> Extractor:
+    """An extractor that can look at these pictures. Raises ConfigError for the judge where it cannot."""
+    if name not in TRAINED_HERE or job is None:
+        return extractors.build(name, device=device, allow_unverified=cfg.allow_unverified)
+    if pictures.images.shape[1:3] != against.side.images.shape[1:3]:
+        side = against.side.images.shape[1]
+        raise ConfigError(
+            f"extractor {name}",
+            f"it knows pictures of {side} px, these have {pictures.images.shape[2]} x {pictures.images.shape[1]}",
+            f"give --resolution {side}, or --extractors lite0",
+        )
+    return build_extractor(name, cfg, build_judge(cfg, job) if name == "judge" else None, job)
+
+
+def common_labels(pictures: Collection, class_names: Sequence[str]) -> np.ndarray | None:
+    """The pictures' labels as numbers of the reference's classes [N]; None where they have none, or other classes."""
+    if pictures.labels is None or not class_names:
+        return None
+    number = {name: k for k, name in enumerate(class_names)}
+    if set(pictures.class_names) <= set(number):
+        return np.array([number[name] for name in pictures.class_names])[pictures.labels]
+    if all(name.isdecimal() and int(name) < len(class_names) for name in pictures.class_names):
+        return np.array([int(name) for name in pictures.class_names])[pictures.labels]
+    return None
+
+
+def _at(card: Card, side: int | None) -> Card:
+    return card if side is None else card_with(card, {"resolution": side})
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.]+", "_", name)
