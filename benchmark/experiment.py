@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ from benchmark.method import Grid, Method, construct, mix
 from benchmark.plan import make_plan
 from benchmark.records import environment, record_path, write_record
 from benchmark.resolve import Places, Resolved, RunSpec, require_files, resolve
+from benchmark.snapshots import Snapshots
 from benchmark.train import LOG, save_tensors, train
 
 MOST_ROWS = 20  # of a grid of samples
@@ -97,8 +99,8 @@ def run(
         distributed.barrier()
         with lock(resolved.folder / ".lock", f"the run {resolved.run}", wait=False):
             remove_torn(resolved.folder)
-            return _run(resolved, places, data, where, quiet)
-    return _run(resolved, places, data, where, quiet)
+            return _run(resolved, places, data, where, quiet, plan.parts[-1].flops)
+    return _run(resolved, places, data, where, quiet, 0.0)
 
 
 def found_record(resolved: Resolved, places: Places, path: Path) -> dict[str, Any]:
@@ -118,8 +120,10 @@ def found_record(resolved: Resolved, places: Places, path: Path) -> dict[str, An
     return record
 
 
-def _run(resolved: Resolved, places: Places, data: Dataset, device: torch.device, quiet: bool) -> dict[str, Any]:
-    """`run` with the data prepared and, on rank 0, the run's lock held."""
+def _run(
+    resolved: Resolved, places: Places, data: Dataset, device: torch.device, quiet: bool, flops: float
+) -> dict[str, Any]:
+    """`run` with the data prepared and, on rank 0, the run's lock held. flops: a step's, from the rehearsal."""
     if distributed.is_main():
         claim_folder(resolved, data)
     distributed.barrier()
@@ -127,6 +131,8 @@ def _run(resolved: Resolved, places: Places, data: Dataset, device: torch.device
     result, times = None, {"training_s": 0.0, "stages_s": 0.0, "evaluation_s": 0.0}
     try:
         result = _train_and_score(resolved, places, data, device, quiet, times)
+        if result is not None:
+            result["flops_per_step"] = flops
     except RunFailed as error:
         failure = error
     record = {}
@@ -205,7 +211,8 @@ def _train_and_score(
     stages = cls.stages(job, cfg)
     n_stages = len(job.made)
     method = construct(cls, cfg, data, device, seed, **stages)
-    outcome = train(method, data, folder, seed=mix(seed, 1), label=resolved.method.name, quiet=quiet)
+    snapshots = Snapshots(method, resolved.evaluation, job, folder)
+    outcome = train(method, data, folder, seed=mix(seed, 1), label=resolved.method.name, quiet=quiet, watch=snapshots)
     times["training_s"] = outcome.seconds
     G = (outcome.average or method.G).eval()
     began = time.perf_counter()
@@ -223,6 +230,7 @@ def _train_and_score(
     times["evaluation_s"] = time.perf_counter() - began
     times["stages_s"] = sum({made.key: made.seconds for made in job.made}.values())  # each once, however often used
     times["steps_per_s"] = outcome.steps_per_s
+    times["peak_memory_mb"] = peak_memory_mb(device)
     return {
         "data": {"sha256": data.sha256, "n_train": len(data.train), "n_test": len(data.test)},
         "stages": [{"name": made.name, "key": made.key} for made in job.made[:n_stages]],
@@ -232,7 +240,7 @@ def _train_and_score(
         "weights_sha256": weights_hash(G),
         "samples_sha256": scored.samples_sha256,
         "conditions": scored.asked,
-        "values": [value.plain() for value in scored.values],
+        "values": [value.plain() for value in [*scored.values, *snapshots.values()]],
     }
 
 
@@ -326,6 +334,14 @@ def real_grid(data: Dataset, columns: int = 10) -> Grid:
         rows = {data.class_names[k]: np.flatnonzero(labels == k)[:columns] for k in spread(data.n_classes)}
     images = {name: as_float(data.train.images[index]) for name, index in rows.items() if len(index)}
     return grid_of_rows(images)
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Most memory the run has held: on a GPU of tensors there, on a CPU of the whole process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in kB, on macOS in bytes
+    return most / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def device_name(device: torch.device) -> str:

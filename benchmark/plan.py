@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from benchmark.artifacts import META, Job
 from benchmark.config import to_plain
@@ -40,6 +42,7 @@ class Part:
     seconds: float  # estimated, on the present device; 0 when it is found ready
     bytes: int  # of its files
     ready: bool = False
+    flops: float = 0.0  # floating-point operations a step
 
 
 @dataclass
@@ -141,7 +144,9 @@ def rehearse(name: str, trainable: Trainable, data: Dataset, again: Callable[[An
     seconds = timed_step(small, data, steps=2) * (cfg.batch / small.cfg.batch)
     if seconds < QUICK_S:
         seconds = timed_step(again(cfg), data, steps=6)
-    return Part(name, nets, cfg.steps, seconds * cfg.steps, 4 * 4 * floats)  # weights, two Adam moments, the average
+    files = 4 * 4 * floats  # weights, two Adam moments, the average
+    flops = step_flops(small, data) * (cfg.batch / small.cfg.batch)
+    return Part(name, nets, cfg.steps, seconds * cfg.steps, files, flops=flops)
 
 
 def timed_step(trainable: Trainable, data: Dataset, steps: int) -> float:
@@ -157,6 +162,32 @@ def timed_step(trainable: Trainable, data: Dataset, steps: int) -> float:
         trainable.step(stream, t)
     _wait(trainable.device)
     return (time.perf_counter() - began) / steps
+
+
+def step_flops(trainable: Trainable, data: Dataset, steps: int = 2) -> float:
+    """Floating-point operations a step of the middle of the run: products and sums of matrix products and convolutions,
+    forward and backward, counted by torch as they are called."""
+    stream, middle = stream_for(trainable, data, seed=0), trainable.cfg.steps // 2 + 1
+    with _Flops() as counter:
+        for t in range(middle, middle + steps):
+            trainable._step = t
+            seed_step(0, t)
+            trainable.step(stream, t)
+    return counter.total / steps
+
+
+class _Flops(TorchDispatchMode):
+    """Adds up what torch's own formulas say of every operation. torch's counter cannot follow autograd.grad."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if (formula := flop_registry.get(func._overloadpacket)) is not None:
+            self.total += formula(*args, **(kwargs or {}), out_val=out)
+        return out
 
 
 def _wait(device: torch.device) -> None:

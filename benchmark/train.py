@@ -13,7 +13,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -145,9 +145,29 @@ def stream_for(trainable: Trainable, data: Dataset, seed: int) -> Stream:
     )
 
 
-def train(trainable: Trainable, data: Dataset, folder: Path, *, seed: int, label: str, quiet: bool = False) -> Outcome:
+class Watch(Protocol):
+    """Looks at a GAN in training; it may change nothing and may draw random numbers."""
+
+    def begin(self, step: int) -> None:
+        """Training starts, or continues after this step."""
+
+    def __call__(self, step: int, G: nn.Module) -> None:
+        """G, the average one where there is one, after a step."""
+
+
+def train(
+    trainable: Trainable,
+    data: Dataset,
+    folder: Path,
+    *,
+    seed: int,
+    label: str,
+    quiet: bool = False,
+    watch: Watch | None = None,
+) -> Outcome:
     """Train to the configured number of steps in `folder`, resuming from its checkpoint when there is one.
 
+    watch: called after every step; its time is not the training's.
     Raises NonFiniteLoss, with the last good checkpoint kept; UserError when the checkpoint cannot be used.
     """
     cfg = trainable.cfg
@@ -155,6 +175,8 @@ def train(trainable: Trainable, data: Dataset, folder: Path, *, seed: int, label
     average = _average(trainable)
     start, seconds = resume(folder, trainable, average, stream)
     log = Log(folder / LOG, start)
+    if watch is not None:
+        watch.begin(start)
     shown = not quiet and distributed.is_main() and sys.stderr.isatty()
     progress = tqdm(total=cfg.steps, initial=start, desc=label, unit="step", disable=not shown, dynamic_ncols=True)
     reporter = Reporter(label, cfg.steps, enabled=not shown and not quiet and distributed.is_main())
@@ -177,6 +199,10 @@ def train(trainable: Trainable, data: Dataset, folder: Path, *, seed: int, label
         if average is not None:
             average.update(trainable.G, t)  # type: ignore[attr-defined]
         done = t + 1
+        if watch is not None:
+            paused = time.perf_counter()
+            watch(done, average.net if average else trainable.G)  # type: ignore[attr-defined]
+            began += time.perf_counter() - paused
         due = done % cfg.checkpoint_every == 0 or done == cfg.steps
         if done % cfg.log_every == 0 or due:
             losses = log.flush(done, stream.position)
