@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -103,13 +104,14 @@ class _Against:
 def score_pictures(request: Request, places: Places, device: torch.device, quiet: bool = False) -> dict[str, Any]:
     """Read, compare, write the record; returns it. Raises UserError before any long work for what the user can mend."""
     began, cfg = time.perf_counter(), request.evaluation
-    job, against = _reference(request, places, device, quiet)
+    shown = not quiet and sys.stderr.isatty()
+    job, against = _reference(request, places, device, quiet, shown)
     pictures = read_collection(
         request.pictures,
         channels=against.side.images.shape[3],
         side=request.resolution,
         limit=cfg.n_fake,
-        progress=not quiet,
+        progress=shown,
     )
     if cfg.n_fake is not None and len(pictures) < cfg.n_fake:
         raise DataError(
@@ -117,8 +119,10 @@ def score_pictures(request: Request, places: Places, device: torch.device, quiet
             f"{cfg.n_fake:,} are asked for, and a distance depends on how many there are",
             f"draw more, or give --n {len(pictures)}",
         )
-    store = FeatureStore(places.artifacts / "features")
-    values = _values(pictures, against, cfg, job, store, device, quiet)
+    sha256 = images_sha256(pictures.images)
+    values = _Scores(
+        pictures, sha256, against, cfg, job, FeatureStore(places.artifacts / "features"), device, shown
+    ).all()
     name = request.name or pictures.name
     identity = {
         "method": name,
@@ -128,7 +132,6 @@ def score_pictures(request: Request, places: Places, device: torch.device, quiet
         "changes": {},
         "config": {"eval": to_plain(cfg), "resolution": request.resolution},
     }
-    sha256 = images_sha256(pictures.images)
     digest = content_hash({**identity, "images": sha256, "reference": against.side.sha256})
     run = f"{_slug(against.name)}-{_slug(name)}-pictures-{digest[:8]}"
     result = {
@@ -150,11 +153,13 @@ def score_pictures(request: Request, places: Places, device: torch.device, quiet
     )
 
 
-def _reference(request: Request, places: Places, device: torch.device, quiet: bool) -> tuple[Job | None, _Against]:
+def _reference(
+    request: Request, places: Places, device: torch.device, quiet: bool, shown: bool
+) -> tuple[Job | None, _Against]:
     """The reference, prepared or read as it is."""
     cfg, path = request.evaluation, Path(request.reference).expanduser()
     if is_collection(path) and path.exists():
-        found = read_collection(path, side=request.resolution, progress=not quiet)
+        found = read_collection(path, side=request.resolution, progress=shown)
         side = Side(found.images, images_sha256(found.images), found.labels)
         protocol = {
             "protocol": cfg.protocol,
@@ -167,71 +172,77 @@ def _reference(request: Request, places: Places, device: torch.device, quiet: bo
         return None, _Against(found.name, side, found.class_names, protocol, None)
     card = find_card(request.reference)
     locate(card, places.data_root)
-    data = prepare(_at(card, request.resolution), places.data_root, places.artifacts / "data", progress=not quiet)
+    data = prepare(_at(card, request.resolution), places.data_root, places.artifacts / "data", progress=shown)
     protocol = {k: v for k, v in protocol_of(data, cfg, 0).items() if k != "n_fake"}
     job = Job(data, places.artifacts, device, quiet)
     return job, _Against(data.name, reference_of(data, cfg.reference), data.class_names, protocol, data)
 
 
-def _values(
-    pictures: Collection,
-    against: _Against,
-    cfg: EvalConfig,
-    job: Job | None,
-    store: FeatureStore,
-    device: torch.device,
-    quiet: bool,
-) -> list[Value]:
+@dataclass(frozen=True)
+class _Scores:
     """Every number that these pictures can be given."""
-    protocol = against.protocol | {"n_fake": len(pictures), "quantisation": "uint8", "set_seed": cfg.seed}
-    if pictures.images.shape[1:3] != against.side.images.shape[1:3]:
-        protocol |= {"generated_px": list(pictures.images.shape[1:3])}
-    labels = common_labels(pictures, against.class_names)
-    ask = functools.partial(_extractor, cfg=cfg, job=job, pictures=pictures, against=against, device=device)
-    sha256 = images_sha256(pictures.images)
-    values: list[Value] = []
-    for name in cfg.extractors:
+
+    pictures: Collection
+    sha256: str  # of the pictures
+    against: _Against
+    cfg: EvalConfig
+    job: Job | None  # None: the reference is no dataset of the suite
+    store: FeatureStore
+    device: torch.device
+    shown: bool  # progress
+
+    def all(self) -> list[Value]:
+        """The numbers of every extractor, marked with protocol and pictures."""
+        asked = {"pictures": self.pictures.name, "labels": "none" if self.labels is None else "given"}
+        values = [value for name in self.cfg.extractors for value in self.of(name)]
+        return [replace(value, name=labelled(value.name, self.cfg.protocol), conditions=asked) for value in values]
+
+    def of(self, name: str) -> list[Value]:
+        """The numbers of one extractor; unavailable ones where its weights are absent."""
+        cfg, side, store, protocol = self.cfg, self.against.side, self.store, self.protocol
         try:
-            extractor = ask(name)
+            extractor = self.extractor(name)
         except WeightsError as problem:
-            values += unavailable(name, protocol, problem)
-            continue
-        seen = store.features(extractor, pictures.images, sha256=sha256, progress=not quiet)
-        real = store.features(extractor, against.side.images, sha256=against.side.sha256, progress=not quiet)
-        controls = (
-            control_rows(extractor, against.side, len(pictures), cfg.set_settings, store) if cfg.controls else None
-        )
-        values += set_values(extractor, seen, real, protocol, cfg.set_settings, controls, progress=not quiet)
-        if labels is not None and against.side.labels is not None:
-            values += intra_class_values(
-                extractor, seen, labels, real, against.side.labels, against.class_names, protocol
+            return unavailable(name, protocol, problem)
+        seen = store.features(extractor, self.pictures.images, sha256=self.sha256, progress=self.shown)
+        real = store.features(extractor, side.images, sha256=side.sha256, progress=self.shown)
+        n = len(self.pictures)
+        controls = control_rows(extractor, side, n, cfg.set_settings, store) if cfg.controls else None
+        values = set_values(extractor, seen, real, protocol, cfg.set_settings, controls, self.shown)
+        if self.labels is not None and side.labels is not None:
+            names = self.against.class_names
+            values += intra_class_values(extractor, seen, self.labels, real, side.labels, names, protocol)
+        if (data := self.against.data) is not None:
+            values += copy_values(extractor, np.asarray(seen.pooled), protocol, data, store)
+            if isinstance(extractor, JudgeExtractor) and self.labels is not None:
+                values += pictures_accuracy(extractor, np.asarray(seen.logits), self.labels, protocol, data)
+        return values
+
+    @functools.cached_property
+    def labels(self) -> np.ndarray | None:
+        """The pictures' labels as the reference's classes."""
+        return common_labels(self.pictures, self.against.class_names)
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """What decides the numbers beside the extractor: the same as a run's where the sizes are the same."""
+        own = {"n_fake": len(self.pictures), "quantisation": "uint8", "set_seed": self.cfg.seed}
+        mine, theirs = self.pictures.images.shape[1:3], self.against.side.images.shape[1:3]
+        return self.against.protocol | own | ({"generated_px": list(mine)} if mine != theirs else {})
+
+    def extractor(self, name: str) -> Extractor:
+        """An extractor that can look at these pictures. Raises ConfigError for one trained on another size."""
+        if name not in TRAINED_HERE or self.job is None:
+            return extractors.build(name, device=self.device, allow_unverified=self.cfg.allow_unverified)
+        mine, side = self.pictures.images.shape[1:3], self.against.side.images.shape[1]
+        if mine != (side, side):
+            raise ConfigError(
+                f"extractor {name}",
+                f"it knows pictures of {side} px, these have {mine[1]} x {mine[0]}",
+                f"give --resolution {side}, or --extractors lite0",
             )
-        if against.data is not None:
-            values += copy_values(extractor, np.asarray(seen.pooled), protocol, against.data, store)
-        if isinstance(extractor, JudgeExtractor) and labels is not None and against.data is not None:
-            values += pictures_accuracy(extractor, np.asarray(seen.logits), labels, protocol, against.data)
-    asked = {"pictures": pictures.name, "labels": "given" if labels is not None else "none"}
-    return [_marked(value, cfg, asked) for value in values]
-
-
-def _marked(value: Value, cfg: EvalConfig, asked: dict[str, Any]) -> Value:
-    return replace(value, name=labelled(value.name, cfg.protocol), conditions=asked)
-
-
-def _extractor(
-    name: str, cfg: EvalConfig, job: Job | None, pictures: Collection, against: _Against, device: torch.device
-) -> Extractor:
-    """An extractor that can look at these pictures. Raises ConfigError for the judge where it cannot."""
-    if name not in TRAINED_HERE or job is None:
-        return extractors.build(name, device=device, allow_unverified=cfg.allow_unverified)
-    if pictures.images.shape[1:3] != against.side.images.shape[1:3]:
-        side = against.side.images.shape[1]
-        raise ConfigError(
-            f"extractor {name}",
-            f"it knows pictures of {side} px, these have {pictures.images.shape[2]} x {pictures.images.shape[1]}",
-            f"give --resolution {side}, or --extractors lite0",
-        )
-    return build_extractor(name, cfg, build_judge(cfg, job) if name == "judge" else None, job)
+        judge = build_judge(self.cfg, self.job) if name == "judge" else None
+        return build_extractor(name, self.cfg, judge, self.job)
 
 
 def common_labels(pictures: Collection, class_names: Sequence[str]) -> np.ndarray | None:
