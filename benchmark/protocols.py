@@ -58,6 +58,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
                 "splits": 10,
                 "k": 5,
                 "prdc_images": 10_000,
+                "extras": {"lpips_conditions": 500, "lpips_images": 10},
             },
             (
                 "FID there is torchvision's Inception: the column FD-torchvision-inception_v3",
@@ -81,8 +82,17 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
         ),
         "ltgan": Protocol(
             "LT-GAN [P]: FID of as many generated images as the held-out split has, against that split",
-            {"extractors": ("inception",), "reference": "test", "n_fake": None},
-            ("the paper gives the best of three runs; a table here gives the mean over seeds",),
+            {
+                "extractors": ("inception",),
+                "reference": "test",
+                "n_fake": None,
+                "extras": {"boundary_latents": 500_000, "boundary_share": 0.02, "cas": {"depth": 56}},
+            },
+            (
+                "the paper gives the best of three runs; a table here gives the mean over seeds",
+                "sampling of its path lengths is not given; here StyleGAN's, over whole paths, of fewer pairs",
+                "attributes there are scored by a published classifier of faces; here by the judge",
+            ),
         ),
     }
 )
