@@ -19,7 +19,7 @@ WHAT    := --method $(METHOD) --dataset "$(DATASET)" --seed $(SEEDS) $(if $(RECI
 TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan suite table test test-slow lint check format overhead speed throughput memory lock clean
+.PHONY: help bench plan suite table report drift drift-model baseline test test-slow lint check format overhead speed throughput memory lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -28,14 +28,28 @@ bench: $(READY)  ## train METHOD on DATASET for each of SEEDS, write its rows (R
 	@$(PY) -m benchmark run $(WHAT) $(PLACES)
 	@$(PY) -m benchmark table --quiet $(PLACES)
 
-plan: $(READY)  ## what `make bench` with the same variables would do and cost
-	@$(PY) -m benchmark plan $(WHAT) $(PLACES)
+plan: $(READY)  ## what `make bench`, or with SUITE= (SIZE=) `make suite`, would do and cost
+	@$(PY) -m benchmark plan $(if $(SUITE),--suite "$(SUITE)" $(if $(SIZE),--size $(SIZE)),$(WHAT)) $(PLACES)
 
-suite: $(READY)  ## all runs of SUITE=name (SIZE=small|paper WORKERS=n), then its tables
-	@$(PY) -m benchmark suite "$(SUITE)" $(if $(SIZE),--size $(SIZE)) $(if $(WORKERS),--workers $(WORKERS)) $(PLACES)
+suite: $(READY)  ## all runs of SUITE=name (SIZE= WORKERS=n EXECUTOR=local|slurm SLURM="key=value"), then its tables
+	@$(PY) -m benchmark suite "$(SUITE)" $(if $(SIZE),--size $(SIZE)) $(if $(WORKERS),--workers $(WORKERS)) \
+	  $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(SLURM),--slurm $(SLURM)) $(PLACES)
 
 table: $(READY)  ## CSV, LaTeX and Markdown tables from the records
 	@$(PY) -m benchmark table $(PLACES)
+
+report: $(READY)  ## one HTML page of all results: results/report.html, or OUT=file
+	@$(PY) -m benchmark report $(PLACES) $(if $(OUT),--out "$(OUT)")
+
+drift: $(READY)  ## have the metrics moved? seconds, no training
+	@$(PY) -m benchmark drift --quiet
+
+drift-model: $(READY)  ## new records of METHOD on DATASET against their baseline
+	@$(PY) -m benchmark drift --model $(METHOD) --dataset "$(DATASET)" $(PLACES)
+
+baseline: $(READY)  ## accept the present numbers, REASON="..."; with METHOD= DATASET= a model's
+	@$(PY) -m benchmark drift --accept "$(REASON)" \
+	  $(if $(filter-out file,$(origin METHOD)),--model $(METHOD) --dataset "$(DATASET)")
 
 test: $(READY)  ## the tests, under 10 minutes on two cores
 	$(TEST)

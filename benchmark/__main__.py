@@ -48,7 +48,9 @@ def parser() -> argparse.ArgumentParser:
 
     verb = verbs.add_parser("list", help="methods, datasets, metrics and suites, a line each")
     verb.set_defaults(do=do_list)
-    verb = verbs.add_parser("plan", parents=[what, device, places], help="what a run would do and cost")
+    verb = verbs.add_parser("plan", parents=[what, device, places], help="what a run, or a suite, would do and cost")
+    verb.add_argument("--suite", metavar="NAME", help="a suite instead of a run")
+    verb.add_argument("--size", default="small", help="of the suite (default: small)")
     verb.set_defaults(do=do_plan)
     verb = verbs.add_parser("prepare", parents=[places], help="make a dataset's arrays")
     verb.add_argument("--dataset", nargs="+", required=True)
@@ -57,10 +59,14 @@ def parser() -> argparse.ArgumentParser:
     verb.set_defaults(do=do_run)
     verb = verbs.add_parser("suite", parents=[device, places], help="all runs of a suite, then its table")
     verb.add_argument("name", help="`list` shows them")
-    verb.add_argument("--size", default="small", help="small or paper (default: small)")
+    verb.add_argument("--size", default="small", help="one of the suite's sizes (default: small)")
     verb.add_argument("--seed", nargs="+", type=int, help="instead of the suite's")
     verb.add_argument("--workers", type=positive, metavar="N", help="runs at a time (default: one a core for runs of "
                       "one thread on the CPU, else 1)")  # fmt: skip
+    verb.add_argument("--executor", choices=["local", "slurm"], default="local", help="where runs run, with --workers")
+    verb.add_argument(
+        "--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="options of sbatch, by submitit's names"
+    )
     verb.set_defaults(do=do_suite)
     verb = verbs.add_parser("sample", parents=[what, device, places], help="pictures from a finished run")
     verb.add_argument("--n", type=int, default=64, help="how many (default: 64)")
@@ -87,6 +93,19 @@ def parser() -> argparse.ArgumentParser:
     verb.set_defaults(do=do_eval)
     verb = verbs.add_parser("table", parents=[places], help="CSV, LaTeX and Markdown tables from the records")
     verb.set_defaults(do=do_table)
+    verb = verbs.add_parser(
+        "drift", parents=[places], help="do metrics, or a method's results, still give what they gave?"
+    )
+    verb.add_argument("--model", metavar="METHOD", help="compare new records of this method with its baseline")
+    verb.add_argument("--dataset", help="with --model")
+    verb.add_argument("--accept", metavar="REASON", help="make the present numbers the baseline")
+    verb.add_argument("--records", type=Path, default=Path("results/reference"), metavar="DIR",
+                      help="with --model --accept: whose records become the baseline")  # fmt: skip
+    verb.add_argument("--config", metavar="HASH", help="beginning of a configuration's hash, where there are several")
+    verb.add_argument("--metrics", nargs="+", metavar="ID", help="only these (default: all)")
+    verb.add_argument("--json", type=Path, metavar="FILE", help="write the report there, too")
+    verb.add_argument("--allow-inconclusive", action="store_true", help="too few seeds to tell is no failure")
+    verb.set_defaults(do=do_drift)
     return top
 
 
@@ -148,7 +167,13 @@ def do_list(arguments: argparse.Namespace) -> int:
 
 
 def do_plan(arguments: argparse.Namespace) -> int:
-    """What each run would do and cost."""
+    """What each run, or a suite, would do and cost."""
+    if arguments.suite is not None:
+        from benchmark.suite import suite_plan
+
+        places = places_of(arguments)
+        print(suite_plan(arguments.suite, arguments.size, places, device=arguments.device, threads=arguments.threads))
+        return 0
     wanted, places = specs(arguments), places_of(arguments)
     from benchmark.experiment import pick_device, use_threads
     from benchmark.plan import make_plan
@@ -216,13 +241,14 @@ def do_run(arguments: argparse.Namespace) -> int:
 def do_suite(arguments: argparse.Namespace) -> int:
     """Run what a suite lacks, then write its table."""
     from benchmark import distributed
+    from benchmark.config import parse_overrides
     from benchmark.experiment import pick_device
     from benchmark.suite import default_workers, run_suite
 
     device = pick_device(arguments.device)
     distributed.start(device)
     workers = arguments.workers or default_workers(arguments.name, arguments.size, device.type, arguments.threads)
-    if workers > 1 and distributed.world() > 1:
+    if (workers > 1 or arguments.executor == "slurm") and distributed.world() > 1:
         raise UserError("--workers under torchrun", "its processes share one run at a time", "use one of the two")
     try:
         return run_suite(
@@ -234,6 +260,8 @@ def do_suite(arguments: argparse.Namespace) -> int:
             quiet=arguments.quiet,
             threads=arguments.threads,
             workers=workers,
+            executor=arguments.executor,
+            slurm=parse_overrides(arguments.slurm),
         )
     finally:
         distributed.stop()
@@ -285,6 +313,38 @@ def do_eval(arguments: argparse.Namespace) -> int:
     show(record)
     show_protocol(record)
     return 0
+
+
+def do_report(arguments: argparse.Namespace) -> int:
+    """Write the page of all results."""
+    from benchmark.report import write_report
+
+    print(write_report(arguments.results, arguments.out))
+    return 0
+
+
+def do_drift(arguments: argparse.Namespace) -> int:
+    """Run a drift gate, or accept a baseline."""
+    a = arguments
+    if (a.model is None) != (a.dataset is None):
+        raise UserError("drift: --model and --dataset", "each needs the other", "give both or neither")
+    if a.model is None:
+        from benchmark.drift import metric_gate
+
+        return metric_gate(a.json, a.accept, a.quiet)
+    from benchmark.model_drift import model_gate
+
+    return model_gate(
+        a.model,
+        a.dataset,
+        a.results,
+        json_file=a.json,
+        accept=a.accept,
+        source=a.records,
+        allow_inconclusive=a.allow_inconclusive,
+        config=a.config,
+        metrics=a.metrics,
+    )
 
 
 def do_table(arguments: argparse.Namespace) -> int:

@@ -82,6 +82,7 @@ class Scored:
     values: list[Value]
     samples_sha256: str
     n_fake: int
+    distinct: int  # of these, different ones
     asked: dict[str, Any]  # conditioning, and what was drawn from which split
 
 
@@ -146,7 +147,8 @@ def evaluate(method: Method, G: nn.Module, cfg: EvalConfig, job: Job, show_progr
     values = [
         replace(value, name=labelled(value.name, cfg.protocol), conditions=asked | value.conditions) for value in values
     ]
-    return Scored(values, fakes.sha256, n_fake, asked)
+    distinct = len({sample.tobytes() for sample in fakes.images})
+    return Scored(values, fakes.sha256, n_fake, distinct, asked)
 
 
 def image_values(

@@ -99,7 +99,7 @@ def run(
         distributed.barrier()
         with lock(resolved.folder / ".lock", f"the run {resolved.run}", wait=False):
             remove_torn(resolved.folder)
-            return _run(resolved, places, data, where, quiet, plan.parts[-1].flops)
+            return _run(resolved, places, data, where, quiet, plan.flops_per_step)
     return _run(resolved, places, data, where, quiet, 0.0)
 
 
@@ -239,6 +239,7 @@ def _train_and_score(
         "images_seen": outcome.images,
         "weights_sha256": weights_hash(G),
         "samples_sha256": scored.samples_sha256,
+        "distinct_samples": scored.distinct,
         "conditions": scored.asked,
         "values": [value.plain() for value in [*scored.values, *snapshots.values()]],
     }

@@ -61,6 +61,11 @@ class Plan:
         return sum(part.seconds for part in self.parts) + self.evaluation_s
 
     @property
+    def flops_per_step(self) -> float:
+        """Of the method's own training."""
+        return next(part.flops for part in self.parts if part.name == self.resolved.method.name)
+
+    @property
     def bytes(self) -> int:
         """Of the files the run will write, prepared data apart."""
         return sum(part.bytes for part in self.parts)

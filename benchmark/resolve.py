@@ -138,7 +138,7 @@ def _sized(card: Card, recipe: str) -> Card:
 
 def _evaluation(recipe: str, card: Card, changes: dict[str, Any]) -> EvalConfig:
     """The recipe's evaluation for this dataset, with the user's changes."""
-    base = to_plain(EVALUATION.get(recipe, EVALUATION["small"]))
+    base = to_plain(EVALUATION["paper" if recipe.startswith("paper") else "small"])
     base["encoder"] = to_plain(encoder_recipe(recipe, card.name))
     base["judge"] = to_plain(judge_recipe(recipe, card.name))
     if card.source.kind in POINTS:

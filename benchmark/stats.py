@@ -1,7 +1,7 @@
-"""Statistics of a table's cell: the mean over seeds with its 95 % interval.
+"""Statistics of tables: the mean over seeds with its 95 % interval, and tests of differences between methods.
 
 A generator's score varies far more from one training run to the next than with the sampling of its images, so the unit
-is the run: n is the number of seeds, and with one seed there is no interval.
+is the run: n is the number of seeds, and with one seed there is no interval and no test.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import scipy.stats
 
 CONFIDENCE = 0.95
+ALPHA = 1 - CONFIDENCE  # a difference is told apart when its adjusted p is below
 _FIXED_DIGITS = 6  # more decimals than this are written with a power of ten
 
 
@@ -55,11 +57,74 @@ def summary(values: Sequence[float]) -> Summary:
     return Summary(mean, sd, int(rows.size), mean - half, mean + half)
 
 
-def apart(a: Summary, b: Summary) -> bool:
-    """Whether two intervals do not overlap; False where one is missing. Stricter than a 5 % test of the difference."""
-    if a.low is None or a.high is None or b.low is None or b.high is None:
-        return False
-    return a.high < b.low or b.high < a.low
+Scale = Literal["log", "logit", "identity"]
+
+
+@dataclass(frozen=True)
+class Paired:
+    """The paired t test of a - b over common seeds, on the scale the values were given in."""
+
+    difference: float  # mean of a - b
+    low: float  # 95 % interval of it
+    high: float
+    p: float  # two-sided
+    n: int  # common seeds
+
+
+def transformed(values: Sequence[float], scale: Scale, n_images: int = 1000) -> np.ndarray:
+    """Values on the scale on which seeds scatter evenly: log for distances, logit for shares.
+
+    n_images: how many images a share was counted on; half an image is added to either side, so that 0 and 1 have a
+    logit (Haldane, 1956; Anscombe, 1956). Raises ValueError for a distance that is not positive and for a share
+    outside of [0, 1].
+    """
+    rows = np.asarray(values, dtype=np.float64)
+    if scale == "identity":
+        return rows
+    if scale == "log":
+        if (rows <= 0).any():
+            raise ValueError(f"no logarithm of {list(values)}")
+        return np.log(rows)
+    if ((rows < 0) | (rows > 1)).any():
+        raise ValueError(f"no shares: {list(values)}")
+    return np.log(rows * n_images + 0.5) - np.log((1 - rows) * n_images + 0.5)
+
+
+def paired_test(a: Sequence[float], b: Sequence[float], resolution: float = 0.0) -> Paired:
+    """Student's paired t test of the values of common seeds, in order; at least two of each.
+
+    resolution: the step in which the values are counted, 1 for numbers of modes. Equal counts in all seeds do not mean
+    that there is no error: each is uncertain by a uniform half step, so that the standard deviation of a difference is
+    at least resolution / sqrt(6) (Sheppard, 1897). Without a resolution, differences that are all equal have p = 0, or
+    p = 1 where they are zero: the limits of the test.
+    Raises ValueError for fewer than two pairs and for values that are not finite.
+    """
+    pairs = np.asarray([a, b], dtype=np.float64)
+    if pairs.shape[1] < 2 or not np.isfinite(pairs).all():
+        raise ValueError(f"a paired test needs two pairs, all finite; given {list(a)} and {list(b)}")
+    differences = pairs[0] - pairs[1]
+    n, mean = len(differences), float(differences.mean())
+    sd = float(differences.std(ddof=1)) if differences.min() < differences.max() else 0.0
+    sd = max(sd, resolution / math.sqrt(6))
+    half = t_half_width(sd, n)
+    if sd == 0:
+        p = 0.0 if mean else 1.0
+    else:
+        p = 2 * float(scipy.stats.t.sf(abs(mean) / (sd / math.sqrt(n)), n - 1))
+    return Paired(mean, mean - half, mean + half, p, n)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment of a family's p values, in their order: compare with the level of the whole family.
+
+    The i-th smallest of m is multiplied by m - i + 1; the adjusted ones never fall along the order and end at 1.
+    Source: Holm, 1979.
+    """
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(np.argsort(p_values, kind="stable")):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
 
 
 def format_cell(cell: Summary, digits: int = 2) -> str:

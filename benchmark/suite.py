@@ -16,19 +16,25 @@ continues on the next call; its table is made from records alone, at any time.
       paper: {dataset: afhq, recipe: paper, seeds: [0, 1, 2]}
     rows:
       - {labels: {Discriminator: Global, Loss: Hinge}, method: infoscc, set: {loss: hinge}}
+
+`images: 64000`, of a suite or a size, gives all rows one budget: so many images seen by the discriminator, whatever the
+row's batch and number of discriminator updates; the steps follow. A row's `sizes: {small: {...}}` are changes of that
+row at that size; a row with `only: [paper]` is left out at any other.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import traceback
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from joblib import Parallel, delayed
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
@@ -40,10 +46,16 @@ from benchmark.table_files import write_table
 from benchmark.tables import Row, Table, control_rows, find_columns, group, table_notes, tell_apart
 
 if TYPE_CHECKING:
-    from benchmark.resolve import Places, RunSpec
+    import submitit
+
+    from benchmark.resolve import Places, Resolved, RunSpec
 
 FOLDER = Path(__file__).parent / "suites"
 _MOST_WORKERS = 8  # by default: each holds torch and the data in memory
+JOBS = ".jobs"  # under results/runs: what submitit keeps of jobs that are not over, and the logs of failed ones
+_NO_LIMIT_MIN = 525_600  # a local job's time: a year
+_SLURM_MIN = 1440  # a SLURM job's, when nothing is said; it is queued again when that is over
+_SLURM_REQUEUES = 100
 
 Datasets = Annotated[
     tuple[str, ...],
@@ -61,6 +73,8 @@ class SuiteRow:
     method: str  # name of the method file
     set: dict[str, Any] = Field(default_factory=dict)  # changes of this row, laid over the suite's
     published: dict[str, float] = Field(default_factory=dict)  # the source's values, by published column
+    sizes: dict[str, dict[str, Any]] = Field(default_factory=dict)  # changes at a size, laid over `set`
+    only: tuple[str, ...] = ()  # the sizes that have this row; none named: all
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -81,6 +95,7 @@ class Size:
     recipe: str | None = None
     seeds: Seeds | None = None
     metrics: tuple[str, ...] | None = None
+    images: Annotated[int, Field(gt=0)] | None = None
     set: dict[str, Any] = Field(default_factory=dict)  # laid over the suite's changes, under the row's
 
 
@@ -98,6 +113,7 @@ class Suite:
     rows: Annotated[tuple[SuiteRow, ...], Field(min_length=1)]
     sizes: Annotated[dict[str, Size], Field(min_length=1)]
     metrics: tuple[str, ...] = ()
+    images: Annotated[int, Field(gt=0)] | None = None  # seen by every row's discriminator; None: as the rows say
     set: dict[str, Any] = Field(default_factory=dict)
     published: Published | None = None
 
@@ -111,6 +127,7 @@ class Scope:
     seeds: tuple[int, ...]
     metrics: tuple[str, ...]
     set: dict[str, Any]
+    images: int | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,6 +192,11 @@ def _check_row(suite: Suite, row: SuiteRow, where: str) -> None:
             raise ConfigError(
                 f"{where}: published value {name!r}", nearest(name, known), "list it in published.columns"
             )
+    for name in (*row.sizes, *row.only):
+        if name not in suite.sizes:
+            raise ConfigError(f"{where}: no size {name!r}", nearest(name, suite.sizes), "use one of the suite's sizes")
+    if suite.images and any("steps" in changes for changes in (row.set, *row.sizes.values())):
+        raise ConfigError(f"{where}: steps", "they follow from the suite's images", "leave out one of the two")
     try:
         check_method(row.method)
     except ConfigError as error:
@@ -192,7 +214,40 @@ def scope_of(suite: Suite, size: str) -> Scope:
         chosen.seeds or suite.seeds,
         suite.metrics if chosen.metrics is None else chosen.metrics,
         merge(suite.set, chosen.set),
+        chosen.images or suite.images,
     )
+
+
+def rows_of(suite: Suite, size: str) -> list[tuple[int, SuiteRow]]:
+    """The rows of a size with their places in the suite."""
+    return [(i, row) for i, row in enumerate(suite.rows) if not row.only or size in row.only]
+
+
+def changes_of(suite: Suite, size: str, row: SuiteRow, dataset: str) -> dict[str, Any]:
+    """What a row changes of its method's recipe: the suite's changes, the size's, the row's, the budget's steps.
+
+    Raises ConfigError for a budget that is no whole number of steps, or a method without this recipe.
+    """
+    scope = scope_of(suite, size)
+    changes = merge(merge(scope.set, row.set), row.sizes.get(size, {}))
+    if scope.images is None:
+        return changes
+    return merge(changes, {"steps": _steps_for(scope.images, row.method, scope.recipe, dataset, changes)})
+
+
+def _steps_for(images: int, method: str, recipe: str, dataset: str, changes: Mapping[str, Any]) -> int:
+    """Steps of a method until its discriminator has seen so many images: each of its updates takes a batch."""
+    from benchmark.method import find_method
+
+    base = find_method(method).recipe(recipe, dataset)
+    batch, n_dis = (changes.get(name, getattr(base, name)) for name in ("batch", "n_dis"))
+    if images % (batch * n_dis):
+        raise ConfigError(
+            f"images {images}",
+            f"{method} sees {batch * n_dis} images a step on {dataset}: {n_dis} updates of {batch}",
+            "use a multiple of it",
+        )
+    return images // (batch * n_dis)
 
 
 def cells(suite: Suite, size: str, seeds: Sequence[int] | None = None) -> list[Cell]:
@@ -204,21 +259,24 @@ def cells(suite: Suite, size: str, seeds: Sequence[int] | None = None) -> list[C
 
     scope = scope_of(suite, size)
     return [
-        Cell(i, RunSpec(row.method, dataset, seed, scope.recipe, merge(scope.set, row.set)))
+        Cell(i, RunSpec(row.method, dataset, seed, scope.recipe, changes_of(suite, size, row, dataset)))
         for seed in (scope.seeds if seeds is None else seeds)
         for dataset in scope.datasets
-        for i, row in enumerate(suite.rows)
+        for i, row in rows_of(suite, size)
     ]
 
 
 # ---- running --------------------------------------------------------------------------------------------------------
 
 
+KINDS = ("done", "failed", "refused", "busy", "not reached")  # what may become of a cell
+
+
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     """What became of a cell."""
 
-    kind: str  # done, failed, busy or refused
+    kind: str  # one of `KINDS`
     text: str  # for the user
     exit_code: int
 
@@ -234,11 +292,14 @@ def run_suite(
     threads: int | None = None,
     stop: bool = False,
     workers: int = 1,
+    executor: Literal["local", "slurm"] = "local",
+    slurm: Mapping[str, Any] | None = None,
 ) -> int:
     """Run every cell of a suite that has no record yet, then write the suite's tables. Returns an exit status.
 
     A cell that fails keeps its reason and the others go on, unless `stop`. A failed record counts as run: move it away
-    to try again. workers: cells at a time, each in a process of its own; what they share is made once, under locks.
+    to try again. workers: cells at a time, each a job of its own; what they share is made once, under locks. executor:
+    where jobs run; `local`, one worker: in this process. slurm: options of sbatch, by submitit's names.
     Status: 0 all done; 1 a run failed; 2 a cell cannot be run as it is configured; 3 another process works on a cell.
     Raises ConfigError, DataError or WeightsError before any training when a cell's configuration cannot be used.
     """
@@ -246,35 +307,58 @@ def run_suite(
 
     suite = find_suite(name)
     todo = cells(suite, size, seeds)
-    runs = []
+    resolved = []
     for cell in todo:  # mistakes come out before hours of training
-        resolved = experiment.resolve(cell.spec, places)
-        experiment.require_files(resolved, places)
-        runs.append(resolved.run)
-    outcomes: list[Outcome] = []
-    one_by_one = workers == 1
+        resolved.append(experiment.resolve(cell.spec, places))
+        experiment.require_files(resolved[-1], places)
+    one_by_one = workers == 1 and executor == "local"
     if not one_by_one and threads is None and scope_of(suite, size).recipe == "small":
-        threads = 1  # said, because joblib sets OMP_NUM_THREADS in its processes, which would count as asked for
-    work = [delayed(_run_cell)(c, run, places, device, quiet or not one_by_one, threads) for c, run in zip(todo, runs)]
-    finished = Parallel(n_jobs=workers, return_as="generator", pre_dispatch=workers, batch_size=1)(work)
-    for i, cell in enumerate(todo):
-        title = f"cell {i + 1}/{len(todo)}: {_title(suite, size, cell)}"
-        if one_by_one:
-            _say(title)
-        outcomes.append(next(finished))
-        _say(f"  {outcomes[-1].text}" if one_by_one else f"{title}: {outcomes[-1].text}")
-        if stop and outcomes[-1].exit_code:
-            break
+        threads = 1  # as in one process: how the environment of a job is set must not decide it
+    work = [
+        RunCell(cell, known.run, places, device, quiet or not one_by_one, threads)
+        for cell, known in zip(todo, resolved)
+    ]
+    jobs = None if one_by_one else job_executor(executor, places, workers, slurm or {})
+    if not quiet and distributed.is_main():
+        with distributed.alone():
+            costs = row_costs(list(zip(todo, resolved)), places, device, threads)
+        _say(f"{suite.name}, {size}: {total_text(costs, workers)}")
+    titles = [f"cell {i + 1}/{len(todo)}: {_title(suite, size, cell)}" for i, cell in enumerate(todo)]
+    outcomes: list[Outcome] = []
+    with closing(_one_by_one(work, titles) if jobs is None else _by_jobs(work, titles, jobs, workers)) as finished:
+        for outcome in finished:
+            outcomes.append(outcome)
+            if stop and outcome.exit_code:
+                break
     if distributed.is_main():
         tables = write_suite_table(suite, size, places.results)
         counts = Counter(outcome.kind for outcome in outcomes)
         counts["not reached"] = len(todo) - len(outcomes)
-        _say(f"{suite.name}: " + ", ".join(f"{n} {kind}" for kind, n in counts.items() if n))
+        _say(f"{suite.name}: " + ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if counts[kind]))
         for path in tables:
             if path.suffix == ".md":
                 _say(f"table: {path}")
     codes = {outcome.exit_code for outcome in outcomes}
     return next((code for code in (1, 2, 3) if code in codes), 0)
+
+
+def _one_by_one(work: Sequence[RunCell], titles: Sequence[str]) -> Generator[Outcome, None, None]:
+    """The outcomes of cells run in this process, announced before and reported after."""
+    for title, one in zip(titles, work):
+        _say(title)
+        outcome = one()
+        _say(f"  {outcome.text}")
+        yield outcome
+
+
+def _by_jobs(
+    work: Sequence[RunCell], titles: Sequence[str], executor: submitit.Executor, workers: int
+) -> Generator[Outcome, None, None]:
+    """The outcomes of cells run by jobs, reported as they end."""
+    with closing(submitted(work, executor, workers)) as finished:
+        for i, outcome in finished:
+            _say(f"{titles[i]}: {outcome.text}")
+            yield outcome
 
 
 def default_workers(name: str, size: str, device: str, threads: int | None) -> int:
@@ -285,15 +369,40 @@ def default_workers(name: str, size: str, device: str, threads: int | None) -> i
     return min(os.cpu_count() or 1, _MOST_WORKERS)
 
 
-def _run_cell(cell: Cell, run: str, places: Places, device: str, quiet: bool, threads: int | None) -> Outcome:
-    """Run one cell, or find its record. Only a keyboard interrupt gets out, so that the suite goes on."""
+@dataclasses.dataclass(frozen=True)
+class RunCell:
+    """The work of one cell, which a job can do as well as this process."""
+
+    cell: Cell
+    run: str  # its name
+    places: Places
+    device: str
+    quiet: bool
+    threads: int | None
+    gpus: str | None = dataclasses.field(default_factory=lambda: os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+    def __call__(self) -> Outcome:
+        """Run the cell, or find its record. Only a keyboard interrupt gets out, so that the suite goes on."""
+        if os.environ.get("SUBMITIT_EXECUTOR") == "local":  # submitit hides every GPU from local jobs
+            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+            os.environ.update({} if self.gpus is None else {"CUDA_VISIBLE_DEVICES": self.gpus})
+        return _run_cell(self)
+
+    def checkpoint(self) -> submitit.helpers.DelayedSubmission:
+        """What submitit queues again after a preemption or at the end of a job's time: the run continues by itself."""
+        import submitit
+
+        return submitit.helpers.DelayedSubmission(self)
+
+
+def _run_cell(work: RunCell) -> Outcome:
     from benchmark import distributed, experiment
 
-    path = record_path(places.results, run)
+    path = record_path(work.places.results, work.run)
     if distributed.agree(path.exists()):
         return _found(read_record(path), path)
     try:
-        record = experiment.run(cell.spec, places, device=device, quiet=quiet, threads=threads)
+        record = experiment.run(work.cell.spec, work.places, device=work.device, quiet=work.quiet, threads=work.threads)
     except RunFailed as error:
         return Outcome("failed", f"failed: {error.what}", 1)
     except BusyError as error:
@@ -314,6 +423,203 @@ def _found(record: Record, path: Path) -> Outcome:
     if record.status == "done":
         return Outcome("done", "done before", 0)
     return Outcome("failed", f"failed before: {record.plain['reason']} (move {path} away to try again)", 1)
+
+
+# ---- jobs -----------------------------------------------------------------------------------------------------------
+
+
+def job_executor(
+    kind: Literal["local", "slurm"], places: Places, workers: int, options: Mapping[str, Any]
+) -> submitit.Executor:
+    """submitit's executor: processes of this machine, or a SLURM array of which `workers` jobs run at a time.
+
+    options: of sbatch, by submitit's names, such as partition, time (minutes), cpus_per_task, gpus_per_node, mem.
+    Raises ConfigError without SLURM, for options without it, and for unknown ones.
+    """
+    import submitit
+
+    folder = places.results / "runs" / JOBS / "%j"
+    if kind == "local":
+        if options:
+            raise ConfigError(f"options of sbatch: {', '.join(options)}", "jobs run here", "use --executor slurm")
+        local = submitit.LocalExecutor(folder)
+        local.update_parameters(timeout_min=_NO_LIMIT_MIN)
+        return local
+    if shutil.which("sbatch") is None:
+        raise ConfigError("--executor slurm", "there is no sbatch on this machine", "use --executor local")
+    slurm = submitit.SlurmExecutor(folder, max_num_timeout=_SLURM_REQUEUES)
+    settings = {"time": _SLURM_MIN, "job_name": "gantlet", "array_parallelism": workers, **options}
+    try:
+        slurm.update_parameters(**settings)
+    except ValueError as error:
+        raise ConfigError(
+            f"options of sbatch: {', '.join(options)}", str(error).splitlines()[0], "see submitit's SlurmExecutor"
+        ) from None
+    return slurm
+
+
+def submitted(
+    work: Sequence[RunCell], executor: submitit.Executor, workers: int
+) -> Generator[tuple[int, Outcome], None, None]:
+    """The outcomes of jobs as they end, each with its place in `work`.
+
+    SLURM has the whole array at once and bounds it by itself. Local jobs start when they are submitted, so the next one
+    is submitted when one of `workers` is over. Closing the generator cancels what has not ended.
+    """
+    from submitit.helpers import as_completed
+
+    local = executor.__class__.__name__ == "LocalExecutor"
+    at_once = workers if local else len(work)
+    jobs = {job: i for i, job in enumerate(executor.submit_array(work[:at_once]))}
+    waiting = iter(range(at_once, len(work)))
+    try:
+        while jobs:
+            job = next(iter(as_completed(list(jobs), poll_frequency=0.2 if local else 15)))
+            i = jobs.pop(job)
+            for j in islice(waiting, 1):
+                jobs[executor.submit(work[j])] = j
+            yield i, _outcome(job)
+    finally:
+        for job in jobs:
+            job.cancel(check=False)
+
+
+def _outcome(job: submitit.Job[Outcome]) -> Outcome:
+    """What a job gave; its files go when it ended by itself."""
+    import submitit
+
+    try:
+        outcome = job.result()
+    except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError) as error:
+        reason = str(error).strip().splitlines()[0]
+        return Outcome("failed", f"stopped, without a record: {reason} (its log: {job.paths.stderr})", 1)
+    if "without a record" not in outcome.text:
+        shutil.rmtree(job.paths.folder, ignore_errors=True)
+    return outcome
+
+
+# ---- what it will cost ----------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class RowCost:
+    """What the runs of a row on a dataset that are not done will cost."""
+
+    row: int
+    dataset: str
+    n: int  # runs of the row
+    n_todo: int
+    seconds: float | None  # one run, without what runs share; None: it could not be rehearsed
+    bytes: int  # of the files of one run
+    source: str  # finished runs, a rehearsal, or why there is none
+    shared: Mapping[tuple[Any, ...], float] = dataclasses.field(default_factory=dict)  # seconds of stages by identity
+
+
+def suite_plan(
+    name: str,
+    size: str,
+    places: Places,
+    *,
+    seeds: Sequence[int] | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    workers: int = 1,
+) -> str:
+    """What running a suite would do and cost, for a reader: a line for each row and dataset, then all of it.
+
+    A row that has finished runs costs what they cost; any other is rehearsed, which takes seconds.
+    Raises ConfigError for a cell that cannot be resolved.
+    """
+    from benchmark.resolve import resolve
+
+    suite = find_suite(name)
+    todo = [(cell, resolve(cell.spec, places)) for cell in cells(suite, size, seeds)]
+    costs = row_costs(todo, places, device, threads)
+    lines = [f"{suite.name}, {size}: {suite.title}"]
+    for one in costs:
+        labels = ", ".join(filter(None, (suite.rows[one.row].labels[column] for column in suite.columns)))
+        lines.append(f"  {one.dataset}, {labels}: {_row_text(one)}")
+    return "\n".join([*lines, f"  {total_text(costs, workers)}"])
+
+
+def _row_text(one: RowCost) -> str:
+    from benchmark.plan import duration
+
+    if not one.n_todo:
+        return f"{one.n} of {one.n} done"
+    each = "cost not known" if one.seconds is None else f"about {duration(one.seconds)} each"
+    return f"{one.n_todo} of {one.n} to do, {each} ({one.source})"
+
+
+def total_text(costs: Sequence[RowCost], workers: int) -> str:
+    """`12 cells, 4 done, 8 to do: about 1.2 h, 40 MB`: in all, shared stages once, by so many workers."""
+    from benchmark.plan import duration
+
+    n, n_todo = sum(one.n for one in costs), sum(one.n_todo for one in costs)
+    text = f"{n} cells, {n - n_todo} done, {n_todo} to do"
+    known = [one for one in costs if one.seconds is not None and one.n_todo]
+    if known:
+        shared: dict[tuple[Any, ...], float] = {}
+        for one in known:
+            shared.update(one.shared)
+        seconds = sum((one.seconds or 0) * one.n_todo for one in known) + sum(shared.values())
+        text += f": about {duration(seconds / min(workers, n_todo))}"
+        text += f" by {workers} workers" if workers > 1 else ""
+        text += f", {sum(one.bytes * one.n_todo for one in known) / 1e6:.0f} MB"
+    unknown = sum(one.n_todo for one in costs if one.seconds is None)
+    return text + (f"; {unknown} of them could not be estimated" if unknown else "")
+
+
+def row_costs(todo: Sequence[tuple[Cell, Resolved]], places: Places, device: str, threads: int | None) -> list[RowCost]:
+    """The costs of the rows of a suite, each on each dataset, in order."""
+    finished: dict[str, list[Record]] = defaultdict(list)
+    for record in read_records(places.results):
+        if record.status == "done":
+            finished[record.plain["config_hash"]].append(record)
+    rows: dict[tuple[int, str], list[Resolved]] = defaultdict(list)
+    for cell, resolved in todo:
+        rows[cell.row, cell.spec.dataset].append(resolved)
+    found = []
+    for (row, dataset), runs in rows.items():
+        n_todo = sum(not record_path(places.results, run.run).exists() for run in runs)
+        cost = RowCost(row, dataset, len(runs), n_todo, 0.0, 0, "")
+        if n_todo and (records := finished[runs[0].config_hash]):
+            cost = _measured(cost, records)
+        elif n_todo:
+            cost = _rehearsed(cost, runs[0], places, device, threads)
+        found.append(cost)
+    return found
+
+
+def _measured(cost: RowCost, records: Sequence[Record]) -> RowCost:
+    """The mean cost of finished runs; what they share with others is made."""
+    times = [record.plain["time"] for record in records]
+    seconds = sum(time.get("training_s", 0.0) + time.get("evaluation_s", 0.0) for time in times) / len(times)
+    floats = sum(records[0].plain["result"].get("parameters", {}).values())
+    source = f"as {len(records)} finished run{'s' * (len(records) > 1)}"
+    return dataclasses.replace(cost, seconds=seconds, bytes=16 * floats, source=source)  # as `plan.rehearse` counts
+
+
+def _rehearsed(cost: RowCost, resolved: Resolved, places: Places, device: str, threads: int | None) -> RowCost:
+    """The cost of a rehearsal. Its last part but the judges' is the method; all others are shared."""
+    from benchmark.experiment import pick_device, use_threads
+    from benchmark.plan import make_plan
+
+    use_threads(resolved, threads)
+    try:
+        plan = make_plan(resolved, places, pick_device(device))
+    except Exception as error:  # whatever is wrong, the run itself will say it; an estimate stops nothing
+        why = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        return dataclasses.replace(cost, seconds=None, source=f"no rehearsal: {why}")
+    own = next(part for part in plan.parts if part.name == resolved.method.name)
+    shared = {
+        (cost.dataset, part.name, part.steps, *part.parameters.items()): part.seconds
+        for part in plan.parts
+        if part is not own
+    }
+    return dataclasses.replace(
+        cost, seconds=own.seconds + plan.evaluation_s, bytes=own.bytes, source="rehearsed", shared=shared
+    )
 
 
 def _title(suite: Suite, size: str, cell: Cell) -> str:
@@ -365,7 +671,7 @@ def suite_table(suite: Suite, size: str, records: Sequence[Record], dataset: str
     scope, found = scope_of(suite, size), _matches(suite, size, records, dataset)
     published = suite.published if suite.published and suite.published.dataset == dataset else None
     groups: list[tuple[SuiteRow, list[Record]]] = []
-    for row, mine in zip(suite.rows, found):
+    for (_, row), mine in zip(rows_of(suite, size), found):
         groups += [(row, runs) for runs in group(mine).values()] or [(row, [])]
     labels, apart_notes = tell_apart(
         [(tuple(row.labels[name] for name in suite.columns), runs) for row, runs in groups]
@@ -406,7 +712,10 @@ def _matches(suite: Suite, size: str, records: Sequence[Record], dataset: str) -
         plain = record.plain
         by_request[_request(plain["method"], plain["dataset"], plain["recipe"], plain["changes"])].append(record)
     scope = scope_of(suite, size)
-    return [by_request[_request(row.method, dataset, scope.recipe, merge(scope.set, row.set))] for row in suite.rows]
+    return [
+        by_request[_request(row.method, dataset, scope.recipe, changes_of(suite, size, row, dataset))]
+        for _, row in rows_of(suite, size)
+    ]
 
 
 def _request(method: str, dataset: str, recipe: str, changes: dict[str, Any]) -> str:

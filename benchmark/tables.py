@@ -2,7 +2,11 @@
 
 A table's row is a group of runs that differ in nothing but the seed; a column is one metric under one protocol. Values
 of different protocols never share a column: the same metric under two protocols becomes two columns, with a note of
-what differs. Failed runs stay visible. The same records give the same bytes.
+what differs. Failed and collapsed runs stay visible. The same records give the same bytes.
+
+A dataset's table exists twice: with every column, and with the headline columns alone, which a page can hold. The
+headline of images is what most papers report or should: distances (FD, KD, Chamfer), the classifier score, precision,
+recall and coverage, copies, and whether the generator shows what it is asked for; of points, all there is.
 """
 
 from __future__ import annotations
@@ -10,14 +14,26 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from benchmark import compare
 from benchmark.config import canonical, difference
+from benchmark.ledger import UNKNOWN, collapse, supervision
 from benchmark.records import Record
-from benchmark.stats import CONFIDENCE, Summary, apart, format_cell, summary
+from benchmark.stats import ALPHA, CONFIDENCE, Summary, format_cell, summary
 
 EMPTY = "–"  # a value the run's evaluation does not have
 _MOST_DIFFERENCES = 8  # listed in a note; the records hold all
+DATASET_LABELS = ("Method", "Supervision", "Recipe", "Changes")
+
+# Ids that begin so are of the headline, but for those that begin as one of the others.
+HEADLINE = (
+    "fd_", "kd_", "score_", "precision_", "recall_", "coverage_", "chamfer_", "control_accuracy_judge",
+    "label_agreement_", "authenticity_",
+)  # fmt: skip
+NO_HEADLINE = ("fd_infinity_", "recall_0", "chamfer_tsne_")
+OF_POINTS = ("modes", "high_quality", "reverse_kl")  # exactly these
 
 
 @dataclass(frozen=True)
@@ -29,6 +45,11 @@ class Column:
     name: str  # what the head says, unique in the table
     better: str | None  # "lower", "higher" or None
     protocol: Mapping[str, Any]
+
+    @property
+    def headline(self) -> bool:
+        """Whether it stands in the narrow table of a dataset."""
+        return self.id in OF_POINTS or (self.id.startswith(HEADLINE) and not self.id.startswith(NO_HEADLINE))
 
 
 @dataclass(frozen=True)
@@ -52,24 +73,41 @@ class Row:
         return [record for record in self.records if record.status != "done"]
 
     @property
+    def collapsed(self) -> dict[int, str]:
+        """Why finished runs count as collapsed, by seed. They enter the mean: leaving them out would hide them."""
+        return {record.plain["seed"]: why for record in self.done if (why := collapse(record))}
+
+    @property
     def runs(self) -> str:
-        """How many runs stand behind the row, and how many failed or are missing."""
+        """How many runs stand behind the row, and how many collapsed, failed or are missing."""
         n, n_failed = self.planned or len(self.records), len(self.failed)
         missing = n - len(self.records)
+        n_collapsed = len(self.collapsed)
         parts = [str(len(self.done))] if self.done else []
+        parts += [f"collapsed ({n_collapsed} of {n})"] if n_collapsed else []
         parts += [f"failed ({n_failed} of {n})"] if n_failed else []
         parts += [f"not run ({missing} of {n})"] if missing > 0 else []
         return ", ".join(parts)
 
     @property
     def reasons(self) -> str:
-        """Why runs failed, by seed."""
-        return "; ".join(f"seed {record.plain['seed']}: {record.plain['reason']}" for record in self.failed)
+        """Why runs failed or count as collapsed, by seed."""
+        failed = [f"seed {record.plain['seed']}: {record.plain['reason']}" for record in self.failed]
+        return "; ".join([*failed, *(f"seed {seed}: collapsed, {why}" for seed, why in self.collapsed.items())])
 
     def values(self, column: Column) -> list[dict[str, Any]]:
         """The values of the finished runs in a column, whatever their status."""
         found = [record.values.get(column.id) for record in self.done]
         return [value for value in found if value is not None and value["protocol_key"] == column.key]
+
+    def by_seed(self, column: Column) -> dict[int, float]:
+        """The numbers of a column by the runs' seeds."""
+        found = ((record.plain["seed"], record.values.get(column.id)) for record in self.done)
+        return {
+            seed: value["value"]
+            for seed, value in found
+            if value is not None and value["protocol_key"] == column.key and value["value"] is not None
+        }
 
     def summary(self, column: Column) -> Summary | None:
         """Mean and interval over the seeds; None where no run has the value."""
@@ -115,37 +153,55 @@ class Table:
     controls: tuple[ControlRow, ...] = ()
 
     def bold(self, row: Row, column: Column) -> bool:
-        """Whether a cell is the column's best and its interval overlaps that of no other row."""
-        cells = [(other, cell) for other in self.rows if (cell := other.summary(column)) is not None]
-        if len(cells) < 2 or column.better is None:
-            return False
-        pick = min if column.better == "lower" else max
-        best_row, best = pick(cells, key=lambda pair: pair[1].mean)
-        return best_row is row and all(apart(best, cell) for other, cell in cells if other is not row)
+        """Whether the row is better than every row that shares two seeds with it: see `compare.winner`."""
+        winner = self.winners.get((column.id, column.key))
+        return winner is not None and self.rows[winner] is row
+
+    @cached_property
+    def winners(self) -> dict[tuple[str, str], int | None]:
+        """The place of each column's bold row, by the column's id and key."""
+        return {
+            (column.id, column.key): compare.winner([row.by_seed(column) for row in self.rows], column)
+            for column in self.columns
+        }
 
 
 # ---- from records to tables -----------------------------------------------------------------------------------------
 
 
-def dataset_table(dataset: str, records: Sequence[Record]) -> Table:
-    """The table of one dataset: a row for each method, recipe and changes; seeds are aggregated."""
+def dataset_table(dataset: str, records: Sequence[Record], headline: bool = False) -> Table:
+    """The table of one dataset: a row for each method, recipe and changes; seeds are aggregated.
+
+    headline: its headline columns only, or all of them where it has none.
+    """
     groups = group(records)
     labels = {
-        key: (runs[0].plain["method"], runs[0].plain["recipe"], changes_text(runs[0])) for key, runs in groups.items()
+        key: (runs[0].plain["method"], given_text(runs), runs[0].plain["recipe"], changes_text(runs[0]))
+        for key, runs in groups.items()
     }
     order = sorted(groups, key=lambda key: (labels[key], key))
     shown, notes = tell_apart([(labels[key], groups[key]) for key in order])
     rows = tuple(Row(label, tuple(groups[key]), config_hash=key) for label, key in zip(shown, order))
-    columns = find_columns(records)
+    columns = every = find_columns(records)
+    if headline:
+        columns = tuple(column for column in every if column.headline) or every
+        more = [f"Headline columns; {dataset}-all.md and the CSV have {len(every)} metrics."]
+        notes = [*notes, *(more if len(columns) < len(every) else [])]
     return Table(
         dataset,
         f"Results on {dataset}",
-        ("Method", "Recipe", "Changes"),
+        DATASET_LABELS,
         columns,
         rows,
         (*table_notes(columns, rows), *notes),
-        controls=control_rows(columns, rows, n_labels=3),
+        controls=control_rows(columns, rows, len(DATASET_LABELS)),
     )
+
+
+def given_text(runs: Sequence[Record]) -> str:
+    """What the method of a row was given; a run that failed knows less than a finished one."""
+    texts = list(map(supervision, runs))
+    return next((text for text in texts if not text.startswith(UNKNOWN)), texts[0])
 
 
 def control_rows(columns: Sequence[Column], rows: Sequence[Row], n_labels: int) -> tuple[ControlRow, ...]:
@@ -249,13 +305,26 @@ def table_notes(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     return [
         "Cells are the mean over the runs of a row, which differ in the seed only; ± is half the width of the "
         f"{CONFIDENCE:.0%} t interval of that mean. A value without ± is of one run and has no interval.",
-        "Bold: the best mean of a column whose interval overlaps that of no other row.",
+        "Bold: the best mean of a column, where a paired t test over common seeds tells it from every other row "
+        f"(p < {ALPHA:.2g} after Holm's correction; comparisons.csv has the tests). Rows of one seed can neither be "
+        "bold nor keep another from it.",
         "Runs: finished runs behind a row; failed ones do not enter the mean, the CSV has their reasons "
         "and each cell's own n.",
+        *_collapse_notes(rows),
         *_control_notes(columns, rows),
         *_protocol_notes(columns),
         *_difference_notes(columns),
         *_missing_notes(columns, rows),
+    ]
+
+
+def _collapse_notes(rows: Sequence[Row]) -> list[str]:
+    """What collapsed means, where a run has."""
+    if not any(row.collapsed for row in rows):
+        return []
+    return [
+        "Collapsed: at most a fifth of the classes or modes seen, recall and coverage below 0.01, or all samples "
+        "identical. Such runs enter the mean."
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,30 @@ import pytest
 from test_tables import _quick_environment, write
 
 from benchmark import experiment
+from benchmark import suite as suite_module
 from benchmark.catalogue import method_names
+from benchmark.config import content_hash
 from benchmark.errors import BusyError, ConfigError, RunFailed
+from benchmark.method import find_method
 from benchmark.records import read_record, read_records, record_path
 from benchmark.resolve import Places, RunSpec, resolve
-from benchmark.suite import cells, default_workers, find_suite, list_suites, run_suite, suite_tables, write_suite_table
+from benchmark.suite import (
+    Cell,
+    Outcome,
+    RowCost,
+    RunCell,
+    cells,
+    default_workers,
+    find_suite,
+    job_executor,
+    list_suites,
+    run_suite,
+    submitted,
+    suite_plan,
+    suite_tables,
+    total_text,
+    write_suite_table,
+)
 from benchmark.table_files import write_tables
 
 __all__ = ["_quick_environment"]  # the fixture is used by every test here as well
@@ -59,12 +79,18 @@ class FakeRuns:
         monkeypatch.setattr(experiment, "resolve", self.resolve)
         monkeypatch.setattr(experiment, "require_files", lambda resolved, places: None)
         monkeypatch.setattr(experiment, "run", self.run)
+        monkeypatch.setattr(suite_module, "_rehearsed", self.rehearse)
 
     def resolve(self, spec: RunSpec, places: Places) -> Any:
         class Resolved:
+            config_hash = content_hash(spec.changes)
             run = f"{spec.dataset}-{spec.method}-{spec.changes['loss']}-s{spec.seed}"
 
         return Resolved()
+
+    def rehearse(self, cost: RowCost, *_: Any) -> RowCost:
+        stage = {("digits", "SimCLR", 5): 30.0}
+        return dataclasses.replace(cost, seconds=60.0, bytes=10**6, source="rehearsed", shared=stage)
 
     def run(self, spec: RunSpec, places: Places, **options: Any) -> dict[str, Any]:
         key = (spec.changes["loss"], spec.seed)
@@ -136,7 +162,9 @@ def test_the_ablation_is_the_posters_grid_with_both_readings_of_lsgan() -> None:
     assert (baseline.method, baseline.published) == ("eigengan", {"FID": 29.02, "IS": 8.52})
     assert [cell.spec.seed for cell in cells(suite, "paper")] == 9 * [0] + 9 * [1] + 9 * [2]
     assert {(c.spec.dataset, c.spec.recipe) for c in cells(suite, "paper")} == {("afhq", "paper")}
-    assert {(c.spec.dataset, c.spec.recipe, c.spec.seed) for c in cells(suite, "small")} == {("digits", "small", 0)}
+    assert {(c.spec.dataset, c.spec.recipe, c.spec.seed) for c in cells(suite, "small")} == {
+        ("digits", "small", seed) for seed in (0, 1, 2)
+    }
 
 
 def test_cells_merge_the_changes_of_suite_size_and_row(suite_file: str) -> None:
@@ -157,6 +185,7 @@ def test_a_suite_runs_every_cell_and_writes_its_table(
     assert run_suite(suite_file, places) == 0
     assert fake.asked == ALL
     out = capsys.readouterr().out
+    assert "two, small: 4 cells, 0 done, 4 to do: about 4.5 min, 4 MB" in out, "4 x 60 s, and the stage once"
     assert "cell 1/4: InfoSCC, Hinge, seed 0" in out
     assert "two: 4 done" in out
     rows = list(csv.DictReader((places.results / "tables" / "two-small.csv").open()))
@@ -222,7 +251,7 @@ def test_other_errors_leave_no_record_and_the_suite_goes_on(
     assert run_suite(suite_file, places) == status
     assert fake.asked == ALL
     assert len(read_records(places.results)) == 3
-    assert f"3 done, 1 {kind}" in capsys.readouterr().out.replace(f"1 {kind}, 3 done", f"3 done, 1 {kind}")
+    assert f"3 done, 1 {kind}" in capsys.readouterr().out
 
 
 def test_a_bad_cell_is_reported_before_anything_runs(
@@ -284,13 +313,17 @@ def test_write_tables_adds_the_suites_that_have_records(suite_file: str, places:
         ("set: {loss: lsgan}", "sett: {loss: lsgan}", "(?s)row 2.*sett: unknown key; did you mean 'set'"),
         ("{FID: 13.08}", "{FIDD: 13.08}", "row 1: published value 'FIDD'"),
         ("seeds: [0, 1]", "seeds: [1, 1]", "a seed is given twice"),
+        ("method: infoscc, set: {loss: lsgan}", "method: infoscc, sizes: {smal: {}}", "row 2: no size 'smal'"),
+        ("method: infoscc, set: {loss: lsgan}", "method: infoscc, only: [papr]", "row 2: no size 'papr'"),
+        ("{loss: lsgan}", "{steps: 5}", "row 2: steps"),
         ("seeds: [0, 1]", "seeds: []", "seeds"),
         ("seeds: [0, 1]", "seeds: [-1]", "seeds"),
     ],
 )
 def test_a_bad_suite_names_its_file_and_key(suite_file: str, old: str, new: str, message: str) -> None:
     assert SUITE.count(old) == 1
-    Path(suite_file).write_text(SUITE.replace(old, new))
+    text = SUITE.replace(old, new)
+    Path(suite_file).write_text(text.replace("\ncolumns:", "\nimages: 640\ncolumns:") if "steps" in message else text)
     with pytest.raises(ConfigError, match=message) as error:
         find_suite(suite_file)
     assert "two.yaml" in str(error.value)
@@ -324,11 +357,11 @@ source: a test
 dataset: digits
 recipe: small
 seeds: [0]
-set: {steps: 3, batch: 8, width: 4, eval: {n_fake: 40, encoder: null, judge: {steps: 2, width: 4}}}
+set:
+  {steps: 3, batch: 8, width: 4, eval: {n_fake: 40, encoder: null, half_samples: 0, judge: {steps: 2, width: 4}}}
 columns: [Rate]
 sizes: {small: {}}
 rows:
-  - {labels: {Rate: low}, method: sngan, set: {lr_G: 1e-4}}
   - {labels: {Rate: high}, method: sngan, set: {lr_G: 2e-4}}
   - {labels: {Rate: absurd}, method: sngan, set: {lr_G: 1e+30}}
 """
@@ -340,9 +373,9 @@ def test_workers_give_what_one_process_gives(tmp_path: Path, capfd: pytest.Captu
     for workers in (1, 2):
         places = Places(tmp_path / "data", tmp_path / f"results{workers}")
         assert run_suite(str(tmp_path / "rates.yaml"), places, quiet=True, device="cpu", workers=workers) == 1
-        assert "rates: 2 done, 1 failed" in capfd.readouterr().out
+        assert "rates: 1 done, 1 failed" in capfd.readouterr().out
         results.append({record.run: record.plain["result"] for record in read_records(places.results)})
-    assert len(results[0]) == 3
+    assert len(results[0]) == 2
     assert results[0] == results[1]
 
 
@@ -353,3 +386,221 @@ def test_workers_by_default() -> None:
     assert default_workers("infoscc-ablation", "small", "cpu", 2) == 1, "its runs take more than a core each"
     assert default_workers("infoscc-ablation", "paper", "cpu", None) == 1
     assert default_workers("infoscc-ablation", "small", "cuda", None) == 1
+
+
+# ---- rows, budgets, plans, jobs --------------------------------------------------------------------------------------
+
+
+def test_a_row_may_differ_between_sizes_or_be_of_one_only(suite_file: str, places: Places) -> None:
+    text = SUITE.replace("set: {loss: lsgan}", "set: {loss: lsgan}, sizes: {paper: {loss: lsgan4}}")
+    text += "  - {labels: {Model: EigenGAN, Loss: Hinge}, method: eigengan, only: [paper]}\n"
+    Path(suite_file).write_text(text)
+    suite = find_suite(suite_file)
+    assert [cell.spec.changes["loss"] for cell in cells(suite, "small", [0])] == ["hinge", "lsgan"]
+    assert [cell.spec.changes.get("loss") for cell in cells(suite, "paper", [0])] == ["hinge", "lsgan4", None]
+    changes = {"steps": 10, "loss": "lsgan"}
+    write(places.results, {"fd_judge": 3.0}, changes=changes)
+    assert len(suite_tables(read_records(places.results), [suite_file])[0].rows) == 2
+    write(places.results, {"fd_judge": 3.0}, method="eigengan", dataset="afhq", recipe="paper", changes={"steps": 20})
+    (_, paper) = suite_tables(read_records(places.results), [suite_file])
+    assert [len(row.done) for row in paper.rows] == [0, 0, 1]
+
+
+def d_images(cell: Cell) -> int:
+    """Images that a cell's discriminator sees, by its whole configuration."""
+    config = resolve(cell.spec, Places(Path(), Path())).config
+    return config.steps * config.batch * config.n_dis
+
+
+def test_compare_has_every_method_at_one_budget() -> None:
+    suite = find_suite("compare")
+    assert {row.method for row in suite.rows} == set(method_names())
+    for size, images in (("small", 64_000), ("shapes", 64_000), ("gpu", 6_400_000)):
+        assert {d_images(cell) for cell in cells(suite, size, [0])} == {images}
+    unequal = cells(find_suite("infoscc-attributes"), "paper", [0])
+    assert len({d_images(cell) for cell in unequal}) > 1, "without a budget rows may differ, and the check sees it"
+
+
+def test_a_budget_is_a_whole_number_of_steps(suite_file: str) -> None:
+    suite = dataclasses.replace(find_suite(suite_file), images=6400)
+    batch = find_method("infoscc").recipe("small", "digits").batch
+    assert [cell.spec.changes["steps"] for cell in cells(suite, "small", [0])] == [6400 // batch] * 2
+    with pytest.raises(ConfigError, match=f"infoscc sees {batch} images a step on digits"):
+        cells(dataclasses.replace(suite, images=6401), "small", [0])
+
+
+def test_smoke_has_every_method_for_a_few_steps() -> None:
+    suite = find_suite("smoke")
+    assert {row.method for row in suite.rows} == set(method_names())
+    for cell in cells(suite, "small"):
+        resolved = resolve(cell.spec, Places(Path(), Path()))
+        assert resolved.config.steps <= 50
+        assert (resolved.evaluation.n_fake or 0) <= 500
+
+
+def test_every_suite_has_a_small_size_of_embedded_data_and_three_seeds() -> None:
+    embedded = {"digits", "shapes", "shapes_class", "stacked_digits", "ring2d", "grid2d"}
+    for name, suite in list_suites().items():
+        assert {cell.spec.dataset for cell in cells(suite, "small")} <= embedded, name
+        assert len({cell.spec.seed for cell in cells(suite, "small")}) == (1 if name == "smoke" else 3), name
+
+
+def test_the_plan_of_a_suite(suite_file: str, places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeRuns(monkeypatch)
+    monkeypatch.setattr("benchmark.resolve.resolve", fake.resolve)
+    text = suite_plan(suite_file, "small", places)
+    assert "digits, InfoSCC, Hinge: 2 of 2 to do, about 60 s each (rehearsed)" in text
+    assert text.endswith("4 cells, 0 done, 4 to do: about 4.5 min, 4 MB")
+    by_two = suite_plan(suite_file, "small", places, workers=2)
+    assert by_two.endswith("4 to do: about 2.2 min by 2 workers, 4 MB")
+    assert run_suite(suite_file, places, seeds=[0]) == 0
+    text = suite_plan(suite_file, "small", places)
+    assert "1 of 2 to do" in text
+    assert "4 cells, 2 done, 2 to do" in text
+    assert run_suite(suite_file, places) == 0
+    assert "InfoSCC, Hinge: 2 of 2 done" in suite_plan(suite_file, "small", places)
+
+
+def test_finished_runs_say_what_the_next_will_cost(
+    suite_file: str, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"steps": 10, "loss": "hinge"}
+    write(places.results, {"fd_judge": 3.0}, changes=changes)
+    (record,) = read_records(places.results)
+    fake = FakeRuns(monkeypatch)
+    monkeypatch.setattr("benchmark.resolve.resolve", fake.resolve)
+    monkeypatch.setattr("test_suite.content_hash", lambda plain: record.plain["config_hash"])
+    text = suite_plan(suite_file, "small", places)
+    assert "2 of 2 to do, about 1 s each (as 1 finished run)" in text, "its second of training"
+
+
+def test_a_row_that_cannot_be_rehearsed_is_counted(places: Places) -> None:
+    unknown = RowCost(0, "digits", 3, 3, None, 0, "no rehearsal: the disk is too small")
+    assert total_text([unknown], 1) == "3 cells, 0 done, 3 to do; 3 of them could not be estimated"
+
+
+def test_a_real_rehearsal(places: Places, tmp_path: Path) -> None:
+    (tmp_path / "rates.yaml").write_text(WORKING)
+    text = suite_plan(str(tmp_path / "rates.yaml"), "small", places, device="cpu")
+    assert text.count("1 of 1 to do, about") == 2
+    assert "(rehearsed)" in text
+
+
+class FakeJob:
+    """A job that is over when it is asked the second time."""
+
+    def __init__(self, executor: FakeExecutor, work: Any) -> None:
+        self.executor, self.work, self.asked, self.cancelled = executor, work, 0, False
+
+    def done(self) -> bool:
+        self.asked += 1
+        if self.asked == 2:
+            self.executor.running -= 1
+        return self.asked >= 2
+
+    def result(self) -> Outcome:
+        return Outcome("done", f"without a record {self.work}", 0)
+
+    def cancel(self, check: bool) -> None:
+        self.cancelled = True
+
+
+class FakeExecutor:
+    """Counts the jobs that run at once."""
+
+    def __init__(self) -> None:
+        self.running, self.most, self.jobs = 0, 0, []  # type: ignore[var-annotated]
+
+    def submit(self, work: Any) -> FakeJob:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        self.jobs.append(FakeJob(self, work))
+        return self.jobs[-1]
+
+    def submit_array(self, work: Any) -> list[FakeJob]:
+        return [self.submit(one) for one in work]
+
+
+class LocalExecutor(FakeExecutor):
+    """Named as submitit's."""
+
+
+@pytest.mark.parametrize(("executor", "most"), [(LocalExecutor(), 2), (FakeExecutor(), 5)])
+def test_local_jobs_are_bounded_here_and_slurms_by_slurm(executor: FakeExecutor, most: int) -> None:
+    executor_of_submitit: Any = executor
+    work: Any = list("abcde")
+    if most == 5:
+        work = work[:5]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("time.sleep", lambda seconds: None)
+        found = dict(submitted(work, executor_of_submitit, 2))
+    assert {i: outcome.text[-1] for i, outcome in found.items()} == dict(enumerate("abcde"))
+    assert executor.most == most
+    assert not any(job.cancelled for job in executor.jobs)
+
+
+def test_what_still_runs_is_cancelled_when_the_suite_stops() -> None:
+    executor: Any = LocalExecutor()
+    work: Any = list("abcde")
+    outcomes = submitted(work, executor, 3)
+    next(outcomes)
+    outcomes.close()
+    assert [job.cancelled for job in executor.jobs].count(True) == len(executor.jobs) - 1 == 3
+
+
+def test_a_preempted_job_is_queued_again_as_it_was(places: Places) -> None:
+    work = RunCell(Cell(0, RunSpec("sngan", "digits", 0)), "run", places, "cpu", True, 1)
+    again = work.checkpoint()
+    assert again.function == work
+    assert (again.args, again.kwargs) == ((), {})
+
+
+def test_a_local_job_sees_the_gpus_of_its_suite(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(suite_module, "_run_cell", lambda work: seen.append(os.environ.get("CUDA_VISIBLE_DEVICES")))
+    for value in ("1,3", None):
+        monkeypatch.setenv("SUBMITIT_EXECUTOR", "local")
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        RunCell(Cell(0, RunSpec("sngan", "digits", 0)), "run", places, "cpu", True, 1, gpus=value)()
+    assert seen == ["1,3", None]
+
+
+class Dies(RunCell):
+    """A job whose process is gone without a word."""
+
+    def __call__(self) -> Outcome:
+        os._exit(9)
+
+
+def test_a_job_that_dies_is_a_failed_cell(places: Places) -> None:
+    work = Dies(Cell(0, RunSpec("sngan", "digits", 0)), "run", places, "cpu", True, 1)
+    ((i, outcome),) = submitted([work], job_executor("local", places, 1, {}), 1)
+    assert (i, outcome.kind, outcome.exit_code) == (0, "failed", 1)
+    assert "stopped, without a record" in outcome.text
+    assert str(places.results) in outcome.text, "it says where the log is"
+
+
+def test_slurm_options_go_to_sbatch(places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("sbatch", "srun"):
+        script = f'#!/bin/sh\nfor last; do :; done\ncp "$last" {tmp_path}/script\necho "Submitted batch job 7"\n'
+        (tools / name).write_text(script)
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+    executor = job_executor("slurm", places, 3, {"partition": "gpu", "time": 60})
+    work = [RunCell(Cell(0, RunSpec("sngan", "digits", i)), "run", places, "cpu", True, 1) for i in range(5)]
+    executor.submit_array(work)
+    script = (tmp_path / "script").read_text()
+    for line in ("--array=0-4%3", "--partition=gpu", "--time=60", "--open-mode=append", "--signal="):
+        assert line in script
+    with pytest.raises(ConfigError, match="partitionn"):
+        job_executor("slurm", places, 3, {"partitionn": "gpu"})
+
+
+def test_slurm_needs_slurm_and_options_need_it(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ConfigError, match="no sbatch"):
+        job_executor("slurm", places, 1, {})
+    with pytest.raises(ConfigError, match="options of sbatch: partition"):
+        job_executor("local", places, 1, {"partition": "gpu"})

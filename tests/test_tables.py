@@ -15,7 +15,7 @@ import pytest
 from benchmark import records as records_module
 from benchmark.config import content_hash
 from benchmark.records import Record, Value, read_records, write_record
-from benchmark.table_files import document, tex, to_csv, to_latex, to_markdown, write_tables
+from benchmark.table_files import comparisons_csv, document, tex, to_csv, to_latex, to_markdown, write_tables
 from benchmark.tables import changes_text, dataset_table
 
 BETTER = {"fd_judge": "lower", "score_judge": "higher", "control_accuracy_judge": "higher", "odd": None}
@@ -155,7 +155,7 @@ def test_failed_runs_stay_with_their_reason(tmp_path: Path) -> None:
     write(tmp_path, None, method="sngan", reason="non-finite loss at step 1")
     table = table_of(tmp_path)
     assert [row.runs for row in table.rows] == ["2, failed (1 of 3)", "failed (1 of 1)"]
-    assert "| sngan | small |  | – | failed (1 of 1) |" in to_markdown(table)
+    assert "| sngan | not known | small |  | – | failed (1 of 1) |" in to_markdown(table)
     infoscc, sngan = rows_of(to_csv(table))
     assert infoscc["FD-judge n"] == "2"
     assert infoscc["runs_failed"] == "1"
@@ -180,14 +180,16 @@ def bold_cells(table: Any) -> list[tuple[str, str]]:
     return [(row.labels[0], c.id) for row in table.rows for c in table.columns if table.bold(row, c)]
 
 
-def test_bold_needs_an_interval_apart_from_every_other_and_knows_the_direction(tmp_path: Path) -> None:
-    for seed, jitter in enumerate([-0.1, 0.0, 0.1]):
+def test_bold_is_told_from_every_other_and_knows_the_direction(tmp_path: Path) -> None:
+    for seed, (jitter, other) in enumerate([(-0.1, 0.0), (0.0, 0.1), (0.1, -0.05)]):
         write(tmp_path, {"fd_judge": 5 + jitter, "score_judge": 5 + jitter, "odd": 5 + jitter}, method="a", seed=seed)
-        write(tmp_path, {"fd_judge": 9 + jitter, "score_judge": 9 + jitter, "odd": 9 + jitter}, method="b", seed=seed)
+        write(tmp_path, {"fd_judge": 9 + other, "score_judge": 9 + other, "odd": 9 + other}, method="b", seed=seed)
     assert bold_cells(table_of(tmp_path)) == [("a", "fd_judge"), ("b", "score_judge")]
     assert r"\textbf{5.00 $\pm$ 0.25}" in to_latex(table_of(tmp_path))
     assert "**5.00 ± 0.25**" in to_markdown(table_of(tmp_path))
-    for seed, value in enumerate([4.0, 30.0]):  # third by its mean, but its interval covers the best
+    write(tmp_path, {"fd_judge": 0.1}, method="single", seed=0)
+    assert bold_cells(table_of(tmp_path)) == [("a", "fd_judge"), ("b", "score_judge")], "one seed changes nothing"
+    for seed, value in enumerate([4.0, 30.0]):  # third by its mean, but not told from the best
         write(tmp_path, {"fd_judge": value}, method="c", seed=seed)
     assert bold_cells(table_of(tmp_path)) == [("b", "score_judge")]
 
@@ -200,11 +202,75 @@ def test_one_seed_or_one_row_is_never_bold(tmp_path: Path) -> None:
     assert bold_cells(table_of(tmp_path)) == []
 
 
-def test_overlapping_intervals_are_not_bold(tmp_path: Path) -> None:
-    for seed, jitter in enumerate([-2.0, 0.0, 2.0]):
-        write(tmp_path, {"fd_judge": 5 + jitter}, method="a", seed=seed)
-        write(tmp_path, {"fd_judge": 6 + jitter}, method="b", seed=seed)
+def test_what_seeds_do_not_agree_on_is_not_bold(tmp_path: Path) -> None:
+    for seed, (a, b) in enumerate([(3.0, 8.0), (5.0, 4.0), (7.0, 9.0)]):
+        write(tmp_path, {"fd_judge": a}, method="a", seed=seed)
+        write(tmp_path, {"fd_judge": b}, method="b", seed=seed)
     assert bold_cells(table_of(tmp_path)) == []
+    (line,) = rows_of(comparisons_csv([table_of(tmp_path)]))
+    assert (line["a"], line["b"], line["n_seeds"], line["verdict"]) == ("b, small", "a, small", "3", "cannot be told")
+
+
+def test_comparisons_are_listed_in_full(tmp_path: Path) -> None:
+    for seed, jitter in enumerate([-0.1, 0.0, 0.2]):
+        write(tmp_path, {"fd_judge": 5 + jitter, "odd": 1.0}, method="a", seed=seed)
+        write(tmp_path, {"fd_judge": 9 - jitter, "odd": 2.0}, method="b", seed=seed)
+    write(tmp_path, {"fd_judge": 1.0}, method="c")
+    (line,) = rows_of(comparisons_csv([table_of(tmp_path)]))
+    assert (line["table"], line["metric"], line["scale"], line["verdict"]) == ("digits", "FD-judge", "log", "worse")
+    assert float(line["p"]) == float(line["p_holm"]) < 0.05
+    assert float(line["low"]) < float(line["difference"]) < float(line["high"])
+
+
+def test_collapsed_runs_are_marked_and_enter_the_mean(tmp_path: Path) -> None:
+    for seed, recall in enumerate([0.5, 0.001]):
+        write(tmp_path, {"fd_judge": 10.0 + seed, "recall_judge": recall, "coverage_judge": recall}, seed=seed)
+    write(tmp_path, None, seed=2, reason="non-finite loss at step 7")
+    table = table_of(tmp_path)
+    assert table.rows[0].runs == "2, collapsed (1 of 3), failed (1 of 3)"
+    assert any(note.startswith("Collapsed:") for note in table.notes)
+    (row,) = rows_of(to_csv(table))
+    assert (row["runs_collapsed"], row["FD-judge mean"]) == ("1", "10.5")
+    assert "seed 1: collapsed, recall_judge 0.001, coverage_judge 0.001" in row["reasons"]
+
+
+def test_the_headline_is_narrow_and_says_where_the_rest_is(tmp_path: Path) -> None:
+    hidden = {"density_judge": 1.0, "chamfer_tsne_suite": 1.0, "recall_0.2_judge": 1.0, "fd_infinity_judge": 1.0}
+    write(tmp_path, {"fd_judge": 5.0, "recall_judge": 0.5, "chamfer_judge": 1.0, **hidden})
+    write_tables(tmp_path, suites=[])
+    narrow, full, plain = ((tmp_path / "tables" / f"digits{end}").read_text() for end in (".md", "-all.md", ".csv"))
+    heads = {name: next(line for line in text.splitlines() if line.startswith("| Method")) for name, text in
+             {"narrow": narrow, "full": full}.items()}  # fmt: skip
+    for name in ("FD-judge", "recall\\_judge", "chamfer\\_judge"):
+        assert name in heads["narrow"]
+    for name in hidden:
+        assert name.replace("_", "\\_") not in heads["narrow"]
+        assert name.replace("_", "\\_") in heads["full"]
+        assert f"{name} mean" in plain
+    assert "Headline columns; digits-all.md and the CSV have 7 metrics." in narrow
+    assert "Headline columns" not in full
+
+
+def test_points_show_all_and_a_table_without_headline_shows_everything(tmp_path: Path) -> None:
+    write(tmp_path, {"modes": 8.0, "high_quality": 1.0, "reverse_kl": 0.1}, dataset="ring2d")
+    write(tmp_path, {"odd": 1.0, "stranger": 2.0}, dataset="digits")
+    for dataset, n in (("ring2d", 3), ("digits", 2)):
+        mine = [record for record in read_records(tmp_path) if record.plain["dataset"] == dataset]
+        assert len(dataset_table(dataset, mine, headline=True).columns) == n
+
+
+def test_costs_stand_beside_the_quality_table(tmp_path: Path) -> None:
+    a_rich_folder(tmp_path)
+    write_tables(tmp_path, suites=[])
+    quality, costs = (rows_of((tmp_path / "tables" / f"digits{end}.csv").read_text()) for end in ("", "-cost"))
+    labels = ("Method", "Supervision", "Recipe", "Changes")
+    assert [[row[name] for name in labels] for row in quality] == [[row[name] for name in labels] for row in costs]
+    assert [row["Training s"] for row in costs if row["Method"] == "infoscc"] == ["1", "1"]
+    assert {row["Training s"] for row in costs if row["Method"] == "sngan"} == {""}
+    text = (tmp_path / "tables" / "digits-cost.md").read_text()
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines() if line.startswith("|")}) == 1
+    tex_lines = (tmp_path / "tables" / "digits-cost.tex").read_text().splitlines()
+    assert len({cells_of(line) for line in tex_lines if line.endswith(r" \\")}) == 1
 
 
 def test_notes_say_the_protocol_and_the_meaning_of_the_sign(tmp_path: Path) -> None:
@@ -242,11 +308,16 @@ def test_the_same_records_give_the_same_bytes_in_any_order_of_writing(tmp_path: 
     names = sorted(path.name for path in before)
     assert names == sorted(
         [
-            *(f"{d}{end}" for d in ("digits", "fashion_mnist") for end in (".csv", ".tex", ".md", "-runs.csv")),
+            *(f"{d}{end}" for d in ("digits", "fashion_mnist") for end in ENDS),
+            *(f"supervision.{form}" for form in ("csv", "tex", "md")),
+            "comparisons.csv",
             "tables.tex",
         ]
     )
     assert not any(re.search(rb"20\d\d-\d\d-\d\d", text) for text in before.values()), "no time stamps"
+
+
+ENDS = (".csv", ".tex", ".md", "-all.md", "-runs.csv", "-cost.csv", "-cost.tex", "-cost.md")
 
 
 def table_of_digits(results: Path) -> Any:
@@ -287,7 +358,7 @@ def test_the_document_inputs_every_table_with_its_notes(tmp_path: Path) -> None:
     text = (tmp_path / "tables" / "tables.tex").read_text()
     for name in re.findall(r"\\input\{([^}]+)\}", text):
         assert (tmp_path / "tables" / name).exists()
-    assert text.count(r"\input{") == 2
+    assert text.count(r"\input{") == 5, "quality and cost of two datasets, and the supervision of all"
     assert text.count(r"\begin{") == text.count(r"\end{")
     assert r"\usepackage{booktabs}" in text
     assert document([]).endswith("\\end{document}\n")
@@ -322,6 +393,6 @@ def test_changes_are_written_as_set_takes_them() -> None:
 def test_a_dataset_where_everything_failed_still_has_its_table(tmp_path: Path) -> None:
     write(tmp_path, None, reason="non-finite loss at step 1")
     write_tables(tmp_path, suites=[])
-    assert "| infoscc | small |  | failed (1 of 1) |" in (tmp_path / "tables" / "digits.md").read_text()
+    assert "| infoscc | not known | small |  | failed (1 of 1) |" in (tmp_path / "tables" / "digits.md").read_text()
     assert "non-finite loss at step 1" in (tmp_path / "tables" / "digits.csv").read_text()
     assert (tmp_path / "tables" / "digits.tex").read_text().count(r" \\") == 2
