@@ -169,7 +169,7 @@ def do_list(arguments: argparse.Namespace) -> int:
 def do_plan(arguments: argparse.Namespace) -> int:
     """What each run, or a suite, would do and cost."""
     if arguments.suite is not None:
-        from benchmark.suite import suite_plan
+        from benchmark.suite_plan import suite_plan
 
         places = places_of(arguments)
         print(suite_plan(arguments.suite, arguments.size, places, device=arguments.device, threads=arguments.threads))
@@ -243,7 +243,7 @@ def do_suite(arguments: argparse.Namespace) -> int:
     from benchmark import distributed
     from benchmark.config import parse_overrides
     from benchmark.experiment import pick_device
-    from benchmark.suite import default_workers, run_suite
+    from benchmark.suite_runs import default_workers, run_suite
 
     device = pick_device(arguments.device)
     distributed.start(device)

@@ -19,7 +19,8 @@ from benchmark.stats import ALPHA, Paired, Scale, holm, paired_test, transformed
 LOG = ("fd_", "intra_fd_", "chamfer_", "ppl")  # ids that begin so are distances, 0 or more
 LOGIT = (
     "precision_", "recall_", "coverage_", "authenticity_", "control_accuracy_", "label_agreement_",
-    "instance_preference_", "high_quality", "aux_accuracy", "cas", "boundary_",
+    "instance_preference_", "high_quality", "aux_accuracy", "cas", "boundary_", "nmi", "purity",
+    "neighbour_",
 )  # fmt: skip
 COUNTED = ("modes", "modes_judge")  # whole numbers, known to half a unit
 

@@ -10,32 +10,22 @@ varies far more between training runs than with the sampling of one run's images
     INCOMPARABLE  other settings or another protocol; no number is compared
     NO BASELINE   the baseline does not have the metric
 
-Chance: with K baseline and k new values, standard deviation s of the baseline's, the means differ by more than
-
-    h = t(1 - a / 2; K - 1) s sqrt(1 / K + 1 / k)
-
-with probability a when nothing has changed. a comes from Holm's step-down over the m metrics, so that the probability
-of any false alarm is at most 5 %. Distances are compared by their logarithms, shares by their logits.
+`benchmark.drift_statistics` says what chance allows, `benchmark.model_baseline` holds and accepts baselines.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
-import pydantic.dataclasses
 import scipy.special
-import scipy.stats
-from pydantic import Field
 
 from benchmark.compare import COUNTED, scale_of
-from benchmark.config import STRICT, build
 from benchmark.drift import (
     BASELINES,
     INCOMPARABLE,
@@ -43,121 +33,38 @@ from benchmark.drift import (
     NO_BASELINE,
     PASSED,
     REGRESSION,
-    Accepted,
-    BaselineMissing,
     DriftError,
-    clean_commit,
     other_environment,
-    require_reason,
     worst,
 )
-from benchmark.files import read_json, write_json
+from benchmark.drift_statistics import (
+    MOST_SEEDS,
+    Floats,
+    Settings,
+    Verdict,
+    fisher_p,
+    holm_levels,
+    judge,
+    limit,
+    p_values,
+    power,
+    practical_margin,
+    seeds_needed,
+)
+from benchmark.files import write_json
+from benchmark.model_baseline import (
+    Metric,
+    ModelBaseline,
+    Outcome,
+    accept_model,
+    model_baseline_path,
+    outcomes,
+    read_model_baseline,
+    select,
+    weights_digest,
+)
 from benchmark.records import Record, read_records
 from benchmark.stats import Scale, transformed
-from benchmark.tables import changes_text, group
-
-Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
-Counts: TypeAlias = "int | np.ndarray[Any, Any]"
-
-_QUANTILES = 4000  # of the sample variance, over which a power is averaged
-_MOST_SEEDS = 1000  # looked at for the number of seeds that would do
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What counts as a change."""
-
-    family: float = 0.05  # probability of any false alarm, over all metrics
-    relative: float = 0.05  # practical margin of distances and scores
-    points: float = 0.01  # practical margin of shares
-    nats: float = 0.01  # least practical margin of a KL divergence, which is near 0 for a good generator
-    min_baseline: int = 5  # finished runs
-    min_new: int = 3
-    wide: float = 4.0  # margins; beyond this a limit decides nothing
-
-
-# ---- the statistics, on arrays --------------------------------------------------------------------------------------
-
-
-def standard_error(sd: float | Floats, n_baseline: Counts, n_new: Counts) -> Floats:
-    """Of the difference of the two means, when both kinds of run scatter with the same sd."""
-    return np.asarray(sd * np.sqrt(1 / np.asarray(n_baseline) + 1 / np.asarray(n_new)))
-
-
-def p_values(delta: Floats, sd: Floats, n_baseline: Counts, n_new: Counts) -> Floats:
-    """Two-sided p of differences of means, Student's t with n_baseline - 1 degrees of freedom; any shape.
-
-    With sd 0 a difference has p = 0, and none has p = 1.
-    """
-    error = standard_error(sd, n_baseline, n_new)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(error > 0, np.abs(delta) / error, np.where(np.abs(delta) > 0, np.inf, 0.0))
-    return np.asarray(2 * scipy.stats.t.sf(t, np.asarray(n_baseline) - 1))
-
-
-def holm_levels(p: Floats, family: float) -> Floats:
-    """The level each metric is tested at, [..., m] for p values [..., m].
-
-    family / m for the smallest p, family / (m - 1) for the next, and so on until one is not below its level; from there
-    on all have that level. A metric is told apart exactly where p <= level. Source: Holm, 1979.
-    """
-    m = p.shape[-1]
-    order = np.argsort(p, axis=-1, kind="stable")
-    steps = family / (m - np.arange(m))
-    below = np.take_along_axis(p, order, axis=-1) <= steps
-    n_below = np.cumprod(below, axis=-1).sum(axis=-1, keepdims=True)
-    levels = np.empty_like(p)
-    np.put_along_axis(levels, order, family / (m - np.minimum(np.arange(m), np.minimum(n_below, m - 1))), axis=-1)
-    return levels
-
-
-def limit(sd: float, level: float, n_baseline: int, n_new: int) -> float:
-    """Half width h of the interval in which the difference of means lies by chance with probability 1 - level."""
-    t = float(scipy.stats.t.ppf(1 - level / 2, n_baseline - 1))
-    return t * float(standard_error(sd, n_baseline, n_new))
-
-
-def power(shift: float, sd: float, margin: float, level: float, n_baseline: int, n_new: int) -> float:
-    """Probability that a true worsening of the mean by `shift` is called REGRESSED, in [0, 1].
-
-    That is P(d > max(h, margin)), d normal about the shift, h from a sample variance of n_baseline - 1 degrees of
-    freedom. sd: the true one. Without margin it is the upper tail of the noncentral t.
-    """
-    error = float(standard_error(sd, n_baseline, n_new))
-    if error == 0:
-        return float(shift > margin)
-    free = n_baseline - 1
-    ratios = np.sqrt(scipy.stats.chi2.ppf((np.arange(_QUANTILES) + 0.5) / _QUANTILES, free) / free)  # s / sd
-    h = float(scipy.stats.t.ppf(1 - level / 2, free)) * error * ratios
-    return float(scipy.stats.norm.sf((np.maximum(h, margin) - shift) / error).mean())
-
-
-def seeds_needed(
-    sd: float, margin: float, level: float, n_baseline: int, n_new: int, wide: float = Settings.wide
-) -> tuple[int, int] | None:
-    """Numbers of baseline and of new runs with which h is at most `wide` margins, at this sd.
-
-    The ones that take the fewest further runs of both kinds together, of several the fewest of the baseline. None when
-    even a thousand of each would not do.
-    """
-    old, new = np.arange(max(n_baseline, 2), _MOST_SEEDS + 1), np.arange(max(n_new, 1), _MOST_SEEDS + 1)
-    t = scipy.stats.t.ppf(1 - level / 2, old - 1)[:, None]
-    enough = t * standard_error(sd, old[:, None], new) <= wide * margin  # [baseline runs, new runs]
-    total = np.where(enough, old[:, None] + new, 3 * _MOST_SEEDS)
-    row, column = np.unravel_index(total.argmin(), total.shape)
-    return (int(old[row]), int(new[column])) if enough[row, column] else None
-
-
-class Verdict(StrEnum):
-    """Of one metric; the module's docstring says what each means."""
-
-    PASS = "PASS"
-    REGRESSED = "REGRESSED"
-    IMPROVED = "IMPROVED"
-    INCONCLUSIVE = "INCONCLUSIVE"
-    INCOMPARABLE = "INCOMPARABLE"
-    NO_BASELINE = "NO BASELINE"
-
 
 _CODES = {
     Verdict.REGRESSED: REGRESSION,
@@ -165,238 +72,6 @@ _CODES = {
     Verdict.INCOMPARABLE: INCOMPARABLE,
     Verdict.NO_BASELINE: NO_BASELINE,
 }
-
-
-def judge(delta: float, h: float, margin: float, wide: float = Settings.wide) -> Verdict:
-    """The verdict of one metric. delta: change in the bad direction; h: what chance allows; both on one scale."""
-    if delta > h and delta > margin:
-        return Verdict.REGRESSED
-    if -delta > h and -delta > margin:
-        return Verdict.IMPROVED
-    return Verdict.INCONCLUSIVE if h > wide * margin else Verdict.PASS
-
-
-def practical_margin(id: str, scale: Scale, centre: float, better: str, settings: Settings) -> float:
-    """The smallest change that matters, on the metric's scale, at the baseline's mean `centre` on that scale.
-
-    A relative change of a distance; a hundredth of a share, towards worse; of others a relative change of the mean.
-    """
-    if scale == "log":
-        return math.log1p(settings.relative)
-    if scale == "logit":
-        share = float(scipy.special.expit(centre))
-        worse = max(share - settings.points, share / 2)
-        if better == "lower":
-            worse = min(share + settings.points, (1 + share) / 2)
-        return abs(float(scipy.special.logit(worse)) - centre)
-    least = settings.nats if id.startswith("reverse_kl") else 0.0
-    return max(settings.relative * abs(centre), least)
-
-
-# ---- the baseline ---------------------------------------------------------------------------------------------------
-
-
-@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=STRICT)
-class Outcome:
-    """One metric of one run. reason: why there is no value."""
-
-    seed: int
-    value: float | None
-    reason: str = ""
-
-
-@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=STRICT)
-class Metric:
-    """One metric of all baseline runs."""
-
-    name: str
-    better: Literal["lower", "higher"]
-    protocol_key: str
-    protocol: dict[str, Any]
-    runs: tuple[Outcome, ...]
-    half_sampling_sd: float | None = None  # mean over runs: the error of sampling one generator
-
-
-@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=STRICT)
-class ModelBaseline:
-    """The file `baselines/model/<dataset>/<method>.json`."""
-
-    method: str
-    dataset: str
-    recipe: str
-    changes: dict[str, Any]
-    config_hash: str
-    config: dict[str, Any]
-    weights_sha256: dict[str, str]  # of each finished run, by seed
-    failed: dict[str, str]  # reasons of failed runs, by seed
-    commits: tuple[str, ...]  # of the code that trained the runs
-    environment: dict[str, Any]  # of the first run
-    metrics: Annotated[dict[str, Metric], Field(min_length=1)]
-    accepted: Annotated[tuple[Accepted, ...], Field(min_length=1)]  # oldest first
-
-
-def model_baseline_path(method: str, dataset: str, baselines: Path = BASELINES) -> Path:
-    """Where the baseline of a method on a dataset lies."""
-    return baselines / "model" / dataset / f"{method}.json"
-
-
-def read_model_baseline(path: Path) -> ModelBaseline:
-    """Read a baseline. Raises BaselineMissing, or UserErrors naming the file and the key when it is not whole."""
-    if not path.is_file():
-        raise BaselineMissing(
-            f"{path}: there is no baseline",
-            "new runs have nothing to be compared with",
-            "accept one from the records of five seeds or more, see docs/drift.md",
-        )
-    plain = read_json(path)
-    if not isinstance(plain, dict):
-        raise DriftError(f"{path}: not a baseline", f"its top level is {type(plain).__name__}", "git restore it")
-    return build(ModelBaseline, plain, str(path))
-
-
-def select(
-    records: Sequence[Record],
-    method: str,
-    dataset: str,
-    *,
-    like: ModelBaseline | None = None,
-    config: str | None = None,
-) -> list[Record]:
-    """The runs of one configuration of a method on a dataset, in order of seed.
-
-    like: take the configuration with this baseline's recipe and changes; None: the recipe as it is, or the only one.
-    config: the beginning of a configuration's hash, where there are several. Raises DriftError, listing what there is,
-    when not exactly one configuration fits.
-    """
-    groups = group(r for r in records if r.plain["method"] == method and r.plain["dataset"] == dataset)
-    fitting = {key: runs for key, runs in groups.items() if key.startswith(config or "")}
-    if config is None and like is not None:
-        fitting = {key: runs for key, runs in fitting.items() if _same_request(runs[0], like)}
-    if config is None and like is None and len(fitting) > 1:
-        fitting = {key: runs for key, runs in fitting.items() if not runs[0].plain["changes"]}
-    if len(fitting) == 1:
-        return next(iter(fitting.values()))
-    listed = "; ".join(
-        f"{key[:8]}: {runs[0].plain['recipe']} {changes_text(runs[0])}".rstrip() + f", {len(runs)} runs"
-        for key, runs in groups.items()
-    )
-    raise DriftError(
-        f"{method} on {dataset}: {len(fitting)} configurations fit, one is needed",
-        f"there are {listed}" if listed else "there are no records of it",
-        "name one by --config HASH" if listed else f'make bench METHOD={method} DATASET={dataset} SEEDS="0 1 2"',
-    )
-
-
-def _same_request(run: Record, like: ModelBaseline) -> bool:
-    return run.plain["recipe"] == like.recipe and run.plain["changes"] == like.changes
-
-
-def outcomes(runs: Sequence[Record], id: str) -> tuple[Outcome, ...]:
-    """A metric of each run; a run that failed, or whose value is none, has the reason instead."""
-    return tuple(_outcome(run, id) for run in runs)
-
-
-def _outcome(run: Record, id: str) -> Outcome:
-    seed = run.plain["seed"]
-    if run.status != "done":
-        return Outcome(seed=seed, value=None, reason=f"the run failed: {run.plain['reason']}")
-    value = run.values.get(id)
-    if value is None:
-        return Outcome(seed=seed, value=None, reason="the evaluation did not ask for it")
-    if value["status"] != "ok" or value["value"] is None or not math.isfinite(value["value"]):
-        return Outcome(seed=seed, value=None, reason=f"{value['status']}: {value['reason']}")
-    return Outcome(seed=seed, value=float(value["value"]))
-
-
-def accept_model(
-    reason: str,
-    method: str,
-    dataset: str,
-    source: Path,
-    *,
-    config: str | None = None,
-    baselines: Path = BASELINES,
-    commit: Callable[[], str] | None = None,
-    settings: Settings | None = None,
-) -> Path:
-    """Store the runs of a results folder as the baseline, with reason, commit, old and new values. Returns the file.
-
-    source: a folder with `records/`. commit: names the code's commit; `clean_commit` by default, which refuses a
-    changed tree. Metrics without direction, and those no run has a value of, are left out.
-    Raises DriftError without a reason, for a changed tree, for fewer finished runs than the settings ask for, and for
-    runs of unlike protocols.
-    """
-    settings = settings or Settings()
-    path = model_baseline_path(method, dataset, baselines)
-    runs = select(read_records(source), method, dataset, config=config)
-    head = require_reason(reason, commit or clean_commit)
-    done = [run for run in runs if run.status == "done"]
-    if len(done) < settings.min_baseline:
-        raise DriftError(
-            f"{method} on {dataset}: {len(done)} finished runs in {source}",
-            f"a baseline needs {settings.min_baseline}: the spread between runs is estimated from them",
-            "train more seeds",
-        )
-    metrics = _metrics(runs)
-    old = read_model_baseline(path) if path.is_file() else None
-    changed = _changed({} if old is None else old.metrics, metrics)
-    first = done[0].plain
-    baseline = ModelBaseline(
-        method=method,
-        dataset=dataset,
-        recipe=first["recipe"],
-        changes=first["changes"],
-        config_hash=first["config_hash"],
-        config=first["config"],
-        weights_sha256={str(run.plain["seed"]): _weights(run) for run in done},
-        failed={str(run.plain["seed"]): run.plain["reason"] for run in runs if run.status != "done"},
-        commits=tuple(sorted({str(run.plain["environment"].get("commit")) for run in runs})),
-        environment=first["environment"],
-        metrics=metrics,
-        accepted=(*(old.accepted if old else ()), Accepted(reason=reason, commit=head, changed=changed)),
-    )
-    write_json(path, asdict(baseline))
-    return path
-
-
-def _metrics(runs: Sequence[Record]) -> dict[str, Metric]:
-    """Every metric that some run has a value of. Raises DriftError where runs measured it by unlike protocols."""
-    done = [run for run in runs if run.status == "done"]
-    found: dict[str, Metric] = {}
-    for id in dict.fromkeys(id for run in done for id in run.values):
-        values = [run.values[id] for run in done if id in run.values]
-        keys = {value["protocol_key"] for value in values}
-        if len(keys) > 1:
-            raise DriftError(
-                f"{values[0]['name']}: {len(keys)} protocols among the runs",
-                "numbers of unlike protocols have no common spread",
-                "evaluate all runs alike",
-            )
-        runs_of_it = outcomes(runs, id)
-        if values[0]["better"] is None or all(run.value is None for run in runs_of_it):
-            continue
-        spreads = [s for value in values if (s := value["details"].get("sd_half_sampling")) is not None]
-        found[id] = Metric(
-            name=values[0]["name"],
-            better=values[0]["better"],
-            protocol_key=values[0]["protocol_key"],
-            protocol=values[0]["protocol"],
-            runs=runs_of_it,
-            half_sampling_sd=float(np.mean(spreads)) if spreads else None,
-        )
-    return found
-
-
-def _changed(old: Mapping[str, Metric], new: Mapping[str, Metric]) -> dict[str, tuple[Any, Any]]:
-    def values(metrics: Mapping[str, Metric], id: str) -> Any:
-        return {str(run.seed): run.value for run in metrics[id].runs} if id in metrics else None
-
-    pairs = {id: (values(old, id), values(new, id)) for id in {**old, **new}}
-    return {id: pair for id, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def _weights(run: Record) -> str:
-    return str((run.plain["result"] or {}).get("weights_sha256", ""))
 
 
 # ---- comparing ------------------------------------------------------------------------------------------------------
@@ -689,7 +364,7 @@ def _row(sample: _Sample, level: float, first_level: float, settings: Settings) 
 
 def _seeds_note(needed: tuple[int, int] | None) -> str:
     if needed is None:
-        return f"even {_MOST_SEEDS} seeds would not do: the runs scatter too widely"
+        return f"even {MOST_SEEDS} seeds would not do: the runs scatter too widely"
     return f"{needed[0]} baseline and {needed[1]} new seeds would decide"
 
 
@@ -712,18 +387,13 @@ def _finished_row(baseline: ModelBaseline, runs: Sequence[Record], settings: Set
     reasons = "; ".join(f"seed {run.plain['seed']}: {run.plain['reason']}" for run in failed)
     if row["new"] >= row["baseline"]:
         return Row("finished_runs", "finished runs", Verdict.PASS, reasons, **row)  # type: ignore[arg-type]
-    if _fisher(len(failed), done, old_failed, old_done) <= settings.family:
+    if fisher_p(len(failed), done, old_failed, old_done) <= settings.family:
         return Row("finished_runs", "finished runs", Verdict.REGRESSED, reasons, **row)  # type: ignore[arg-type]
     times = next(
-        (n for n in range(2, 50) if _fisher(n * len(failed), n * done, old_failed, old_done) <= settings.family), None
+        (n for n in range(2, 50) if fisher_p(n * len(failed), n * done, old_failed, old_done) <= settings.family), None
     )
     more = f"; {times * len(runs)} new seeds that fail as often would decide" if times else ""
     return Row("finished_runs", "finished runs", Verdict.INCONCLUSIVE, reasons + more, **row)  # type: ignore[arg-type]
-
-
-def _fisher(failed: int, done: int, old_failed: int, old_done: int) -> float:
-    """One-sided p of failing more often than before."""
-    return float(scipy.stats.fisher_exact([[failed, done], [old_failed, old_done]], alternative="greater").pvalue)
 
 
 def _machine_notes(baseline: ModelBaseline, runs: Sequence[Record]) -> Iterator[str]:
@@ -732,7 +402,9 @@ def _machine_notes(baseline: ModelBaseline, runs: Sequence[Record]) -> Iterator[
         yield f"trained elsewhere: {'; '.join(changed)}"
     done = [run for run in runs if run.status == "done"]
     same = [
-        run for run in done if _weights(run) and baseline.weights_sha256.get(str(run.plain["seed"])) == _weights(run)
+        run
+        for run in done
+        if weights_digest(run) and baseline.weights_sha256.get(str(run.plain["seed"])) == weights_digest(run)
     ]
     if same:
         yield f"{len(same)} of {len(done)} new runs have the very weights of the baseline's run of the same seed"

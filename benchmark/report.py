@@ -35,7 +35,7 @@ from benchmark.report_page import (
     render,
 )
 from benchmark.sheets import at_recipe, figures_of, first_samples, row_name, run_folder, save_figures
-from benchmark.suite import suite_tables
+from benchmark.suite_tables import suite_tables
 from benchmark.tables import Column, Row, Table, dataset_table
 
 PUBLISHED_FIELDS = (

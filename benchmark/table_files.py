@@ -29,7 +29,7 @@ def write_tables(results: Path, suites: Sequence[str] | None = None) -> list[Pat
     suites: names of the suites whose tables are written; None: all of which any cell has a record.
     Raises UserError for a record that cannot be read; ConfigError for a suite that cannot.
     """
-    from benchmark.suite import suite_tables
+    from benchmark.suite_tables import suite_tables
 
     records = read_records(results)
     if not records:

@@ -37,6 +37,8 @@ def test_distances_are_compared_by_their_logarithms() -> None:
 
 
 def test_the_scale_follows_the_metric_and_its_values() -> None:
+    for id in ("nmi", "purity", "neighbour_1"):
+        assert scale_of(id, [0.4, 0.6]) == "logit"
     assert scale_of("chamfer_judge", [0.1, 0.2]) == "log"
     assert scale_of("fd_infinity_judge", [-0.1, 0.2]) == "identity"
     assert scale_of("control_accuracy_judge", [0.0, 1.0]) == "logit"

@@ -10,30 +10,25 @@ import scipy.stats
 
 from benchmark import drift
 from benchmark.config import content_hash
-from benchmark.errors import UserError
-from benchmark.model_drift import (
-    ModelReport,
+from benchmark.drift_statistics import (
+    Settings,
     Verdict,
-    accept_model,
-    compare,
     holm_levels,
     judge,
     limit,
-    model_baseline_path,
-    model_gate,
     p_values,
     power,
     practical_margin,
-    read_model_baseline,
     seeds_needed,
-    select,
 )
-from benchmark.model_drift import Settings as GateSettings
+from benchmark.errors import UserError
+from benchmark.model_baseline import accept_model, model_baseline_path, read_model_baseline, select
+from benchmark.model_drift import ModelReport, compare, model_gate
 from benchmark.records import Value, read_records
 from benchmark.stats import holm
 
 BETTER = {"fd_judge": "lower", "kd_judge": "lower", "control_accuracy_judge": "higher", "modes": "higher", "odd": None}
-ENVIRONMENT = {"commit": "c0ffee", "cpu": "one", "libraries": {"torch": "2.15.0"}}
+ENVIRONMENT: dict[str, Any] = {"commit": "c0ffee", "cpu": "one", "libraries": {"torch": "2.15.0"}}
 
 
 def write(
@@ -60,7 +55,7 @@ def write(
         "reason": "non-finite loss at step 7" if values is None else "", "changes": dict(changes or {}),
         "config": config, "config_hash": digest,
         "result": None if values is None else {"values": listed, "weights_sha256": f"{seed} {values}"},
-        "environment": {**ENVIRONMENT, "libraries": dict(libraries or ENVIRONMENT["libraries"])},  # type: ignore[call-overload]
+        "environment": {**ENVIRONMENT, "libraries": dict(libraries or ENVIRONMENT["libraries"])},
     }  # fmt: skip
     folder = results / "records"
     folder.mkdir(parents=True, exist_ok=True)
@@ -159,7 +154,7 @@ def test_p_values_without_spread() -> None:
 
 
 def test_seeds_needed_are_the_fewest_that_do() -> None:
-    settings = GateSettings()
+    settings = Settings()
     for sd, margin in ((0.1, 0.05), (0.2, 0.05), (0.05, 0.05)):
         found = seeds_needed(sd, margin, 0.01, 5, 3)
         assert found is not None
@@ -180,7 +175,7 @@ def test_judge() -> None:
 
 
 def test_margins() -> None:
-    settings = GateSettings()
+    settings = Settings()
     assert practical_margin("fd_judge", "log", 2.0, "lower", settings) == pytest.approx(math.log(1.05))
     at_80 = math.log(0.8 / 0.2)
     assert practical_margin("recall_judge", "logit", at_80, "higher", settings) == pytest.approx(

@@ -11,31 +11,18 @@ from typing import Any
 import pytest
 from test_tables import _quick_environment, write
 
-from benchmark import experiment
-from benchmark import suite as suite_module
+from benchmark import experiment, suite_runs
+from benchmark import suite_plan as plan_module
 from benchmark.catalogue import method_names
 from benchmark.config import content_hash
 from benchmark.errors import BusyError, ConfigError, RunFailed
 from benchmark.method import find_method
 from benchmark.records import read_record, read_records, record_path
 from benchmark.resolve import Places, RunSpec, resolve
-from benchmark.suite import (
-    Cell,
-    Outcome,
-    RowCost,
-    RunCell,
-    cells,
-    default_workers,
-    find_suite,
-    job_executor,
-    list_suites,
-    run_suite,
-    submitted,
-    suite_plan,
-    suite_tables,
-    total_text,
-    write_suite_table,
-)
+from benchmark.suite import Cell, cells, find_suite, list_suites
+from benchmark.suite_plan import RowCost, suite_plan, total_text
+from benchmark.suite_runs import Outcome, RunCell, default_workers, job_executor, run_suite, submitted
+from benchmark.suite_tables import suite_tables, write_suite_table
 from benchmark.table_files import write_tables
 
 __all__ = ["_quick_environment"]  # the fixture is used by every test here as well
@@ -79,7 +66,7 @@ class FakeRuns:
         monkeypatch.setattr(experiment, "resolve", self.resolve)
         monkeypatch.setattr(experiment, "require_files", lambda resolved, places: None)
         monkeypatch.setattr(experiment, "run", self.run)
-        monkeypatch.setattr(suite_module, "_rehearsed", self.rehearse)
+        monkeypatch.setattr(plan_module, "_rehearsed", self.rehearse)
 
     def resolve(self, spec: RunSpec, places: Places) -> Any:
         class Resolved:
@@ -557,7 +544,7 @@ def test_a_preempted_job_is_queued_again_as_it_was(places: Places) -> None:
 
 def test_a_local_job_sees_the_gpus_of_its_suite(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr(suite_module, "_run_cell", lambda work: seen.append(os.environ.get("CUDA_VISIBLE_DEVICES")))
+    monkeypatch.setattr(suite_runs, "_run_cell", lambda work: seen.append(os.environ.get("CUDA_VISIBLE_DEVICES")))
     for value in ("1,3", None):
         monkeypatch.setenv("SUBMITIT_EXECUTOR", "local")
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

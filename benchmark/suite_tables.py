@@ -1,0 +1,118 @@
+"""The tables of a suite, made from records alone, at any time: one for each size and dataset.
+
+A record belongs to a row by what was asked for (method, dataset, recipe, changes), so no dataset and no weights are
+needed. Values that the source published stand beside the measured ones, and notes say what is absent.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark.config import canonical
+from benchmark.records import Record, read_records
+from benchmark.suite import Published, Scope, Suite, SuiteRow, changes_of, find_suite, rows_of, scope_of, suite_names
+from benchmark.table_files import write_table
+from benchmark.tables import Row, Table, control_rows, find_columns, group, table_notes, tell_apart
+
+
+def table_name(suite: Suite, size: str, dataset: str) -> str:
+    """The stem of the table's files."""
+    several = len(scope_of(suite, size).datasets) > 1
+    return f"{suite.name}-{size}" + (f"-{dataset}" if several else "")
+
+
+def write_suite_table(suite: Suite | str, size: str, results: Path) -> list[Path]:
+    """Write `tables/<suite>-<size>.{csv,tex,md}` from the records there are. Returns the files.
+
+    A suite of several datasets has a table of each, `<suite>-<size>-<dataset>`.
+    """
+    suite = find_suite(suite) if isinstance(suite, str) else suite
+    records = read_records(results)
+    tables = [suite_table(suite, size, records, dataset) for dataset in scope_of(suite, size).datasets]
+    return [path for table in tables for path in write_table(results, table)]
+
+
+def suite_tables(records: Sequence[Record], names: Sequence[str] | None = None) -> list[Table]:
+    """Tables of all suites, or of those named, at every size and dataset of which any cell has a record."""
+    return [
+        suite_table(suite, size, records, dataset)
+        for suite in map(find_suite, suite_names() if names is None else names)
+        for size in suite.sizes
+        for dataset in scope_of(suite, size).datasets
+        if any(_matches(suite, size, records, dataset))
+    ]
+
+
+def suite_table(suite: Suite, size: str, records: Sequence[Record], dataset: str) -> Table:
+    """The suite's table: its label columns, the metrics, the runs, and the source's values where they belong."""
+    scope, found = scope_of(suite, size), _matches(suite, size, records, dataset)
+    published = suite.published if suite.published and suite.published.dataset == dataset else None
+    groups: list[tuple[SuiteRow, list[Record]]] = []
+    for (_, row), mine in zip(rows_of(suite, size), found):
+        groups += [(row, runs) for runs in group(mine).values()] or [(row, [])]
+    labels, apart_notes = tell_apart(
+        [(tuple(row.labels[name] for name in suite.columns), runs) for row, runs in groups]
+    )
+    rows = tuple(
+        Row(
+            label,
+            tuple(runs),
+            planned=len({*scope.seeds, *(record.plain["seed"] for record in runs)}),
+            extras=tuple(_number(row.published.get(name)) for name in published.columns) if published else (),
+            config_hash=runs[0].plain["config_hash"] if runs else "",
+        )
+        for label, (row, runs) in zip(labels, groups)
+    )
+    columns = find_columns([record for mine in found for record in mine], scope.metrics)
+    return Table(
+        table_name(suite, size, dataset),
+        f"{suite.title}: {dataset}, recipe {scope.recipe}",
+        suite.columns,
+        columns,
+        rows,
+        (
+            f"Source: {suite.source}",
+            *table_notes(columns, rows),
+            *apart_notes,
+            *_absent_notes(scope, {column.id for column in columns}),
+            *_published_notes(published),
+        ),
+        tuple(f"{name} (published)" for name in published.columns) if published else (),
+        control_rows(columns, rows, len(suite.columns)),
+    )
+
+
+def _matches(suite: Suite, size: str, records: Sequence[Record], dataset: str) -> list[list[Record]]:
+    """The records of each row, by what was asked for: no dataset and no weights are needed to make a table."""
+    by_request: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        plain = record.plain
+        by_request[_request(plain["method"], plain["dataset"], plain["recipe"], plain["changes"])].append(record)
+    scope = scope_of(suite, size)
+    return [
+        by_request[_request(row.method, dataset, scope.recipe, changes_of(suite, size, row, dataset))]
+        for _, row in rows_of(suite, size)
+    ]
+
+
+def _request(method: str, dataset: str, recipe: str, changes: dict[str, Any]) -> str:
+    return canonical([method, dataset, recipe, changes])
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.10g}"
+
+
+def _absent_notes(scope: Scope, present: set[str]) -> list[str]:
+    """Metrics the suite asks for that no record has: a column that is not there must not go unnoticed."""
+    absent = [id for id in scope.metrics if id not in present]
+    return [f"No run has a value of {', '.join(absent)}."] if absent else []
+
+
+def _published_notes(published: Published | None) -> list[str]:
+    if published is None:
+        return []
+    return [f"Published values: {published.source}. They are not comparable digit by digit: {published.protocol}"]
