@@ -19,7 +19,7 @@ WHAT    := --method $(METHOD) --dataset "$(DATASET)" --seed $(SEEDS) $(if $(RECI
 TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan suite table report drift drift-model baseline test test-slow lint check format overhead speed throughput memory lock clean
+.PHONY: help bench plan suite table report drift drift-model baseline same test test-slow lint check format overhead speed throughput memory lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ drift-model: $(READY)  ## new records of METHOD on DATASET against their baselin
 baseline: $(READY)  ## accept the present numbers, REASON="..."; with METHOD= DATASET= a model's
 	@$(PY) -m benchmark drift --accept "$(REASON)" \
 	  $(if $(filter-out file,$(origin METHOD)),--model $(METHOD) --dataset "$(DATASET)")
+
+same: $(READY)  ## does the smoke suite give the same bits as at REV=<commit>? minutes
+	$(PY) tests/same_bits.py "$(REV)" $(if $(SUITE),--suite "$(SUITE)") $(if $(WORKERS),--workers $(WORKERS))
 
 test: $(READY)  ## the tests, under 10 minutes on two cores
 	$(TEST)
