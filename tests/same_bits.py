@@ -1,4 +1,4 @@
-"""Do two revisions of the code give the same bits? `python tests/same_bits.py REV [--suite smoke]`; `make same REV=...`.
+"""Do two revisions give the same bits? `python tests/same_bits.py REV [--suite smoke]`, or `make same REV=...`.
 
 Runs a suite with the code of a git revision and with the present tree, each into an empty results folder on this
 machine, and compares what the records say of weights, samples and values. A refactoring must change none of them.
