@@ -330,7 +330,9 @@ def test_a_weight_that_is_not_finite_is_never_saved(
         return losses
 
     monkeypatch.setattr(InfoSCC, "step", step)
-    monkeypatch.setattr(benchmark.experiment, "make_plan", lambda *_: type("P", (), {"warning": lambda _: ""})())
+    monkeypatch.setattr(
+        benchmark.experiment, "make_plan", lambda *_: type("P", (), {"warning": lambda _: "", "flops_per_step": 0.0})()
+    )
     assert "non-finite weight in G at step 7" in complain(*run_arguments(results, INFOSCC), status=1)
     (checkpoint,) = results.glob("runs/*/*/*/checkpoint.pt")
     saved = load_checkpoint(checkpoint.parent, torch.device("cpu"))
