@@ -93,6 +93,9 @@ def parser() -> argparse.ArgumentParser:
     verb.set_defaults(do=do_eval)
     verb = verbs.add_parser("table", parents=[places], help="CSV, LaTeX and Markdown tables from the records")
     verb.set_defaults(do=do_table)
+    verb = verbs.add_parser("report", parents=[places], help="one HTML page of all results")
+    verb.add_argument("--out", type=Path, metavar="FILE", help="the page (default: report.html in the results)")
+    verb.set_defaults(do=do_report)
     verb = verbs.add_parser(
         "drift", parents=[places], help="do metrics, or a method's results, still give what they gave?"
     )
