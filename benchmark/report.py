@@ -217,7 +217,7 @@ def _shown_labels(table: Table) -> int:
 def _cells(table: Table, row: Row) -> Iterator[Cell]:
     if _shown_labels(table) == 1:
         others = [f"{name.lower()}: {text}" for name, text in zip(table.label_names[1:-1], row.labels[1:-1]) if text]
-        yield Cell(row.labels[0], note="; ".join(filter(None, [row.labels[-1], *others])))
+        yield Cell(row.labels[0], note="; ".join(others), more=row.labels[-1])
     else:
         yield from map(Cell, row.labels)
     for column in table.columns:

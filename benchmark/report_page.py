@@ -45,6 +45,7 @@ class Cell:
     bold: bool = False
     mark: str = ""  # behind the text: † for a published value
     note: str = ""  # below the text
+    more: str = ""  # below the note; behind a click where it is long
     link: str = ""
     remembered: bool = False
 
