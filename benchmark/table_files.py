@@ -286,6 +286,9 @@ def _tex_letter(character: str) -> str:
     return character if known else f"{{[}}U+{ord(character):04X}{{]}}"
 
 
+LONG_CELL = 60  # characters, beyond which a list of changes is broken into lines
+
+
 def to_latex(table: Table) -> str:
     """A `tabular` to be input into a document that loads `booktabs`; notes as comments."""
     heads = [f"{column.name} {_ARROWS.get(column.better or '', '')}".strip() for column in table.columns]
@@ -309,17 +312,26 @@ def listing_latex(listing: Listing) -> str:
 
 
 def _tabular(title: str, heads: Sequence[str], n_left: int, lines: Sequence[str], notes: Sequence[str]) -> str:
-    """A `tabular` between comments and rules. lines: LaTeX already."""
+    """A `tabular` between comments and rules. lines: LaTeX already. Lists of changes are broken into lines."""
+    left = "".join(
+        "p{110mm}" if head == "Changes" and _longest(lines, k) > LONG_CELL else "l"
+        for k, head in enumerate(heads[:n_left])
+    )
     top = [
         f"% {_comment(title)}",
         r"% Needs \usepackage{booktabs}.",
         *(f"% {_comment(note)}" for note in notes),
-        rf"\begin{{tabular}}{{{'l' * n_left}{'r' * (len(heads) - n_left)}}}",
+        rf"\begin{{tabular}}{{{left}{'r' * (len(heads) - n_left)}}}",
         r"\toprule",
         _tex_line([tex(head) for head in heads]),
         r"\midrule",
     ]
     return "\n".join([*top, *lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _longest(lines: Sequence[str], k: int) -> int:
+    """Characters of the longest k-th cell."""
+    return max((len(cells[k]) for line in lines if len(cells := line.split(" & ")) > k), default=0)
 
 
 def _tex_line(cells: Sequence[str]) -> str:

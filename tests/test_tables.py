@@ -336,7 +336,8 @@ def test_latex_is_balanced_and_has_equal_columns(tmp_path: Path) -> None:
     assert [body.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
     bare = re.sub(r"\\[{}]", "", body)
     assert bare.count("{") == bare.count("}")
-    n_columns = len(re.search(r"\\begin\{tabular\}\{([lr]+)\}", body)[1])  # type: ignore[index]
+    columns = re.search(r"\\begin\{tabular\}\{(.+)\}$", body, re.MULTILINE)[1]  # type: ignore[index]
+    n_columns = len(columns.replace("p{110mm}", "p"))
     lines = [line for line in body.splitlines() if line.endswith(r" \\")]
     assert len(lines) == 1 + 4
     assert {cells_of(line) for line in lines} == {n_columns}
