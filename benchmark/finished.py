@@ -72,13 +72,20 @@ def rescore(
             f"the same command makes {resolved.run} now",
             "run it again",
         )
+    changes = {
+        "missing_weights": "unavailable"
+    } | changes  # the generator is there: what can be had is better than none
     again = replace(before, changes=merge(before.changes, {"eval": changes}))
     wanted = resolve(again, places)
     began = time.perf_counter()
     method, G, job = load_run(resolved, places, device)
     build_judges(wanted.evaluation, job)
     scored = evaluate(method, G, wanted.evaluation, job, show_progress=not quiet)
-    result = record["result"] | {"samples_sha256": scored.samples_sha256, "conditions": scored.asked}
+    result = record["result"] | {
+        "samples_sha256": scored.samples_sha256,
+        "distinct_samples": scored.distinct,
+        "conditions": scored.asked,
+    }
     return write_record(
         places.results,
         f"{run}-eval-{content_hash(wanted.plain['eval'])[:8]}",

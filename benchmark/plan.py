@@ -42,7 +42,7 @@ class Part:
     seconds: float  # estimated, on the present device; 0 when it is found ready
     bytes: int  # of its files
     ready: bool = False
-    flops: float = 0.0  # floating-point operations a step
+    flops: float = 0.0  # floating-point operations a step of the method; not counted for stages
 
 
 @dataclass
@@ -150,7 +150,7 @@ def rehearse(name: str, trainable: Trainable, data: Dataset, again: Callable[[An
     if seconds < QUICK_S:
         seconds = timed_step(again(cfg), data, steps=6)
     files = 4 * 4 * floats  # weights, two Adam moments, the average
-    flops = step_flops(small, data) * (cfg.batch / small.cfg.batch)
+    flops = step_flops(small, data) * (cfg.batch / small.cfg.batch) if isinstance(trainable, Method) else 0.0
     return Part(name, nets, cfg.steps, seconds * cfg.steps, files, flops=flops)
 
 

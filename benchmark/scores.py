@@ -214,8 +214,10 @@ def control_rows(
         for name in CONTROLS:
             if name in NEEDS_LABELS and real.labels is None:
                 continue
+            # Dropping classes needs more images than are kept; all other damage is done to those that are compared.
+            images = real.images if name in NEEDS_LABELS else real.images[:n_fake]
             try:
-                damaged = CORRUPTIONS[name](real.images, real.labels, settings.seed)[:n_fake]
+                damaged = CORRUPTIONS[name](images, real.labels, settings.seed)[:n_fake]
             except MetricError:
                 continue  # fewer images than this damage is made of
             seen = extractor_pass(extractor, damaged)

@@ -191,6 +191,9 @@ def test_a_finished_run_is_scored_again_by_another_protocol(finished: Finished, 
     assert found["precision_judge"]["protocol"]["k"] == 3
     assert found["precision_judge"]["protocol_key"] != old["precision_judge"]["protocol_key"]
     assert len(list((results / "records").glob("*.json"))) == 2, "the first record stays"
+    lacking = evaluated(folder, results, "--extractors", "torchvision:resnet50", "--set", "half_samples=0")
+    assert lacking["fd_torchvision_resnet50"]["status"] == "unavailable", "absent weights do not stop the rest"
+    assert lacking["control_accuracy_judge"]["status"] == "ok"
     shutil.rmtree(results / "runs")
 
 
