@@ -1,5 +1,7 @@
-"""Which method files there are. Imports the empty package that holds them, none of them, so that a mistyped name
-is reported at once."""
+"""Which method files there are, and whose recipes a dataset has.
+
+Imports the empty package that holds the files, none of them, so that a mistyped name is reported at once.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,14 @@ from benchmark.errors import ConfigError, nearest
 def method_names() -> list[str]:
     """Names of the method files; a file is found by its name, nothing is registered."""
     return sorted(path.stem for folder in methods.__path__ for path in Path(folder).glob("[!_]*.py"))
+
+
+_RECIPES_OF = {"digits_0to4": "digits", "digits_5to9": "digits"}  # parts of a dataset, trained by its settings
+
+
+def recipes_of(dataset: str) -> str:
+    """The dataset under whose name recipes for this one stand."""
+    return _RECIPES_OF.get(dataset, dataset)
 
 
 def check_method(name: str) -> None:

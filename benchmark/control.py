@@ -6,64 +6,41 @@ Scored by the judge, which no method trained against, and beside it by the metho
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from benchmark.border import Asked, asked_once, border_effect
 from benchmark.data.prepared import Dataset
-from benchmark.data.stream import to_float, to_uint8
+from benchmark.data.stream import to_float
 from benchmark.method import Method, mix
 from benchmark.metrics.accuracy import attribute_accuracy, class_accuracy, recall_at
-from benchmark.metrics.extractors import JudgeExtractor, extract
-from benchmark.metrics.store import images_sha256
+from benchmark.metrics.extractors import JudgeExtractor
 from benchmark.records import Value
+from benchmark.subject import BATCH, Subject, drawn, judged_logits, labels_of
 
-BATCH = 250  # images a forward pass: fixed, so that it cannot move a number
 HELD_OUT_IMAGES = "images of the held-out split, uniformly"
 OWN = {"name": "the classifier the generator was trained against"}
 TEXTS = {"judge": "(judge)", "own": "(own)"}  # at the end of a column's name
 
 
-@dataclass(frozen=True)
-class Fakes:
-    """Generated images (N, S, S, C) uint8, or points (N, 2) float32, and what each was asked to be."""
-
-    images: np.ndarray
-    asked: Tensor | None
-
-    @cached_property
-    def sha256(self) -> str:
-        """Of the images."""
-        return images_sha256(self.images)
-
-
-def control_accuracy(
-    method: Method,
-    judge: JudgeExtractor,
-    judged: np.ndarray,
-    judged_real: np.ndarray,
-    images: np.ndarray,
-    asked: Tensor,
-    protocol: dict[str, Any],
-    data: Dataset,
-) -> list[Value]:
+def control_accuracy(subject: Subject, judge: JudgeExtractor, asked: Tensor) -> list[Value]:
     """Macro accuracy over classes, or over attributes (mean of on and off), with 95 % intervals.
 
-    judged: the judge's logits [N, n_labels] of the images; judged_real: of the training images, which it never saw.
-    images: (N, S, S, C) uint8; asked: as `Sample.asked`. The judge is silent on clusters: it knows the dataset's
-    labels, not those a run made for itself.
+    asked: what each generated image was to show, as `Sample.asked`. The judge is silent on clusters: it knows the
+    dataset's labels, not those a run made for itself.
     """
+    method, data = subject.method, subject.data
     values = []
     if method.conditioning != "cluster":
-        settings = protocol | {"scorer": judge.identity, "conditioning": method.conditioning}
-        ceiling = {"on_real": _on_real(judged_real, data)}
-        values.append(_accuracy("judge", judged, asked, settings, data, ceiling))
-    if (own := own_logits(method, images)) is not None:
-        settings = protocol | {"scorer": OWN, "conditioning": method.conditioning}
+        settings = subject.protocol | {"scorer": judge.identity, "conditioning": method.conditioning}
+        ceiling = {"on_real": _on_real(subject.judged_real, data)}
+        values.append(_accuracy("judge", subject.judged, asked, settings, data, ceiling))
+    if (own := own_logits(method, subject.fakes.images)) is not None:
+        settings = subject.protocol | {"scorer": OWN, "conditioning": method.conditioning}
         values.append(_accuracy("own", own, asked, settings, data, {}))
     return values
 
@@ -77,63 +54,55 @@ def pictures_accuracy(
 
 
 @torch.no_grad()
-def label_agreement(
-    method: Method,
-    G: nn.Module,
-    judge: JudgeExtractor,
-    judged_real: np.ndarray,
-    fakes: Fakes,
-    judged: np.ndarray,
-    protocol: dict[str, Any],
-    data: Dataset,
-    seed: int,
-) -> list[Value]:
+def label_agreement(subject: Subject, judge: JudgeExtractor) -> list[Value]:
     """For methods conditioned on images: does a sample show the label of the image it was asked for?
 
-    Asked for held-out images, which the method never saw; the same for the training images of `fakes`, whose logits are
-    `judged`, is in the details. Chance is what a generator that ignores the image gets.
+    Asked for held-out images, which the method never saw; the same for the training images of the subject's own samples
+    is in the details. Chance is what a generator that ignores the image gets.
     """
+    fakes, data, held_out = subject.fakes, subject.data, subject.held_out
     assert fakes.asked is not None
-    n = len(fakes.images)
-    rows = np.random.Generator(np.random.PCG64([seed, 0x1ABE])).integers(len(data.test), size=n)
-    method.condition_on(data, "test")
-    torch.manual_seed(mix(seed, 0x1ABE))
-    asked = torch.tensor(rows, device=method.device)
-    images = np.concatenate([drawn(method, G, part) for part in asked.split(BATCH)])
-    method.condition_on(data, "train")
-    settings = protocol | {"scorer": judge.identity, "conditioning": "image", "asked": HELD_OUT_IMAGES}
-    on_train = _accuracy("judge", judged, labels_of(data, "train", fakes.asked), settings, data, {}).value
-    more = {"on_real": _on_real(judged_real, data), "on_training_images": on_train}
-    value = _accuracy("judge", judged_logits(judge, images), labels_of(data, "test", asked), settings, data, more)
+    settings = subject.protocol | {"scorer": judge.identity, "conditioning": "image", "asked": HELD_OUT_IMAGES}
+    on_train = _accuracy("judge", subject.judged, labels_of(data, "train", fakes.asked), settings, data, {}).value
+    more: dict[str, Any] = {"on_real": _on_real(subject.judged_real, data), "on_training_images": on_train}
+    if (asked := held_out_images(subject)) is not None:
+        more["border"] = border_effect(asked)
+    wanted = labels_of(data, "test", held_out.asked)
+    value = _accuracy("judge", held_out.logits, wanted, settings, data, more)
     asked_here = {"drawn": HELD_OUT_IMAGES}
     return [replace(value, id="label_agreement_judge", name="Label agreement (judge)", conditions=asked_here)]
 
 
-def labels_of(data: Dataset, split: str, rows: Tensor) -> Tensor:
-    """Labels or attributes of some images."""
-    part = data.train if split == "train" else data.test
-    table = part.labels if part.labels is not None else part.attributes
-    assert table is not None
-    return torch.tensor(table[rows.cpu().numpy()], dtype=torch.int64)
+def held_out_images(subject: Subject) -> Asked | None:
+    """The held-out images that were asked for, with the share of their samples that show their class.
+
+    None for a method that is not conditioned on images, and for data without classes.
+    """
+    of_images = subject.judge is not None and subject.method.conditioning in ("instance", "latent")
+    if not of_images or subject.data.conditioning != "class" or (features := subject.held_out.features) is None:
+        return None
+    held_out = subject.held_out
+    labels = labels_of(subject.data, "test", held_out.asked).numpy()
+    return asked_once(features, held_out.asked.cpu().numpy(), labels, held_out.logits.argmax(1) == labels)
 
 
-def recall(
-    method: Method, G: nn.Module, judge: JudgeExtractor, protocol: dict[str, Any], data: Dataset, n: int, seed: int
-) -> list[Value]:
+def recall(subject: Subject, judge: JudgeExtractor, n: int) -> list[Value]:
     """InfoSCC-GAN's multi-label protocol, from its code: share of sigmoid > 0.2 where an attribute was forced on.
 
     n images an attribute, their other labels fair coins. No negatives are tested: see control accuracy for both sides.
     """
-    torch.manual_seed(mix(seed, 0x2EC1))
+    method, data = subject.method, subject.data
+    torch.manual_seed(mix(subject.seed, 0x2EC1))
     found: dict[str, dict[str, float]] = {"judge": {}, "own": {}}
     for a, name in enumerate(data.attribute_names):
         asked = torch.randint(2, (n, data.n_labels), device=method.device)
         asked[:, a] = 1
-        images = np.concatenate([drawn(method, G, part) for part in asked.split(BATCH)])
+        images = np.concatenate([drawn(method, subject.G, part) for part in asked.split(BATCH)])
         for scorer, logits in (("judge", judged_logits(judge, images)), ("own", own_logits(method, images))):
             if logits is not None:
                 found[scorer][name] = recall_at(logits, a, threshold=0.2).value
-    settings = {k: v for k, v in protocol.items() if k not in ("n_fake", "conditions", "reference", "n_reference")}
+    of_sets = ("n_fake", "conditions", "reference", "n_reference")
+    settings = {k: v for k, v in subject.protocol.items() if k not in of_sets}
     settings |= {"threshold": 0.2, "images_per_attribute": n, "labels": "fair coins, one forced on"}
     return [
         Value(
@@ -158,16 +127,6 @@ def own_logits(method: Method, images: np.ndarray) -> np.ndarray | None:
             return None
         parts.append(logits.cpu().numpy())
     return np.concatenate(parts)
-
-
-def judged_logits(judge: JudgeExtractor, images: np.ndarray) -> np.ndarray:
-    """The judge's logits [N, n_labels] of images (N, S, S, C) uint8."""
-    return np.asarray(extract(judge, images, batch=BATCH).logits)
-
-
-def drawn(method: Method, G: nn.Module, asked: Tensor) -> np.ndarray:
-    """Quantised images for what is asked, (N, S, S, C) uint8."""
-    return to_uint8(method.sample(G, len(asked), asked).images).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def _accuracy(

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmark.artifacts import Job
+from benchmark.border import Asked
 from benchmark.config import STRICT
-from benchmark.control import BATCH, Fakes, control_accuracy, label_agreement, labels_of, recall
+from benchmark.control import control_accuracy, held_out_images, label_agreement, recall
 from benchmark.data.mixtures import mixture_of
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import to_float, to_uint8
@@ -26,13 +27,14 @@ from benchmark.method import Measurement, Method, NonNegativeInt, PositiveInt, m
 from benchmark.metrics import extractors
 from benchmark.metrics.chamfer import chamfer_tsne
 from benchmark.metrics.copying import copy_test, instance_preference
-from benchmark.metrics.extractors import EncoderExtractor, Extractor, Features, JudgeExtractor
+from benchmark.metrics.extractors import EncoderExtractor, Extractor, JudgeExtractor
 from benchmark.metrics.modes import class_modes, mode_statistics
 from benchmark.metrics.store import FeatureStore
 from benchmark.protocols import PROTOCOLS, ProtocolName, labelled
 from benchmark.records import Value
 from benchmark.scores import SetSettings, Side, control_rows, intra_class_values, set_values, unavailable
 from benchmark.simclr import SimCLR, SimCLRConfig
+from benchmark.subject import BATCH, Fakes, Subject
 
 PREFERENCE_SAMPLES = 2000  # at most, of the instance preference: each needs features of dozens of images
 RANDOM_IMAGES = 10  # training images that each sample of an instance is compared with
@@ -54,7 +56,7 @@ class EvalConfig:
     half_samples: NonNegativeInt = 20  # draws of the error of FD and KD by half-sampling; 0: none
     extrapolate: bool = False  # FD at infinitely many images, a column more
     snapshots: NonNegativeInt = 0  # scores during training, evenly spaced; `benchmark.snapshots` says what for
-    snapshot_images: Annotated[int, Field(ge=50)] = 500  # generated images of each
+    snapshot_images: Annotated[int, Field(ge=50)] = 500  # generated images of each; of points always 2,500
     controls: bool = True  # what the metrics say of damaged real images, as rows of the table
     chamfer_points: Annotated[int, Field(ge=100)] = 300  # real and generated points each of the t-SNE Chamfer distance
     tsne_seeds: PositiveInt = 3  # repetitions of t-SNE
@@ -82,6 +84,7 @@ class Scored:
     n_fake: int
     distinct: int  # of these, different ones
     asked: dict[str, Any]  # conditioning, and what was drawn from which split
+    border: Asked | None = None  # the held-out images that were asked for, of a method conditioned on images
 
 
 def build_judges(cfg: EvalConfig, job: Job) -> None:
@@ -130,95 +133,77 @@ def protocol_of(data: Dataset, cfg: EvalConfig, n_fake: int) -> dict[str, Any]:
     }
 
 
-def evaluate(method: Method, G: nn.Module, cfg: EvalConfig, job: Job, show_progress: bool = False) -> Scored:
-    """Score generator G of a trained method against the job's data; its batch norms have `standing_statistics`."""
+def evaluate(
+    method: Method, G: nn.Module, cfg: EvalConfig, job: Job, *, transferred: bool = False, show_progress: bool = False
+) -> Scored:
+    """Score generator G of a trained method against the job's data; its batch norms have `standing_statistics`.
+
+    transferred: these are not the data that the method learned from; it was given them by `condition_on`.
+    """
     data = job.data
     n_fake = cfg.n_fake or len(data.train if cfg.reference == "train" else data.test)
     fakes = generate(method, G, n_fake, cfg, data)
+    judge = None if data.points else build_judge(cfg, job)
     protocol = protocol_of(data, cfg, n_fake)
-    if data.points:
-        values = mode_values(fakes, protocol, data)
-    else:
-        values = image_values(method, G, fakes, protocol, cfg, job, show_progress)
-    values += [own_measurement(found, data, cfg) for found in method.measurements(G, data)]
+    subject = Subject(method, G, fakes, judge, protocol, cfg, job, transferred, show_progress)
+    values = mode_values(subject) if data.points else image_values(subject)
+    if not transferred:  # what a method says of itself is of its own data
+        values += [own_measurement(found, data, cfg) for found in method.measurements(G, data)]
     asked = asked_for(method, cfg)
     values = [
         replace(value, name=labelled(value.name, cfg.protocol), conditions=asked | value.conditions) for value in values
     ]
     distinct = len({sample.tobytes() for sample in fakes.images})
-    return Scored(values, fakes.sha256, n_fake, distinct, asked)
+    return Scored(values, fakes.sha256, n_fake, distinct, asked, held_out_images(subject))
 
 
-def image_values(
-    method: Method,
-    G: nn.Module,
-    fakes: Fakes,
-    protocol: dict[str, Any],
-    cfg: EvalConfig,
-    job: Job,
-    show_progress: bool,
-) -> list[Value]:
+def image_values(subject: Subject) -> list[Value]:
     """Every number of generated images: one feature pass an extractor, then the metrics from those features."""
-    data, store = job.data, job.store
-    judge = build_judge(cfg, job)
+    cfg = subject.cfg
     values: list[Value] = []
     for name in cfg.extractors:
         try:
-            extractor = build_extractor(name, cfg, judge, job)
+            extractor = build_extractor(name, cfg, subject.judge, subject.job)
         except WeightsError as problem:
             if cfg.missing_weights == "refuse":
                 raise
-            values += unavailable(name, protocol, problem)
+            values += unavailable(name, subject.protocol, problem)
             continue
-        values += extractor_values(method, extractor, fakes, protocol, cfg, job, show_progress)
-    if judge is not None:
-        judged = np.asarray(store.features(judge, fakes.images, sha256=fakes.sha256).logits)
-        on_real = np.asarray(store.features(judge, data.train.images, sha256=f"{data.sha256}/train").logits)
-        if data.conditioning == "class":
-            values += class_coverage(judge, judged, protocol, data)
-        if method.conditioning in ("instance", "latent"):
-            values += label_agreement(method, G, judge, on_real, fakes, judged, protocol, data, cfg.seed)
-        elif fakes.asked is not None:
-            values += control_accuracy(method, judge, judged, on_real, fakes.images, fakes.asked, protocol, data)
-        if method.conditioning == "attributes":
-            values += recall(method, G, judge, protocol, data, cfg.recall_images, cfg.seed)
+        values += extractor_values(subject, extractor)
+    if subject.judge is not None:
+        values += judged_values(subject, subject.judge)
     if cfg.encoder is not None:
-        values += tsne_chamfer(cfg, job, fakes, protocol)
-    labels = class_asked(method, fakes, data)
-    return values + extra_values(
-        cfg.extra, method, G, fakes, judge, labels, protocol, cfg.extras, job, cfg.seed, cfg.allow_unverified
-    )
+        values += tsne_chamfer(subject)
+    return values + extra_values(subject)
 
 
-def extractor_values(
-    method: Method,
-    extractor: Extractor,
-    fakes: Fakes,
-    protocol: dict[str, Any],
-    cfg: EvalConfig,
-    job: Job,
-    show_progress: bool,
-) -> list[Value]:
-    """The numbers of one extractor: set against set, within classes, and copies."""
-    data, store, reference = job.data, job.store, reference_of(job.data, cfg.reference)
-    seen = store.features(extractor, fakes.images, sha256=fakes.sha256, progress=show_progress)
-    real = store.features(extractor, reference.images, sha256=reference.sha256, progress=show_progress)
-    controls = control_rows(extractor, reference, len(fakes.images), cfg.set_settings, store) if cfg.controls else None
-    values = set_values(extractor, seen, real, protocol, cfg.set_settings, controls, show_progress)
-    if (labels := class_asked(method, fakes, data)) is not None and reference.labels is not None:
-        values += intra_class_values(extractor, seen, labels, real, reference.labels, data.class_names, protocol)
-    return values + copying(method, extractor, seen, fakes, protocol, data, store, cfg.seed)
-
-
-def class_asked(method: Method, fakes: Fakes, data: Dataset) -> np.ndarray | None:
-    """The dataset's class that each generated image was to show; None where that means nothing."""
-    if data.conditioning != "class" or fakes.asked is None:
-        return None
-    if method.conditioning == "class":
-        return fakes.asked.cpu().numpy()
+def judged_values(subject: Subject, judge: JudgeExtractor) -> list[Value]:
+    """What the judge sees: the classes that occur, and whether an image shows what was asked for."""
+    method, values = subject.method, []
+    if subject.data.conditioning == "class":
+        values += class_coverage(judge, subject.judged, subject.protocol, subject.data)
     if method.conditioning in ("instance", "latent"):
-        return labels_of(data, "train", fakes.asked).numpy()
-    return None
+        values += label_agreement(subject, judge)
+    elif subject.fakes.asked is not None:
+        values += control_accuracy(subject, judge, subject.fakes.asked)
+    if method.conditioning == "attributes":
+        values += recall(subject, judge, subject.cfg.recall_images)
+    return values
+
+
+def extractor_values(subject: Subject, extractor: Extractor) -> list[Value]:
+    """The numbers of one extractor: set against set, within classes, and copies."""
+    cfg, data, store, fakes, shown = subject.cfg, subject.data, subject.store, subject.fakes, subject.show_progress
+    reference = reference_of(data, cfg.reference)
+    seen = store.features(extractor, fakes.images, sha256=fakes.sha256, progress=shown)
+    real = store.features(extractor, reference.images, sha256=reference.sha256, progress=shown)
+    controls = control_rows(extractor, reference, len(fakes), cfg.set_settings, store) if cfg.controls else None
+    values = set_values(extractor, seen, real, subject.protocol, cfg.set_settings, controls, shown)
+    if subject.classes is not None and reference.labels is not None:
+        values += intra_class_values(
+            extractor, seen, subject.classes, real, reference.labels, data.class_names, subject.protocol
+        )
+    return values + copying(subject, extractor, np.asarray(seen.pooled))
 
 
 def asked_for(method: Method, cfg: EvalConfig) -> dict[str, Any]:
@@ -240,12 +225,12 @@ def own_measurement(found: Measurement, data: Dataset, cfg: EvalConfig) -> Value
     return Value(found.id, found.name, found.value, found.better, about | found.protocol, details=found.details)
 
 
-def mode_values(fakes: Fakes, protocol: dict[str, Any], data: Dataset) -> list[Value]:
+def mode_values(subject: Subject) -> list[Value]:
     """Modes found, share of high-quality samples and reverse KL of 2-D samples (Self-Conditioned GAN, its table 1)."""
-    mixture = mixture_of(data)
-    found = mode_statistics(fakes.images, mixture.centres, mixture.std)
+    mixture = mixture_of(subject.data)
+    found = mode_statistics(subject.fakes.images, mixture.centres, mixture.std)
     rule = {"high quality": "within 3 standard deviations of a centre in each coordinate", "kl": "nats, unsmoothed"}
-    protocol = protocol | rule | {"n_modes": len(mixture.centres), "std": mixture.std}
+    protocol = subject.protocol | rule | {"n_modes": len(mixture.centres), "std": mixture.std}
     return [
         Value("modes", "Modes", float(found.n_modes), "higher", protocol, details={"of": len(mixture.centres)}),
         Value("high_quality", "High quality (share)", found.high_quality, "higher", protocol),
@@ -269,23 +254,15 @@ def class_coverage(judge: Extractor, logits: np.ndarray, protocol: dict[str, Any
     ]  # fmt: skip
 
 
-def copying(
-    method: Method,
-    extractor: Extractor,
-    seen: Features,
-    fakes: Fakes,
-    protocol: dict[str, Any],
-    data: Dataset,
-    store: FeatureStore,
-    seed: int,
-) -> list[Value]:
-    """Are samples copies of training images? And, for a method conditioned on images, like what they were asked for?"""
-    pooled = np.asarray(seen.pooled)
-    values = copy_values(extractor, pooled, protocol, data, store)
-    some = None if fakes.asked is None else fakes.asked[:PREFERENCE_SAMPLES]
-    if (targets := method.targets(some)) is not None:
-        train = split_features(extractor, data, "train", store)
-        values.append(preference(extractor, pooled[: len(targets)], train, targets.cpu().numpy(), protocol, seed))
+def copying(subject: Subject, extractor: Extractor, pooled: np.ndarray) -> list[Value]:
+    """Are samples copies of training images? And, for a method conditioned on images, like what they were asked for?
+
+    pooled: features [n_fake, d] of the generated images.
+    """
+    values = copy_values(extractor, pooled, subject.protocol, subject.data, subject.store)
+    if (targets := subject.targets(PREFERENCE_SAMPLES)) is not None:
+        train = split_features(extractor, subject.data, "train", subject.store)
+        values.append(preference(extractor, pooled[: len(targets)], train, targets, subject.protocol, subject.seed))
     return values
 
 
@@ -388,17 +365,18 @@ def conditions(method: Method, n: int, cfg: EvalConfig, data: Dataset) -> Tensor
 
 
 @torch.no_grad()
-def tsne_chamfer(cfg: EvalConfig, job: Job, fakes: Fakes, protocol: dict[str, Any]) -> list[Value]:
+def tsne_chamfer(subject: Subject) -> list[Value]:
     """InfoSCC-GAN's Chamfer distance: a joint 3-D t-SNE of encoder embeddings, with everything pinned."""
+    cfg, job, fakes = subject.cfg, subject.job, subject.fakes
     encoder = job.train(SimCLR, cfg.encoder)
     reference = reference_of(job.data, cfg.reference)
-    n = min(cfg.chamfer_points, len(reference), len(fakes.images))
+    n = min(cfg.chamfer_points, len(reference), len(fakes))
     rows = np.random.Generator(np.random.PCG64([cfg.seed, 0x75E])).choice(len(reference), n, replace=False)
     real, fake = (embed(encoder, images) for images in (reference.images[np.sort(rows)], fakes.images[:n]))
     values = []
     for kind in KINDS:
         found = chamfer_tsne(real, fake, tsne_seeds=range(cfg.tsne_seeds), protocol=kind, max_points=2 * n)
-        settings = protocol | {"encoder": job.key_of(encoder), "chamfer_points": n, "tsne": found.parameters}
+        settings = subject.protocol | {"encoder": job.key_of(encoder), "chamfer_points": n, "tsne": found.parameters}
         suffix = "" if kind == "suite" else " (paper's t-SNE)"
         values.append(
             Value(

@@ -26,8 +26,8 @@ from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import to_float
 from benchmark.errors import ConfigError, DataError, RunFailed, nearest
-from benchmark.evaluate import build_judges, evaluate, standing_statistics
-from benchmark.figures import grid_of_rows, save_curves, save_embedding, save_grid, save_scatter
+from benchmark.evaluate import EvalConfig, Scored, build_judges, evaluate, standing_statistics
+from benchmark.figures import grid_of_rows, save_border, save_curves, save_embedding, save_grid, save_scatter
 from benchmark.files import lock, read_json, remove_torn, require_writable, write_json, write_text
 from benchmark.method import Grid, Method, construct, mix
 from benchmark.plan import make_plan
@@ -207,6 +207,7 @@ def _train_and_score(
 ) -> dict[str, Any] | None:
     """Stages, training, evaluation, pictures. Returns the record's `result`, on rank 0; fills in `times`."""
     job = Job(data, places.artifacts, device, quiet)
+    scoring = scoring_job(resolved, places, job)
     seed, cls, cfg, folder = resolved.spec.seed, resolved.method.cls, resolved.config, resolved.folder
     stages = cls.stages(job, cfg)
     n_stages = len(job.made)
@@ -217,22 +218,29 @@ def _train_and_score(
     G = (outcome.average or method.G).eval()
     began = time.perf_counter()
     scored = None
-    build_judges(resolved.evaluation, job)
+    build_judges(resolved.evaluation, scoring)
     if distributed.is_main():  # sampling, metrics and pictures once, by rank 0
         with distributed.alone():
             standing_statistics(method, G)  # part of the weights: what is saved is what is scored
             save_tensors(folder / GENERATOR, G.state_dict())
-            scored = evaluate(method, G, resolved.evaluation, job, show_progress=not quiet and sys.stderr.isatty())
-            save_pictures(method, G, data, folder)
+            shown = not quiet and sys.stderr.isatty()
+            scored = score(method, G, resolved.evaluation, scoring, job, show_progress=shown)
+            save_pictures(method, G, data, folder, shown=scoring.data)
+            snapshots.pictures()
+            if scored.border is not None:
+                save_border(folder / "border.png", scored.border, scoring.data.class_names)
     distributed.barrier()
     if scored is None:
         return None
     times["evaluation_s"] = time.perf_counter() - began
-    times["stages_s"] = sum({made.key: made.seconds for made in job.made}.values())  # each once, however often used
+    made_here = [*job.made, *scoring.made]
+    times["stages_s"] = sum({made.key: made.seconds for made in made_here}.values())  # each once, however often used
     times["steps_per_s"] = outcome.steps_per_s
     times["peak_memory_mb"] = peak_memory_mb(device)
+    of_transfer = {} if scoring is job else {"transfer": about(scoring.data)}
     return {
-        "data": {"sha256": data.sha256, "n_train": len(data.train), "n_test": len(data.test)},
+        "data": about(data),
+        **of_transfer,
         "stages": [{"name": made.name, "key": made.key} for made in job.made[:n_stages]],
         "parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in method.modules().items()},
         "steps": cfg.steps,
@@ -245,6 +253,29 @@ def _train_and_score(
     }
 
 
+def scoring_job(resolved: Resolved, places: Places, job: Job) -> Job:
+    """The job of the data that a run is scored against: its own, or those of a transfer, prepared here."""
+    if resolved.transfer is None:
+        return job
+    data = prepare(resolved.transfer, places.data_root, places.artifacts / "data", progress=False)
+    return Job(data, places.artifacts, job.device, job.quiet)
+
+
+def score(
+    method: Method, G: nn.Module, cfg: EvalConfig, scoring: Job, trained: Job, *, show_progress: bool = False
+) -> Scored:
+    """Evaluate a run on the data of `scoring`; where these are not those it was trained on, it is asked for them."""
+    transferred = scoring is not trained
+    if transferred:
+        method.condition_on(scoring.data, "train")
+    return evaluate(method, G, cfg, scoring, transferred=transferred, show_progress=show_progress)
+
+
+def about(data: Dataset) -> dict[str, Any]:
+    """What a record says of a dataset."""
+    return {"sha256": data.sha256, "n_train": len(data.train), "n_test": len(data.test)}
+
+
 def weights_hash(net: nn.Module) -> str:
     """sha256 of a network's parameters and buffers, by name."""
     digest = hashlib.sha256()
@@ -254,15 +285,19 @@ def weights_hash(net: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def save_pictures(method: Method, G: nn.Module, data: Dataset, folder: Path) -> None:
-    """The run folder's pictures: real and generated samples by condition, the method's own, the loss curves."""
+def save_pictures(method: Method, G: nn.Module, data: Dataset, folder: Path, shown: Dataset | None = None) -> None:
+    """The run folder's pictures: real and generated samples by condition, the method's own, the loss curves.
+
+    data: what the method learned from. shown: what it is asked for, where that is another dataset.
+    """
+    shown = shown or data
     torch.manual_seed(mix(0x91C5))
     if data.points:
         fake = method.sample(G, SCATTERED).images.cpu().numpy()
         save_scatter(folder / "samples.png", {"real": data.train.images[:SCATTERED], "generated": fake})
     else:
-        save_grid(folder / "samples.png", sample_grid(method, G, data))
-        save_grid(folder / "real.png", real_grid(data))
+        save_grid(folder / "samples.png", sample_grid(method, G, shown))
+        save_grid(folder / "real.png", real_grid(shown))
     for name, picture in method.pictures(G, data):
         path = folder / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

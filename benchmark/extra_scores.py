@@ -13,27 +13,25 @@ import numpy as np
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.config import STRICT
-from benchmark.control import BATCH, Fakes, drawn, judged_logits
-from benchmark.data.prepared import Dataset
 from benchmark.data.stream import to_uint8
 from benchmark.errors import UserError, WeightsError
 from benchmark.latents import LatentSpace
-from benchmark.method import Method, PositiveInt, mix
+from benchmark.method import PositiveInt, mix
 from benchmark.metrics.boundary import Boundary, boundary_accuracy
 from benchmark.metrics.cas import CASConfig, cas_with_control
 from benchmark.metrics.checks import MetricError
 from benchmark.metrics.correlation import attribute_correlation
-from benchmark.metrics.extractors import JudgeExtractor
-from benchmark.metrics.lpips import diversity, lpips_distance
+from benchmark.metrics.lpips import LPIPS, diversity, lpips_distance
 from benchmark.metrics.ppl import path_length
 from benchmark.metrics.steerability import MEASURES, SteerSettings, learn_direction, steer
 from benchmark.records import Value
+from benchmark.subject import BATCH, Subject, drawn, judged_logits
 
 if TYPE_CHECKING:
-    from benchmark.artifacts import Job
+    pass
 
 Extra = Literal["cas", "lpips", "ppl", "boundary", "correlation", "steerability"]
 
@@ -54,43 +52,29 @@ class ExtraConfig:
 
 
 @torch.no_grad()
-def extra_values(
-    wanted: tuple[Extra, ...],
-    method: Method,
-    G: nn.Module,
-    fakes: Fakes,
-    judge: JudgeExtractor | None,
-    labels: np.ndarray | None,
-    protocol: dict[str, Any],
-    cfg: ExtraConfig,
-    job: Job,
-    seed: int,
-    allow_unverified: bool,
-) -> list[Value]:
+def extra_values(subject: Subject) -> list[Value]:
     """The extra metrics that were asked for, as far as they mean something for this method and dataset.
 
     One that cannot be had for another reason is `unavailable`, with the reason.
-
-    labels: the dataset's class that each of `fakes` was to show, [N]; None where it was asked for no class.
     """
-    base = {k: v for k, v in protocol.items() if k not in ("n_fake", "reference", "n_reference")} | {"seed": seed}
-    makers: dict[str, Callable[[], list[Value]]] = {
-        "cas": lambda: _cas(method, fakes, labels, protocol, cfg.cas, job),
-        "lpips": lambda: _lpips(method, G, base, cfg, job, seed, allow_unverified),
-        "ppl": lambda: _ppl(method, G, base, cfg, job, seed, allow_unverified),
-        "boundary": lambda: _boundary(method, G, judge, base, cfg, job.data, seed),
-        "correlation": lambda: _correlation(fakes, judge, protocol, job),
-        "steerability": lambda: _steerability(method, G, base, cfg, seed),
-    }
     values: list[Value] = []
-    for name in wanted:
+    for name in subject.cfg.extra:
         try:
-            values += makers[name]()
+            values += _MAKERS[name](subject)
         except Unfit:
             continue  # it says nothing of this run: an empty cell
         except (MetricError, WeightsError) as problem:
-            values.append(Value(name, TITLES[name], None, None, base, status="unavailable", reason=str(problem.what)))
+            settings = of_generator(subject)
+            values.append(
+                Value(name, TITLES[name], None, None, settings, status="unavailable", reason=str(problem.what))
+            )
     return values
+
+
+def of_generator(subject: Subject) -> dict[str, Any]:
+    """The protocol of a number that comes of the generator itself and not of one set of its images."""
+    of_sets = ("n_fake", "reference", "n_reference")
+    return {k: v for k, v in subject.protocol.items() if k not in of_sets} | {"seed": subject.seed}
 
 
 TITLES = {
@@ -107,14 +91,13 @@ class Unfit(UserError):
     """A metric that means nothing for this method or dataset."""
 
 
-def _cas(
-    method: Method, fakes: Fakes, labels: np.ndarray | None, protocol: dict[str, Any], cfg: CASConfig, job: Job
-) -> list[Value]:
+def _cas(subject: Subject) -> list[Value]:
     """Classification accuracy score: top-1 on held-out images of a classifier trained on generated ones."""
-    data = job.data
+    data, fakes, labels = subject.data, subject.fakes, subject.classes
     if labels is None or data.train.labels is None or data.test.labels is None:
         raise Unfit("it needs images of given classes, and this run has none")
-    n = min(len(fakes.images), len(data.train))
+    n = min(len(fakes), len(data.train))
+    cfg = subject.cfg.extras.cas
     cfg = replace(cfg, flip=cfg.flip and data.flip_ok)
     rows = np.sort(np.random.default_rng(0).choice(len(data.train), n, replace=False))
     found = cas_with_control(
@@ -125,10 +108,10 @@ def _cas(
         data.test.images,
         data.test.labels,
         cfg,
-        job.device,
+        subject.job.device,
         data.n_classes,
     )
-    settings = protocol | {"classifier": asdict(cfg), "n_train": n, "tested_on": "held-out images"}
+    settings = subject.protocol | {"classifier": asdict(cfg), "n_train": n, "tested_on": "held-out images"}
     details = {
         "per_seed": list(found.generated.per_seed),
         "top5": found.generated.top5,
@@ -138,54 +121,40 @@ def _cas(
     return [Value("cas", "CAS", found.generated.top1, "higher", settings, details=details)]
 
 
-def _lpips(
-    method: Method,
-    G: nn.Module,
-    base: dict[str, Any],
-    cfg: ExtraConfig,
-    job: Job,
-    seed: int,
-    allow_unverified: bool,
-) -> list[Value]:
+def _lpips(subject: Subject) -> list[Value]:
     """Mean LPIPS of images of one condition: how much of an image its latent decides."""
+    method, G, cfg = subject.method, subject.G, subject.cfg.extras
     if method.conditioning == "none":
         raise Unfit("it compares images of one condition, and this method has none")
-    distance = lpips_distance("alex", device=job.device, allow_unverified=allow_unverified)
-    torch.manual_seed(mix(seed, 0x1915))
+    distance = _lpips_of("alex", subject)
+    torch.manual_seed(mix(subject.seed, 0x1915))
     first = method.sample(G, cfg.lpips_conditions).asked
     assert first is not None
     groups = np.stack([drawn(method, G, row.repeat(cfg.lpips_images, *[1] * row.ndim)) for row in first])
     found = diversity(groups.transpose(0, 1, 4, 2, 3), distance)
-    settings = base | {"distance": distance.identity, "conditions": len(groups), "images": cfg.lpips_images}
+    settings = of_generator(subject)
+    settings |= {"distance": distance.identity, "conditions": len(groups), "images": cfg.lpips_images}
     return [Value("lpips", "LPIPS diversity", found.mean, "higher", settings, details={"standard_error": found.se})]
 
 
-def _ppl(
-    method: Method,
-    G: nn.Module,
-    base: dict[str, Any],
-    cfg: ExtraConfig,
-    job: Job,
-    seed: int,
-    allow_unverified: bool,
-) -> list[Value]:
+def _lpips_of(net: Literal["alex", "vgg"], subject: Subject) -> LPIPS:
+    return lpips_distance(net, device=subject.job.device, allow_unverified=subject.cfg.allow_unverified)
+
+
+def _ppl(subject: Subject) -> list[Value]:
     """Perceptual path length in z, and in w where there is a mapping network."""
-    distance = lpips_distance("vgg", device=job.device, allow_unverified=allow_unverified)
-    return path_lengths(method, G, distance, distance.identity, base, cfg, seed)
+    distance = _lpips_of("vgg", subject)
+    return path_lengths(subject, distance, distance.identity)
 
 
 def path_lengths(
-    method: Method,
-    G: nn.Module,
-    distance: Callable[[Tensor, Tensor], Tensor],
-    identity: dict[str, Any],
-    base: dict[str, Any],
-    cfg: ExtraConfig,
-    seed: int,
+    subject: Subject, distance: Callable[[Tensor, Tensor], Tensor], identity: dict[str, Any]
 ) -> list[Value]:
     """Path lengths in z, and in w where there is a mapping network, by any distance of images."""
-    space = LatentSpace(method, G, seed=mix(seed, 0x99))
-    settings = base | {"distance": identity, "pairs": cfg.ppl_pairs, "sampling": cfg.ppl_sampling, "eps": 1e-4}
+    cfg, seed = subject.cfg.extras, subject.seed
+    space = LatentSpace(subject.method, subject.G, seed=mix(seed, 0x99))
+    settings = of_generator(subject)
+    settings |= {"distance": identity, "pairs": cfg.ppl_pairs, "sampling": cfg.ppl_sampling, "eps": 1e-4}
     how: dict[str, Any] = {"n_pairs": cfg.ppl_pairs, "sampling": cfg.ppl_sampling, "seed": seed}
     found = {"z": path_length(space.pairs, space.draw, distance, **how)}
     if space.has_w:
@@ -199,21 +168,14 @@ def path_lengths(
     ]  # fmt: skip
 
 
-def _boundary(
-    method: Method,
-    G: nn.Module,
-    judge: JudgeExtractor | None,
-    base: dict[str, Any],
-    cfg: ExtraConfig,
-    data: Dataset,
-    seed: int,
-) -> list[Value]:
+def _boundary(subject: Subject) -> list[Value]:
     """How well a plane in latent space separates images with an attribute from those without."""
+    data, judge, cfg, seed = subject.data, subject.judge, subject.cfg.extras, subject.seed
     if judge is None:
         raise Unfit("it needs a classifier of the dataset's labels, and there are none")
-    if method.conditioning != "none":
+    if subject.method.conditioning != "none":
         raise Unfit("it looks for labels in the latents, and here the condition carries them")
-    space = LatentSpace(method, G, seed=mix(seed, 0xB0))
+    space = LatentSpace(subject.method, subject.G, seed=mix(seed, 0xB0))
     torch.manual_seed(mix(seed, 0xB1))
     z = space.draw(cfg.boundary_latents)
     images = [_stored(space.images(part)) for part in z.split(BATCH)]
@@ -225,7 +187,8 @@ def _boundary(
         found[name] = boundary_accuracy(z.cpu(), scores, share=cfg.boundary_share, seed=seed)
     per_label = {name: _plain(boundary) for name, boundary in found.items()}
     parts = {"held_out": "held-out extremes", "remaining_midpoint": "all others, split at the midpoint of scores"}
-    settings = base | {"scorer": judge.identity, "latents": cfg.boundary_latents, "share": cfg.boundary_share}
+    settings = of_generator(subject)
+    settings |= {"scorer": judge.identity, "latents": cfg.boundary_latents, "share": cfg.boundary_share}
     values = []
     for part, text in parts.items():
         sides = [side for boundary in found.values() if (side := getattr(boundary, part)) is not None]
@@ -250,39 +213,39 @@ def _plain(boundary: Boundary) -> dict[str, Any]:
     return {name: None if side is None else asdict(side) for name, side in sides.items()}
 
 
-def _correlation(fakes: Fakes, judge: JudgeExtractor | None, protocol: dict[str, Any], job: Job) -> list[Value]:
+def _correlation(subject: Subject) -> list[Value]:
     """Mean absolute correlation of the judge's attribute scores, beside that of real images."""
-    data = job.data
+    data, judge = subject.data, subject.judge
     if judge is None or not data.attribute_names:
         raise Unfit("it needs a dataset with attributes")
-    fake = job.store.features(judge, fakes.images, sha256=fakes.sha256).logits
-    real = job.store.features(judge, data.train.images, sha256=f"{data.sha256}/train").logits
-    assert fake is not None
-    assert real is not None
+    fake, real = subject.judged, subject.judged_real
     here, there = (attribute_correlation(part, data.attribute_names) for part in (fake, real))
     details = {
         "matrix": here.matrix.tolist(),
         "of_real": there.mean_abs_off_diagonal,
         "names": list(data.attribute_names),
     }
-    settings = protocol | {"scorer": judge.identity, "correlation": "Pearson, of logits; mean of |r| over pairs"}
+    settings = subject.protocol | {"scorer": judge.identity}
+    settings |= {"correlation": "Pearson, of logits; mean of |r| over pairs"}
     return [
         Value("correlation", "Attribute correlation", here.mean_abs_off_diagonal, "lower", settings, details=details)
     ]
 
 
-def _steerability(method: Method, G: nn.Module, base: dict[str, Any], cfg: ExtraConfig, seed: int) -> list[Value]:
+def _steerability(subject: Subject) -> list[Value]:
     """How steadily a direction in latent space moves, zooms or brightens an image: Spearman's rank correlation."""
-    space = LatentSpace(method, G, seed=mix(seed, 0x57))
+    cfg, seed, device = subject.cfg.extras, subject.seed, subject.method.device
+    space = LatentSpace(subject.method, subject.G, seed=mix(seed, 0x57))
     how = SteerSettings(n_trajectories=cfg.steer_trajectories, iterations=cfg.steer_iterations)
-    settings = base | {"steering": asdict(how), "measures": "barycentre, area, luma of the image itself"}
+    settings = of_generator(subject)
+    settings |= {"steering": asdict(how), "measures": "barycentre, area, luma of the image itself"}
     values = []
     for transform, measure in MEASURES.items():
         id, name = f"steer_{transform}", f"Steering {transform.replace('_', ' ')} (rank correlation)"
         try:
             with torch.enable_grad():
-                direction = learn_direction(space.images, transform, space.dim, how, device=method.device, seed=seed)  # type: ignore[arg-type]
-            found = steer(space.images, direction.u, measure, device=method.device, seed=seed)
+                direction = learn_direction(space.images, transform, space.dim, how, device=device, seed=seed)  # type: ignore[arg-type]
+            found = steer(space.images, direction.u, measure, device=device, seed=seed)
         except MetricError as problem:
             values.append(Value(id, name, None, "higher", settings, status="unavailable", reason=str(problem.what)))
             continue
@@ -293,3 +256,13 @@ def _steerability(method: Method, G: nn.Module, base: dict[str, Any], cfg: Extra
 
 def _stored(images: Tensor) -> np.ndarray:
     return to_uint8(images).permute(0, 2, 3, 1).cpu().numpy()
+
+
+_MAKERS: dict[Extra, Callable[[Subject], list[Value]]] = {
+    "cas": _cas,
+    "lpips": _lpips,
+    "ppl": _ppl,
+    "boundary": _boundary,
+    "correlation": _correlation,
+    "steerability": _steerability,
+}

@@ -24,6 +24,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from benchmark.border import Asked
 from benchmark.data.stream import to_uint8
 from benchmark.errors import UserError
 from benchmark.files import atomic
@@ -33,6 +34,7 @@ from benchmark.method import Embedding, Grid
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A800", "#000000")
 _MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")  # with more classes than colours, the shape tells them apart
 _OFF, _ON = "#9A9A9A", "#D55E00"  # attribute absent, present
+_REAL = "#CFCFCF"  # real points below generated ones
 
 CELL = 64  # px, about the side of a small image's cell
 GAP = 2  # px between cells
@@ -240,6 +242,33 @@ def _embedding_attributes(points: np.ndarray, labels: np.ndarray, names: Sequenc
     return figure
 
 
+def save_border(path: Path, asked: Asked, names: Sequence[str], seed: int = 0) -> None:
+    """Write what a generator was given, by t-SNE: coloured by class, and by how many of its samples show that class.
+
+    The border effect of Durall et al. (fig. 5). t-SNE as in `save_embedding`; features that it cannot place give a
+    picture that says so.
+    """
+    features = asked.features.numpy()
+    obstacle = _obstacle(features)
+    points = np.full((len(features), 2), np.nan) if obstacle else _tsne(features, seed)
+    figure = Figure(figsize=(11, 5.2), layout="constrained")
+    by_class, by_hit = figure.subplots(1, 2)
+    for label in np.unique(asked.labels):
+        colour, marker = PALETTE[label % len(PALETTE)], _MARKERS[label // len(PALETTE) % len(_MARKERS)]
+        _scatter(by_class, points[asked.labels == label], colour, _literal(names[label]), marker)
+    by_class.set_title("by class")
+    missed = asked.hits < 0.5
+    _scatter(by_hit, points[~missed], _OFF, "shown by most of its samples", "o")
+    _scatter(by_hit, points[missed], _ON, "missed by most of them", "^")
+    by_hit.set_title(f"class asked for: missed for {missed.mean():.1%} of the images")
+    for axes in (by_class, by_hit):
+        _name_tsne_axes(axes)
+        axes.legend(loc="best", frameon=False, fontsize=8, markerscale=1.5)
+    what = f"no t-SNE: {obstacle}" if obstacle else f"t-SNE of the features of {len(points)} held-out images"
+    figure.suptitle(what)
+    _save_figure(path, figure)
+
+
 def _scatter(axes: Axes, points: np.ndarray, colour: str, name: str, marker: str) -> None:
     axes.scatter(points[:, 0], points[:, 1], s=14, c=colour, label=name, marker=marker, alpha=0.8, linewidths=0)
 
@@ -272,6 +301,35 @@ def save_scatter(path: Path, points: Mapping[str, np.ndarray]) -> None:
         axes.scatter(xy[:, 0], xy[:, 1], s=2, alpha=0.4, linewidths=0)
         axes.set(title=f"{name} ({len(xy):,})", xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     _save_figure(path, figure)
+
+
+def save_scatters(path: Path, real: np.ndarray, panels: Mapping[str, np.ndarray]) -> None:
+    """Generated 2-D points [N, 2] over the real ones [M, 2], a panel for each title, all on the real points' axes."""
+    figure, drawn = _panels(len(panels), 2.7, 2.8)
+    for axes, (title, xy) in zip(drawn, panels.items()):
+        draw_points(axes, real, xy)
+        axes.set_title(_literal(title), fontsize=9)
+    figure.suptitle("Generated points (colour) over real ones (grey)", fontsize=10)
+    _save_figure(path, figure)
+
+
+def draw_points(axes: Axes, real: np.ndarray, generated: np.ndarray) -> None:
+    """Generated 2-D points over real ones. The axes are the real points'; a corner says how many lie outside."""
+    reach = 1.4 * float(np.abs(real).max())
+    axes.scatter(real[:, 0], real[:, 1], s=30, c=_REAL, linewidths=0)  # larger: seen where the generated ones hit
+    axes.scatter(generated[:, 0], generated[:, 1], s=2.5, c=PALETTE[0], alpha=0.6, linewidths=0)
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
+    axes.spines[:].set_color(_REAL)
+    outside = 1 - float((np.abs(generated) <= reach).all(axis=1).mean())  # points that are not finite among them
+    if outside:
+        text = f"{outside:.0%} outside" if outside >= 0.005 else "< 1% outside"
+        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+        axes.text(0.02, 0.02, text, transform=axes.transAxes, fontsize=7, bbox=box)
+
+
+def modes_text(modes: float | None, of: int) -> str:
+    """`7 of 8 modes`; points that are not finite have none."""
+    return "not finite" if modes is None else f"{modes:.0f} of {of} modes"
 
 
 def save_curves(path: Path, log_path: Path) -> None:

@@ -18,8 +18,8 @@ from benchmark.config import content_hash, merge
 from benchmark.data.cards import card_with, find_card
 from benchmark.data.prepare import prepare
 from benchmark.errors import ConfigError, UserError
-from benchmark.evaluate import build_judges, evaluate, stored
-from benchmark.experiment import CONFIG, GENERATOR, device_name, instance_grid, spread
+from benchmark.evaluate import build_judges, stored
+from benchmark.experiment import CONFIG, GENERATOR, device_name, instance_grid, score, scoring_job, spread
 from benchmark.figures import save_grid
 from benchmark.files import require_writable, write_text
 from benchmark.method import Method, construct, mix
@@ -79,8 +79,9 @@ def rescore(
     wanted = resolve(again, places)
     began = time.perf_counter()
     method, G, job = load_run(resolved, places, device)
-    build_judges(wanted.evaluation, job)
-    scored = evaluate(method, G, wanted.evaluation, job, show_progress=not quiet)
+    scoring = scoring_job(wanted, places, job)
+    build_judges(wanted.evaluation, scoring)
+    scored = score(method, G, wanted.evaluation, scoring, job, show_progress=not quiet)
     result = record["result"] | {
         "samples_sha256": scored.samples_sha256,
         "distinct_samples": scored.distinct,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from benchmark.augment import random_shift
+from benchmark.catalogue import recipes_of
 from benchmark.config import STRICT
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
@@ -52,7 +53,7 @@ RECIPES = {
 def recipe(name: str, dataset: str) -> JudgeConfig:
     """The judge of a recipe for a dataset."""
     rows = RECIPES.get(name, RECIPES["small"])
-    return rows.get(dataset, rows["default"])
+    return rows.get(recipes_of(dataset), rows["default"])
 
 
 class Judge(Stage):

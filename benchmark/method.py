@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from benchmark import distributed
-from benchmark.catalogue import check_method
+from benchmark.catalogue import check_method, recipes_of
 from benchmark.config import STRICT
 from benchmark.errors import ConfigError, nearest
 
@@ -251,6 +251,10 @@ class Method(Trainable):
         """
         raise NotImplementedError(f"{type(self).__name__} is not conditioned on images")
 
+    def condition_features(self) -> Tensor | None:
+        """Features [M, d] that stand for the images of the bank, as G is given them; None where there are none."""
+        return None
+
     def targets(self, asked: Tensor | None) -> Tensor | None:
         """Training images [N, k] that samples asked for these rows [N] are to be like; None where there are none."""
         return None
@@ -286,19 +290,19 @@ class MethodFile:
         """The configuration of a recipe for a dataset. Raises ConfigError, naming what there is."""
         if recipe not in self.RECIPES:
             raise ConfigError(f"{self.name}: no recipe {recipe!r}", nearest(recipe, self.RECIPES))
-        rows = self.RECIPES[recipe]
-        if dataset not in rows and "default" not in rows:
-            others = [name for name, other in self.RECIPES.items() if dataset in other or "default" in other]
+        rows, name = self.RECIPES[recipe], recipes_of(dataset)
+        if name not in rows and "default" not in rows:
+            others = [other_name for other_name, other in self.RECIPES.items() if name in other or "default" in other]
             raise ConfigError(
                 f"{self.name}: the recipe {recipe!r} has no settings for {dataset!r}",
                 f"it has them for {', '.join(sorted(rows))}",
                 f"use RECIPE={others[0]}" if others else "",
             )
-        return rows.get(dataset, rows.get("default"))
+        return rows.get(name, rows.get("default"))
 
     def default_recipe(self, dataset: str, preferred: str) -> str:
         """The recipe used when none is asked for: the dataset's preferred one where this method has it."""
-        rows = self.RECIPES.get(preferred, {})
+        rows, dataset = self.RECIPES.get(preferred, {}), recipes_of(dataset)
         return preferred if dataset in rows or "default" in rows else "small"
 
 

@@ -93,6 +93,11 @@ class Record:
         """The values by id; empty for a failed run."""
         return {value["id"]: value for value in (self.plain["result"] or {}).get("values", [])}
 
+    @property
+    def scored_on(self) -> str:
+        """The dataset its images were compared with: of a transfer not the one its run learned from."""
+        return self.plain.get("config", {}).get("transfer", {}).get("name", self.plain["dataset"])
+
 
 def record_path(results: Path, run: str) -> Path:
     """Where the record of a run lies."""

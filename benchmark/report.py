@@ -18,6 +18,7 @@ import yaml
 from benchmark.config import canonical
 from benchmark.errors import DataError, UserError
 from benchmark.files import write_text
+from benchmark.ledger import Listing
 from benchmark.records import Record, read_records
 from benchmark.report_page import (
     Album,
@@ -32,11 +33,23 @@ from benchmark.report_page import (
     PublishedPaper,
     RowRuns,
     Section,
+    SuiteTables,
     render,
 )
-from benchmark.sheets import at_recipe, figures_of, first_samples, row_name, run_folder, save_figures
+from benchmark.sheets import (
+    at_recipe,
+    figures_of,
+    first_samples,
+    row_name,
+    run_folder,
+    save_figures,
+    snapshot_curves,
+    snapshot_name,
+)
+from benchmark.stats import format_cell, summary
 from benchmark.suite_tables import suite_tables
-from benchmark.tables import Column, Row, Table, dataset_table
+from benchmark.table_files import cost_of
+from benchmark.tables import EMPTY, Column, Row, Table, dataset_table
 
 PUBLISHED_FIELDS = (
     "paper",
@@ -101,8 +114,8 @@ def gather(results: Path, records: Sequence[Record], published: Sequence[Publish
     """Everything the page shows. Also writes the figures that it embeds."""
     album = Album()
     tables = [
-        dataset_table(dataset, [record for record in records if record.plain["dataset"] == dataset])
-        for dataset in sorted({record.plain["dataset"] for record in records})
+        dataset_table(dataset, [record for record in records if record.scored_on == dataset])
+        for dataset in sorted({record.scored_on for record in records})
     ]
     sections = [_section(results, table, published, album) for table in tables]
     for section, table in zip(sections, tables):  # after every dataset's main figures: the page has a limit
@@ -113,7 +126,10 @@ def gather(results: Path, records: Sequence[Record], published: Sequence[Publish
         n_failed=sum(record.status != "done" for record in records),
         failures=_failures(records),
         sections=sections,
-        suites=[_table_view(table, _dataset_of(table)) for table in suite_tables(records)],
+        suites=[
+            SuiteTables(_table_view(table, _dataset_of(table)), _listing_view(cost_of(table)))
+            for table in suite_tables(records)
+        ],
         published=_published_by_paper(published),
         certainty=CERTAINTY,
         n_left_out=album.n_left_out,
@@ -127,7 +143,8 @@ def _overview(tables: Sequence[Table]) -> PlainTable:
     lines = []
     for table in tables:
         records = [record for row in table.rows for record in row.records]
-        card = records[0].plain["config"].get("data", {})
+        config = records[0].plain["config"]
+        card = config.get("transfer", config.get("data", {}))
         methods = sorted({record.plain["method"] for record in records})
         failed = [record for record in records if record.status != "done"]
         lines.append(
@@ -170,6 +187,8 @@ def _section(results: Path, table: Table, published: Sequence[Published], album:
         cards=[_card(table, column) for column in table.columns],
         beside=_beside_published(table, here),
         curves=album.figure(figures.get("curves"), f"Training curves of the methods on {table.name}"),
+        snapshots=list(_snapshot_figures(table, figures, album)),
+        scatter=album.figure(figures.get("scatter"), f"Generated points during training on {table.name}"),
         cost=album.figure(figures.get("cost"), f"Quality against seconds of training on {table.name}"),
         gallery=list(_gallery(results, table, album)),
         n_without_folder=sum(not run_folder(results, record).is_dir() for record in records),
@@ -180,8 +199,24 @@ def _section(results: Path, table: Table, published: Sequence[Published], album:
     )
 
 
+def _snapshot_figures(table: Table, figures: Mapping[str, bytes], album: Album) -> Iterator[Figure]:
+    """Scores during training, with what they are of: fewer samples than the table's, so no column of its own."""
+    for kind, column, _ in snapshot_curves(table):
+        name, n = snapshot_name(column), column.protocol.get("n_fake")
+        points = column.protocol.get("quantisation") == "none"
+        few = f"{n:,} generated {'points' if points else 'images'}" if n else "few generated images"
+        caption = f"{name} of {few} at each snapshot, against images seen. "
+        if column.id.startswith("fd_"):
+            caption += "A Frechet distance of fewer images is higher: compare these curves with each other, not with "
+            caption += "the table. "
+        caption += "A line is the mean of a method's seeds, the band reaches from the lowest to the highest; a line "
+        caption += "without one is of one run. Grey: the other methods."
+        if figure := album.figure(figures.get(kind), f"{name} during training on {table.name}", caption):
+            yield figure
+
+
 def _dataset_of(table: Table) -> str:
-    return next(record.plain["dataset"] for row in table.rows for record in row.records)
+    return next(record.scored_on for row in table.rows for record in row.records)
 
 
 def card_id(dataset: str, column: Column) -> str:
@@ -206,6 +241,21 @@ def _table_view(table: Table, dataset: str) -> PlainTable:
     return PlainTable(table.name, table.title, heads, lines, list(table.notes), controls)
 
 
+def _listing_view(listing: Listing) -> PlainTable:
+    """A listing for the page: its labels and its last column, the machine, are text."""
+    n = len(listing.heads)
+    heads = [Head(name, numeric=listing.n_labels <= k < n - 1) for k, name in enumerate(listing.heads)]
+    lines = [Line([_listing_cell(cell) for cell in line]) for line in listing.lines]
+    return PlainTable(listing.name, listing.title, heads, lines, list(listing.notes))
+
+
+def _listing_cell(cell: str | float | int | None) -> Cell:
+    """A listing's cell: whole numbers in full, others to four digits."""
+    if cell is None or isinstance(cell, str):
+        return Cell(EMPTY if cell is None else cell)
+    return Cell(f"{cell:,}" if isinstance(cell, int) else format_cell(summary([cell])), cell)
+
+
 def _shown_labels(table: Table) -> int:
     """How many labels have a column: on a dataset's table the first, whose cell has the others below it.
 
@@ -215,7 +265,7 @@ def _shown_labels(table: Table) -> int:
 
 
 def _cells(table: Table, row: Row) -> Iterator[Cell]:
-    if _shown_labels(table) == 1:
+    if _shown_labels(table) < len(row.labels):
         others = [f"{name.lower()}: {text}" for name, text in zip(table.label_names[1:-1], row.labels[1:-1]) if text]
         yield Cell(row.labels[0], note="; ".join(others), more=row.labels[-1])
     else:

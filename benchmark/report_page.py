@@ -125,6 +125,8 @@ class Section:
     cards: Sequence[Card]
     beside: PlainTable | None
     curves: Figure | None
+    snapshots: Sequence[Figure]  # scores during training, one figure a score
+    scatter: Figure | None  # points during training
     cost: Figure | None
     gallery: Sequence[Figure]
     n_without_folder: int
@@ -136,6 +138,14 @@ class Section:
 
 
 @dataclass(frozen=True)
+class SuiteTables:
+    """What a suite found, and what it cost."""
+
+    table: PlainTable
+    cost: PlainTable
+
+
+@dataclass(frozen=True)
 class Page:
     """Everything."""
 
@@ -144,7 +154,7 @@ class Page:
     n_failed: int
     failures: Sequence[Fact]
     sections: Sequence[Section]
-    suites: Sequence[PlainTable]
+    suites: Sequence[SuiteTables]
     published: Sequence[PublishedPaper]
     certainty: Mapping[str, str]
     n_left_out: int  # pictures that the page's limit left no place for
@@ -174,12 +184,12 @@ class Album:
             shown = shown.resize((_MOST_WIDTH, height), Image.Resampling.LANCZOS)
         return self._embed(shown, alt, caption)
 
-    def figure(self, png: bytes | None, alt: str) -> Figure | None:
+    def figure(self, png: bytes | None, alt: str, caption: str = "") -> Figure | None:
         """A plot in its own size; None without one, or without place."""
         if png is None:
             return None
         with Image.open(io.BytesIO(png)) as picture:
-            return self._embed(picture.convert("RGB"), alt, "")
+            return self._embed(picture.convert("RGB"), alt, caption)
 
     def _embed(self, picture: Image.Image, alt: str, caption: str) -> Figure | None:
         file = io.BytesIO()

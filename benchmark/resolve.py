@@ -15,7 +15,7 @@ from benchmark.errors import ConfigError, UserError
 from benchmark.evaluate import EvalConfig
 from benchmark.features import missing_weights
 from benchmark.judge import recipe as judge_recipe
-from benchmark.method import GANConfig, MethodFile, find_method
+from benchmark.method import GANConfig, Method, MethodFile, find_method
 from benchmark.metrics.weights import check_name, require
 from benchmark.protocols import PROTOCOLS
 from benchmark.simclr import recipe as encoder_recipe
@@ -36,7 +36,8 @@ class RunSpec:
     """What is asked for: one method on one dataset with one seed.
 
     recipe: None for the dataset's default. changes: what differs from the recipe, nested; the keys `data` and `eval`
-    change the dataset's card and the evaluation, all others the method's configuration.
+    change the dataset's card and the evaluation, `transfer` names another dataset that a method conditioned on images
+    is asked for and compared with, all others change the method's configuration.
     """
 
     method: str
@@ -72,11 +73,12 @@ class Resolved:
     run: str  # name of the run and its record
     folder: Path
     config_hash: str
+    transfer: Card | None = None  # the dataset it is asked for and compared with; None: the one it learns from
 
     @property
     def plain(self) -> dict[str, Any]:
         """Everything that decides the result, as plain values; the seed is beside it."""
-        return {
+        plain = {
             "method": self.method.name,
             "version": self.method.cls.version,
             "recipe": self.recipe,
@@ -84,6 +86,7 @@ class Resolved:
             "config": to_plain(self.config),
             "eval": to_plain(self.evaluation),
         }
+        return plain if self.transfer is None else plain | {"transfer": to_plain(self.transfer)}
 
 
 def resolve(spec: RunSpec, places: Places) -> Resolved:
@@ -91,6 +94,7 @@ def resolve(spec: RunSpec, places: Places) -> Resolved:
     check_method(spec.method)
     changes = dict(spec.changes)
     data_changes, eval_changes = _section(changes, "data"), _section(changes, "eval")
+    other = changes.pop("transfer", None)
     card = find_card(spec.dataset)
     method = find_method(spec.method)
     require_kind(method, card)
@@ -98,14 +102,32 @@ def resolve(spec: RunSpec, places: Places) -> Resolved:
     card = card_with(_sized(card, recipe), data_changes) if data_changes else _sized(card, recipe)
     base = method.recipe(recipe, card.name)
     config = build(method.Config, merge(to_plain(base), changes), f"--set for {spec.method}")
-    evaluation = _evaluation(recipe, card, eval_changes)
+    target = None if other is None else _transfer_card(str(other), card, method)
+    evaluation = _evaluation(recipe, target or card, eval_changes)
+    if target is not None and evaluation.snapshots:
+        raise ConfigError("eval.snapshots with transfer", "snapshots score on the run's own data", "leave out one")
     if spec.seed < 0:
         raise ConfigError(f"seed {spec.seed}", "a seed is not negative", "use 0, 1, 2, ...")
-    plain = Resolved(spec, card, method, recipe, config, evaluation, "", Path(), "").plain
-    digest = content_hash(plain)
+    digest = content_hash(Resolved(spec, card, method, recipe, config, evaluation, "", Path(), "", target).plain)
     leaf = f"{recipe}-s{spec.seed}-{digest[:8]}"
     folder = places.results / "runs" / card.name / spec.method / leaf
-    return Resolved(spec, card, method, recipe, config, evaluation, f"{card.name}-{spec.method}-{leaf}", folder, digest)
+    run = f"{card.name}-{spec.method}-{leaf}"
+    return Resolved(spec, card, method, recipe, config, evaluation, run, folder, digest, target)
+
+
+def _transfer_card(name: str, own: Card, method: MethodFile) -> Card:
+    """The card of a transfer's target, at the side and channels of the method's images.
+
+    Raises ConfigError where it cannot be a target.
+    """
+    card, what = find_card(name), f"transfer={name}"
+    if method.cls.condition_on is Method.condition_on:
+        raise ConfigError(what, f"{method.name} is not conditioned on images", "use icgan or latentcond")
+    if card.source.kind in POINTS:
+        raise ConfigError(what, f"{card.name} is made of 2-D points", "give a dataset of pictures")
+    if card.name == own.name:
+        raise ConfigError(what, "the run learns from this dataset already", "leave transfer out")
+    return card_with(card, {"resolution": own.resolution, "channels": own.channels})
 
 
 def require_kind(method: MethodFile, card: Card) -> None:
@@ -178,10 +200,11 @@ def evaluation(base: dict[str, Any], changes: dict[str, Any], name: str, *, has_
 def missing(resolved: Resolved, places: Places) -> list[UserError]:
     """The files a run needs and lacks: pictures, and weights of extractors. Each error says which, why and the mend."""
     problems: list[UserError] = []
-    try:
-        locate(resolved.card, places.data_root)
-    except UserError as error:
-        problems.append(error)
+    for card in filter(None, (resolved.card, resolved.transfer)):
+        try:
+            locate(card, places.data_root)
+        except UserError as error:
+            problems.append(error)
     needed = resolved.evaluation.extractors if resolved.evaluation.missing_weights == "refuse" else ()
     for name in needed:
         try:

@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from benchmark.augment import SimCLRViews
+from benchmark.catalogue import recipes_of
 from benchmark.config import STRICT
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream, to_float
@@ -129,5 +130,5 @@ RECIPES = {
 
 def recipe(name: str, dataset: str) -> SimCLRConfig:
     """The encoder of a recipe for a dataset: the one that the metrics share with the methods that need an encoder."""
-    rows = RECIPES.get(name, {})
+    rows, dataset = RECIPES.get(name, {}), recipes_of(dataset)
     return rows.get(dataset) or rows.get("default") or RECIPES["small"].get(dataset, _SMALL)

@@ -20,7 +20,9 @@ changes of its method's recipe, and the runs they ask for. Running it is `suite_
 
 `images: 64000`, of a suite or a size, gives all rows one budget: so many images seen by the discriminator, whatever the
 row's batch and number of discriminator updates; the steps follow. A row's `sizes: {small: {...}}` are changes of that
-row at that size; a row with `only: [paper]` is left out at any other.
+row at that size; a row with `only: [paper]` is left out at any other. A row with `trained_on: imagenet64` is a
+transfer: its method, which is conditioned on images, learns from that dataset, and is asked for images of the suite's
+and scored on it.
 """
 
 from __future__ import annotations
@@ -56,6 +58,7 @@ class SuiteRow:
 
     labels: dict[str, str]  # text of every label column
     method: str  # name of the method file
+    trained_on: str | None = None  # a transfer: it learns from this dataset, and is scored on the suite's
     set: dict[str, Any] = Field(default_factory=dict)  # changes of this row, laid over the suite's
     published: dict[str, float] = Field(default_factory=dict)  # the source's values, by published column
     sizes: dict[str, dict[str, Any]] = Field(default_factory=dict)  # changes at a size, laid over `set`
@@ -121,6 +124,11 @@ class Cell:
 
     row: int
     spec: RunSpec
+
+    @property
+    def dataset(self) -> str:
+        """Of the table; of a transfer not the one that the run learns from."""
+        return self.spec.changes.get("transfer", self.spec.dataset)
 
 
 # ---- finding and reading --------------------------------------------------------------------------------------------
@@ -215,9 +223,13 @@ def changes_of(suite: Suite, size: str, row: SuiteRow, dataset: str) -> dict[str
     """
     scope = scope_of(suite, size)
     changes = merge(merge(scope.set, row.set), row.sizes.get(size, {}))
+    if row.trained_on is not None:
+        changes = merge(changes, {"transfer": dataset})
     if scope.images is None:
         return changes
-    return merge(changes, {"steps": _steps_for(scope.images, row.method, scope.recipe, dataset, changes)})
+    return merge(
+        changes, {"steps": _steps_for(scope.images, row.method, scope.recipe, row.trained_on or dataset, changes)}
+    )
 
 
 def _steps_for(images: int, method: str, recipe: str, dataset: str, changes: Mapping[str, Any]) -> int:
@@ -244,7 +256,10 @@ def cells(suite: Suite, size: str, seeds: Sequence[int] | None = None) -> list[C
 
     scope = scope_of(suite, size)
     return [
-        Cell(i, RunSpec(row.method, dataset, seed, scope.recipe, changes_of(suite, size, row, dataset)))
+        Cell(
+            i,
+            RunSpec(row.method, row.trained_on or dataset, seed, scope.recipe, changes_of(suite, size, row, dataset)),
+        )
         for seed in (scope.seeds if seeds is None else seeds)
         for dataset in scope.datasets
         for i, row in rows_of(suite, size)

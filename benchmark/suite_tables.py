@@ -1,4 +1,4 @@
-"""The tables of a suite, made from records alone, at any time: one for each size and dataset.
+"""The tables of a suite, made from records alone, at any time: results and costs of each size and dataset.
 
 A record belongs to a row by what was asked for (method, dataset, recipe, changes), so no dataset and no weights are
 needed. Values that the source published stand beside the measured ones, and notes say what is absent.
@@ -14,7 +14,7 @@ from typing import Any
 from benchmark.config import canonical
 from benchmark.records import Record, read_records
 from benchmark.suite import Published, Scope, Suite, SuiteRow, changes_of, find_suite, rows_of, scope_of, suite_names
-from benchmark.table_files import write_table
+from benchmark.table_files import cost_of, write_listing, write_table
 from benchmark.tables import Row, Table, control_rows, find_columns, group, table_notes, tell_apart
 
 
@@ -25,14 +25,16 @@ def table_name(suite: Suite, size: str, dataset: str) -> str:
 
 
 def write_suite_table(suite: Suite | str, size: str, results: Path) -> list[Path]:
-    """Write `tables/<suite>-<size>.{csv,tex,md}` from the records there are. Returns the files.
+    """Write `tables/<suite>-<size>.{csv,tex,md}` and `-cost.{csv,tex,md}` from the records there are.
 
-    A suite of several datasets has a table of each, `<suite>-<size>-<dataset>`.
+    Returns the files. A suite of several datasets has tables of each, `<suite>-<size>-<dataset>`.
     """
     suite = find_suite(suite) if isinstance(suite, str) else suite
     records = read_records(results)
     tables = [suite_table(suite, size, records, dataset) for dataset in scope_of(suite, size).datasets]
-    return [path for table in tables for path in write_table(results, table)]
+    return [
+        path for table in tables for path in (*write_table(results, table), *write_listing(results, cost_of(table)))
+    ]
 
 
 def suite_tables(records: Sequence[Record], names: Sequence[str] | None = None) -> list[Table]:
@@ -93,7 +95,7 @@ def _matches(suite: Suite, size: str, records: Sequence[Record], dataset: str) -
         by_request[_request(plain["method"], plain["dataset"], plain["recipe"], plain["changes"])].append(record)
     scope = scope_of(suite, size)
     return [
-        by_request[_request(row.method, dataset, scope.recipe, changes_of(suite, size, row, dataset))]
+        by_request[_request(row.method, row.trained_on or dataset, scope.recipe, changes_of(suite, size, row, dataset))]
         for _, row in rows_of(suite, size)
     ]
 

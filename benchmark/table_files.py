@@ -1,8 +1,8 @@
 """The forms of a table: CSV in full precision, Markdown, LaTeX with booktabs, and one document of all.
 
 A dataset has `<dataset>.{csv,tex,md}` (the CSV has every column, the others the headline), `<dataset>-all.md` (every
-column), `<dataset>-runs.csv` (every run) and `<dataset>-cost.{csv,tex,md}`; all tables share `comparisons.csv` and
-`supervision.{csv,tex,md}`.
+column), `<dataset>-runs.csv` (every run) and `<dataset>-cost.{csv,tex,md}`; a suite `<suite>-<size>.{csv,tex,md}` and
+the same `-cost`; all tables share `comparisons.csv` and `supervision.{csv,tex,md}`.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def write_tables(results: Path, suites: Sequence[str] | None = None) -> list[Pat
         return []
     folder = results / "tables"
     full, shown, listings, written = [], [], [], []
-    for dataset in sorted({record.plain["dataset"] for record in records}):
-        mine = [record for record in records if record.plain["dataset"] == dataset]
+    for dataset in sorted({record.scored_on for record in records}):
+        mine = [record for record in records if record.scored_on == dataset]
         full.append(dataset_table(dataset, mine))
         shown.append(dataset_table(dataset, mine, headline=True))
         listings.append(cost_of(full[-1]))
@@ -46,6 +46,7 @@ def write_tables(results: Path, suites: Sequence[str] | None = None) -> list[Pat
         written.append(_write(folder / f"{dataset}.csv", to_csv(full[-1])))
         written += [_write(folder / f"{dataset}.{form}", text) for form, text in pages(shown[-1]).items()]
     of_suites = suite_tables(records, suites)
+    listings += [cost_of(table) for table in of_suites]
     for table in of_suites:
         written += write_table(results, table)
     listings.append(ledger(records))

@@ -223,8 +223,10 @@ def group(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def changes_text(record: Record) -> str:
-    """What differs from the recipe: `loss=lsgan4, eval.n_fake=500`."""
-    return ", ".join(f"{key}={value}" for key, value in sorted(_flat(record.plain["changes"]).items()))
+    """What differs from the recipe: `loss=lsgan4, eval.n_fake=500`. Of a transfer first what it learned from."""
+    changes = dict(record.plain["changes"])
+    learned = [f"trained on {record.plain['dataset']}"] if changes.pop("transfer", None) else []
+    return ", ".join([*learned, *(f"{key}={value}" for key, value in sorted(_flat(changes).items()))])
 
 
 def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -304,6 +304,10 @@ class ICGAN(Method):
         x = by_class[(counts.cumsum(0) - counts)[c] + place]
         return self.neighbour(x), present[c]
 
+    def condition_features(self) -> Tensor:
+        """h of every image of the bank, [M, d]."""
+        return self.bank.h
+
     @torch.no_grad()
     def targets(self, asked: Tensor | None) -> Tensor:
         """The k training images [N, k] nearest to each instance asked for; of a training image its A_i."""

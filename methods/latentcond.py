@@ -304,6 +304,10 @@ class LatentCond(Method):
             )
         return (h.to(self.device) - mean) / std @ axes
 
+    def condition_features(self) -> Tensor:
+        """f of every image of the bank, [M, f_dim]."""
+        return self.bank[0]
+
     @torch.no_grad()
     def targets(self, asked: Tensor | None) -> Tensor | None:
         """The training images [N, k] whose f is nearest by L1 to those of the asked rows [N], the image itself apart.

@@ -166,7 +166,7 @@ def live(order: dict[str, Any]) -> int:
         os.dup2(os.open(folder / f"{name}.{os.getpid()}", os.O_WRONLY | os.O_CREAT), number)
     quiet_rehearsal()
     if not order["pictures"]:
-        benchmark.experiment.save_pictures = lambda *_: None
+        benchmark.experiment.save_pictures = lambda *_, **__: None
     if order["at"]:
         arm(order["at"], dies if order["do"] == "kill" else pauses_in(folder))
     try:

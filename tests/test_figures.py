@@ -9,10 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from benchmark.errors import UserError
-from benchmark.figures import GAP, PALETTE, grid_layout, grid_of_rows, save_curves, save_embedding, save_grid
+from benchmark.figures import (
+    GAP,
+    PALETTE,
+    draw_points,
+    grid_layout,
+    grid_of_rows,
+    modes_text,
+    save_curves,
+    save_embedding,
+    save_grid,
+    save_scatters,
+)
 from benchmark.method import Embedding, Grid
 
 
@@ -195,3 +207,40 @@ def test_curves_of_no_log_name_the_file(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text("")
     with pytest.raises(UserError, match="no losses"):
         save_curves(tmp_path / "c.png", tmp_path / "log.jsonl")
+
+
+# ---- points ---------------------------------------------------------------------------------------------------------
+
+
+def ring(n: int = 800, radius: float = 1.0) -> np.ndarray:
+    angles = 2 * np.pi * np.arange(n) / 8
+    return (radius * np.stack([np.cos(angles), np.sin(angles)], 1)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("radius", "lost", "text"),
+    [(1.0, 0, []), (1.0, 200, ["25% outside"]), (1.0, 1, ["< 1% outside"]), (50.0, 0, ["100% outside"])],
+)
+def test_points_outside_of_a_panel_are_counted(radius: float, lost: int, text: list[str]) -> None:
+    generated = ring(radius=radius)
+    generated[:lost] = np.nan
+    axes = Figure().subplots()
+    draw_points(axes, ring(), generated)
+    assert [label.get_text() for label in axes.texts] == text
+    assert axes.get_xlim() == axes.get_ylim() == pytest.approx((-1.4, 1.4)), "the axes are the real points'"
+
+
+def test_modes_in_words() -> None:
+    assert [modes_text(modes, 8) for modes in (8, 2.0, None)] == ["8 of 8 modes", "2 of 8 modes", "not finite"]
+
+
+def test_every_snapshot_of_points_has_a_panel(tmp_path: Path) -> None:
+    """Seven panels stand in two lines; what is drawn changes the picture, and the same points do not."""
+    panels = {f"step {step}": ring(radius=1 - step / 10) for step in range(7)}
+    for name, shown in (("a", panels), ("b", panels), ("c", panels | {"step 6": ring()})):
+        save_scatters(tmp_path / f"{name}.png", ring(), shown)
+    save_scatters(tmp_path / "four.png", ring(), dict(list(panels.items())[:4]))
+    a, b, c, four = ((tmp_path / f"{name}.png").read_bytes() for name in ("a", "b", "c", "four"))
+    assert a == b != c
+    assert read(tmp_path / "a.png").shape[0] > 1.8 * read(tmp_path / "four.png").shape[0]
+    assert four != a

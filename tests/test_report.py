@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from benchmark.errors import DataError, UserError
 from benchmark.records import Value, read_records, write_record
 from benchmark.report import PUBLISHED_FIELDS, find_published, write_report
 from benchmark.sheets import run_folder
+from benchmark.suite import cells, find_suite
 from benchmark.tables import dataset_table
 
 EVIL = "</td><script>alert(1)</script><img src=http://evil.example/x.png onerror=alert(2)>"
@@ -50,6 +52,7 @@ def write(
     reason: str = "",
     extra: dict[str, float] | None = None,
     controls: dict[str, float] | None = None,
+    curve: dict[int, float] | None = None,
 ) -> str:
     """Write a record as a run does; fd None: the run failed. Returns the run's name."""
     changes = changes or {}
@@ -61,6 +64,10 @@ def write(
     details = {"controls": controls} if controls else {}
     values = [Value("fd_judge", "FD-judge", fd, "lower", protocol, details=details).plain()]
     values += [Value(name, name, v, "higher", protocol).plain() for name, v in (extra or {}).items()]
+    if curve:
+        lines = [{"step": step, "fd": value} for step, value in curve.items()]
+        few, name = protocol | {"n_fake": 500}, "FD-judge, last 3 snapshots"
+        values.append(Value("fd_late_judge", name, 1.0, "lower", few, details={"curve": lines}).plain())
     write_record(
         results,
         run,
@@ -75,11 +82,17 @@ def write(
             "config_hash": digest,
             "config": config,
         },
-        result=None if fd is None else {"values": values},
+        result=None if fd is None else {"values": values, "steps": 100, "images_seen": 3200},
         time={"training_s": 10.0 + seed, "evaluation_s": 2.0},
         device={"device": "cpu"},
     )
     return run
+
+
+def write_cell(results: Path, suite: str, row: int, fd: float) -> None:
+    """Write the record of a suite's row at size small, whatever the suite asks for today."""
+    spec = cells(find_suite(suite), "small", [0])[row].spec
+    write(results, spec.method, fd, dataset=spec.dataset, recipe=spec.recipe or "small", changes=spec.changes)
 
 
 def draw(results: Path, run: str, size: tuple[int, int] = (60, 40)) -> None:
@@ -293,7 +306,7 @@ def test_every_column_leads_to_its_protocol(page: Element) -> None:
 
 
 def test_every_link_in_the_page_has_its_target(three: Path) -> None:
-    write(three, "infoscc", 3.0, changes={"discriminator": "global", "loss": "hinge"})  # a cell of a suite
+    write_cell(three, "infoscc-ablation", 1, 3.0)
     page = page_of(three)
     ids = [element["id"] for element in page.every() if element["id"]]
     assert len(ids) == len(set(ids))
@@ -398,6 +411,69 @@ def test_pictures_are_in_the_page_and_their_absence_is_said(three: Path) -> None
     page = page_of(three)
     assert "7 of 7 run folders are not on this machine" in page.text
     assert [image["alt"] for image in page.all("img")] == ["Quality against seconds of training on digits"]
+
+
+def test_scores_during_training_are_shown_from_records_alone(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write(tmp_path, "sngan", 2.0, seed, curve={50: 9.0, 100: 3.0 + seed})
+    page = page_of(tmp_path)
+    assert "FD-judge during training on digits" in [image["alt"] for image in page.all("img")]
+    (caption,) = [text.text for text in page.all("figcaption") if "snapshot" in text.text]
+    assert caption.startswith("FD-judge of 500 generated images at each snapshot")
+    assert "fewer images is higher" in caption
+    assert (tmp_path / "figures" / "digits-snapshots.png").is_file()
+
+
+def test_points_during_training_are_shown_while_their_folder_is_there(tmp_path: Path) -> None:
+    run = write(tmp_path, "dcgan", 2.0, dataset="ring2d")
+    path = tmp_path / "records" / f"{run}.json"
+    plain = json.loads(path.read_text())
+    modes = Value("modes_late", "Modes, last 3 snapshots", 4.0, "higher", {"n_fake": 2500, "n_modes": 8,
+                  "quantisation": "none"}, details={"curve": [{"step": 100, "modes": 4}]})  # fmt: skip
+    plain["result"]["values"].append(modes.plain())
+    path.write_text(json.dumps(plain))
+    folder = run_folder(tmp_path, read_records(tmp_path)[0]) / "snapshots"
+    folder.mkdir(parents=True)
+    for name in ("real", "100"):
+        np.save(folder / f"{name}.npy", np.ones((9, 2), np.float32))
+    alt = "Generated points during training on ring2d"
+    page = page_of(tmp_path)
+    assert alt in [image["alt"] for image in page.all("img")]
+    assert "Modes of 2,500 generated points at each snapshot" in page.text
+    shutil.rmtree(tmp_path / "runs")
+    assert alt not in [image["alt"] for image in page_of(tmp_path).all("img")]
+
+
+def test_a_suite_shows_what_it_cost(three: Path) -> None:
+    write_cell(three, "infoscc-ablation", 1, 3.0)
+    page = page_of(three)
+    table = page.by_id("table-infoscc-ablation-small-cost")
+    heads = [" ".join(head.text.split()) for head in table.all("thead")[0].all("th")]
+    rows = [dict(zip(heads, row)) for row in cells_of(table)]
+    found = [(row["Generator steps"], row["Images seen by D"], row["Training s"]) for row in rows]
+    assert [cells for cells in found if cells != ("–", "–", "–")] == [("100", "3,200", "10")]
+    assert len(found) > 1
+    assert "s a step" in heads
+    box = table.parent and table.parent.parent
+    assert box is not None
+    assert box.tag == "details"
+
+
+def test_a_transfer_stands_with_the_dataset_it_is_scored_on(tmp_path: Path) -> None:
+    run = write(tmp_path, "icgan", 2.0)
+    path = tmp_path / "records" / f"{run}.json"
+    plain = json.loads(path.read_text())
+    plain["config"]["transfer"] = {"name": "shapes", "title": "Coloured shapes"}
+    path.write_text(json.dumps(plain))
+    page = page_of(tmp_path)
+    assert cells_of(page.by_id("table-overview"))[0][:3] == ["shapes", "Coloured shapes", "icgan"]
+    assert page.by_id("table-shapes")
+
+
+def test_a_suites_only_label_stands_there_once(three: Path) -> None:
+    write_cell(three, "icgan-instances", 0, 3.0)
+    rows = cells_of(page_of(three).by_id("table-icgan-instances-small"))
+    assert [row[0] for row in rows] == ["10", "30", "1000 or a twentieth of the images", "all training images"]
 
 
 def test_a_large_picture_becomes_smaller(three: Path) -> None:

@@ -11,20 +11,26 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmark import sheets
 from benchmark.config import content_hash
 from benchmark.records import Record, Value
 from benchmark.sheets import (
+    _operations,
     at_recipe,
     cost,
     cost_figure,
     curves,
     curves_figure,
+    figure_names,
     figures_of,
     first_samples,
     quality_column,
     row_name,
     run_folder,
     samples_sheet,
+    scatter_sheet,
+    snapshot_curves,
+    snapshots_figure,
 )
 from benchmark.tables import dataset_table
 
@@ -145,6 +151,22 @@ def test_cost_is_mean_seconds_against_the_mean_of_the_distance() -> None:
     assert cost(table.rows[0], quality) == (20.0, 3.0)
 
 
+def test_operations_are_what_a_step_costs_times_the_steps() -> None:
+    run = record("a", fd=2.0, seconds=10)
+    run.plain["result"] |= {"flops_per_step": 3e9, "steps": 2000}
+    quality = quality_column(table := dataset_table("digits", [run]))
+    assert quality is not None
+    assert cost(table.rows[0], quality, _operations) == (6.0, 2.0)  # 10^12
+
+
+def test_names_in_a_figure_leave_out_the_budget_unless_it_tells_rows_apart() -> None:
+    budget: dict[str, Any] = {"steps": 5, "eval": {"snapshots": 6}}
+    alone = dataset_table("digits", [record("a", **budget), record("b", **budget, loss="y")])
+    assert figure_names(alone.rows) == ["a", "b loss=y"]
+    twice = dataset_table("digits", [record("a", **budget), record("a", **(budget | {"steps": 9}))])
+    assert figure_names(twice.rows) == ["a eval.snapshots=6, steps=5", "a eval.snapshots=6, steps=9"]
+
+
 def test_one_point_is_no_scatter_and_two_are() -> None:
     one = dataset_table("digits", [record("a")])
     two = dataset_table("digits", [record("a"), record("b$x$", fd=900.0, seconds=5000)])
@@ -164,3 +186,139 @@ def test_the_same_runs_give_the_same_bytes(tmp_path: Path, kind: str) -> None:
         make_folder(tmp_path, made, log(1.0, 0.5), colour)
     table = dataset_table("digits", runs)
     assert figures_of(tmp_path, table)[kind] == figures_of(tmp_path, table)[kind]
+
+
+# ---- scores during training -----------------------------------------------------------------------------------------
+
+
+def watched(
+    method: str,
+    seed: int = 0,
+    curve: dict[int, float] | None = None,
+    *,
+    id: str = "fd_late_judge",
+    n_fake: int = 500,
+    images: int = 6400,
+    **changes: Any,
+) -> Record:
+    """A record of a run with snapshots. curve: the score by step; the last step is 100."""
+    made = record(method, seed, **changes)
+    score = "fd" if id.startswith("fd") else id.removesuffix("_late")
+    lines = [{"step": step, score: value} for step, value in (curve or {50: 2.0, 100: 1.0}).items()]
+    better, protocol = "lower" if score == "fd" else "higher", {"n_fake": n_fake, "n_modes": 8}
+    value = Value(id, "FD-judge, last 3 snapshots", 1.5, better, protocol, details={"curve": lines})  # type: ignore[arg-type]
+    made.plain["result"] |= {"steps": 100, "images_seen": images}
+    made.plain["result"]["values"].append(value.plain())
+    return made
+
+
+def snapshots_of(*runs: Record) -> list[tuple[str, Any, Any]]:
+    return snapshot_curves(dataset_table("digits", runs))
+
+
+def test_a_snapshot_curve_is_the_mean_of_the_seeds_against_images_seen() -> None:
+    curves = [{50: 8.0, 100: 2.0}, {50: 4.0, 100: 1.0}, {100: 6.0}]  # the third was not finite at first
+    ((kind, column, (line,)),) = snapshots_of(*(watched("a", seed, curve) for seed, curve in enumerate(curves)))
+    assert (kind, column.id, line.row, line.n) == ("snapshots", "fd_late_judge", "a", 3)
+    np.testing.assert_array_equal(line.images, [3200, 6400])
+    np.testing.assert_allclose(line.mean, [6, 3])
+    np.testing.assert_allclose(line.low, [4, 1])
+    np.testing.assert_allclose(line.high, [8, 6])
+
+
+def test_snapshots_of_different_protocols_share_no_figure() -> None:
+    found = snapshots_of(watched("a"), watched("b"), watched("c", n_fake=900), watched("d", id="fd_late_lite0"))
+    assert [[line.row for line in lines] for _, _, lines in found] == [["a", "b"], ["c"], ["d"]]
+    first, other, lite = (kind for kind, _, _ in found)
+    assert (first, lite) == ("snapshots", "snapshots-fd_late_lite0")
+    assert other == f"snapshots-fd_late_judge-{found[1][1].key[:8]}"
+
+
+def test_a_method_is_shown_at_its_recipe_where_that_has_snapshots() -> None:
+    found = snapshots_of(watched("a"), watched("a", loss="x"), record("b"), watched("b", loss="y"))
+    assert [line.row for line in found[0][2]] == ["a", "b loss=y"]
+
+
+def test_records_without_snapshots_have_no_curve() -> None:
+    assert snapshots_of(record("a"), record("b", fd=None)) == []
+    assert "snapshots" not in figures_of(Path("nowhere"), dataset_table("digits", [record("a"), record("b")]))
+
+
+def drawn(runs: list[Record]) -> np.ndarray:
+    (_, column, lines), *_ = snapshots_of(*runs)
+    return np.asarray(opened(snapshots_figure("digits", column, lines)))
+
+
+def test_the_snapshot_figure_shows_band_methods_and_nothing_of_the_order(tmp_path: Path) -> None:
+    """The same means with and without spread between the seeds must not look alike."""
+    narrow = [watched(name, seed, {50: 8.0, 100: 6.0}) for name in "ab" for seed in (0, 1)]
+    wide = [watched(name, seed, {50: 8.0, 100: 6.0 + (2 * seed - 1)}) for name in "ab" for seed in (0, 1)]
+    five = [watched(name) for name in "abcde"]
+    assert drawn(narrow).shape != drawn(wide).shape or (drawn(narrow) != drawn(wide)).any()
+    assert drawn(five).shape[0] > 1.5 * drawn(five[:4]).shape[0], "four panels in a line"
+    np.testing.assert_array_equal(drawn(wide), drawn(wide[::-1]))
+
+
+@pytest.mark.parametrize(("curve", "scale"), [({50: 100.0, 100: 1.0}, "log"), ({50: 5.0, 100: 1.0}, "linear")])
+@pytest.mark.parametrize("id", ["fd_late_judge", "high_quality_late"])
+def test_distances_that_fall_far_have_a_logarithmic_axis(
+    monkeypatch: pytest.MonkeyPatch, curve: dict[int, float], scale: str, id: str
+) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr(sheets, "_figure_png", lambda figure: made.append(figure) or b"")
+    ((_, column, lines),) = snapshots_of(watched("a", 0, curve, id=id), watched("b", 0, curve, id=id))
+    snapshots_figure("digits", column, lines)
+    assert {axes.get_yscale() for axes in made[0].axes} == {scale if id.startswith("fd") else "linear"}
+
+
+# ---- points over training -------------------------------------------------------------------------------------------
+
+
+def keep_points(results: Path, made: Record, steps: list[int]) -> None:
+    """A run folder with points: every coordinate is the step, the real ones are 1."""
+    folder = run_folder(results, made) / "snapshots"
+    folder.mkdir(parents=True)
+    for name, value in {"real": 1, **{str(step): step for step in steps}}.items():
+        np.save(folder / f"{name}.npy", np.full((5, 2), value, np.float32))
+
+
+def modes_run(method: str, seed: int = 0, steps: tuple[int, ...] = (50, 100), first: float = 3.0) -> Record:
+    return watched(method, seed, dict(zip(steps, (first + i for i in range(len(steps))))), id="modes_late")
+
+
+def panels(monkeypatch: pytest.MonkeyPatch, results: Path, *runs: Record) -> list[tuple[str, float]]:
+    """Title and step of the panels that the sheet draws, line by line."""
+    made: list[Any] = []
+    plain = sheets.draw_points
+    monkeypatch.setattr(sheets, "draw_points", lambda axes, real, xy: made.append((axes, xy)) or plain(axes, real, xy))
+    scatter_sheet(results, dataset_table("ring2d", runs))
+    assert len({axes.get_xlim() for axes, _ in made}) <= 1, "all panels have the same axes"
+    return [(axes.get_title(), float(xy[0, 0])) for axes, xy in made]
+
+
+def test_the_sheet_of_points_has_a_line_a_method_of_the_first_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [modes_run("a", 0), modes_run("a", 1, first=7), modes_run("b"), modes_run("c"), record("d")]
+    for made in (runs[1], runs[0], runs[2]):  # nothing is left of c
+        keep_points(tmp_path, made, [50, 100])
+    expected = [("step 50: 3 of 8 modes", 50), ("step 100: 4 of 8 modes", 100)]
+    assert panels(monkeypatch, tmp_path, *runs) == [*expected, *expected]
+
+
+def test_a_sheet_of_points_needs_run_folders(tmp_path: Path) -> None:
+    table = dataset_table("ring2d", [modes_run("a")])
+    assert scatter_sheet(tmp_path, table) is None
+    assert set(figures_of(tmp_path, table)) == {"snapshots"}
+    keep_points(tmp_path, modes_run("a"), [50, 100])
+    assert set(figures_of(tmp_path, table)) == {"snapshots", "scatter"}
+    assert figures_of(tmp_path, table) == figures_of(tmp_path, table)
+
+
+def test_of_many_snapshots_six_are_shown_the_last_among_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = tuple(range(10, 131, 10))
+    made = modes_run("a", steps=steps[:-1])  # the last was not finite
+    keep_points(tmp_path, made, list(steps))
+    found = panels(monkeypatch, tmp_path, made)
+    assert [step for _, step in found] == [20, 40, 60, 80, 100, 130]
+    assert found[-1][0] == "step 130: not finite"

@@ -29,6 +29,16 @@ class Digits:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class SomeDigits:
+    """Some classes of the same digits, split as there: to ask a method for classes that it never saw."""
+
+    kind: Literal["some_digits"] = "some_digits"
+    classes: Annotated[tuple[Annotated[int, Field(ge=0, le=9)], ...], Field(min_length=1)]  # in this order
+    test_share: Share = 1 / 3
+    seed: Seed = 0
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Shapes:
     """Drawn colour shapes, 32x32 RGB, with a known class and known attributes (benchmark/data/shapes.py)."""
 
@@ -181,6 +191,7 @@ class Coco:
 
 AnySource = (
     Digits
+    | SomeDigits
     | Shapes
     | TorchVision
     | CelebA
@@ -201,6 +212,7 @@ Source = Annotated[AnySource, Field(discriminator="kind")]
 
 KINDS: dict[str, type[AnySource]] = {
     "digits": Digits,
+    "some_digits": SomeDigits,
     "shapes": Shapes,
     "torchvision": TorchVision,
     "celeba": CelebA,
@@ -221,6 +233,7 @@ KINDS: dict[str, type[AnySource]] = {
 # What labels a kind can serve besides "none".
 LABELS: dict[str, tuple[str, ...]] = {
     "digits": ("class",),
+    "some_digits": ("class",),
     "shapes": ("class", "attributes"),
     "torchvision": ("class",),
     "celeba": ("attributes",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from benchmark.data.kinds import (
     Listed,
     Ring2D,
     Shapes,
+    SomeDigits,
     StackedDigits,
     StackedMNIST,
     Table,
@@ -54,6 +56,8 @@ def open_source(card: Card, data_root: Path) -> Opened:
     match source:
         case Digits():
             opened = _digits(source)
+        case SomeDigits():
+            opened = _some_digits(source)
         case Shapes():
             opened = _shapes(source)
         case TorchVision():
@@ -128,6 +132,24 @@ def _digits(source: Digits) -> Opened:
         split_rule=f"stratified by class, seed {source.seed}, test share {source.test_share:.4g}",
         labels=labels,
         class_names=tuple(str(k) for k in range(10)),
+    )
+
+
+def _some_digits(source: SomeDigits) -> Opened:
+    """The rows of these classes, numbered by their place in `source.classes`."""
+    whole = _digits(Digits(test_share=source.test_share, seed=source.seed))
+    assert whole.labels is not None
+    assert whole.is_test is not None
+    rows = np.flatnonzero(np.isin(whole.labels, source.classes))
+    number = {k: i for i, k in enumerate(source.classes)}
+    return replace(
+        whole,
+        names=[whole.names[i] for i in rows],
+        read=lambda i: whole.read(int(rows[i])),
+        where=lambda i: whole.where(int(rows[i])),
+        is_test=whole.is_test[rows],
+        labels=np.array([number[k] for k in whole.labels[rows].tolist()]),
+        class_names=tuple(whole.class_names[k] for k in source.classes),
     )
 
 
