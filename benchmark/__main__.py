@@ -6,10 +6,15 @@ Names and files are checked before anything heavy is imported, so that a missing
 from __future__ import annotations
 
 import argparse
+import ast
+import importlib.util
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from benchmark import __version__
@@ -142,6 +147,13 @@ def specs(arguments: argparse.Namespace) -> list[RunSpec]:
     ]
 
 
+def check_suite(name: str, size: str) -> None:
+    """Raise ConfigError unless there is such a suite and it has this size."""
+    from benchmark.suite import find_suite, scope_of
+
+    scope_of(find_suite(name), size)
+
+
 def places_of(arguments: argparse.Namespace) -> Places:
     """Where the command reads and writes."""
     from benchmark.resolve import Places
@@ -152,12 +164,11 @@ def places_of(arguments: argparse.Namespace) -> Places:
 def do_list(arguments: argparse.Namespace) -> int:
     """Methods, datasets, metrics and suites, a line each."""
     from benchmark.data.cards import list_cards
-    from benchmark.method import find_method
     from benchmark.metrics import CATALOGUE
     from benchmark.suite import list_suites
 
     sections: dict[str, dict[str, str]] = {
-        "methods": {name: find_method(name).summary for name in method_names()},
+        "methods": {name: summary_of(name) for name in method_names()},
         "datasets": {name: card.title for name, card in list_cards().items()},
         "metrics": CATALOGUE,
         "suites": {name: suite.title for name, suite in list_suites().items()},
@@ -169,9 +180,24 @@ def do_list(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def summary_of(name: str) -> str:
+    """The first line of the docstring of a method file's class, read from its text: importing it would import torch."""
+    spec = importlib.util.find_spec(f"methods.{name}")
+    assert spec is not None
+    assert spec.origin is not None
+    classes = [node for node in ast.parse(Path(spec.origin).read_text()).body if isinstance(node, ast.ClassDef)]
+    docs = [ast.get_docstring(c) for c in classes if any(ast.unparse(base) == "Method" for base in c.bases)]
+    if len(docs) == 1 and docs[0]:
+        return docs[0].splitlines()[0]
+    from benchmark.method import find_method  # a file that is laid out in another way
+
+    return find_method(name).summary
+
+
 def do_plan(arguments: argparse.Namespace) -> int:
     """What each run, or a suite, would do and cost."""
     if arguments.suite is not None:
+        check_suite(arguments.suite, arguments.size)
         from benchmark.suite_plan import suite_plan
 
         places = places_of(arguments)
@@ -243,6 +269,7 @@ def do_run(arguments: argparse.Namespace) -> int:
 
 def do_suite(arguments: argparse.Namespace) -> int:
     """Run what a suite lacks, then write its table."""
+    check_suite(arguments.name, arguments.size)
     from benchmark import distributed
     from benchmark.config import parse_overrides
     from benchmark.experiment import pick_device
@@ -254,18 +281,20 @@ def do_suite(arguments: argparse.Namespace) -> int:
     if (workers > 1 or arguments.executor == "slurm") and distributed.world() > 1:
         raise UserError("--workers under torchrun", "its processes share one run at a time", "use one of the two")
     try:
-        return run_suite(
-            arguments.name,
-            places_of(arguments),
-            size=arguments.size,
-            seeds=arguments.seed,
-            device=arguments.device,
-            quiet=arguments.quiet,
-            threads=arguments.threads,
-            workers=workers,
-            executor=arguments.executor,
-            slurm=parse_overrides(arguments.slurm),
-        )
+        # torchrun ends its processes together; one that waits inside a collective operation could not close anything
+        with signals_raised() if distributed.world() == 1 else nullcontext():
+            return run_suite(
+                arguments.name,
+                places_of(arguments),
+                size=arguments.size,
+                seeds=arguments.seed,
+                device=arguments.device,
+                quiet=arguments.quiet,
+                threads=arguments.threads,
+                workers=workers,
+                executor=arguments.executor,
+                slurm=parse_overrides(arguments.slurm),
+            )
     finally:
         distributed.stop()
 
@@ -366,22 +395,55 @@ def do_table(arguments: argparse.Namespace) -> int:
     return 0
 
 
+class Ended(BaseException):
+    """SIGTERM, or SIGHUP of a closed terminal, as an exception: what is open is closed on the way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number  # as shells say it
+
+
+@contextmanager
+def signals_raised() -> Iterator[None]:
+    """Inside, SIGTERM and SIGHUP raise Ended; a second one ends the process at once.
+
+    A signal that is ignored (nohup) or handled already (by a program that calls `main`) stays so.
+    """
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
+
+    def restore() -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+    def end(number: int, _: FrameType | None) -> None:
+        restore()
+        raise Ended(number)
+
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        restore()
+
+
 def say(error: UserError) -> None:
     """Print what a user can mend."""
     print(f"gantlet: {error}", file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb. Exit status: 0 done, 1 a run failed, 2 bad input, 3 busy, 130 interrupted."""
+    """Run a verb. Exit status: 0 done, 1 a run failed, 2 bad input, 3 busy, 130 interrupted, 143 or 129 terminated."""
     parsed: Any = parser().parse_args(arguments)
     try:
         return parsed.do(parsed)
     except UserError as error:
         say(error)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("gantlet: stopped; the same command continues from the last checkpoint", file=sys.stderr)
-        return 130
+    except (KeyboardInterrupt, Ended) as stop:
+        with suppress(OSError):  # the terminal may be what was closed
+            print("gantlet: stopped; the same command continues from the last checkpoint", file=sys.stderr, flush=True)
+        return stop.exit_code if isinstance(stop, Ended) else 130
 
 
 if __name__ == "__main__":

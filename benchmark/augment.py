@@ -60,7 +60,7 @@ def _shift_zero(x: Tensor, dy: Tensor, dx: Tensor) -> Tensor:
 def random_shift(x: Tensor, max_px: int) -> Tensor:
     """Shift each sample by whole pixels, uniform in -max_px ... max_px on each axis; the border is reflected.
 
-    Differentiable. The shift of consistency regularisation (Zhang et al. 2020, sec. 3.1; StudioGAN pads so).
+    Differentiable. The shift of consistency regularisation (Zhang et al. 2020; StudioGAN pads so).
     max_px must be smaller than the side.
     """
     h, w = x.shape[2:]

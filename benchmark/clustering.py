@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from benchmark.data.prepared import Dataset
@@ -78,6 +77,8 @@ def match(new: Tensor, old: Tensor, k: int) -> Tensor:
     new, old: labels [N] of the same points. Maximises sum_c |{new = c} and {old = rho(c)}|, which is the minimum of the
     paper's total set difference (its equation 7).
     """
+    from scipy.optimize import linear_sum_assignment  # a third of a second to import, and only this needs it
+
     shared = torch.bincount(new * k + old, minlength=k * k).view(k, k)  # [new, old]
     _, rho = linear_sum_assignment(shared.cpu().numpy(), maximize=True)
     return torch.from_numpy(rho).to(new)

@@ -26,7 +26,6 @@ import torch
 import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torchvision.models import resnet50
 
 from benchmark.artifacts import Job
 from benchmark.config import STRICT
@@ -215,6 +214,13 @@ def _resnet50(job: Job, cfg: FeatureConfig) -> FeatureNet:
     return FeatureNet(
         identity, Prepare(3, px, IMAGENET_MEAN, IMAGENET_STD), nn.Sequential(OrderedDict(zip("1234", layers[:layer])))
     )
+
+
+def resnet50(**options: Any) -> nn.Module:
+    """torchvision's ResNet-50. Its models take two seconds to import, and no other encoder needs them."""
+    from torchvision import models
+
+    return models.resnet50(**options)
 
 
 def _find_resnet50(cfg: FeatureConfig) -> tuple[WeightsError | None, Path | None]:

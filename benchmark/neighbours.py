@@ -10,8 +10,6 @@ import warnings
 from collections.abc import Mapping
 
 import torch
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -92,6 +90,9 @@ def kmeans_instances(data: Dataset, h: Mapping[str, Tensor], n: int) -> dict[str
     Source: IC-GAN, sec. 4.1 (1,000 instances of ImageNet; 100 iterations in its code). Ours: k-means++ with seed 0.
     Raises ConfigError when there are fewer than n images, UserError for features that are not finite.
     """
+    from sklearn.cluster import KMeans  # a second to import, and only this needs it
+    from sklearn.exceptions import ConvergenceWarning
+
     f = unit_features(h["h"])
     if data.meta and n > len(f):
         raise ConfigError(f"n_instances = {n}", f"{data.name} has {len(f)} training images", "choose fewer instances")

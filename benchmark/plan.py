@@ -1,20 +1,23 @@
 """What a run would do, before it does it: parameters, steps, files, time and disk.
 
 The estimate is a rehearsal: the run's own stages and method are built on synthetic pictures of the dataset's shape and
-a few of their steps are timed on the present device. A configuration that cannot work fails here, in seconds.
+a few of their steps are timed on the present device; work that is due every n-th step only is charged by a n-th. A
+configuration that cannot work fails here, in seconds.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from itertools import count, islice
+from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from benchmark.artifacts import META, Job
 from benchmark.config import to_plain
@@ -28,7 +31,9 @@ from benchmark.resolve import Places, Resolved, missing
 from benchmark.train import stream_for
 
 TINY_BATCH = 8  # images a rehearsal step takes when the real batch would be slow
-QUICK_S = 0.25  # a step at the real batch is timed as it is when it is expected to take less
+LONGEST_STEP_S = 1.0  # a step at a larger batch is timed when it is sure to take less,
+QUICK_S = 0.25  # and more than twice when it takes less than this
+GROWTH = 4  # from one timed batch to the next
 LONG_S = 86_400.0  # a run longer than this is pointed out
 
 
@@ -146,39 +151,115 @@ def rehearse(name: str, trainable: Trainable, data: Dataset, again: Callable[[An
     floats = sum(nets.values())
     cfg = trainable.cfg
     small = again(replace(cfg, batch=min(cfg.batch, TINY_BATCH)))
-    seconds = timed_step(small, data, steps=2) * (cfg.batch / small.cfg.batch)
-    if seconds < QUICK_S:
-        seconds = timed_step(again(cfg), data, steps=6)
+    seconds = seconds_a_step(small, data, again, cfg)
     files = 4 * 4 * floats  # weights, two Adam moments, the average
     flops = step_flops(small, data) * (cfg.batch / small.cfg.batch) if isinstance(trainable, Method) else 0.0
     return Part(name, nets, cfg.steps, seconds * cfg.steps, files, flops=flops)
 
 
-def timed_step(trainable: Trainable, data: Dataset, steps: int) -> float:
-    """Seconds a step of the middle of the run, after step 0, which also runs what only happens now and then."""
-    stream = stream_for(trainable, data, seed=0)
-    began, middle = 0.0, trainable.cfg.steps // 2 + 1  # a method may begin with something cheaper
-    for t in (0, *range(middle, middle + steps)):
-        if t == middle:
-            _wait(trainable.device)
-            began = time.perf_counter()
-        trainable._step = t
+def seconds_a_step(small: Trainable, data: Dataset, again: Callable[[Any], Trainable], cfg: Any) -> float:
+    """Seconds a step of configuration `cfg`, of which `small` has a tiny batch and `again` builds any other.
+
+    The batch grows as long as the step is sure to stay quick, no more than proportional to it: much of a small step's
+    time does not depend on its batch. From the last batch timed to the real one the time is taken as proportional.
+    """
+    batch, seconds = small.cfg.batch, mean_step(_Clock(small, data), steps=2)
+    while batch < cfg.batch:
+        larger = min(cfg.batch, GROWTH * batch)
+        longest = seconds * larger / batch
+        if longest > LONGEST_STEP_S:
+            break
+        steps = 6 if longest < QUICK_S else 2
+        batch, seconds = larger, mean_step(_Clock(again(replace(cfg, batch=larger)), data), steps)
+    return seconds * cfg.batch / batch
+
+
+def mean_step(probe: _Probe, steps: int) -> float:
+    """What a step takes on average over a run: an ordinary step's, and the share of what is due every n-th step only.
+
+    steps: how many ordinary ones are measured; half as many of each period. The median counts: a machine pauses now and
+    then. What a period's work takes is told apart from that of shorter periods that are due at the same steps.
+    """
+    n_steps = probe.trainable.cfg.steps
+    middle = n_steps // 2 + 1  # a method may begin with something cheaper
+    probe.median([0, middle])  # first calls take longer; at step 0 all that is periodic is due, and its period seen
+    ordinary = probe.median(islice((t for t in count(middle) if not probe.due(t)), steps))
+    extra: dict[int, float] = {}
+    for n in sorted(probe.periods):
+        near = max(0, middle // n - 8) * n
+        multiples = [t for t in range(near, min(n_steps, near + 17 * n), n) if t] or [0]  # the first may be another
+        alone = min(multiples, key=lambda t: (len(probe.due(t)), abs(t - middle)))
+        alike = [t for t in multiples if probe.due(t) == probe.due(alone)]
+        others = sum(extra.get(other, 0.0) for other in probe.due(alone))
+        extra[n] = max(0.0, probe.median(alike[: max(1, steps // 2)]) - ordinary - others)
+    return ordinary + sum(amount * math.ceil(n_steps / n) / n_steps for n, amount in extra.items())
+
+
+class _Probe:
+    """Takes single steps and measures them; finds out what is done only every n-th step."""
+
+    def __init__(self, trainable: Trainable, data: Dataset) -> None:
+        self.trainable, self.stream = trainable, stream_for(trainable, data, seed=0)
+        self.periods: set[int] = set()  # the n > 1 of which a method asks whether t is a multiple
+
+    def due(self, t: int) -> list[int]:
+        """The periods whose work is done at step t."""
+        return [n for n in self.periods if t % n == 0]
+
+    def median(self, times: Iterable[int]) -> float:
+        """The median of what these steps take."""
+        return median([self.measure(t) for t in times])
+
+    def measure(self, t: int) -> float:
+        """What step t takes."""
+        raise NotImplementedError
+
+    def _step(self, t: int) -> None:
+        self.trainable._step = t
         seed_step(0, t)
-        trainable.step(stream, t)
-    _wait(trainable.device)
-    return (time.perf_counter() - began) / steps
+        self.trainable.step(self.stream, _StepNumber(t, self.periods))
 
 
-def step_flops(trainable: Trainable, data: Dataset, steps: int = 2) -> float:
-    """Floating-point operations a step of the middle of the run: products and sums of matrix products and convolutions,
-    forward and backward, counted by torch as they are called."""
-    stream, middle = stream_for(trainable, data, seed=0), trainable.cfg.steps // 2 + 1
-    with _Flops() as counter:
-        for t in range(middle, middle + steps):
-            trainable._step = t
-            seed_step(0, t)
-            trainable.step(stream, t)
-    return counter.total / steps
+class _Clock(_Probe):
+    """Seconds."""
+
+    def measure(self, t: int) -> float:
+        _wait(self.trainable.device)
+        began = time.perf_counter()
+        self._step(t)
+        _wait(self.trainable.device)
+        return time.perf_counter() - began
+
+
+class _Operations(_Probe):
+    """Floating-point operations: products and sums of matrix products and convolutions, forward and backward."""
+
+    def measure(self, t: int) -> float:
+        with _Flops() as counter:
+            self._step(t)
+        return float(counter.total)
+
+
+class _StepNumber(int):
+    """A step's number t that notes the n of `t % n`, which is how a method asks whether periodic work is due."""
+
+    _asked: set[int]
+
+    def __new__(cls, t: int, asked: set[int]) -> _StepNumber:
+        number = super().__new__(cls, t)
+        number._asked = asked
+        return number
+
+    def __mod__(self, n: int) -> int:
+        if n > 1:
+            self._asked.add(n)
+        return int(self) % n
+
+
+def step_flops(trainable: Trainable, data: Dataset) -> float:
+    """Floating-point operations of a step, on average over a run: products and sums of matrix products and
+    convolutions, counted by torch as they are called."""
+    return mean_step(_Operations(trainable, data), steps=2)
 
 
 class _Flops(TorchDispatchMode):
@@ -186,11 +267,13 @@ class _Flops(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.total = 0
+        from torch.utils.flop_counter import flop_registry  # some tenths of a second to import
+
+        self.total, self.formulas = 0, flop_registry
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if (formula := flop_registry.get(func._overloadpacket)) is not None:
+        if (formula := self.formulas.get(func._overloadpacket)) is not None:
             self.total += formula(*args, **(kwargs or {}), out_val=out)
         return out
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import scipy.stats
 
 CONFIDENCE = 0.95
 ALPHA = 1 - CONFIDENCE  # a difference is told apart when its adjusted p is below
@@ -37,7 +36,9 @@ class Summary:
 
 def t_half_width(sd: float, n: int) -> float:
     """t(0.975, n - 1) sd / sqrt(n), for n > 1. Source: Student, 1908."""
-    return float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / math.sqrt(n)
+    from scipy.stats import t as student_t  # half a second to import, and a run needs none of it
+
+    return float(student_t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / math.sqrt(n)
 
 
 def summary(values: Sequence[float]) -> Summary:
@@ -110,7 +111,9 @@ def paired_test(a: Sequence[float], b: Sequence[float], resolution: float = 0.0)
     if sd == 0:
         p = 0.0 if mean else 1.0
     else:
-        p = 2 * float(scipy.stats.t.sf(abs(mean) / (sd / math.sqrt(n)), n - 1))
+        from scipy.stats import t as student_t
+
+        p = 2 * float(student_t.sf(abs(mean) / (sd / math.sqrt(n)), n - 1))
     return Paired(mean, mean - half, mean + half, p, n)
 
 

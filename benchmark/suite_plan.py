@@ -95,7 +95,7 @@ def row_costs(todo: Sequence[tuple[Cell, Resolved]], places: Places, device: str
             finished[record.plain["config_hash"]].append(record)
     rows: dict[tuple[int, str], list[Resolved]] = defaultdict(list)
     for cell, resolved in todo:
-        rows[cell.row, cell.spec.dataset].append(resolved)
+        rows[cell.row, cell.dataset].append(resolved)
     found = []
     for (row, dataset), runs in rows.items():
         n_todo = sum(not record_path(places.results, run.run).exists() for run in runs)

@@ -1,7 +1,8 @@
 """Running a suite: its cells one after another in this process, or as jobs of submitit, here or on SLURM.
 
 A cell is run when it has no record yet, so a suite that was stopped continues on the next call. A cell that fails keeps
-its reason, the others go on, and the suite's tables are written at the end.
+its reason, the others go on, and the suite's tables are written at the end. Jobs on this machine end with their suite,
+however that ends; jobs of SLURM end when it is interrupted or terminated, and go on when it is killed.
 """
 
 from __future__ import annotations
@@ -9,15 +10,21 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import signal
+import threading
 import traceback
+import uuid
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from filelock import FileLock
+
 from benchmark.errors import BusyError, ConfigError, RunFailed, UserError
+from benchmark.files import lock
 from benchmark.records import Record, read_record, record_path
 from benchmark.suite import Cell, Suite, cells, find_suite, scope_of
 from benchmark.suite_plan import row_costs, total_text
@@ -89,7 +96,8 @@ def run_suite(
         _say(f"{suite.name}, {size}: {total_text(costs, workers)}")
     titles = [f"cell {i + 1}/{len(todo)}: {_title(suite, size, cell)}" for i, cell in enumerate(todo)]
     outcomes: list[Outcome] = []
-    with closing(_one_by_one(work, titles) if jobs is None else _by_jobs(work, titles, jobs, workers)) as finished:
+    running = _one_by_one(work, titles) if jobs is None else _by_jobs(work, titles, jobs, workers, places)
+    with closing(running) as finished:
         for outcome in finished:
             outcomes.append(outcome)
             if stop and outcome.exit_code:
@@ -116,13 +124,16 @@ def _one_by_one(work: Sequence[RunCell], titles: Sequence[str]) -> Generator[Out
 
 
 def _by_jobs(
-    work: Sequence[RunCell], titles: Sequence[str], executor: submitit.Executor, workers: int
+    work: Sequence[RunCell], titles: Sequence[str], executor: submitit.Executor, workers: int, places: Places
 ) -> Generator[Outcome, None, None]:
-    """The outcomes of cells run by jobs, reported as they end."""
-    with closing(submitted(work, executor, workers)) as finished:
-        for i, outcome in finished:
-            _say(f"{titles[i]}: {outcome.text}")
-            yield outcome
+    """The outcomes of cells run by jobs, reported as they end. Closing the generator ends the jobs."""
+    with _sign_of_life(places) as alive:
+        if _is_local(executor):
+            work = [dataclasses.replace(one, alive=alive) for one in work]
+        with closing(submitted(work, executor, workers)) as finished:
+            for i, outcome in finished:
+                _say(f"{titles[i]}: {outcome.text}")
+                yield outcome
 
 
 def default_workers(name: str, size: str, device: str, threads: int | None) -> int:
@@ -144,9 +155,12 @@ class RunCell:
     quiet: bool
     threads: int | None
     gpus: str | None = dataclasses.field(default_factory=lambda: os.environ.get("CUDA_VISIBLE_DEVICES"))
+    alive: Path | None = None  # a lock that the suite's process holds; a job that finds it free ends; None: it goes on
 
     def __call__(self) -> Outcome:
         """Run the cell, or find its record. Only a keyboard interrupt gets out, so that the suite goes on."""
+        if self.alive is not None:
+            _end_with_suite(self.alive)
         if os.environ.get("SUBMITIT_EXECUTOR") == "local":  # submitit hides every GPU from local jobs
             os.environ.pop("CUDA_VISIBLE_DEVICES", None)
             os.environ.update({} if self.gpus is None else {"CUDA_VISIBLE_DEVICES": self.gpus})
@@ -191,7 +205,7 @@ def _found(record: Record, path: Path) -> Outcome:
 
 def _title(suite: Suite, size: str, cell: Cell) -> str:
     labels = suite.rows[cell.row].labels
-    dataset = [cell.spec.dataset] if len(scope_of(suite, size).datasets) > 1 else []
+    dataset = [cell.dataset] if len(scope_of(suite, size).datasets) > 1 else []
     return ", ".join([*dataset, *(labels[name] for name in suite.columns if labels[name]), f"seed {cell.spec.seed}"])
 
 
@@ -235,6 +249,36 @@ def job_executor(
     return slurm
 
 
+def _is_local(executor: submitit.Executor) -> bool:
+    return executor.__class__.__name__ == "LocalExecutor"
+
+
+@contextmanager
+def _sign_of_life(places: Places) -> Iterator[Path]:
+    """A lock that is held inside: the operating system drops it with this process, whatever ends that."""
+    path = places.results / "runs" / JOBS / f"suite-{uuid.uuid4().hex}.lock"
+    with lock(path, "the suite", wait=False):
+        yield path
+
+
+def _end_with_suite(alive: Path) -> None:
+    """End this job, and all it started, when the lock is free.
+
+    submitit's way to cancel a local job is an interrupt, which a process started in the background may ignore, and
+    which no one sends for a suite that was killed. A run that is ended anywhere continues from its checkpoint.
+    """
+    if os.getpgrp() != os.getpid():
+        os.setpgrp()  # the signal below is for this job and its helpers, not for the suite
+
+    def watch() -> None:
+        with FileLock(alive).acquire(poll_interval=0.5):
+            alive.unlink(missing_ok=True)
+        os.killpg(0, signal.SIGTERM)  # the helpers; submitit has the job itself pass over it
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def submitted(
     work: Sequence[RunCell], executor: submitit.Executor, workers: int
 ) -> Generator[tuple[int, Outcome], None, None]:
@@ -245,7 +289,7 @@ def submitted(
     """
     from submitit.helpers import as_completed
 
-    local = executor.__class__.__name__ == "LocalExecutor"
+    local = _is_local(executor)
     at_once = workers if local else len(work)
     jobs = {job: i for i, job in enumerate(executor.submit_array(work[:at_once]))}
     waiting = iter(range(at_once, len(work)))

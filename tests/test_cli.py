@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ from helpers import INFOSCC, Finished, run_arguments
 from PIL import Image
 
 import benchmark.experiment
-from benchmark.__main__ import main
+import methods
+from benchmark.__main__ import Ended, main, signals_raised, summary_of
 from benchmark.catalogue import method_names
+from benchmark.method import find_method
 
 
 def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,6 +29,20 @@ def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
         assert section in text
     for name in (*method_names(), "digits", "shapes", "celeba", "afhq"):
         assert f"\n  {name} " in text
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_a_method_is_listed_by_its_docstring(name: str) -> None:
+    assert summary_of(name) == find_method(name).summary
+    assert len(summary_of(name)) > 10
+
+
+def test_a_method_file_laid_out_in_another_way_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = "from benchmark import method\nclass Config: ...\nRECIPES = {}\nclass Odd(method.Method):\n"
+    text = f'{shape}    """An odd one."""\n'
+    (tmp_path / "odd_one.py").write_text(text)
+    monkeypatch.setattr("methods.__path__", [*methods.__path__, str(tmp_path)])
+    assert summary_of("odd_one") == "An odd one."
 
 
 def test_a_run_prints_its_row_and_leaves_its_folder(finished: Finished) -> None:
@@ -141,6 +159,39 @@ def test_ctrl_c_says_how_to_continue(monkeypatch: pytest.MonkeyPatch, capsys: py
     monkeypatch.setattr(benchmark.experiment, "run", interrupted)
     assert main(["run", "--device", "cpu", "--results", "never"]) == 130
     assert "the same command continues from the last checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_suite_that_is_terminated_closes_what_is_open(
+    number: signal.Signals, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed = []
+
+    def run_suite(*_: Any, **__: Any) -> int:
+        try:
+            os.kill(os.getpid(), number)
+            signal.sigtimedwait([], 1)  # returns at once when a signal was handled
+            raise AssertionError("it goes on")
+        finally:
+            closed.append(signal.getsignal(number))
+
+    monkeypatch.setattr("benchmark.suite_runs.run_suite", run_suite)
+    assert main(["suite", "smoke", "--device", "cpu", "--results", "never"]) == status
+    assert closed == [signal.SIG_DFL], "a second one ends it at once"
+    assert signal.getsignal(number) is signal.SIG_DFL
+    assert "the same command continues from the last checkpoint" in capsys.readouterr().err
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with signals_raised():
+            os.kill(os.getpid(), signal.SIGHUP)
+            with pytest.raises(Ended, match="SIGTERM"):
+                signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("words", [["nonsense"], [], ["run", "--sede", "1"], ["run", "--seed", "x"], ["sample"]])

@@ -277,3 +277,15 @@ def test_operations_of_a_step_are_those_of_its_products() -> None:
     data = Dataset.tiny(find_card("digits"))
     trainable = construct(Linear, TrainConfig(steps=10, batch=16), data, torch.device("cpu"), 0)
     assert step_flops(trainable, data) == 2 * (2 * 16 * 64 * 4)
+
+
+def test_operations_of_every_third_step_count_by_a_third() -> None:
+    class Lazy(Linear):
+        def step(self, stream: Stream, t: int) -> dict[str, Tensor]:
+            if t % 3 == 0:
+                super().step(stream, t)
+            return super().step(stream, t)
+
+    data = Dataset.tiny(find_card("digits"))
+    trainable = construct(Lazy, TrainConfig(steps=30, batch=16), data, torch.device("cpu"), 0)
+    assert step_flops(trainable, data) == pytest.approx((1 + 1 / 3) * 2 * (2 * 16 * 64 * 4))

@@ -5,13 +5,21 @@ from __future__ import annotations
 import csv
 import dataclasses
 import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from helpers import environment
 from test_tables import _quick_environment, write
 
 from benchmark import experiment, suite_runs
+from benchmark import plan as rehearsal
 from benchmark import suite_plan as plan_module
 from benchmark.catalogue import method_names
 from benchmark.config import content_hash
@@ -426,7 +434,7 @@ def test_smoke_has_every_method_for_a_few_steps() -> None:
 
 
 def test_every_suite_has_a_small_size_of_embedded_data_and_three_seeds() -> None:
-    embedded = {"digits", "shapes", "shapes_class", "stacked_digits", "ring2d", "grid2d"}
+    embedded = {"digits", "digits_0to4", "digits_5to9", "shapes", "shapes_class", "stacked_digits", "ring2d", "grid2d"}
     for name, suite in list_suites().items():
         assert {cell.spec.dataset for cell in cells(suite, "small")} <= embedded, name
         assert len({cell.spec.seed for cell in cells(suite, "small")}) == (1 if name == "smoke" else 3), name
@@ -471,6 +479,78 @@ def test_a_real_rehearsal(places: Places, tmp_path: Path) -> None:
     text = suite_plan(str(tmp_path / "rates.yaml"), "small", places, device="cpu")
     assert text.count("1 of 1 to do, about") == 2
     assert "(rehearsed)" in text
+
+
+class Costs:
+    """A method whose seconds a step are known, on a clock that stands still between."""
+
+    device = SimpleNamespace(type="cpu")
+
+    def __init__(self, cfg: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.cfg, self.now = cfg, 0.0
+        monkeypatch.setattr(rehearsal.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(rehearsal, "stream_for", lambda *_, **__: None)
+
+    def step(self, stream: None, t: int) -> None:
+        self.now += self.seconds(t)
+
+    def seconds(self, t: int) -> float:
+        first = 50.0 if t == 0 else 0.0
+        return first + 1.0 + 3.0 * (t % 4 == 0) + 8.0 * (t % 16 == 0) + 500.0 * (t % self.cfg.period == 0)
+
+
+def mean_step(method: Any) -> float:
+    """What the rehearsal takes for a step's seconds, without data."""
+    nothing: Any = None
+    return rehearsal.mean_step(rehearsal._Clock(method, nothing), 6)
+
+
+@dataclasses.dataclass(frozen=True)
+class CostConfig:
+    batch: int = 8
+    steps: int = 1000
+    period: int = 300
+
+
+@pytest.mark.parametrize(
+    ("steps", "period"), [(1000, 300), (1000, 7), (999, 500), (2400, 400), (1000, 5000), (30, 16), (4000, 2000)]
+)
+def test_periodic_work_is_charged_as_often_as_it_is_done(
+    monkeypatch: pytest.MonkeyPatch, steps: int, period: int
+) -> None:
+    method: Any = Costs(CostConfig(steps=steps, period=period), monkeypatch)
+    true = sum(method.seconds(t) for t in range(1, steps)) + method.seconds(0) - 50.0
+    if period > steps:  # seen at the first step alone, whose other costs are not those of the run
+        true += 50.0
+    assert mean_step(method) == pytest.approx(true / steps, rel=0.01)
+    neighbours = sum(method.seconds(t) for t in range(steps // 2 + 1, steps // 2 + 7)) / 6
+    assert neighbours != pytest.approx(true / steps, rel=0.05), "six steps in a row do not tell"
+    monkeypatch.setattr(rehearsal, "_StepNumber", lambda t, asked: t)
+    assert mean_step(method) != pytest.approx(true / steps, rel=0.05), "nor do unseen periods"
+
+
+def test_a_small_step_is_not_taken_for_proportional_to_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Affine(Costs):
+        def seconds(self, t: int) -> float:
+            return 0.010 + 20e-6 * self.cfg.batch
+
+    built = []
+
+    def again(cfg: Any) -> Any:
+        built.append(cfg.batch)
+        return Affine(cfg, monkeypatch)
+
+    def estimate(batch: int) -> float:
+        built.clear()
+        cfg = CostConfig(batch=batch)
+        return rehearsal.seconds_a_step(again(dataclasses.replace(cfg, batch=8)), None, again, cfg)  # type: ignore[arg-type]
+
+    assert estimate(256) == pytest.approx(0.010 + 20e-6 * 256)
+    assert built == [8, 32, 128, 256]
+    assert estimate(8) == pytest.approx(0.010 + 20e-6 * 8)
+    assert 32 * estimate(8) > 20 * estimate(256), "taken as proportional it would be far off"
+    assert estimate(10**6) == pytest.approx(20.01, rel=0.3)
+    assert built[-1] < 10**5, "what would take longer than a second is not timed"
 
 
 class FakeJob:
@@ -550,6 +630,106 @@ def test_a_local_job_sees_the_gpus_of_its_suite(places: Places, monkeypatch: pyt
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
         RunCell(Cell(0, RunSpec("sngan", "digits", 0)), "run", places, "cpu", True, 1, gpus=value)()
     assert seen == ["1,3", None]
+
+
+# ---- the end of a suite, the end of its jobs ------------------------------------------------------------------------
+
+
+def until(true: Callable[[], Any], seconds: float) -> bool:
+    """Whether it becomes true within so many seconds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if true():
+            return True
+        time.sleep(0.05)
+    return bool(true())
+
+
+def processes_of(mark: str) -> list[int]:
+    """Living processes that have inherited this environment variable; of one that is over, nothing can be read."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"MARK={mark}\0".encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            pass
+    return found
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found in /proc")
+
+LONG = WORKING.replace("steps: 3,", "steps: 250, checkpoint_every: 10, log_every: 10,")
+LONG = LONG[: LONG.index("  - {labels: {Rate: absurd}")]
+
+
+@needs_proc
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_suite_that_is_ended_leaves_no_job_and_is_continued(
+    tmp_path: Path, places: Places, capfd: pytest.CaptureFixture[str], number: signal.Signals, status: int
+) -> None:
+    (tmp_path / "rates.yaml").write_text(LONG)
+    words = ["suite", str(tmp_path / "rates.yaml"), "--workers", "2", "--quiet", "--device", "cpu"]
+    suite = subprocess.Popen(
+        [sys.executable, "-m", "benchmark", *words, "--results", str(places.results)],
+        env=environment(MARK=str(tmp_path)),
+        stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # as a shell starts what ends with &
+    )
+    began = until(lambda: len(list(places.results.glob("runs/digits/*/*/checkpoint.pt"))) == 1, 300)
+    n_jobs = len(processes_of(str(tmp_path)))
+    suite.send_signal(number)
+    assert suite.wait(timeout=60) == status
+    assert began
+    assert n_jobs >= 3, "the suite, submitit's process and the run's"
+    assert until(lambda: not processes_of(str(tmp_path)), 20)
+    assert not read_records(places.results), "it was stopped on the way"
+    assert not list((places.results / "runs" / suite_runs.JOBS).glob("*.lock"))
+    if number == signal.SIGTERM:
+        assert "continues from the last checkpoint" in capfd.readouterr().err
+        assert run_suite(str(tmp_path / "rates.yaml"), places, quiet=True, device="cpu") == 0
+        (record,) = read_records(places.results)
+        assert (record.status, record.plain["result"]["steps"]) == ("done", 250)
+
+
+JOB = """
+import subprocess, sys, time
+from pathlib import Path
+from benchmark.suite_runs import _end_with_suite
+if sys.argv[1] != "-":
+    _end_with_suite(Path(sys.argv[1]))
+subprocess.run(["sleep", "600"])
+"""
+
+
+@needs_proc
+def test_a_job_ends_with_its_helpers_when_its_suites_lock_is_free(places: Places, tmp_path: Path) -> None:
+    watched, unwatched = (str(tmp_path / name) for name in ("watched", "unwatched"))
+    jobs = []
+    try:
+        with suite_runs._sign_of_life(places) as alive:
+            for mark, name in ((watched, str(alive)), (unwatched, "-")):
+                jobs.append(subprocess.Popen([sys.executable, "-c", JOB, name], env=environment(MARK=mark)))
+            started = until(lambda: len(processes_of(watched)) == len(processes_of(unwatched)) == 2, 120)
+            assert started, "a job and its helper each"
+            time.sleep(1.2)
+            assert len(processes_of(watched)) == 2, "while the suite is there it stays"
+        assert until(lambda: not processes_of(watched), 20)
+        assert jobs[0].wait() in (143, -signal.SIGTERM)
+        assert len(processes_of(unwatched)) == 2, "the check sees a job that goes on"
+    finally:
+        for left in (*processes_of(watched), *processes_of(unwatched)):
+            os.kill(left, signal.SIGKILL)
+        for job in jobs:
+            job.wait()
+
+
+def test_only_jobs_of_this_machine_watch_the_suite(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    for executor, n_watching in ((LocalExecutor(), 2), (FakeExecutor(), 0)):
+        work = [RunCell(Cell(0, RunSpec("sngan", "digits", i)), "run", places, "cpu", True, 1) for i in range(2)]
+        monkeypatch.setattr("time.sleep", lambda seconds: None)
+        list(suite_runs._by_jobs(work, ["a", "b"], executor, 2, places))  # type: ignore[arg-type]
+        assert sum(job.work.alive is not None for job in executor.jobs) == n_watching
 
 
 class Dies(RunCell):

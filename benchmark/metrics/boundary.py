@@ -9,11 +9,14 @@ or another. Patel et al., "LT-GAN" (WACV 2021) print the one with the midpoint t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.svm import LinearSVC
 
 from benchmark.metrics.checks import Array, Float64, Int64, MetricError, as_numpy, float_rows
+
+if TYPE_CHECKING:
+    from sklearn.svm import LinearSVC
 
 CHUNK = 16_384  # latents read at once: 500,000 of 512 numbers would be 2 GB in float64
 MIN_PER_SIDE = 4  # extremes of one side: fewer cannot be split
@@ -138,6 +141,8 @@ def _split(k: int, train_share: float, seed: int) -> tuple[Int64, Int64]:
 
 
 def _fit(codes: np.ndarray, low: Int64, high: Int64) -> LinearSVC:
+    from sklearn.svm import LinearSVC  # a second to import, and only this needs it
+
     rows = codes[np.concatenate([low, high])].astype(np.float64)
     labels = np.repeat([0, 1], [len(low), len(high)])
     svm = LinearSVC(dual=False, C=1.0, max_iter=10_000).fit(rows, labels)

@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import sklearn
-from joblib import Parallel, delayed
-from sklearn.manifold import TSNE
 
 from benchmark.metrics.checks import Array, Float64, MetricError, row_pair
 from benchmark.metrics.nearest import nearest
@@ -34,7 +31,7 @@ def chamfer(real: Array, fake: Array, chunk: int = 1024, progress: bool = False)
     For each image of one set the squared Euclidean distance to the nearest of the other, averaged. A zero row stays
     zero. Biased upwards in small sets: report it beside the value of two disjoint real sets of the same size.
     chunk: most rows compared at once; it changes no result. progress: show a bar.
-    Source: Fan et al., 2017, sec. 4.1 (squared distances), with means in place of sums so that N does not scale it.
+    Source: Fan et al., 2017 (squared distances), with means in place of sums so that N does not scale it.
     Raises MetricError for wrong dtype, shape or dimension, or NaN.
     """
     real, fake = row_pair(real, fake, min_rows=1)
@@ -76,6 +73,10 @@ def chamfer_tsne(
     Source: InfoSCC-GAN, sec. 4 and its published code (one direction, squared, summed).
     Raises MetricError for bad embeddings, an unknown protocol, no seeds, N + M <= 30 or N + M > max_points.
     """
+    import sklearn  # a second to import, and no other distance needs it
+    from joblib import Parallel, delayed
+    from sklearn.manifold import TSNE
+
     real, fake = row_pair(real, fake, min_rows=1)
     if protocol not in ("suite", "paper"):
         raise MetricError(f"t-SNE protocol {protocol!r}", "it is not known", "use 'suite' or 'paper'")

@@ -96,7 +96,7 @@ def copy_test(train: Array, heldout: Array, fake: Array, progress: bool = False)
     copies authentic only if they are no exact ones. Both measures are blind to images that are merely bad: noise is
     authentic. Compare `authenticity` with `authenticity_heldout`, which is what honest images of this data reach.
     progress: show bars.
-    Source: Alaa, van Breugel, Saveliev, van der Schaar, ICML 2022, sec. 3.3 (authenticity); Wilson's interval. The
+    Source: Alaa, van Breugel, Saveliev, van der Schaar, ICML 2022 (authenticity); Wilson's interval. The
     ratio of medians is ours, after the three-sample test of Meehan, Chaudhuri, Dasgupta, AISTATS 2020.
     Raises MetricError for a wrong dtype, shape or dimension, NaN, fewer than two rows, or held-out images of which
     more than half are in the training set.

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 from tqdm import tqdm
 
 from benchmark.metrics.checks import Array, Float64, MetricError, row_pair
@@ -64,6 +63,9 @@ def kid_subsets(
         raise MetricError(
             f"kernel distance: {n_subsets} subsets of {subset_size}", "it takes one subset, and two rows in it"
         )
+    # it imports torchvision's detection and torch's compiler: two seconds that every run would wait
+    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
+
     real, fake = row_pair(real, fake, min_rows=subset_size)
     found = kid_features_to_metric(
         torch.from_numpy(fake),

@@ -16,10 +16,8 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-import scipy.stats
 import torch
 import torch.nn.functional as F
-from sklearn.linear_model import Ridge
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -45,7 +43,7 @@ def transformed(images: Tensor, transform: Transform, t: float) -> tuple[Tensor,
     """Images [N, C, H, W] after a transform of size t, and a mask [1, 1, H, W]: 1 where it is known what they show.
 
     shift_x, shift_y: by t of the side, right or down. zoom: enlarged 1 + t times about the centre, t > -1. brightness:
-    t added, clipped to [-1, 1]. t = 0 changes nothing. Bilinear. Source: Plumerault et al., 2020, sec. 2.
+    t added, clipped to [-1, 1]. t = 0 changes nothing. Bilinear. Source: Plumerault et al., 2020.
     Raises MetricError for an unknown transform and for a zoom of t <= -1.
     """
     if transform == "brightness":
@@ -152,7 +150,7 @@ def learn_direction(
     the worst latents are dropped and t = g(<u, z_t>) - g(<u, z_0>) is fitted; with the identity for g that is a ridge
     regression, with an increasing g it goes on from there. `settings`: see `SteerSettings`; None: its defaults.
     seed: of the latents. Torch's global state is left as it was. progress: draw a bar.
-    Source: Plumerault et al., 2020, sec. 2 (Adam, 0.01, 50 steps; 10 % dropped) and their code (blur of 3 pixels).
+    Source: Plumerault et al., 2020 (Adam, 0.01, 50 steps; 10 % dropped) and their code (blur of 3 pixels).
     Ours: the sizes, the difference masked before it is blurred as after, the ridge as the default and as g's start.
     Adam moves every coordinate about as fast, so that stage 1 leans towards a direction's signs: where one oblique
     direction does all, the ridge's u has a cosine of 0.8 to 0.9 with it, an increasing g's one of 0.98, of 0.8 for a
@@ -271,6 +269,8 @@ def _clipped(z: Tensor) -> Tensor:
 
 def _ridge_direction(points: _Points, weight: float) -> Float64:
     """Stage 2 with the identity for g: t = <u, z_t - z_0>."""
+    from sklearn.linear_model import Ridge  # a second to import, and only this needs it
+
     u = Ridge(alpha=weight * len(points.t), fit_intercept=False).fit(points.z - points.z0, points.t).coef_
     if not np.linalg.norm(u) > 0:
         raise MetricError("steerability: no direction", "no latent moved", "look at the generator's gradients")
@@ -416,7 +416,9 @@ def _spearman(steps: np.ndarray, values: np.ndarray) -> float:
     """0 where it is undefined: a measure that does not move, or fewer than two values, is not steered."""
     if len(values) < 2 or np.ptp(values) == 0:
         return 0.0
-    return float(scipy.stats.spearmanr(steps, values).statistic)
+    from scipy.stats import spearmanr  # half a second to import
+
+    return float(spearmanr(steps, values).statistic)
 
 
 # ---- checks and what both halves share -------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ Kinakh et al., "InfoSCC-GAN" (2021), sec. 2.1: ResNet-50 up to the global averag
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torchvision.models import resnet18, resnet50
 
 
 class Encoder(nn.Module):
@@ -39,11 +38,15 @@ def conv_encoder(channels: int, width: int = 16) -> Encoder:
 
 def resnet18_encoder(channels: int) -> Encoder:
     """ResNet-18 up to its global average pool, random initialisation; dim 512."""
+    from torchvision.models import resnet18  # two seconds to import, and the small recipes need none of it
+
     return _without_head(resnet18(weights=None), channels, dim=512)
 
 
 def resnet50_encoder(channels: int) -> Encoder:
     """ResNet-50 up to its global average pool, random initialisation; dim 2048. The 7 x 7 stride-2 stem is kept."""
+    from torchvision.models import resnet50  # as above
+
     return _without_head(resnet50(weights=None), channels, dim=2048)
 
 
