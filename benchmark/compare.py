@@ -86,20 +86,25 @@ def comparisons(
     if best is None:
         return []
     scale = scale_of(column.id, [value for row in rows for value in row.values()])
-    resolution = 1.0 if column.id in COUNTED else 0.0
-    n_images = int(column.protocol.get("n_fake") or 1000)
     tests: dict[int, Paired] = {}
     for i, row in enumerate(rows):
-        common = sorted(row.keys() & rows[best].keys())
-        if i != best and len(common) > 1:
-            mine, its = ([values[seed] for seed in common] for values in (row, rows[best]))
-            a, b = (transformed(values, scale, n_images) for values in (mine, its))
-            tests[i] = paired_test(list(a), list(b), resolution)
+        if i != best and (test := pair(row, rows[best], column, scale)) is not None:
+            tests[i] = test
     adjusted = dict(zip(tests, holm([test.p for test in tests.values()])))
     return [
         Comparison(i, best, scale, test, adjusted[i], verdict(test, adjusted[i], column.better))
         for i, test in tests.items()
     ]
+
+
+def pair(a: Mapping[int, float], b: Mapping[int, float], column: ColumnLike, scale: Scale) -> Paired | None:
+    """The paired test of row a less row b, each its values by seed; None without two common seeds."""
+    common = sorted(a.keys() & b.keys())
+    if len(common) < 2:
+        return None
+    n_images = int(column.protocol.get("n_fake") or 1000)
+    first, second = (list(transformed([row[seed] for seed in common], scale, n_images)) for row in (a, b))
+    return paired_test(first, second, resolution=1.0 if column.id in COUNTED else 0.0)
 
 
 def verdict(test: Paired, p_holm: float, better: str | None) -> Verdict:

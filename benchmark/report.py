@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from benchmark.claims import claims_listing
 from benchmark.config import canonical
 from benchmark.errors import DataError, UserError
 from benchmark.files import write_text
@@ -47,7 +48,7 @@ from benchmark.sheets import (
     snapshot_name,
 )
 from benchmark.stats import format_cell, summary
-from benchmark.suite_tables import suite_tables
+from benchmark.suite_tables import suite_claims, suite_tables
 from benchmark.table_files import cost_of
 from benchmark.tables import EMPTY, Column, Row, Table, dataset_table
 
@@ -130,6 +131,7 @@ def gather(results: Path, records: Sequence[Record], published: Sequence[Publish
             SuiteTables(_table_view(table, _dataset_of(table)), _listing_view(cost_of(table)))
             for table in suite_tables(records)
         ],
+        claims=_listing_view(claims) if (claims := claims_listing(suite_claims(records))) is not None else None,
         published=_published_by_paper(published),
         certainty=CERTAINTY,
         n_left_out=album.n_left_out,

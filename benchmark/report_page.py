@@ -155,6 +155,7 @@ class Page:
     failures: Sequence[Fact]
     sections: Sequence[Section]
     suites: Sequence[SuiteTables]
+    claims: PlainTable | None
     published: Sequence[PublishedPaper]
     certainty: Mapping[str, str]
     n_left_out: int  # pictures that the page's limit left no place for

@@ -17,6 +17,8 @@ changes of its method's recipe, and the runs they ask for. Running it is `suite_
       paper: {dataset: afhq, recipe: paper, seeds: [0, 1, 2]}
     rows:
       - {labels: {Discriminator: Global, Loss: Hinge}, method: infoscc, set: {loss: hinge}}
+    claims:                                    # what the source says of two rows, tested over the seeds
+      - {claim: hinge beats LSGAN, by: paper, better: {Loss: Hinge}, than: {Loss: LSGAN}, metric: fd}
 
 `images: 64000`, of a suite or a size, gives all rows one budget: so many images seen by the discriminator, whatever the
 row's batch and number of discriminator updates; the steps follow. A row's `sizes: {small: {...}}` are changes of that
@@ -30,7 +32,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
@@ -76,6 +78,17 @@ class Published:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Claim:
+    """One row is better than another, says the source or say we, before the runs are made."""
+
+    claim: Annotated[str, Field(min_length=1)]  # in words
+    by: Literal["paper", "ours"]
+    better: Annotated[dict[str, str], Field(min_length=1)]  # labels of the one row, as many as tell it from all others
+    than: Annotated[dict[str, str], Field(min_length=1)]  # of the other
+    metric: str  # its id, or the beginning of it: fd is fd_judge or fd_inception, whichever a table has first
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Size:
     """What one size changes; None: as the suite says."""
 
@@ -104,6 +117,7 @@ class Suite:
     images: Annotated[int, Field(gt=0)] | None = None  # seen by every row's discriminator; None: as the rows say
     set: dict[str, Any] = Field(default_factory=dict)
     published: Published | None = None
+    claims: tuple[Claim, ...] = ()  # tested by `benchmark.claims`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,6 +182,8 @@ def load_suite(path: Path) -> Suite:
     suite = build(Suite, {**plain, "name": path.stem}, str(path))
     for i, row in enumerate(suite.rows):
         _check_row(suite, row, f"{path}: row {i + 1}")
+    for i, claim in enumerate(suite.claims):
+        _check_claim(suite, claim, f"{path}: claim {i + 1}")
     for seeds in (suite.seeds, *(size.seeds or () for size in suite.sizes.values())):
         if len(set(seeds)) != len(seeds):
             raise ConfigError(f"{path}: seeds {list(seeds)}", "a seed is given twice", "keep one of them")
@@ -194,6 +210,20 @@ def _check_row(suite: Suite, row: SuiteRow, where: str) -> None:
         check_method(row.method)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error.what}", error.why, error.mend) from None
+
+
+def _check_claim(suite: Suite, claim: Claim, where: str) -> None:
+    """Each side of a claim is one row of the suite."""
+    for name, wanted in (("better", claim.better), ("than", claim.than)):
+        fitting = [row for row in suite.rows if wanted.items() <= row.labels.items()]
+        if len(fitting) != 1:
+            raise ConfigError(
+                f"{where}: {name}: {wanted}",
+                f"{len(fitting)} rows have these labels",
+                "name labels that one row has, and no other",
+            )
+    if claim.better == claim.than:
+        raise ConfigError(f"{where}: {claim.better}", "a row is not better than itself", "name two rows")
 
 
 def scope_of(suite: Suite, size: str) -> Scope:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmark.claims import Checked, check_claims
 from benchmark.config import canonical
 from benchmark.records import Record, read_records
 from benchmark.suite import Published, Scope, Suite, SuiteRow, changes_of, find_suite, rows_of, scope_of, suite_names
@@ -45,6 +46,19 @@ def suite_tables(records: Sequence[Record], names: Sequence[str] | None = None) 
         for size in suite.sizes
         for dataset in scope_of(suite, size).datasets
         if any(_matches(suite, size, records, dataset))
+    ]
+
+
+def suite_claims(records: Sequence[Record], names: Sequence[str] | None = None) -> list[Checked]:
+    """The claims of all suites, or of those named, tested in each table of which any cell has a record."""
+    return [
+        checked
+        for suite in map(find_suite, suite_names() if names is None else names)
+        if suite.claims
+        for size in suite.sizes
+        for dataset in scope_of(suite, size).datasets
+        if any(_matches(suite, size, records, dataset))
+        for checked in check_claims(suite, suite_table(suite, size, records, dataset))
     ]
 
 

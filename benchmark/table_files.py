@@ -2,7 +2,7 @@
 
 A dataset has `<dataset>.{csv,tex,md}` (the CSV has every column, the others the headline), `<dataset>-all.md` (every
 column), `<dataset>-runs.csv` (every run) and `<dataset>-cost.{csv,tex,md}`; a suite `<suite>-<size>.{csv,tex,md}` and
-the same `-cost`; all tables share `comparisons.csv` and `supervision.{csv,tex,md}`.
+the same `-cost`; all tables share `comparisons.csv`, `supervision.{csv,tex,md}` and `claims.{csv,tex,md}`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmark.claims import claims_listing
 from benchmark.compare import comparisons
 from benchmark.files import write_text
 from benchmark.ledger import Cell as PlainCell
@@ -29,7 +30,7 @@ def write_tables(results: Path, suites: Sequence[str] | None = None) -> list[Pat
     suites: names of the suites whose tables are written; None: all of which any cell has a record.
     Raises UserError for a record that cannot be read; ConfigError for a suite that cannot.
     """
-    from benchmark.suite_tables import suite_tables
+    from benchmark.suite_tables import suite_claims, suite_tables
 
     records = read_records(results)
     if not records:
@@ -50,6 +51,8 @@ def write_tables(results: Path, suites: Sequence[str] | None = None) -> list[Pat
     for table in of_suites:
         written += write_table(results, table)
     listings.append(ledger(records))
+    if (claims := claims_listing(suite_claims(records, suites))) is not None:
+        listings.append(claims)
     for listing in listings:
         written += write_listing(results, listing)
     written.append(_write(folder / "comparisons.csv", comparisons_csv([*full, *of_suites])))
