@@ -242,7 +242,7 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint(
     assert saved is not None
     assert saved["step"] == 4
     assert not list(results.glob("records/*.json"))
-    monkeypatch.setattr(benchmark.experiment, "save_pictures", lambda *_: None)
+    monkeypatch.setattr(benchmark.experiment, "save_pictures", lambda *_, **__: None)
     assert main(run_arguments(results, INFOSCC)) == 0
     outcome(results).same_as(finished.outcome)
 

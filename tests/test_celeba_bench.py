@@ -35,7 +35,7 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_paper_s_run_on_celeba(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark.experiment, "save_pictures", lambda *_: None)
+    monkeypatch.setattr(benchmark.experiment, "save_pictures", lambda *_, **__: None)
     shrunk = ["data.resolution=32", "steps=4", "batch=8", "base=4", "max_width=16", "eps_dim=16", "noise_dim=16",
               "encoder.net=conv", "encoder.width=4", "encoder.steps=3", "encoder.batch=8", "classifier.steps=3",
               "classifier.batch=16", "eval.extractors=[judge]"]  # fmt: skip

@@ -164,7 +164,7 @@ def test_k_means_finds_directions() -> None:
 
 
 def test_clusters_work_from_end_to_end_on_attribute_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark.experiment, "save_pictures", lambda *_: None)
+    monkeypatch.setattr(benchmark.experiment, "save_pictures", lambda *_, **__: None)
     settings = [item for item in INFOSCC if not item.startswith("data.")]
     source = ["data.source.n_train=120", "data.source.n_test=80", "labels=clusters", "n_clusters=5"]
     assert main(run_arguments(tmp_path, [*settings, *source], dataset="shapes")) == 0

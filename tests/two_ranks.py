@@ -75,7 +75,7 @@ def observe(seen: dict[str, Any], stop_at: list[int | None]) -> None:
     benchmark.experiment.train = train_and_note
     benchmark.experiment.evaluate = counted("evaluations", plain_evaluate)
     benchmark.experiment.write_record = counted("records", plain_record)
-    benchmark.experiment.save_pictures = lambda *_: None
+    benchmark.experiment.save_pictures = lambda *_, **__: None
     for cls in (InfoSCC, SNGAN):
         cls.step = interrupted(cls.step, stop_at)  # type: ignore[method-assign]
 

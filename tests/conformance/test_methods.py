@@ -292,7 +292,7 @@ def test_a_new_file_is_found_and_runs(
     assert file.summary.startswith("Toy: a linear generator")
     for dataset in EMBEDDED:
         check_method_file(file, dataset, tmp_path)
-    monkeypatch.setattr(benchmark.experiment, "save_pictures", lambda *_: None)
+    monkeypatch.setattr(benchmark.experiment, "save_pictures", lambda *_, **__: None)
     words = ["run", "--method", "toy", "--device", "cpu", "--quiet", "--results", str(tmp_path / "results")]
     assert main([*words, "--set", *JUDGED]) == 0
     assert "toy on digits, recipe small, seed 0: done" in capsys.readouterr().out
