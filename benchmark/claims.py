@@ -96,7 +96,7 @@ def claims_listing(tested: Iterable[Checked]) -> Listing | None:
             _cell(one.than, one.column),
             effect(one.test, one.scale) if one.test else "–",
             one.test.n if one.test else 0,
-            None if one.p is None else float(f"{one.p:.2g}"),
+            "–" if one.p is None else f"{one.p:.3f}",
             one.outcome,
         )
         for one in tested
