@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from statistics import median
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -151,9 +151,9 @@ def rehearse(name: str, trainable: Trainable, data: Dataset, again: Callable[[An
     floats = sum(nets.values())
     cfg = trainable.cfg
     small = again(replace(cfg, batch=min(cfg.batch, TINY_BATCH)))
+    flops = step_flops(small, data) * (cfg.batch / small.cfg.batch) if isinstance(trainable, Method) else 0.0
     seconds = seconds_a_step(small, data, again, cfg)
     files = 4 * 4 * floats  # weights, two Adam moments, the average
-    flops = step_flops(small, data) * (cfg.batch / small.cfg.batch) if isinstance(trainable, Method) else 0.0
     return Part(name, nets, cfg.steps, seconds * cfg.steps, files, flops=flops)
 
 
@@ -174,7 +174,7 @@ def seconds_a_step(small: Trainable, data: Dataset, again: Callable[[Any], Train
     return seconds * cfg.batch / batch
 
 
-def mean_step(probe: _Probe, steps: int) -> float:
+def mean_step(probe: _Probe, steps: int = 1) -> float:
     """What a step takes on average over a run: an ordinary step's, and the share of what is due every n-th step only.
 
     steps: how many ordinary ones are measured; half as many of each period. The median counts: a machine pauses now and
@@ -182,7 +182,9 @@ def mean_step(probe: _Probe, steps: int) -> float:
     """
     n_steps = probe.trainable.cfg.steps
     middle = n_steps // 2 + 1  # a method may begin with something cheaper
-    probe.median([0, middle])  # first calls take longer; at step 0 all that is periodic is due, and its period seen
+    probe.measure(0)  # all that is periodic is due, and its period seen
+    if not probe.exact:
+        probe.measure(middle)  # first calls take longer
     ordinary = probe.median(islice((t for t in count(middle) if not probe.due(t)), steps))
     extra: dict[int, float] = {}
     for n in sorted(probe.periods):
@@ -197,6 +199,8 @@ def mean_step(probe: _Probe, steps: int) -> float:
 
 class _Probe:
     """Takes single steps and measures them; finds out what is done only every n-th step."""
+
+    exact: ClassVar[bool] = False  # the same step takes the same whenever it is measured
 
     def __init__(self, trainable: Trainable, data: Dataset) -> None:
         self.trainable, self.stream = trainable, stream_for(trainable, data, seed=0)
@@ -234,6 +238,8 @@ class _Clock(_Probe):
 class _Operations(_Probe):
     """Floating-point operations: products and sums of matrix products and convolutions, forward and backward."""
 
+    exact: ClassVar[bool] = True
+
     def measure(self, t: int) -> float:
         with _Flops() as counter:
             self._step(t)
@@ -259,7 +265,7 @@ class _StepNumber(int):
 def step_flops(trainable: Trainable, data: Dataset) -> float:
     """Floating-point operations of a step, on average over a run: products and sums of matrix products and
     convolutions, counted by torch as they are called."""
-    return mean_step(_Operations(trainable, data), steps=2)
+    return mean_step(_Operations(trainable, data))
 
 
 class _Flops(TorchDispatchMode):

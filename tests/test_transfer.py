@@ -91,6 +91,8 @@ def test_tables_show_it_beside_the_model_of_that_dataset(records: Path) -> None:
 
 def test_the_suite_finds_its_records(records: Path, tmp_path: Path) -> None:
     text = (FOLDER / "icgan-transfer.yaml").read_text()
+    small = next(line for line in text.splitlines() if line.startswith("  small: "))
+    text = text.replace(small, "  small: {}")  # the budget is that of the tiny runs
     changed = text.replace("seeds: [0, 1, 2]", "seeds: [0]\nset: " + json.dumps(parse_overrides(SETTINGS)))
     path = tmp_path / "icgan-transfer.yaml"
     path.write_text(changed)
