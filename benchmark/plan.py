@@ -177,13 +177,16 @@ def seconds_a_step(small: Trainable, data: Dataset, again: Callable[[Any], Train
 def mean_step(probe: _Probe, steps: int = 1) -> float:
     """What a step takes on average over a run: an ordinary step's, and the share of what is due every n-th step only.
 
-    steps: how many ordinary ones are measured; half as many of each period. The median counts: a machine pauses now and
-    then. What a period's work takes is told apart from that of shorter periods that are due at the same steps.
+    steps: how many ordinary ones are measured, of quick ones; half as many of each period. The median counts: a machine
+    pauses now and then. What a period's work takes is told apart from that of shorter periods that are due at the same
+    steps.
     """
     n_steps = probe.trainable.cfg.steps
     middle = n_steps // 2 + 1  # a method may begin with something cheaper
-    probe.measure(0)  # all that is periodic is due, and its period seen
-    if not probe.exact:
+    first = probe.measure(0)  # all that is periodic is due, and its period seen
+    if probe.exact or first > LONGEST_STEP_S:
+        steps = 1  # a long step scatters little, and repeating it would take minutes
+    else:
         probe.measure(middle)  # first calls take longer
     ordinary = probe.median(islice((t for t in count(middle) if not probe.due(t)), steps))
     extra: dict[int, float] = {}
