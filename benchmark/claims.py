@@ -89,15 +89,15 @@ def claims_listing(tested: Iterable[Checked]) -> Listing | None:
     lines = tuple(
         (
             one.claim.claim,
-            one.suite,
-            _WHOSE[one.claim.by],
-            one.column.name if one.column else one.claim.metric,
+            one.outcome,
+            effect(one.test, one.scale) if one.test else "–",
+            "–" if one.p is None else f"{one.p:.3f}",
+            str(one.test.n if one.test else 0),
             _cell(one.better, one.column),
             _cell(one.than, one.column),
-            effect(one.test, one.scale) if one.test else "–",
-            one.test.n if one.test else 0,
-            "–" if one.p is None else f"{one.p:.3f}",
-            one.outcome,
+            one.column.name if one.column else one.claim.metric,
+            _WHOSE[one.claim.by],
+            one.suite,
         )
         for one in tested
     )
@@ -106,8 +106,8 @@ def claims_listing(tested: Iterable[Checked]) -> Listing | None:
     return Listing(
         "claims",
         "Claims, tested",
-        7,
-        ("Claim", "Suite", "Whose", "By", "Row said to be better", "Than", "Difference", "Seeds", "p", "Outcome"),
+        10,
+        ("Claim", "Outcome", "Difference", "p", "Seeds", "Row said to be better", "Than", "By", "Whose", "Suite"),
         lines,
         (
             "Each claim names two rows of a suite's table and the metric that decides; it stands in the suite's file. "

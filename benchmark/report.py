@@ -39,6 +39,7 @@ from benchmark.report_page import (
 )
 from benchmark.sheets import (
     at_recipe,
+    figure_names,
     figures_of,
     first_samples,
     row_name,
@@ -417,15 +418,15 @@ def _gallery(results: Path, table: Table, album: Album) -> Iterator[Figure]:
     real = next((folder / "real.png" for folder in folders if (folder / "real.png").is_file()), None)
     if figure := album.picture(real, f"Real images of {table.name}", "real images"):
         yield figure
-    for row in rows:
+    for name, row in zip(figure_names(rows), rows):
         path = first_samples(results, row)
-        if figure := album.picture(path, f"Samples of {row_name(row)} on {table.name}", _caption(row, path)):
+        if figure := album.picture(path, f"Samples of {name} on {table.name}", f"{name}, seed {_seed(path)}"):
             yield figure
 
 
-def _caption(row: Row, path: Path | None) -> str:
-    seed = "" if path is None else path.parent.name.split("-s", 1)[1].split("-")[0]
-    return f"{row_name(row)}, seed {seed}"
+def _seed(path: Path | None) -> str:
+    """The seed of the run in whose folder a picture lies."""
+    return "" if path is None else path.parent.name.split("-s", 1)[1].split("-")[0]
 
 
 def _more_pictures(results: Path, table: Table, album: Album) -> Iterator[tuple[str, list[Figure]]]:
@@ -443,7 +444,7 @@ def _more_pictures(results: Path, table: Table, album: Album) -> Iterator[tuple[
         names = [path.relative_to(samples.parent).with_suffix("").as_posix().replace("_", " ") for path in shown]
         figures = [album.picture(path, f"{name} of {row_name(row)}", name) for path, name in zip(shown, names)]
         if kept := [figure for figure in figures if figure]:
-            yield _caption(row, samples), kept
+            yield f"{row_name(row)}, seed {_seed(samples)}", kept
 
 
 # ---- published values -----------------------------------------------------------------------------------------------
