@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from benchmark.compare import pair, scale_of
+from benchmark.compare import Verdict, pair, scale_of, verdict
 from benchmark.ledger import Listing
 from benchmark.stats import ALPHA, Paired, Scale, holm
 from benchmark.suite import Claim, Suite
@@ -39,9 +39,8 @@ class Checked:
 def check_claims(suite: Suite, table: Table) -> list[Checked]:
     """Every claim of a suite against one of its tables; claims about rows that the table does not have are left out."""
     found = [one for claim in suite.claims if (one := _test(suite, claim, table)) is not None]
-    tested = [one for one in found if one.test is not None]
-    adjusted = dict(zip(map(id, tested), holm([one.test.p for one in tested if one.test is not None])))
-    return [_judged(one, adjusted.get(id(one))) for one in found]
+    adjusted = iter(holm([one.test.p for one in found if one.test is not None]))
+    return [one if one.test is None else _judged(one, next(adjusted)) for one in found]
 
 
 def _test(suite: Suite, claim: Claim, table: Table) -> Checked | None:
@@ -69,14 +68,17 @@ def _row(suite: Suite, wanted: dict[str, str], table: Table) -> Row | None:
     return max(fitting, key=lambda row: len(row.done), default=None)
 
 
-def _judged(one: Checked, p: float | None) -> Checked:
-    if p is None or one.test is None or one.column is None:
-        return one
-    outcome: Outcome = "cannot be told"
-    if p < ALPHA and one.test.difference:
-        as_claimed = (one.test.difference < 0) == (one.column.better == "lower")
-        outcome = "holds" if as_claimed else "the opposite holds"
-    return Checked(one.suite, one.claim, outcome, one.column, one.better, one.than, one.test, one.scale, p)
+_OUTCOMES: dict[Verdict, Outcome] = {
+    "better": "holds",
+    "worse": "the opposite holds",
+    "cannot be told": "cannot be told",
+}
+
+
+def _judged(one: Checked, p: float) -> Checked:
+    assert one.test is not None
+    assert one.column is not None
+    return replace(one, outcome=_OUTCOMES[verdict(one.test, p, one.column.better)], p=p)
 
 
 # ---- for readers ----------------------------------------------------------------------------------------------------

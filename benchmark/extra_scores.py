@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -29,9 +29,6 @@ from benchmark.metrics.ppl import path_length
 from benchmark.metrics.steerability import MEASURES, SteerSettings, learn_direction, steer
 from benchmark.records import Value
 from benchmark.subject import BATCH, Subject, drawn, judged_logits
-
-if TYPE_CHECKING:
-    pass
 
 Extra = Literal["cas", "lpips", "ppl", "boundary", "correlation", "steerability"]
 

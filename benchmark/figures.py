@@ -181,8 +181,7 @@ def save_embedding(path: Path, embedding: Embedding, seed: int = 0) -> None:
     features = embedding.features.detach().float().cpu().numpy()
     labels = embedding.labels.detach().cpu().numpy()
     _check_embedding(features, labels, embedding.names)
-    obstacle = _obstacle(features)
-    points = np.full((len(features), 2), np.nan) if obstacle else _tsne(features, seed)  # [N, 2]
+    points, obstacle = _placed(features, seed)
     title = f"no t-SNE: {obstacle}" if obstacle else f"t-SNE of {len(points)} images"
     draw = _embedding_classes if labels.ndim == 1 else _embedding_attributes
     _save_figure(path, draw(points, labels, embedding.names, title))
@@ -208,6 +207,13 @@ def _obstacle(features: np.ndarray) -> str:
     return "all features are equal" if np.ptp(features, axis=0).max() == 0 else ""
 
 
+def _placed(features: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
+    """Points [N, 2] of features [N, d], or NaN with the reason why t-SNE cannot place them."""
+    if obstacle := _obstacle(features):
+        return np.full((len(features), 2), np.nan), obstacle
+    return _tsne(features, seed), ""
+
+
 def _tsne(features: np.ndarray, seed: int) -> np.ndarray:
     """Every setting written out: scikit-learn has changed its defaults before."""
     from sklearn.manifold import TSNE
@@ -220,9 +226,7 @@ def _tsne(features: np.ndarray, seed: int) -> np.ndarray:
 def _embedding_classes(points: np.ndarray, labels: np.ndarray, names: Sequence[str], title: str) -> Figure:
     figure = Figure(figsize=(7.5, 6), layout="constrained")
     axes = figure.subplots()
-    for label in np.unique(labels):
-        colour, marker = PALETTE[label % len(PALETTE)], _MARKERS[label // len(PALETTE) % len(_MARKERS)]
-        _scatter(axes, points[labels == label], colour, _literal(names[label]), marker)
+    _scatter_classes(axes, points, labels, names)
     axes.set_title(title)
     _name_tsne_axes(axes)
     figure.legend(loc="outside right upper", frameon=False, markerscale=1.8)
@@ -249,13 +253,10 @@ def save_border(path: Path, asked: Asked, names: Sequence[str], seed: int = 0) -
     picture that says so.
     """
     features = asked.features.numpy()
-    obstacle = _obstacle(features)
-    points = np.full((len(features), 2), np.nan) if obstacle else _tsne(features, seed)
+    points, obstacle = _placed(features, seed)
     figure = Figure(figsize=(11, 5.2), layout="constrained")
     by_class, by_hit = figure.subplots(1, 2)
-    for label in np.unique(asked.labels):
-        colour, marker = PALETTE[label % len(PALETTE)], _MARKERS[label // len(PALETTE) % len(_MARKERS)]
-        _scatter(by_class, points[asked.labels == label], colour, _literal(names[label]), marker)
+    _scatter_classes(by_class, points, asked.labels, names)
     by_class.set_title("by class")
     missed = asked.hits < 0.5
     _scatter(by_hit, points[~missed], _OFF, "shown by most of its samples", "o")
@@ -267,6 +268,12 @@ def save_border(path: Path, asked: Asked, names: Sequence[str], seed: int = 0) -
     what = f"no t-SNE: {obstacle}" if obstacle else f"t-SNE of the features of {len(points)} held-out images"
     figure.suptitle(what)
     _save_figure(path, figure)
+
+
+def _scatter_classes(axes: Axes, points: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> None:
+    for label in np.unique(labels):
+        colour, marker = PALETTE[label % len(PALETTE)], _MARKERS[label // len(PALETTE) % len(_MARKERS)]
+        _scatter(axes, points[labels == label], colour, _literal(names[label]), marker)
 
 
 def _scatter(axes: Axes, points: np.ndarray, colour: str, name: str, marker: str) -> None:

@@ -127,12 +127,10 @@ class Subject:
         Under transfer that is the image that was asked for: its neighbours are images of another dataset.
         """
         asked = None if self.fakes.asked is None else self.fakes.asked[:n]
-        if (targets := self.method.targets(asked)) is None:
-            return None
-        if self.transferred:
-            assert asked is not None
-            targets = asked[:, None]
-        return targets.cpu().numpy()
+        if self.transferred and asked is not None:
+            return asked[:, None].cpu().numpy()
+        targets = self.method.targets(asked)
+        return None if targets is None else targets.cpu().numpy()
 
 
 def drawn(method: Method, G: nn.Module, asked: Tensor) -> np.ndarray:
