@@ -126,13 +126,26 @@ def _one_by_one(work: Sequence[RunCell], titles: Sequence[str]) -> Generator[Out
 def _by_jobs(
     work: Sequence[RunCell], titles: Sequence[str], executor: submitit.Executor, workers: int, places: Places
 ) -> Generator[Outcome, None, None]:
-    """The outcomes of cells run by jobs, reported as they end. Closing the generator ends the jobs."""
+    """The outcomes of cells run by jobs, reported as they end. Closing the generator ends the jobs.
+
+    A cell that has a record is reported first and without a job, whose start alone takes seconds.
+    """
+    left = []
+    for i, one in enumerate(work):
+        path = record_path(places.results, one.run)
+        if not path.exists():
+            left.append(i)
+            continue
+        outcome = _found(read_record(path), path)
+        _say(f"{titles[i]}: {outcome.text}")
+        yield outcome
+    if not left:
+        return
     with _sign_of_life(places) as alive:
-        if _is_local(executor):
-            work = [dataclasses.replace(one, alive=alive) for one in work]
-        with closing(submitted(work, executor, workers)) as finished:
-            for i, outcome in finished:
-                _say(f"{titles[i]}: {outcome.text}")
+        jobs = [dataclasses.replace(work[i], alive=alive if _is_local(executor) else None) for i in left]
+        with closing(submitted(jobs, executor, workers)) as finished:
+            for j, outcome in finished:
+                _say(f"{titles[left[j]]}: {outcome.text}")
                 yield outcome
 
 

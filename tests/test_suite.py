@@ -362,7 +362,9 @@ rows:
 """
 
 
-def test_workers_give_what_one_process_gives(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_workers_give_what_one_process_gives(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "rates.yaml").write_text(WORKING)
     results = []
     for workers in (1, 2):
@@ -372,6 +374,11 @@ def test_workers_give_what_one_process_gives(tmp_path: Path, capfd: pytest.Captu
         results.append({record.run: record.plain["result"] for record in read_records(places.results)})
     assert len(results[0]) == 2
     assert results[0] == results[1]
+    monkeypatch.setattr(suite_runs, "submitted", lambda *_: pytest.fail("a cell that has a record needs no job"))
+    assert run_suite(str(tmp_path / "rates.yaml"), places, quiet=True, device="cpu", workers=2) == 1
+    again = capfd.readouterr().out
+    assert "cell 1/2: high, seed 0: done before" in again
+    assert "cell 2/2: absurd, seed 0: failed before" in again
 
 
 def test_workers_by_default() -> None:
