@@ -24,7 +24,7 @@ from benchmark.config import to_plain
 from benchmark.data.prepare import find_prepared
 from benchmark.data.prepared import Dataset
 from benchmark.errors import UserError
-from benchmark.evaluate import EvalConfig, build_judges, generate
+from benchmark.evaluate import KINDS, EvalConfig, build_judges, generate
 from benchmark.files import require_space
 from benchmark.method import Method, Stage, Trainable, construct, seed_step
 from benchmark.resolve import Places, Resolved, missing
@@ -314,13 +314,16 @@ def make_plan(resolved: Resolved, places: Places, device: torch.device) -> Plan:
 
 
 def evaluation_seconds(method: Method, cfg: EvalConfig, data: Dataset, n_reference: int) -> float:
-    """Estimated seconds of sampling, timed on a few images, and of the feature passes, by known rates."""
+    """Estimated seconds of sampling, timed on a few images, and of the feature passes and t-SNE, by known rates."""
     n, n_fake = 16, cfg.n_fake or n_reference
     began = time.perf_counter()
     generate(method, method.G.eval(), n, cfg, data)
     sampling = (time.perf_counter() - began) / n * n_fake
-    return sampling + sum((n_fake + n_reference) / EXTRACTOR_RATE.get(name, 100.0) for name in cfg.extractors)
+    features = sum((n_fake + n_reference) / EXTRACTOR_RATE.get(name, 100.0) for name in cfg.extractors)
+    points = 2 * cfg.chamfer_points * cfg.tsne_seeds * len(KINDS) if cfg.encoder is not None else 0
+    return sampling + features + points / TSNE_RATE
 
 
 # Images a second on two idle CPU cores, measured; a GPU is far faster, so the estimate is cautious there.
 EXTRACTOR_RATE = {"inception": 8.5, "inception-clean": 8.5, "lite0": 127.0, "judge": 5000.0}
+TSNE_RATE = 60.0  # points a second of an embedding of 600 points, on one core, measured

@@ -24,9 +24,11 @@ from benchmark import suite_plan as plan_module
 from benchmark.catalogue import method_names
 from benchmark.config import content_hash
 from benchmark.errors import BusyError, ConfigError, RunFailed
+from benchmark.evaluate import EvalConfig
 from benchmark.method import find_method
 from benchmark.records import read_record, read_records, record_path
 from benchmark.resolve import Places, RunSpec, resolve
+from benchmark.simclr import SimCLRConfig
 from benchmark.suite import Cell, cells, find_suite, list_suites
 from benchmark.suite_plan import RowCost, suite_plan, total_text
 from benchmark.suite_runs import Outcome, RunCell, default_workers, job_executor, run_suite, submitted
@@ -534,6 +536,17 @@ def test_periodic_work_is_charged_as_often_as_it_is_done(
     assert neighbours != pytest.approx(true / steps, rel=0.05), "six steps in a row do not tell"
     monkeypatch.setattr(rehearsal, "_StepNumber", lambda t, asked: t)
     assert mean_step(method) != pytest.approx(true / steps, rel=0.05), "nor do unseen periods"
+
+
+def test_the_plan_charges_t_sne_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "generate", lambda *_: None)
+    method: Any = SimpleNamespace(G=SimpleNamespace(eval=lambda: None))
+    data: Any = None
+    without = EvalConfig(n_fake=1000)
+    asked = dataclasses.replace(without, encoder=SimCLRConfig(steps=1, batch=8), chamfer_points=300, tsne_seeds=3)
+    costs = [rehearsal.evaluation_seconds(method, cfg, data, n_reference=1000) for cfg in (without, asked)]
+    assert costs[0] == pytest.approx(2000 / 5000, abs=0.1), "the judge's rate"
+    assert costs[1] - costs[0] == pytest.approx(3 * 2 * 600 / 60, abs=0.1), "seeds, protocols, points"
 
 
 def test_a_small_step_is_not_taken_for_proportional_to_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
