@@ -22,12 +22,13 @@ from torch import Tensor, nn
 from benchmark import distributed
 from benchmark.artifacts import Job
 from benchmark.config import difference, dump_yaml, load_yaml
+from benchmark.curves import save_curves
 from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import to_float
 from benchmark.errors import ConfigError, DataError, RunFailed, nearest
 from benchmark.evaluate import EvalConfig, Scored, build_judges, evaluate, standing_statistics
-from benchmark.figures import grid_of_rows, save_border, save_curves, save_embedding, save_grid, save_scatter
+from benchmark.figures import grid_of_rows, save_border, save_embedding, save_grid, save_scatter
 from benchmark.files import lock, read_json, remove_torn, require_writable, write_json, write_text
 from benchmark.method import Grid, Method, construct, mix
 from benchmark.plan import make_plan

@@ -8,30 +8,25 @@ gives the same bytes.
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from benchmark.border import Asked
 from benchmark.data.stream import to_uint8
-from benchmark.errors import UserError
 from benchmark.files import atomic
 from benchmark.method import Embedding, Grid
+from benchmark.plotting import PALETTE, figure_with_panels, literal, save_figure
 
-# Okabe and Ito (2008): eight colours that stay apart for colour-blind readers; the yellow is darkened for white paper.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A800", "#000000")
 _MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")  # with more classes than colours, the shape tells them apart
 _OFF, _ON = "#9A9A9A", "#D55E00"  # attribute absent, present
 _REAL = "#CFCFCF"  # real points below generated ones
@@ -40,7 +35,6 @@ CELL = 64  # px, about the side of a small image's cell
 GAP = 2  # px between cells
 _TEXT = 13  # px, height of row and column names
 _MARGIN = 6  # px around everything
-_MAX_PANELS = 4  # in a row of a plot with several panels
 
 
 # ---- grids of images ----------------------------------------------------------------------------------------------
@@ -184,7 +178,7 @@ def save_embedding(path: Path, embedding: Embedding, seed: int = 0) -> None:
     points, obstacle = _placed(features, seed)
     title = f"no t-SNE: {obstacle}" if obstacle else f"t-SNE of {len(points)} images"
     draw = _embedding_classes if labels.ndim == 1 else _embedding_attributes
-    _save_figure(path, draw(points, labels, embedding.names, title))
+    save_figure(path, draw(points, labels, embedding.names, title))
     _save_points(path.with_suffix(".csv"), points, labels, embedding.names)
 
 
@@ -234,13 +228,13 @@ def _embedding_classes(points: np.ndarray, labels: np.ndarray, names: Sequence[s
 
 
 def _embedding_attributes(points: np.ndarray, labels: np.ndarray, names: Sequence[str], title: str) -> Figure:
-    figure, panels = _panels(labels.shape[1], width=3.6, height=3.3)
-    for axes, name, present in zip(panels, names, labels.T > 0.5):
+    figure, drawn = figure_with_panels(labels.shape[1], width=3.6, height=3.3)
+    for axes, name, present in zip(drawn, names, labels.T > 0.5):
         _scatter(axes, points[~present], _OFF, "absent", "o")
         _scatter(axes, points[present], _ON, "present", "^")
-        axes.set_title(f"{_literal(name)}: {present.mean():.0%}", fontsize=10)
+        axes.set_title(f"{literal(name)}: {present.mean():.0%}", fontsize=10)
         _name_tsne_axes(axes)
-    handles, texts = panels[0].get_legend_handles_labels()
+    handles, texts = drawn[0].get_legend_handles_labels()
     figure.legend(handles, texts, loc="outside lower center", ncols=2, frameon=False, markerscale=1.8)
     figure.suptitle(f"{title}, by attribute (share that has it)")
     return figure
@@ -267,13 +261,13 @@ def save_border(path: Path, asked: Asked, names: Sequence[str], seed: int = 0) -
         axes.legend(loc="best", frameon=False, fontsize=8, markerscale=1.5)
     what = f"no t-SNE: {obstacle}" if obstacle else f"t-SNE of the features of {len(points)} held-out images"
     figure.suptitle(what)
-    _save_figure(path, figure)
+    save_figure(path, figure)
 
 
 def _scatter_classes(axes: Axes, points: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> None:
     for label in np.unique(labels):
         colour, marker = PALETTE[label % len(PALETTE)], _MARKERS[label // len(PALETTE) % len(_MARKERS)]
-        _scatter(axes, points[labels == label], colour, _literal(names[label]), marker)
+        _scatter(axes, points[labels == label], colour, literal(names[label]), marker)
 
 
 def _scatter(axes: Axes, points: np.ndarray, colour: str, name: str, marker: str) -> None:
@@ -296,28 +290,28 @@ def _save_points(path: Path, points: np.ndarray, labels: np.ndarray, names: Sequ
             writer.writerows([f"{x:.6g}", f"{y:.6g}", *map(int, row)] for (x, y), row in zip(points, labels))
 
 
-# ---- loss curves --------------------------------------------------------------------------------------------------
+# ---- points in the plane ------------------------------------------------------------------------------------------
 
 
 def save_scatter(path: Path, points: Mapping[str, np.ndarray]) -> None:
     """2-D samples side by side on the axes of the first: one panel for each name, points (N, 2)."""
-    figure, panels = _panels(len(points), 4.2, 4.2)
+    figure, drawn = figure_with_panels(len(points), 4.2, 4.2)
     first = next(iter(points.values()))
     reach = 1.25 * float(np.abs(first).max())
-    for axes, (name, xy) in zip(panels, points.items()):
+    for axes, (name, xy) in zip(drawn, points.items()):
         axes.scatter(xy[:, 0], xy[:, 1], s=2, alpha=0.4, linewidths=0)
         axes.set(title=f"{name} ({len(xy):,})", xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
-    _save_figure(path, figure)
+    save_figure(path, figure)
 
 
 def save_scatters(path: Path, real: np.ndarray, panels: Mapping[str, np.ndarray]) -> None:
     """Generated 2-D points [N, 2] over the real ones [M, 2], a panel for each title, all on the real points' axes."""
-    figure, drawn = _panels(len(panels), 2.7, 2.8)
+    figure, drawn = figure_with_panels(len(panels), 2.7, 2.8)
     for axes, (title, xy) in zip(drawn, panels.items()):
         draw_points(axes, real, xy)
-        axes.set_title(_literal(title), fontsize=9)
+        axes.set_title(literal(title), fontsize=9)
     figure.suptitle("Generated points (colour) over real ones (grey)", fontsize=10)
-    _save_figure(path, figure)
+    save_figure(path, figure)
 
 
 def draw_points(axes: Axes, real: np.ndarray, generated: np.ndarray) -> None:
@@ -337,73 +331,3 @@ def draw_points(axes: Axes, real: np.ndarray, generated: np.ndarray) -> None:
 def modes_text(modes: float | None, of: int) -> str:
     """`7 of 8 modes`; points that are not finite have none."""
     return "not finite" if modes is None else f"{modes:.0f} of {of} modes"
-
-
-def save_curves(path: Path, log_path: Path) -> None:
-    """Write a run's losses over steps as a PNG, one panel a loss.
-
-    log_path: lines {"step", "images", name: mean since the last line}; a line torn by a kill ends the reading, a null
-    (not finite) leaves a gap in its curve.
-    Raises UserError when the log is missing or holds no losses.
-    """
-    lines = _read_log(log_path)
-    names = [name for name in dict.fromkeys(key for line in lines for key in line) if name not in ("step", "images")]
-    if not names:
-        raise UserError(f"{log_path}: no losses to draw", "the log has no whole line", "train first, then draw")
-    figure, panels = _panels(len(names), width=3.6, height=2.7)
-    for axes, name, colour in zip(panels, names, _cycle(len(names))):
-        steps = [line["step"] for line in lines if name in line]
-        values = [math.nan if line[name] is None else line[name] for line in lines if name in line]
-        axes.plot(steps, values, color=colour, linewidth=1.3, marker="o" if len(steps) < 10 else None, markersize=3)
-        axes.set_title(_literal(name))
-        axes.set_xlabel("step (one generator update)")
-        axes.set_ylabel("loss (no unit)")
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        axes.grid(alpha=0.25, linewidth=0.6)
-    figure.suptitle(f"Training losses, {lines[-1]['images']:,} images seen")
-    _save_figure(path, figure)
-
-
-def _read_log(path: Path) -> list[dict[str, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read", str(error.strerror), "train first, then draw") from None
-    lines = []
-    for line in text.splitlines():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            break
-    return lines
-
-
-def _cycle(n: int) -> list[str]:
-    return [PALETTE[i % len(PALETTE)] for i in range(n)]
-
-
-# ---- shared by the plots ------------------------------------------------------------------------------------------
-
-
-def _literal(name: str) -> str:
-    """A user's name as text: matplotlib reads what stands between dollar signs as a formula."""
-    return name.replace("$", r"\$")
-
-
-def _panels(n: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure with n panels, at most four in a row; width and height of one in inches."""
-    n_columns = min(n, _MAX_PANELS)
-    n_rows = math.ceil(n / n_columns)
-    figure = Figure(figsize=(width * n_columns, height * n_rows + 0.4), layout="constrained")
-    panels = list(figure.subplots(n_rows, n_columns, squeeze=False).flat)
-    for unused in panels[n:]:
-        unused.remove()
-    return figure, panels[:n]
-
-
-def _save_figure(path: Path, figure: Figure) -> None:
-    """Write a PNG at 120 dots an inch. The software's name is left out: it would change bytes with every release."""
-    for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(False)
-    with atomic(path) as file:
-        figure.savefig(file, format="png", dpi=120, metadata={"Software": None})

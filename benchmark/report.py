@@ -6,10 +6,8 @@ still there. The same records and folders give the same bytes. `report_page` tur
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +15,12 @@ import yaml
 
 from benchmark.claims import claims_listing
 from benchmark.config import canonical
-from benchmark.errors import DataError, UserError
+from benchmark.curves import snapshot_curves, snapshot_name
+from benchmark.errors import UserError
+from benchmark.figure_rows import at_recipe, figure_names, row_name, run_folder
 from benchmark.files import write_text
 from benchmark.ledger import Listing
+from benchmark.published import CERTAINTY, Published, find_published, number, read_published
 from benchmark.records import Record, read_records
 from benchmark.report_page import (
     Album,
@@ -37,61 +38,14 @@ from benchmark.report_page import (
     SuiteTables,
     render,
 )
-from benchmark.sheets import (
-    at_recipe,
-    figure_names,
-    figures_of,
-    first_samples,
-    row_name,
-    run_folder,
-    save_figures,
-    snapshot_curves,
-    snapshot_name,
-)
+from benchmark.sheets import figures_of, first_samples, save_figures
 from benchmark.stats import format_cell, summary
 from benchmark.suite_tables import suite_claims, suite_tables
 from benchmark.table_files import cost_of
 from benchmark.tables import EMPTY, Column, Row, Table, dataset_table
 
-PUBLISHED_FIELDS = (
-    "paper",
-    "year",
-    "table",
-    "method",
-    "dataset",
-    "resolution",
-    "metric",
-    "value",
-    "spread",
-    "n_samples",
-    "protocol",
-    "certainty",
-    "source",
-)
-CERTAINTY = {
-    "read": "read in the paper, or in the repository that is named as the source",
-    "quoted": "read in another text that quotes it",
-    "remembered": "written down from memory, confirmed by no text: never a target",
-}
 _OUR_FIGURES = ("samples.png", "real.png", "curves.png")  # shown elsewhere on the page
 _MOST_PICTURES = 12  # of one run, beside its samples
-
-
-@dataclass(frozen=True)
-class Published:
-    """One published value; see results/reference/published.csv."""
-
-    paper: str
-    method: str
-    dataset: str
-    metric: str
-    value: float
-    plain: Mapping[str, str]  # all fields as the file has them
-
-    @property
-    def text(self) -> str:
-        """The value as it was published, with its spread."""
-        return self.plain["value"] + (f" ± {self.plain['spread']}" if self.plain["spread"] else "")
 
 
 def write_report(results: Path, out: Path | None = None) -> Path:
@@ -278,15 +232,8 @@ def _cells(table: Table, row: Row) -> Iterator[Cell]:
         yield Cell(row.text(column), found.mean if found else None, bold=table.bold(row, column))
     yield Cell(row.runs, len(row.done), note=row.reasons)
     for text in row.extras:
-        number = _number(text)
-        yield Cell(text, number, mark="†" if number is not None else "")
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+        value = number(text)
+        yield Cell(text, value, mark="†" if value is not None else "")
 
 
 # ---- what stands behind a number ------------------------------------------------------------------------------------
@@ -450,38 +397,6 @@ def _more_pictures(results: Path, table: Table, album: Album) -> Iterator[tuple[
 # ---- published values -----------------------------------------------------------------------------------------------
 
 
-def find_published(results: Path) -> Path | None:
-    """The file of published values: beside the records, in `reference/`, or in the checkout; None where none is."""
-    checkout = Path(__file__).parent.parent / "results"
-    places = (results, results / "reference", checkout / "reference")
-    return next((place / "published.csv" for place in places if (place / "published.csv").is_file()), None)
-
-
-def read_published(path: Path | None) -> list[Published]:
-    """All published values of a file, in its order; none for None.
-
-    Raises DataError naming the line for other columns, an unknown certainty, or a value that is no number.
-    """
-    if path is None:
-        return []
-    with open(path, encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != PUBLISHED_FIELDS:
-            raise DataError(f"{path}: columns", f"they are {reader.fieldnames}", f"use {', '.join(PUBLISHED_FIELDS)}")
-        return [_published(path, line, plain) for line, plain in enumerate(reader, start=2)]
-
-
-def _published(path: Path, line: int, plain: dict[str, str]) -> Published:
-    value = _number(plain["value"] or "")
-    if value is None:
-        raise DataError(f"{path}, line {line}: value {plain['value']!r}", "it is not a number", "write a number")
-    if plain["certainty"] not in CERTAINTY:
-        raise DataError(
-            f"{path}, line {line}: certainty {plain['certainty']!r}", f"known: {', '.join(CERTAINTY)}", "use one"
-        )
-    return Published(plain["paper"], plain["method"], plain["dataset"], plain["metric"], value, plain)
-
-
 _MARKS = {"read": "", "quoted": "‡", "remembered": "?"}
 
 
@@ -555,7 +470,7 @@ def _published_table(id: str, name: str, values: Sequence[Published]) -> PlainTa
     heads = [Head("Method"), Head("Dataset"), Head("px", numeric=True), *(Head(name, numeric=True) for name in metrics)]
     lines = [
         Line(
-            [Cell(method), Cell(dataset), Cell(px or "–", _number(px)), *(_published_cell(row.get(m)) for m in metrics)]
+            [Cell(method), Cell(dataset), Cell(px or "–", number(px)), *(_published_cell(row.get(m)) for m in metrics)]
         )
         for (method, dataset, px), row in rows.items()
     ]

@@ -8,68 +8,32 @@ unreadable. The same files give the same bytes.
 from __future__ import annotations
 
 import io
-import json
-import math
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmark.figures import PALETTE, draw_points, modes_text
+from benchmark.curves import curves, curves_figure, snapshot_curves, snapshots_figure
+from benchmark.figure_rows import at_recipe, figure_names, run_folder
+from benchmark.figures import draw_points, modes_text
 from benchmark.files import atomic
+from benchmark.plotting import PALETTE, figure_png, is_wide, literal, name_log_ticks
 from benchmark.records import Record, read_records
 from benchmark.stats import summary
 from benchmark.tables import Column, Row, Table, dataset_table
 
-_STYLES = ("-", "--", ":")  # with more methods than colours, the dashes tell them apart
 _MARKERS = ("o", "^", "s", "D", "v", "P")
 _SHEET_COLUMNS = 3
 _SHEET_WIDTH = 460  # px of one method's grid in a sheet
 _TEXT = 15  # px, height of names in a sheet
 _GAP = 16  # px between grids
-_OTHERS = "#C4C4C4"  # the other methods' curves in a panel of one
-_PANEL_COLUMNS = 4
 _SHEET_SNAPSHOTS = 6  # at most, in a sheet of points: the last and evenly spaced ones before it
 _OPERATIONS = "training, in $10^{12}$ floating-point operations"
 _SECONDS = "training, in seconds, mean of the seeds"
-_WIDE_RANGE = 20  # a ratio of largest to smallest from which an axis is logarithmic
-
-
-def run_folder(results: Path, record: Record) -> Path:
-    """Where a run's pictures and log lie: `runs/<dataset>/<method>/<recipe>-s<seed>-<hash>`."""
-    dataset, method = record.plain["dataset"], record.plain["method"]
-    return results / "runs" / dataset / method / record.run.removeprefix(f"{dataset}-{method}-")
-
-
-def row_name(row: Row) -> str:
-    """A row's name in figures: its labels, without the recipe."""
-    return f"{row.labels[0]} {row.labels[-1]}".strip()
-
-
-def figure_names(rows: Sequence[Row]) -> list[str]:
-    """Names of the rows of one figure: without steps and settings of the evaluation, where these tell none apart."""
-    short = [_without_budget(row_name(row)) for row in rows]
-    return [name if short.count(name) == 1 else row_name(row) for row, name in zip(rows, short)]
-
-
-def _without_budget(name: str) -> str:
-    method, _, changes = name.partition(" ")
-    kept = [change for change in changes.split(", ") if not change.startswith(("steps=", "eval."))]
-    return f"{method} {', '.join(kept)}".strip()
-
-
-def at_recipe(rows: Sequence[Row]) -> list[Row]:
-    """The rows that figures show: methods at their recipes, and of a method that has none of these, all its rows."""
-    plain = [row for row in rows if any(not record.plain["changes"] for record in row.records)]
-    has = {row.labels[0] for row in plain}
-    return [row for row in rows if row in plain or row.labels[0] not in has]
 
 
 def write_figures(results: Path) -> list[Path]:
@@ -166,204 +130,6 @@ def _png(picture: Image.Image) -> bytes:
     return file.getvalue()
 
 
-# ---- training curves ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One logged quantity of one row: the mean over its seeds, and the range they span."""
-
-    row: str
-    quantity: str
-    images: np.ndarray  # [S] images seen
-    mean: np.ndarray  # [S]
-    low: np.ndarray  # [S] the smallest of the seeds
-    high: np.ndarray  # [S] the largest
-    n: int  # seeds
-
-
-def curves(results: Path, rows: Sequence[Row]) -> list[Curve]:
-    """The curves of rows whose runs have a log, by row and quantity.
-
-    Where a seed has no finite value at some number of images, the mean and range are those of the others.
-    """
-    found = []
-    for name, row in zip(figure_names(rows), rows):
-        logs = [log for record in row.done if (log := _read_log(run_folder(results, record) / "log.jsonl"))]
-        quantities = sorted({name for log in logs for line in log.values() for name in line})
-        found += [_curve(name, quantity, logs) for quantity in quantities]
-    return found
-
-
-def _curve(row: str, quantity: str, logs: Sequence[dict[int, dict[str, float]]]) -> Curve:
-    logs = [log for log in logs if any(quantity in line for line in log.values())]
-    images = sorted({seen for log in logs for seen, line in log.items() if quantity in line})
-    values = [[log[seen][quantity] for log in logs if quantity in log.get(seen, {})] for seen in images]
-    mean, low, high = (np.array([f(column) for column in values]) for f in (np.mean, np.min, np.max))
-    return Curve(row, quantity, np.array(images), mean, low, high, len(logs))
-
-
-def _read_log(path: Path) -> dict[int, dict[str, float]]:
-    """A log's finite values by images seen; empty without a log. A line torn by a kill ends the reading."""
-    lines: dict[int, dict[str, float]] = {}
-    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            line = json.loads(text)
-        except ValueError:
-            break
-        seen = line.pop("images")
-        line.pop("step", None)
-        lines[seen] = {name: value for name, value in line.items() if value is not None and math.isfinite(value)}
-    return lines
-
-
-def curves_figure(dataset: str, drawn: Sequence[Curve]) -> bytes | None:
-    """A PNG with a panel for each logged quantity of at least two rows, or of the only row; None without curves."""
-    rows = list(dict.fromkeys(curve.row for curve in drawn))
-    if not rows:
-        return None
-    by_quantity = {
-        quantity: [curve for curve in drawn if curve.quantity == quantity]
-        for quantity in sorted({curve.quantity for curve in drawn}, key=lambda name: (name not in ("D", "G"), name))
-    }
-    panels = {name: lines for name, lines in by_quantity.items() if len(lines) > 1} or by_quantity
-    n_columns = min(3, len(panels))
-    n_rows = math.ceil(len(panels) / n_columns)
-    legend_lines = math.ceil(len(rows) / 4)
-    figure = Figure(figsize=(3.7 * n_columns + 0.4, 2.7 * n_rows + 0.6 + 0.25 * legend_lines), layout="constrained")
-    axes_list = list(figure.subplots(n_rows, n_columns, squeeze=False).flat)
-    for unused in axes_list[len(panels) :]:
-        unused.remove()
-    looks = {row: (PALETTE[i % len(PALETTE)], _STYLES[i // len(PALETTE) % len(_STYLES)]) for i, row in enumerate(rows)}
-    handles = {}
-    for axes, (quantity, lines) in zip(axes_list, panels.items()):
-        for curve in lines:
-            colour, style = looks[curve.row]
-            (handles[curve.row],) = axes.plot(
-                curve.images, curve.mean, color=colour, linestyle=style, linewidth=1.3, label=_literal(curve.row)
-            )
-            if curve.n > 1:
-                axes.fill_between(curve.images, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
-        axes.set_title(_literal(quantity), fontsize=10)
-        axes.set_xlabel("images seen")
-        _loss_scale(axes, lines)
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        axes.grid(alpha=0.25, linewidth=0.6)
-    shown = [handles[row] for row in rows if row in handles]
-    figure.legend(handles=shown, loc="outside lower center", ncols=min(4, len(shown)), frameon=False, fontsize=8)
-    figure.suptitle(
-        f"Training on {_literal(dataset)}: mean of the seeds, band from the lowest to the highest", fontsize=11
-    )
-    return _figure_png(figure)
-
-
-def _loss_scale(axes: Axes, lines: Sequence[Curve]) -> None:
-    """One method's outlier must not flatten all others: positive quantities of very different size get a log axis."""
-    if min(curve.low.min() for curve in lines) > 0 and _wide([float(np.median(curve.mean)) for curve in lines]):
-        axes.set_yscale("log")
-
-
-# ---- scores during training -----------------------------------------------------------------------------------------
-
-
-def snapshot_curves(table: Table) -> list[tuple[str, Column, list[Curve]]]:
-    """What snapshots measured, from records alone: the figure's kind, the column of late means, the rows' curves.
-
-    One figure a column, because values of different protocols share no axis. The column that most rows have is
-    `snapshots`, the others `snapshots-<id>`, with their protocol's key where the id is not enough. Of a method that has
-    snapshots at its recipe, only that row is shown.
-    """
-    found = []
-    for column in table.columns:
-        if column.id.startswith("fd_late_") or column.id.endswith("_late"):
-            rows = at_recipe([row for row in table.rows if _snapshot_logs(row, column)])
-            found.append(
-                (
-                    column,
-                    [
-                        _curve(name, _quantity(column), _snapshot_logs(row, column))
-                        for name, row in zip(figure_names(rows), rows)
-                    ],
-                )
-            )
-    found = sorted((pair for pair in found if pair[1]), key=lambda pair: -len(pair[1]))
-    ids = [column.id for column, _ in found]
-    kinds = [
-        f"snapshots-{id}" if ids.count(id) == 1 else f"snapshots-{id}-{c.key[:8]}" for id, (c, _) in zip(ids, found)
-    ]
-    return [("snapshots" if i == 0 else kinds[i], column, lines) for i, (column, lines) in enumerate(found)]
-
-
-def _quantity(column: Column) -> str:
-    """What a column of late means has the mean of: `fd`, `high_quality`."""
-    return "fd" if column.id.startswith("fd_late_") else column.id.removesuffix("_late")
-
-
-def _snapshot_logs(row: Row, column: Column) -> list[dict[int, dict[str, float]]]:
-    """The curves of a row's seeds as logs by images seen: those at the last step, shared evenly among the steps."""
-    quantity, logs = _quantity(column), []
-    for record in row.done:
-        value, result = record.values.get(column.id), record.plain["result"]
-        if value is not None and value["protocol_key"] == column.key and result.get("steps"):
-            images = result["images_seen"] / result["steps"]
-            logs.append(
-                {round(images * line["step"]): {quantity: line[quantity]} for line in value["details"]["curve"]}
-            )
-    return [log for log in logs if log]
-
-
-def snapshots_figure(dataset: str, column: Column, lines: Sequence[Curve]) -> bytes:
-    """A PNG with a panel a row on common axes: its mean over the seeds and their range, all other rows in grey."""
-    n_columns = min(_PANEL_COLUMNS, len(lines))
-    n_rows = math.ceil(len(lines) / n_columns)
-    titles = [textwrap.wrap(line.row.partition(" ")[2], 44, break_on_hyphens=False) for line in lines]
-    height = 2.1 + 0.14 * max(map(len, titles))
-    figure = Figure(figsize=(max(5.0, 2.9 * n_columns + 0.4), height * n_rows + 0.5), layout="constrained")
-    panels = list(figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True).flat)
-    for unused in panels[len(lines) :]:
-        unused.remove()
-    for axes, line, changes in zip(panels, lines, titles):
-        for other in lines:
-            if other is not line:
-                axes.plot(other.images, other.mean, color=_OTHERS, linewidth=0.8, zorder=1)
-        axes.plot(line.images, line.mean, color=PALETTE[0], linewidth=1.6, marker="o", markersize=3)
-        if line.n > 1:
-            axes.fill_between(line.images, line.low, line.high, color=PALETTE[0], alpha=0.2, linewidth=0)
-        axes.set_title("\n".join(map(_literal, changes)), fontsize=6.5, loc="left", color="#555555")
-        axes.annotate(
-            _literal(line.row.partition(" ")[0]),
-            (0, 1),
-            (0, 5 + 8.5 * len(changes)),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            fontsize=9.5,
-        )
-        axes.tick_params(labelsize=7.5, labelbottom=True)
-        axes.grid(alpha=0.25, linewidth=0.6)
-    _snapshot_axes(panels[0], lines, may_be_log=column.better == "lower")  # a share stays on its own scale
-    figure.supxlabel("images seen", fontsize=9)
-    figure.supylabel(_literal(snapshot_name(column)), fontsize=9)
-    figure.suptitle(f"{_literal(snapshot_name(column))} during training on {_literal(dataset)}", fontsize=11)
-    return _figure_png(figure)
-
-
-def _snapshot_axes(axes: Axes, lines: Sequence[Curve], may_be_log: bool) -> None:
-    """Scales that all panels share: a distance that begins far from where it ends gets a logarithmic axis."""
-    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    if may_be_log and _wide([float(edge) for line in lines for edge in (*line.low, *line.high)]):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def snapshot_name(column: Column) -> str:
-    """The score that a column of late means has the mean of, with the mark of its protocol where it has one."""
-    before, _, after = column.name.partition(", last ")
-    return f"{before} {after[mark:]}" if (mark := after.find("[")) >= 0 else before
-
-
 def scatter_sheet(results: Path, table: Table) -> bytes | None:
     """A PNG of points over training: a line of panels a row, of the first seed whose run folder has its points.
 
@@ -381,14 +147,14 @@ def scatter_sheet(results: Path, table: Table) -> bytes | None:
     figure = Figure(figsize=(2.0 * n_columns + 0.4, 2.35 * len(lines) + 0.4), layout="constrained")
     parts = figure.subfigures(len(lines), 1, squeeze=False)[:, 0]
     for (name, cells), part in zip(lines, parts):
-        part.suptitle(_literal(name), fontsize=10, x=0.01, ha="left")
+        part.suptitle(literal(name), fontsize=10, x=0.01, ha="left")
         panels = part.subplots(1, n_columns, squeeze=False)[0]
         for unused in panels[: n_columns - len(cells)]:
             unused.remove()
         for axes, (title, real, points) in zip(panels[n_columns - len(cells) :], cells):
             draw_points(axes, real, points)
             axes.set_title(title, fontsize=8)
-    return _figure_png(figure)
+    return figure_png(figure)
 
 
 def _mode_curve(record: Record) -> dict[int, float]:
@@ -470,23 +236,16 @@ def cost_figure(rows: Sequence[Row], column: Column) -> bytes | None:
         axes.scatter(*point, s=46, color=PALETTE[i % len(PALETTE)], marker=marker)
     costs, values = zip(*(point for _, point in points))
     for axis, set_scale, numbers in ((axes.xaxis, axes.set_xscale, costs), (axes.yaxis, axes.set_yscale, values)):
-        if _wide(numbers):
+        if is_wide(numbers):
             set_scale("log")
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))
-            axis.set_minor_formatter(NullFormatter())
+            name_log_ticks(axis)
     axes.margins(x=0.16, y=0.1)
     arrow = {"lower": "lower is better", "higher": "higher is better"}.get(column.better or "", "")
     axes.set_xlabel(unit)
-    axes.set_ylabel(f"{_literal(column.name)} ({arrow})" if arrow else _literal(column.name))
+    axes.set_ylabel(f"{literal(column.name)} ({arrow})" if arrow else literal(column.name))
     axes.grid(alpha=0.25, linewidth=0.6)
     _name_points(figure, axes, points)
-    return _figure_png(figure)
-
-
-def _wide(values: Sequence[float]) -> bool:
-    """Whether values, all positive, spread too far for a linear axis."""
-    return min(values) > 0 and max(values) > _WIDE_RANGE * min(values)
+    return figure_png(figure)
 
 
 def _name_points(figure: Figure, axes: Axes, points: Sequence[tuple[str, tuple[float, float]]]) -> None:
@@ -502,7 +261,7 @@ def _name_points(figure: Figure, axes: Axes, points: Sequence[tuple[str, tuple[f
         dy = free[0] if free else 0.0
         taken.append((x, y + dy, width, height))
         axes.annotate(
-            _literal(name),
+            literal(name),
             point,
             (7, dy * 72 / figure.dpi),
             textcoords="offset points",
@@ -515,17 +274,3 @@ def _name_points(figure: Figure, axes: Axes, points: Sequence[tuple[str, tuple[f
 def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     """Whether two boxes (left, middle, width, height) share a point."""
     return a[0] < b[0] + b[2] and b[0] < a[0] + a[2] and abs(a[1] - b[1]) < (a[3] + b[3]) / 2
-
-
-def _literal(name: str) -> str:
-    """A name as text: matplotlib reads what stands between dollar signs as a formula."""
-    return name.replace("$", r"\$")
-
-
-def _figure_png(figure: Figure) -> bytes:
-    """A figure as a PNG at 120 dots an inch, without the software's name, which changes with every release."""
-    for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(False)
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
-    return file.getvalue()

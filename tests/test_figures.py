@@ -12,20 +12,20 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from benchmark.curves import save_curves
 from benchmark.errors import UserError
 from benchmark.figures import (
     GAP,
-    PALETTE,
     draw_points,
     grid_layout,
     grid_of_rows,
     modes_text,
-    save_curves,
     save_embedding,
     save_grid,
     save_scatters,
 )
 from benchmark.method import Embedding, Grid
+from benchmark.plotting import PALETTE
 
 
 def a_grid(side: int = 16, channels: int = 1, rows: int = 2, columns: int = 3) -> Grid:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import DataError
-from benchmark.report import CERTAINTY, PUBLISHED_FIELDS, read_published
+from benchmark.published import CERTAINTY, PUBLISHED_FIELDS, read_published
 from benchmark.suite import Suite, SuiteRow, list_suites
 
 PATH = Path(__file__).parent.parent / "results" / "reference" / "published.csv"

@@ -20,9 +20,10 @@ from benchmark import records as records_module
 from benchmark import report_page
 from benchmark.config import content_hash
 from benchmark.errors import DataError, UserError
+from benchmark.figure_rows import run_folder
+from benchmark.published import PUBLISHED_FIELDS, find_published
 from benchmark.records import Value, read_records, write_record
-from benchmark.report import PUBLISHED_FIELDS, find_published, write_report
-from benchmark.sheets import run_folder
+from benchmark.report import write_report
 from benchmark.suite import cells, find_suite
 from benchmark.tables import dataset_table
 

@@ -11,26 +11,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmark import curves as training_curves
 from benchmark import sheets
 from benchmark.config import content_hash
+from benchmark.curves import curves, curves_figure, snapshot_curves, snapshots_figure
+from benchmark.figure_rows import at_recipe, figure_names, row_name, run_folder
 from benchmark.records import Record, Value
 from benchmark.sheets import (
     _operations,
-    at_recipe,
     cost,
     cost_figure,
-    curves,
-    curves_figure,
-    figure_names,
     figures_of,
     first_samples,
     quality_column,
-    row_name,
-    run_folder,
     samples_sheet,
     scatter_sheet,
-    snapshot_curves,
-    snapshots_figure,
 )
 from benchmark.tables import dataset_table
 
@@ -265,7 +260,7 @@ def test_distances_that_fall_far_have_a_logarithmic_axis(
     monkeypatch: pytest.MonkeyPatch, curve: dict[int, float], scale: str, id: str
 ) -> None:
     made: list[Any] = []
-    monkeypatch.setattr(sheets, "_figure_png", lambda figure: made.append(figure) or b"")
+    monkeypatch.setattr(training_curves, "figure_png", lambda figure: made.append(figure) or b"")
     ((_, column, lines),) = snapshots_of(watched("a", 0, curve, id=id), watched("b", 0, curve, id=id))
     snapshots_figure("digits", column, lines)
     assert {axes.get_yscale() for axes in made[0].axes} == {scale if id.startswith("fd") else "linear"}
