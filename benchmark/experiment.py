@@ -107,17 +107,20 @@ def run(
 def found_record(resolved: Resolved, places: Places, path: Path) -> dict[str, Any]:
     """The record of a run that is over. Raises ConfigError when the pictures it was made of have changed since."""
     record = read_json(path)
-    known = (record["result"] or {}).get("data", {}).get("sha256")
-    try:
-        data = prepare(resolved.card, places.data_root, places.artifacts / "data", progress=False)
-    except DataError:
-        return record  # the pictures are gone: the record is what is left of them
-    if known not in (None, data.sha256):
-        raise ConfigError(
-            f"{path}: made of other pictures",
-            f"{resolved.card.name} has changed since: sha256 {known[:12]} then, {data.sha256[:12]} now",
-            "move the record and its run folder away to train on the new ones",
-        )
+    result = record["result"] or {}
+    for card, known in ((resolved.card, result.get("data", {})), (resolved.transfer, result.get("transfer", {}))):
+        if card is None or "sha256" not in known:
+            continue
+        try:
+            data = prepare(card, places.data_root, places.artifacts / "data", progress=False)
+        except DataError:
+            continue  # the pictures are gone: the record is what is left of them
+        if known["sha256"] != data.sha256:
+            raise ConfigError(
+                f"{path}: made of other pictures",
+                f"{card.name} has changed since: sha256 {known['sha256'][:12]} then, {data.sha256[:12]} now",
+                "move the record and its run folder away to run on the new ones",
+            )
     return record
 
 

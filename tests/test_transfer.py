@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 from helpers import TINY
 
+from benchmark import experiment
 from benchmark.__main__ import main
 from benchmark.config import parse_overrides
-from benchmark.data.cards import find_card
+from benchmark.data.cards import Card, find_card
 from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
 from benchmark.errors import ConfigError
@@ -76,6 +78,23 @@ def test_it_is_scored_as_a_model_of_the_other_dataset(records: Path) -> None:
         assert theirs[id]["protocol_key"] == ours[id]["protocol_key"], id
         assert theirs[id]["details"].get("controls") == ours[id]["details"].get("controls"), id
     assert "digits_5to9" in ours["fd_judge"]["conditions"]["drawn"]
+
+
+@pytest.mark.parametrize("changed", ["digits_0to4", "digits_5to9"])
+def test_its_record_is_not_shown_when_either_dataset_has_changed(
+    records: Path, changed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = experiment.prepare
+
+    def other_pictures(card: Card, *arguments: Any, **options: Any) -> Dataset:
+        data = plain(card, *arguments, **options)
+        return replace(data, sha256="0" * 64) if card.name == changed else data
+
+    what = ["run", "--method", "icgan", "--dataset", "digits_0to4", "--device", "cpu", "--results", str(records)]
+    assert main([*what, "--set", *SETTINGS, "transfer=digits_5to9"]) == 0
+    monkeypatch.setattr(experiment, "prepare", other_pictures)
+    assert main([*what, "--set", *SETTINGS, "transfer=digits_5to9"]) == 2
+    assert f"{changed} has changed since" in capsys.readouterr().err
 
 
 def test_tables_show_it_beside_the_model_of_that_dataset(records: Path) -> None:
