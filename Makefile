@@ -15,6 +15,8 @@ DATA    := $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)")
 PLACES  := $(DATA) --results "$(RESULTS)"
 WHAT    := --method $(METHOD) --dataset "$(DATASET)" --seed $(SEEDS) $(if $(RECIPE),--recipe $(RECIPE)) \
            $(if $(SET),--set $(SET))
+# A suite has seeds of its own; SEEDS= goes before them.
+SUITE_SEEDS := $(if $(filter-out file,$(origin SEEDS)),--seed $(SEEDS))
 # Tests run in parallel, one thread each: two processes that both use all cores slow each other down several times.
 TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2)
 
@@ -29,10 +31,10 @@ bench: $(READY)  ## train METHOD on DATASET for each of SEEDS, write its rows (R
 	@$(PY) -m benchmark table --quiet $(PLACES)
 
 plan: $(READY)  ## what `make bench`, or with SUITE= (SIZE=) `make suite`, would do and cost
-	@$(PY) -m benchmark plan $(if $(SUITE),--suite "$(SUITE)" $(if $(SIZE),--size $(SIZE)),$(WHAT)) $(PLACES)
+	@$(PY) -m benchmark plan $(if $(SUITE),--suite "$(SUITE)" $(if $(SIZE),--size $(SIZE)) $(SUITE_SEEDS),$(WHAT)) $(PLACES)
 
-suite: $(READY)  ## all runs of SUITE=name (SIZE= WORKERS=n EXECUTOR=local|slurm SLURM="key=value"), then its tables
-	@$(PY) -m benchmark suite "$(SUITE)" $(if $(SIZE),--size $(SIZE)) $(if $(WORKERS),--workers $(WORKERS)) \
+suite: $(READY)  ## all runs of SUITE=name (SIZE= SEEDS= WORKERS=n EXECUTOR=local|slurm SLURM="key=value"), then its tables
+	@$(PY) -m benchmark suite "$(SUITE)" $(if $(SIZE),--size $(SIZE)) $(SUITE_SEEDS) $(if $(WORKERS),--workers $(WORKERS)) \
 	  $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(SLURM),--slurm $(SLURM)) $(PLACES)
 
 table: $(READY)  ## CSV, LaTeX and Markdown tables from the records

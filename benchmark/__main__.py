@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     what = argparse.ArgumentParser(add_help=False)
     what.add_argument("--method", nargs="+", default=["infoscc"], help="one or more; `list` shows them")
     what.add_argument("--dataset", default="digits", help="a card's name, a card's file, a folder or zip of pictures")
-    what.add_argument("--seed", nargs="+", type=int, default=[0], help="one or more (default: 0)")
+    what.add_argument("--seed", nargs="+", type=int, help="one or more (default: 0, or a suite's own)")
     what.add_argument("--recipe", help="settings to start from: small or paper (default: the dataset's)")
     what.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="changes",
                       help="change a setting; eval.KEY the evaluation's, data.KEY the dataset card's")  # fmt: skip
@@ -143,7 +143,7 @@ def specs(arguments: argparse.Namespace) -> list[RunSpec]:
     return [
         RunSpec(method, arguments.dataset, seed, arguments.recipe, changes)
         for method in arguments.method
-        for seed in arguments.seed
+        for seed in arguments.seed or [0]
     ]
 
 
@@ -200,8 +200,8 @@ def do_plan(arguments: argparse.Namespace) -> int:
         check_suite(arguments.suite, arguments.size)
         from benchmark.suite_plan import suite_plan
 
-        places = places_of(arguments)
-        print(suite_plan(arguments.suite, arguments.size, places, device=arguments.device, threads=arguments.threads))
+        places, settings = places_of(arguments), {"device": arguments.device, "threads": arguments.threads}
+        print(suite_plan(arguments.suite, arguments.size, places, seeds=arguments.seed, **settings))
         return 0
     wanted, places = specs(arguments), places_of(arguments)
     from benchmark.experiment import pick_device, use_threads

@@ -104,6 +104,16 @@ def test_plan_costs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("words", "seeds"), [([], None), (["--seed", "3", "4"], [3, 4])])
+def test_a_suite_s_plan_is_of_the_seeds_asked_for(
+    words: list[str], seeds: list[int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned: list[Any] = []
+    monkeypatch.setattr("benchmark.suite_plan.suite_plan", lambda *_, **settings: planned.append(settings["seeds"]))
+    assert main(["plan", "--suite", "compare", "--device", "cpu", *words]) == 0
+    assert planned == [seeds]
+
+
 def test_sample_writes_what_was_asked(finished: Finished, tmp_path: Path) -> None:
     words = ["sample", *finished.arguments[1:]]
     for folder in ("a", "b"):
