@@ -162,6 +162,7 @@ class _Sample:
     old: Floats
     new: Floats
     failed_new: tuple[Outcome, ...]
+    repeated: bool  # every new run is one of the baseline's again, weights and value
 
     @property
     def failed_old(self) -> int:
@@ -294,7 +295,10 @@ def _sample(baseline: ModelBaseline, runs: Sequence[Record], id: str, settings: 
             id, name, Verdict.INCONCLUSIVE, "; ".join([note, *_failures(failed)]), n_baseline=len(old), n_new=len(new),
             failed_baseline=len(metric.runs) - len(old), failed_new=len(failed),
         )  # fmt: skip
-    return _Sample(id, metric, scale, n_images, on_scale[0], on_scale[1], failed)
+    known = {outcome.seed: outcome.value for outcome in metric.runs}
+    again = {run.plain["seed"] for run in _same_weights(baseline, runs)}
+    repeated = all(outcome.seed in again and outcome.value == known.get(outcome.seed) for outcome in found)
+    return _Sample(id, metric, scale, n_images, on_scale[0], on_scale[1], failed, repeated)
 
 
 def _protocol_note(id: str, metric: Metric, others: Sequence[Record]) -> str:
@@ -332,11 +336,12 @@ def _row(sample: _Sample, level: float, first_level: float, settings: Settings) 
     margin = practical_margin(sample.id, sample.scale, centre, metric.better, settings)
     counts = len(sample.old), len(sample.new)
     h = limit(sd, level, *counts)
-    verdict = judge(sample.delta, h, margin, settings.wide)
+    # Runs that are the baseline's to the bit are no sample of what might be: nothing has changed, however few they are.
+    verdict = Verdict.PASS if sample.repeated else judge(sample.delta, h, margin, settings.wide)
     notes = list(_failures(sample.failed_new))
     if verdict is Verdict.INCONCLUSIVE:
         notes.insert(0, _seeds_note(seeds_needed(sd, margin, level, *counts, settings.wide)))
-    if verdict is Verdict.PASS and abs(sample.delta) > h:
+    if verdict is Verdict.PASS and not sample.repeated and abs(sample.delta) > h:
         notes.insert(0, "a change beyond chance, but smaller than the practical margin")
     return Row(
         sample.id,
@@ -400,14 +405,33 @@ def _machine_notes(baseline: ModelBaseline, runs: Sequence[Record]) -> Iterator[
     """What a difference could come from, and whether there is one at all."""
     if changed := other_environment(baseline.environment, runs[0].plain["environment"]):
         yield f"trained elsewhere: {'; '.join(changed)}"
-    done = [run for run in runs if run.status == "done"]
-    same = [
+    if same := _same_weights(baseline, runs):
+        done = sum(run.status == "done" for run in runs)
+        yield f"{len(same)} of {done} new runs have the very weights of the baseline's run of the same seed"
+        if moved := _moved(baseline, same):
+            yield f"other values for equal weights: {', '.join(moved)}; the metric has changed, not the training"
+
+
+def _same_weights(baseline: ModelBaseline, runs: Sequence[Record]) -> list[Record]:
+    """The finished runs that ended with the weights of the baseline's run of their seed."""
+    return [
         run
-        for run in done
-        if weights_digest(run) and baseline.weights_sha256.get(str(run.plain["seed"])) == weights_digest(run)
+        for run in runs
+        if run.status == "done"
+        and weights_digest(run)
+        and baseline.weights_sha256.get(str(run.plain["seed"])) == weights_digest(run)
     ]
-    if same:
-        yield f"{len(same)} of {len(done)} new runs have the very weights of the baseline's run of the same seed"
+
+
+def _moved(baseline: ModelBaseline, same: Sequence[Record]) -> list[str]:
+    """Metrics, by the same protocol, that give another value for the very weights."""
+    moved = []
+    for id, metric in baseline.metrics.items():
+        old = {outcome.seed: outcome.value for outcome in metric.runs}
+        alike = [run for run in same if run.values.get(id, {}).get("protocol_key") == metric.protocol_key]
+        if any(new.value != old.get(new.seed) for new in outcomes(alike, id)):
+            moved.append(metric.name)
+    return moved
 
 
 # ---- showing --------------------------------------------------------------------------------------------------------

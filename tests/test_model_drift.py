@@ -40,8 +40,9 @@ def write(
     changes: Mapping[str, Any] | None = None,
     protocol: Mapping[str, Any] | None = None,
     libraries: Mapping[str, str] | None = None,
+    weights: str | None = None,
 ) -> None:
-    """A run's record; values None: it failed."""
+    """A run's record; values None: it failed. weights: their hash; None: of their own for each seed and value."""
     config = {"version": 1, "steps": 100, **(changes or {}), **(config or {})}
     listed = [
         Value(id, id.upper(), value, BETTER[id], {"n_fake": 2000, **(protocol or {})},  # type: ignore[arg-type]
@@ -54,7 +55,7 @@ def write(
         "recipe": "small", "seed": seed, "status": "failed" if values is None else "done",
         "reason": "non-finite loss at step 7" if values is None else "", "changes": dict(changes or {}),
         "config": config, "config_hash": digest,
-        "result": None if values is None else {"values": listed, "weights_sha256": f"{seed} {values}"},
+        "result": None if values is None else {"values": listed, "weights_sha256": weights or f"{seed} {values}"},
         "environment": {**ENVIRONMENT, "libraries": dict(libraries or ENVIRONMENT["libraries"])},
     }  # fmt: skip
     folder = results / "records"
@@ -305,6 +306,25 @@ def test_more_metrics_make_each_limit_wider(tmp_path: Path) -> None:
     assert both.rows[1].level == pytest.approx(0.025)
     assert one.rows[1].level == pytest.approx(0.05)
     assert "3 of 3 new runs have the very weights of the baseline's run of the same seed" in both.text()
+
+
+def test_runs_that_are_the_baseline_s_to_the_bit_pass_however_widely_seeds_scatter(tmp_path: Path) -> None:
+    scattered = [5.0, 20.0, 9.0, 14.0, 7.0]
+    write_all(tmp_path / "old", "fd_judge", scattered)
+    baseline = read_model_baseline(
+        accept_model("test", "sngan", "digits", tmp_path / "old", baselines=tmp_path, commit=lambda: "abc")
+    )
+    write_all(tmp_path / "same", "fd_judge", scattered[:3])
+    same = compare(baseline, read_records(tmp_path / "same"))
+    assert verdict_of(same, "fd_judge") is Verdict.PASS
+    assert "the metric has changed" not in same.text()
+    write_all(tmp_path / "others", "fd_judge", scattered[:3], first_seed=10)  # the same values of other seeds: a sample
+    assert verdict_of(compare(baseline, read_records(tmp_path / "others")), "fd_judge") is Verdict.INCONCLUSIVE
+    for seed, value in enumerate(scattered[:3]):
+        write(tmp_path / "moved", seed, {"fd_judge": value + 1e-9}, weights=f"{seed} {{'fd_judge': {value}}}")
+    moved = compare(baseline, read_records(tmp_path / "moved"))
+    assert verdict_of(moved, "fd_judge") is Verdict.INCONCLUSIVE
+    assert "other values for equal weights: FD_JUDGE; the metric has changed, not the training" in moved.text()
 
 
 # ---- files and exit statuses ----------------------------------------------------------------------------------------
