@@ -433,10 +433,15 @@ def say(error: UserError) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb. Exit status: 0 done, 1 a run failed, 2 bad input, 3 busy, 130 interrupted, 143 or 129 terminated."""
+    """Run a verb. Exit status: 0 done, 1 a run failed, 2 bad input, 3 busy, 130 interrupted, 143 or 129 terminated.
+
+    141: whatever reads the output has closed it.
+    """
     parsed: Any = parser().parse_args(arguments)
     try:
-        return parsed.do(parsed)
+        status = parsed.do(parsed)
+        sys.stdout.flush()  # here, where a closed pipe is seen
+        return status
     except UserError as error:
         say(error)
         return error.exit_code
@@ -444,6 +449,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with suppress(OSError):  # the terminal may be what was closed
             print("gantlet: stopped; the same command continues from the last checkpoint", file=sys.stderr, flush=True)
         return stop.exit_code if isinstance(stop, Ended) else 130
+    except BrokenPipeError:  # who reads the output has enough of it, as `| head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes nowhere
+        return 128 + signal.SIGPIPE
 
 
 if __name__ == "__main__":

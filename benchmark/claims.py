@@ -136,6 +136,6 @@ def effect(test: Paired, scale: Scale) -> str:
     if scale != "identity":
         # an interval of two seeds may be too wide for a number
         numbers = [math.exp(number) if number < 50 else math.inf for number in numbers]
-    middle, low, high = (f"{number:.2g}" if abs(number) < 1000 else f"{number:.0e}" for number in numbers)
+    middle, low, high = (f"{number:.3g}" if abs(number) < 1000 else f"{number:.0e}" for number in numbers)
     sign = {"log": "× ", "logit": "odds × "}.get(scale, "")
     return f"{sign}{middle} [{low}, {high}]"

@@ -187,12 +187,18 @@ def _either(name: str) -> Callable[[Record], Any]:
     return lambda record: record.plain["time"].get(name, record.plain["result"].get(name))
 
 
+def _operations(record: Record) -> int | None:
+    """Of a mean step: work that is due every n-th step only makes it a fraction, which says nothing."""
+    flops = _either("flops_per_step")(record)
+    return None if flops is None else round(flops)
+
+
 # Head, and where a finished run's record has it. Costs are means over the row's finished runs.
 COSTS: tuple[tuple[str, Callable[[Record], Any]], ...] = (
     ("Generator steps", lambda record: record.plain["result"].get("steps")),
     ("Images seen by D", lambda record: record.plain["result"].get("images_seen")),
     ("Parameters", lambda record: _sum(record.plain["result"].get("parameters"))),
-    ("FLOPs a step", _either("flops_per_step")),
+    ("FLOPs a step", _operations),
     ("s a step", _seconds_a_step),
     ("Images a s", _images_a_second),
     ("Training s", _either("training_s")),

@@ -6,13 +6,15 @@ import csv
 import json
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from helpers import INFOSCC, Finished, run_arguments
+from helpers import INFOSCC, Finished, environment, run_arguments
 from PIL import Image
 
 import benchmark.experiment
@@ -190,6 +192,16 @@ def test_a_suite_that_is_terminated_closes_what_is_open(
     assert closed == [signal.SIG_DFL], "a second one ends it at once"
     assert signal.getsignal(number) is signal.SIG_DFL
     assert "the same command continues from the last checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [["list"], ["drift", "--quiet"]])  # more than a buffer, and less
+def test_a_reader_that_has_enough_gets_no_traceback(verb: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "benchmark", *verb]
+    done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment(), timeout=120)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_a_signal_that_is_ignored_stays_so() -> None:
