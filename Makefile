@@ -46,8 +46,8 @@ report: $(READY)  ## one HTML page of all results: results/report.html, or OUT=f
 drift: $(READY)  ## have the metrics moved? seconds, no training
 	@$(PY) -m benchmark drift --quiet
 
-drift-model: $(READY)  ## new records of METHOD on DATASET against their baseline
-	@$(PY) -m benchmark drift --model $(METHOD) --dataset "$(DATASET)" $(PLACES)
+drift-model: $(READY)  ## new records of METHOD on DATASET against their baseline (METRICS="fd_judge ...": fewer tell more)
+	@$(PY) -m benchmark drift --model $(METHOD) --dataset "$(DATASET)" $(if $(METRICS),--metrics $(METRICS)) $(PLACES)
 
 baseline: $(READY)  ## accept the present numbers, REASON="..."; with METHOD= DATASET= a model's
 	@$(PY) -m benchmark drift --accept "$(REASON)" \

@@ -21,7 +21,7 @@ from benchmark.drift import BASELINES, Accepted, BaselineMissing, DriftError, cl
 from benchmark.drift_statistics import Settings
 from benchmark.files import read_json, write_json
 from benchmark.records import Record, read_records
-from benchmark.tables import changes_text, group
+from benchmark.tables import asked_settings, changes_text, group
 
 
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -108,10 +108,12 @@ def select(
         f"{key[:8]}: {runs[0].plain['recipe']} {changes_text(runs[0])}".rstrip() + f", {len(runs)} runs"
         for key, runs in groups.items()
     )
+    changes = "" if like is None else " ".join(asked_settings(like.changes))
+    train = f'make bench METHOD={method} DATASET={dataset} SEEDS="5 6 7"' + (f' SET="{changes}"' if changes else "")
     raise DriftError(
         f"{method} on {dataset}: {len(fitting)} configurations fit, one is needed",
         f"there are {listed}" if listed else "there are no records of it",
-        "name one by --config HASH" if listed else f'make bench METHOD={method} DATASET={dataset} SEEDS="0 1 2"',
+        f"train it: {train}" if not groups or (like and not fitting) else "name one by --config HASH",
     )
 
 

@@ -226,7 +226,12 @@ def changes_text(record: Record) -> str:
     """What differs from the recipe: `loss=lsgan4, eval.n_fake=500`. Of a transfer first what it learned from."""
     changes = dict(record.plain["changes"])
     learned = [f"trained on {record.plain['dataset']}"] if changes.pop("transfer", None) else []
-    return ", ".join([*learned, *(f"{key}={value}" for key, value in sorted(_flat(changes).items()))])
+    return ", ".join([*learned, *asked_settings(changes)])
+
+
+def asked_settings(changes: Mapping[str, Any]) -> list[str]:
+    """Changes of a recipe as they are asked for: `eval.n_fake=500`."""
+    return [f"{key}={value}" for key, value in sorted(_flat(changes).items())]
 
 
 def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
