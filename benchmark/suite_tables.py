@@ -1,22 +1,26 @@
 """The tables of a suite, made from records alone, at any time: results and costs of each size and dataset.
 
-A record belongs to a row by what was asked for (method, dataset, recipe, changes), so no dataset and no weights are
-needed. Values that the source published stand beside the measured ones, and notes say what is absent.
+A record belongs to a row by what was asked for (method, dataset, recipe, changes), or by its whole configuration, which
+another suite may have asked for in other words: no dataset and no weights are needed. Values that the source published
+stand beside the measured ones, and notes say what is absent.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from benchmark.claims import Checked, check_claims
 from benchmark.config import canonical
+from benchmark.errors import UserError
 from benchmark.records import Record, read_records
 from benchmark.suite import Published, Scope, Suite, SuiteRow, changes_of, find_suite, rows_of, scope_of, suite_names
 from benchmark.table_files import cost_of, write_listing, write_table
 from benchmark.tables import Row, Table, control_rows, find_columns, group, table_notes, tell_apart
+
+if TYPE_CHECKING:
+    from benchmark.resolve import RunSpec
 
 
 def table_name(suite: Suite, size: str, dataset: str) -> str:
@@ -102,20 +106,41 @@ def suite_table(suite: Suite, size: str, records: Sequence[Record], dataset: str
 
 
 def _matches(suite: Suite, size: str, records: Sequence[Record], dataset: str) -> list[list[Record]]:
-    """The records of each row, by what was asked for: no dataset and no weights are needed to make a table."""
-    by_request: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        plain = record.plain
-        by_request[_request(plain["method"], plain["dataset"], plain["recipe"], plain["changes"])].append(record)
-    scope = scope_of(suite, size)
-    return [
-        by_request[_request(row.method, row.trained_on or dataset, scope.recipe, changes_of(suite, size, row, dataset))]
-        for _, row in rows_of(suite, size)
-    ]
+    """The records of each row, in order of seed."""
+    from benchmark.resolve import RunSpec
+
+    recipe = scope_of(suite, size).recipe
+    found = []
+    for _, row in rows_of(suite, size):
+        learned, changes = row.trained_on or dataset, changes_of(suite, size, row, dataset)
+        alike = [record for record in records if _recipe_of(record) == (row.method, learned, recipe)]
+        others = any(record.plain["changes"] != changes for record in alike)
+        config = _config_hash(RunSpec(row.method, learned, 0, recipe, changes)) if others else None
+        mine = [
+            record for record in alike if changes == record.plain["changes"] or config == record.plain["config_hash"]
+        ]
+        found.append(sorted(mine, key=lambda record: record.plain["seed"]))
+    return found
 
 
-def _request(method: str, dataset: str, recipe: str, changes: dict[str, Any]) -> str:
-    return canonical([method, dataset, recipe, changes])
+def _recipe_of(record: Record) -> tuple[str, str, str]:
+    return record.plain["method"], record.plain["dataset"], record.plain["recipe"]
+
+
+def _config_hash(spec: RunSpec) -> str | None:
+    """Of the configuration that such a run has today, whatever its seed; None where it has none any more."""
+    from benchmark.resolve import Places, resolve
+
+    key = canonical([spec.method, spec.dataset, spec.recipe, spec.changes])
+    if key not in _HASHES:
+        try:
+            _HASHES[key] = resolve(spec, Places(Path(), Path())).config_hash
+        except UserError:
+            _HASHES[key] = None
+    return _HASHES[key]
+
+
+_HASHES: dict[str, str | None] = {}  # a report asks for every row several times
 
 
 def _number(value: float | None) -> str:

@@ -32,7 +32,7 @@ from benchmark.simclr import SimCLRConfig
 from benchmark.suite import Cell, cells, find_suite, list_suites
 from benchmark.suite_plan import RowCost, suite_plan, total_text
 from benchmark.suite_runs import Outcome, RunCell, default_workers, job_executor, run_suite, submitted
-from benchmark.suite_tables import suite_tables, write_suite_table
+from benchmark.suite_tables import suite_table, suite_tables, write_suite_table
 from benchmark.table_files import write_tables
 
 __all__ = ["_quick_environment"]  # the fixture is used by every test here as well
@@ -408,6 +408,23 @@ def test_a_row_may_differ_between_sizes_or_be_of_one_only(suite_file: str, place
     write(places.results, {"fd_judge": 3.0}, method="eigengan", dataset="afhq", recipe="paper", changes={"steps": 20})
     (_, paper) = suite_tables(read_records(places.results), [suite_file])
     assert [len(row.done) for row in paper.rows] == [0, 0, 1]
+
+
+def test_a_run_that_another_suite_asked_for_in_other_words_is_the_row_s(tmp_path: Path) -> None:
+    """IC-GAN's recipe for digits has k = 5, so the row that says so and one that says nothing are the same run."""
+    suite = find_suite("icgan-k")
+    (spec,) = (cell.spec for cell in cells(suite, "small", [1]) if cell.spec.changes.get("k") == 5)
+    same = {key: value for key, value in spec.changes.items() if key != "k"}
+    places = Places(tmp_path, tmp_path)
+    known = resolve(spec, places)
+    assert known.config_hash == resolve(dataclasses.replace(spec, changes=same), places).config_hash
+    written = write(tmp_path, {"fd_judge": 3.0}, method="icgan", seed=1, changes=same)
+    path = record_path(tmp_path, written)
+    path.write_text(path.read_text().replace(read_record(path).plain["config_hash"], known.config_hash))
+    write(tmp_path, {"fd_judge": 9.0}, method="icgan", seed=1, changes={**same, "k": 7})  # no row's
+    write(tmp_path, {"fd_judge": 9.0}, method="icgan", seed=1, changes=same, recipe="paper")
+    rows = suite_table(suite, "small", read_records(tmp_path), "digits").rows
+    assert [[record.run for record in row.done] for row in rows] == [[], [], [written], []]
 
 
 def d_images(cell: Cell) -> int:
