@@ -18,7 +18,8 @@ WHAT    := --method $(METHOD) --dataset "$(DATASET)" --seed $(SEEDS) $(if $(RECI
 # A suite has seeds of its own; SEEDS= goes before them.
 SUITE_SEEDS := $(if $(filter-out file,$(origin SEEDS)),--seed $(SEEDS))
 # Tests run in parallel, one thread each: two processes that both use all cores slow each other down several times.
-TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2)
+# A file's tests stay together, so that what they share (a trained run, two ranks) is made once.
+TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help bench plan suite table report drift drift-model baseline same test test-slow lint check format overhead speed throughput memory lock clean

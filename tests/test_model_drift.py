@@ -9,6 +9,7 @@ import pytest
 import scipy.stats
 
 from benchmark import drift
+from benchmark.catalogue import method_names
 from benchmark.config import content_hash
 from benchmark.drift_statistics import (
     Settings,
@@ -81,6 +82,7 @@ def verdict_of(report: ModelReport, id: str) -> Verdict:
     return next(row.verdict for row in report.rows if row.id == id)
 
 
+REFERENCE = Path(__file__).parents[1] / "results" / "reference"
 STEADY = [10.0, 10.05, 9.95, 10.02, 9.98]
 
 # ---- the statistics -------------------------------------------------------------------------------------------------
@@ -410,8 +412,16 @@ def test_what_cannot_be_accepted(accepted: Path) -> None:
     assert read_model_baseline(model_baseline_path("sngan", "digits", accepted)).changes == {}, "the recipe as it is"
 
 
-def test_published_records_are_read() -> None:
-    records = read_records(Path(__file__).parents[1] / "results" / "reference")
-    runs = select(records, "selfcond", "digits")
-    assert len(runs) >= 3
-    assert all(run.plain["method"] == "selfcond" for run in runs)
+@pytest.mark.parametrize("path", sorted(drift.BASELINES.glob("model/digits/*.json")), ids=lambda path: path.stem)
+def test_a_baseline_s_own_records_pass(path: Path) -> None:
+    """The published records are those that the baselines were accepted from."""
+    baseline = read_model_baseline(path)
+    runs = select(read_records(REFERENCE), baseline.method, "digits", like=baseline)
+    assert [run.plain["seed"] for run in runs] == [0, 1, 2, 3, 4]
+    report = compare(baseline, runs)
+    assert {row.verdict for row in report.rows} == {Verdict.PASS}
+    assert "5 of 5 new runs have the very weights" in report.text()
+
+
+def test_every_method_has_a_baseline() -> None:
+    assert {path.stem for path in drift.BASELINES.glob("model/digits/*.json")} == set(method_names())
