@@ -9,6 +9,7 @@ import argparse
 import ast
 import importlib.util
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -432,6 +433,13 @@ def say(error: UserError) -> None:
     print(f"gantlet: {error}", file=sys.stderr, flush=True)
 
 
+def _reader_is_gone() -> bool:
+    """Whether standard output is a pipe that nobody reads any more."""
+    state = select.poll()
+    state.register(sys.stdout.fileno(), 0)  # an error is reported unasked
+    return bool(state.poll(0))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb. Exit status: 0 done, 1 a run failed, 2 bad input, 3 busy, 130 interrupted, 143 or 129 terminated.
 
@@ -450,6 +458,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("gantlet: stopped; the same command continues from the last checkpoint", file=sys.stderr, flush=True)
         return stop.exit_code if isinstance(stop, Ended) else 130
     except BrokenPipeError:  # who reads the output has enough of it, as `| head` has
+        if not _reader_is_gone():
+            raise  # it was another pipe: an error like any other
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes nowhere
         return 128 + signal.SIGPIPE
 

@@ -309,9 +309,8 @@ def make_plan(resolved: Resolved, places: Places, device: torch.device) -> Plan:
     cls, cfg = resolved.method.cls, resolved.config
     stages = cls.stages(job, cfg)
     method = construct(cls, cfg, data, device, 0, **stages)
-    job.parts.append(
-        rehearse(resolved.method.name, method, data, lambda c: construct(cls, c, data, device, 0, **stages))
-    )
+    again = partial(construct, cls, data=data, device=device, seed=0, **stages)
+    job.parts.append(rehearse(resolved.method.name, method, data, again))
     build_judges(resolved.evaluation, job)
     n_reference = len(prepared.train) if prepared else 0
     plan.evaluation_s = evaluation_seconds(method, resolved.evaluation, data, n_reference)

@@ -204,6 +204,16 @@ def test_a_reader_that_has_enough_gets_no_traceback(verb: list[str]) -> None:
     assert (done.returncode, done.stderr) == (141, "")
 
 
+def test_another_broken_pipe_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise BrokenPipeError("a worker is gone")
+
+    monkeypatch.setattr(benchmark.experiment, "run", broken)
+    monkeypatch.setattr(sys, "stdout", sys.__stdout__)
+    with pytest.raises(BrokenPipeError, match="a worker is gone"):
+        main(["run", "--device", "cpu", "--results", "never"])
+
+
 def test_a_signal_that_is_ignored_stays_so() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
