@@ -1,4 +1,4 @@
-"""One thread for every test, and what several test files share: one finished run and a server of doomed ones."""
+"""One thread for every test, and what several test files share: a finished run, a server of doomed ones, a suite."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import Finished, RunServer, finish_run
+from made_suites import SUITE, FakeRuns
+
+from benchmark.resolve import Places
 
 torch.set_num_threads(1)
 
@@ -33,3 +36,22 @@ def server() -> Iterator[RunServer]:
 def results(finished: Finished, tmp_path: Path) -> Path:
     """A fresh results folder with the prepared digits in it."""
     return finished.seeded(tmp_path / "results")
+
+
+@pytest.fixture
+def suite_file(tmp_path: Path) -> str:
+    """A suite of two rows and two seeds."""
+    (tmp_path / "two.yaml").write_text(SUITE)
+    return str(tmp_path / "two.yaml")
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    """Empty folders for data and results."""
+    return Places(tmp_path / "data", tmp_path / "results")
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRuns:
+    """Records in the place of training."""
+    return FakeRuns(monkeypatch)

@@ -1,0 +1,96 @@
+"""Two small suites that tests run, and records in the place of training."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from test_tables import write
+
+from benchmark import experiment
+from benchmark import suite_plan as plan_module
+from benchmark.config import content_hash
+from benchmark.errors import RunFailed
+from benchmark.records import read_record, record_path
+from benchmark.resolve import Places, RunSpec
+from benchmark.suite_plan import RowCost
+
+SUITE = """
+title: Two losses
+source: a test
+dataset: digits
+recipe: small
+seeds: [0, 1]
+set: {steps: 10}
+columns: [Model, Loss]
+metrics: [fd_judge]
+sizes:
+  small: {}
+  paper: {dataset: afhq, recipe: paper, seeds: [0], set: {steps: 20}}
+published: {dataset: afhq, columns: [FID], source: the paper's table 1, protocol: another network.}
+rows:
+  - {labels: {Model: InfoSCC, Loss: Hinge}, method: infoscc, set: {loss: hinge}, published: {FID: 13.08}}
+  - {labels: {Model: InfoSCC, Loss: LSGAN}, method: infoscc, set: {loss: lsgan}}
+"""
+
+
+WORKING = """
+title: Two learning rates
+source: a test
+dataset: digits
+recipe: small
+seeds: [0]
+set:
+  {steps: 3, batch: 8, width: 4, eval: {n_fake: 40, encoder: null, half_samples: 0, judge: {steps: 2, width: 4}}}
+columns: [Rate]
+sizes: {small: {}}
+rows:
+  - {labels: {Rate: high}, method: sngan, set: {lr_G: 2e-4}}
+  - {labels: {Rate: absurd}, method: sngan, set: {lr_G: 1e+30}}
+"""
+
+
+class FakeRuns:
+    """`experiment` with records instead of training; remembers what it was asked for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[tuple[str, int]] = []
+        self.errors: dict[tuple[str, int], Exception] = {}
+        monkeypatch.setattr(experiment, "resolve", self.resolve)
+        monkeypatch.setattr(experiment, "require_files", lambda resolved, places: None)
+        monkeypatch.setattr(experiment, "run", self.run)
+        monkeypatch.setattr(plan_module, "_rehearsed", self.rehearse)
+
+    def resolve(self, spec: RunSpec, places: Places) -> Any:
+        class Resolved:
+            config_hash = content_hash(spec.changes)
+            run = f"{spec.dataset}-{spec.method}-{spec.changes['loss']}-s{spec.seed}"
+
+        return Resolved()
+
+    def rehearse(self, cost: RowCost, *_: Any) -> RowCost:
+        stage = {("digits", "SimCLR", 5): 30.0}
+        return dataclasses.replace(cost, seconds=60.0, bytes=10**6, source="rehearsed", shared=stage)
+
+    def run(self, spec: RunSpec, places: Places, **options: Any) -> dict[str, Any]:
+        key = (spec.changes["loss"], spec.seed)
+        self.asked.append(key)
+        error = self.errors.get(key)
+        if error and not isinstance(error, RunFailed):
+            raise error
+        written = write(
+            places.results,
+            None if error else {"fd_judge": 10.0 + spec.seed},
+            method=spec.method,
+            dataset=spec.dataset,
+            recipe=str(spec.recipe),
+            seed=spec.seed,
+            changes=spec.changes,
+            reason=str(error) if error else "",
+        )
+        path = record_path(places.results, written)
+        path.rename(record_path(places.results, self.resolve(spec, places).run))
+        if error:
+            raise error
+        return read_record(record_path(places.results, self.resolve(spec, places).run)).plain
