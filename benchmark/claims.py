@@ -18,7 +18,7 @@ from benchmark.stats import ALPHA, Paired, Scale, holm
 from benchmark.suite import Claim, Suite
 from benchmark.tables import Column, Row, Table
 
-Outcome = Literal["holds", "the opposite holds", "cannot be told", "not run"]
+Outcome = Literal["holds", "the opposite holds", "cannot be told", "not comparable", "not run"]
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,14 @@ def _test(suite: Suite, claim: Claim, table: Table) -> Checked | None:
     if rows[0] is None or rows[1] is None:
         return None
     better, than = rows[0], rows[1]
-    column = next((c for c in table.columns if c.id == claim.metric or c.id.startswith(f"{claim.metric}_")), None)
-    if column is None:
+    columns = [c for c in table.columns if c.id == claim.metric or c.id.startswith(f"{claim.metric}_")]
+    if not columns:
         return Checked(table.name, claim, "not run", None, better, than)
+    # a metric of several protocols has a column each: the claim is about one that both rows have
+    shared = [c for c in columns if better.by_seed(c) and than.by_seed(c)]
+    if not shared and all(any(row.by_seed(c) for c in columns) for row in (better, than)):
+        return Checked(table.name, claim, "not comparable", None, better, than)
+    column = (shared or columns)[0]
     values = [row.by_seed(column) for row in table.rows]
     scale = scale_of(column.id, [value for row in values for value in row.values()])
     test = pair(better.by_seed(column), than.by_seed(column), column, scale)
@@ -117,6 +122,8 @@ def claims_listing(tested: Iterable[Checked]) -> Listing | None:
             f"the claims of one table. Holds: told from no difference at {ALPHA:.0%}, in the direction of the claim.",
             "Cannot be told says that these runs are too few or scatter too much. It is no evidence against a claim, "
             "and a claim about photographs at a paper's budget is not refuted by small pictures.",
+            "Not comparable: the two rows have no value under one protocol; judges of other labels, say, see other "
+            "features.",
             "Difference, with its 95 % interval, not adjusted: of distances the ratio, of shares the ratio of odds.",
         ),
     )

@@ -43,10 +43,12 @@ def claim(better: str, than: str, metric: str = "fd") -> str:
     )
 
 
-def write(results: Path, loss: str, fds: Sequence[float], recalls: Sequence[float] = ()) -> None:
+def write(
+    results: Path, loss: str, fds: Sequence[float], recalls: Sequence[float] = (), *, judge: str = "of classes"
+) -> None:
     """Records of one row: a run a seed."""
     for seed, fd in enumerate(fds):
-        values = [Value("fd_judge", "FD-judge", fd, "lower", {"n_fake": 2000}).plain()]
+        values = [Value("fd_judge", "FD-judge", fd, "lower", {"n_fake": 2000, "judge": judge}).plain()]
         if recalls:
             values.append(Value("recall_judge", "Recall-judge", recalls[seed], "higher", {"n_fake": 2000}).plain())
         config = {"loss": loss}
@@ -104,6 +106,21 @@ def test_more_is_better_where_the_metric_says_so(tmp_path: Path) -> None:
     write(tmp_path, "lsgan", [1.0, 1.0, 1.0], recalls=[0.40, 0.43, 0.47])
     (one,) = checked(tmp_path, tmp_path, claim("hinge", "lsgan", metric="recall"))
     assert (one.outcome, one.scale) == ("holds", "logit")
+
+
+def test_a_claim_is_tested_under_the_protocol_that_both_rows_have(tmp_path: Path) -> None:
+    write(tmp_path, "hinge", [2.0, 4.0, 8.0])
+    write(tmp_path, "lsgan", [2.0, 4.0, 8.0], judge="of attributes")
+    write(tmp_path, "lsgan4", [2.9, 6.1, 12.0], judge="of attributes")
+    other, same = checked(tmp_path, tmp_path, claim("hinge", "lsgan"), claim("lsgan", "lsgan4"))
+    assert (other.outcome, other.test, other.p) == ("not comparable", None, None)
+    assert (same.outcome, same.p) == (
+        "holds",
+        pytest.approx(scipy.stats.ttest_rel(np.log([2.0, 4.0, 8.0]), np.log([2.9, 6.1, 12.0])).pvalue),
+    )
+    listing = claims_listing([other])
+    assert listing is not None
+    assert "not comparable" in listing.lines[0]
 
 
 def test_one_seed_tests_nothing(tmp_path: Path) -> None:
