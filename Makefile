@@ -18,8 +18,9 @@ WHAT    := --method $(METHOD) --dataset "$(DATASET)" --seed $(SEEDS) $(if $(RECI
 # A suite has seeds of its own; SEEDS= goes before them.
 SUITE_SEEDS := $(if $(filter-out file,$(origin SEEDS)),--seed $(SEEDS))
 # Tests run in parallel, one thread each: two processes that both use all cores slow each other down several times.
-# A file's tests stay together, so that what they share (a trained run, two ranks) is made once.
-TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2) --dist loadfile
+# A file's tests stay together, so that what they share (a trained run, two ranks) is made once. A worker that dies ends
+# the run with an error: xdist would start another one, and wait for ever for the file that killed the first.
+TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2) --dist loadfile --max-worker-restart=0
 
 .DEFAULT_GOAL := help
 .PHONY: help bench plan suite table report drift drift-model baseline same test test-slow lint check format overhead speed throughput memory lock clean
@@ -61,7 +62,7 @@ test: $(READY)  ## the tests, under 10 minutes on two cores
 	$(TEST)
 
 test-slow: $(READY)  ## the tests that train for minutes
-	$(TEST) -m slow
+	$(TEST) -m slow --timeout=3600
 
 lint: $(READY)  ## style and types
 	$(PY) -m ruff check .

@@ -1,4 +1,4 @@
-"""Convolutions joined with a doubling or a halving of the image.
+"""Convolutions joined with a doubling or a halving of the image, and a strided 1 x 1 convolution that is safe on any CPU.
 
 Both pairs are linear, so each is one convolution with a 4 x 4 kernel folded from the 3 x 3 one: 4 products instead of 9
 for each output (doubling) or input (halving) pixel; the values are those of the pair but for rounding. Measured on one
@@ -29,3 +29,27 @@ def conv_pooled(x: Tensor, conv: nn.Conv2d) -> Tensor:
     """2 x 2 mean pooling of conv(x) for a 3 x 3 convolution of padding 1: [N, C, H, W] -> [N, C', H // 2, W // 2]."""
     assert (conv.kernel_size, conv.padding) == ((3, 3), (1, 1))
     return F.conv2d(x, _folded(conv.weight) / 4, conv.bias, stride=2, padding=1)
+
+
+SAFE_CHANNELS = 8  # from so many input channels on, the kernel that `StridedPointwise` avoids is not chosen
+
+
+class StridedPointwise(nn.Conv2d):
+    """A 1 x 1 convolution of stride > 1 without bias: [N, c_in, H, W] -> [N, c_out, ceil(H / stride), ...].
+
+    On a CPU with AVX2 but without AVX-512, torch 2.15 (oneDNN) writes outside of its buffers in the backward pass of
+    such a layer in channels-last order with fewer than 8 input channels, and the process dies. Narrow inputs are
+    therefore laid out contiguously on every CPU; `tests/test_nets_resample.py` runs this very layer in a sub-process.
+    """
+
+    def __init__(self, c_in: int, c_out: int, stride: int) -> None:
+        super().__init__(c_in, c_out, 1, stride=stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images or maps [N, c_in, H, W]; the result's memory order is the input's, or contiguous for narrow ones."""
+        if x.device.type != "cpu" or self.in_channels >= SAFE_CHANNELS:
+            return super().forward(x)
+        weight = self.weight.view(self.out_channels, self.in_channels)[
+            :, :, None, None
+        ]  # without channels-last strides
+        return F.conv2d(x.contiguous(), weight, stride=self.stride)
