@@ -1,4 +1,4 @@
-"""Convolutions joined with a doubling or a halving of the image, and a strided 1 x 1 convolution that is safe on any CPU.
+"""Convolutions joined with a doubling or a halving of the image; a strided 1 x 1 convolution that is safe on any CPU.
 
 Both pairs are linear, so each is one convolution with a 4 x 4 kernel folded from the 3 x 3 one: 4 products instead of 9
 for each output (doubling) or input (halving) pixel; the values are those of the pair but for rounding. Measured on one
