@@ -12,16 +12,16 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from benchmark import __version__
 from benchmark.catalogue import check_method, method_names
 from benchmark.errors import UserError
 from benchmark.protocols import PROTOCOLS
+from benchmark.signals import Ended, signals_raised
 
 if TYPE_CHECKING:
     from benchmark.resolve import Places, RunSpec
@@ -275,6 +275,7 @@ def do_suite(arguments: argparse.Namespace) -> int:
     from benchmark.config import parse_overrides
     from benchmark.experiment import pick_device
     from benchmark.suite_runs import default_workers, run_suite
+    from benchmark.suite_tables import write_suite_table
 
     device = pick_device(arguments.device)
     distributed.start(device)
@@ -284,7 +285,7 @@ def do_suite(arguments: argparse.Namespace) -> int:
     try:
         # torchrun ends its processes together; one that waits inside a collective operation could not close anything
         with signals_raised() if distributed.world() == 1 else nullcontext():
-            return run_suite(
+            status = run_suite(
                 arguments.name,
                 places_of(arguments),
                 size=arguments.size,
@@ -296,6 +297,11 @@ def do_suite(arguments: argparse.Namespace) -> int:
                 executor=arguments.executor,
                 slurm=parse_overrides(arguments.slurm),
             )
+        if distributed.is_main():
+            for path in write_suite_table(arguments.name, arguments.size, arguments.results):
+                if path.suffix == ".md":
+                    print(f"table: {path}", flush=True)
+        return status
     finally:
         distributed.stop()
 
@@ -394,38 +400,6 @@ def do_table(arguments: argparse.Namespace) -> int:
         if path.suffix == ".md" and not arguments.quiet:
             print(path.read_text())
     return 0
-
-
-class Ended(BaseException):
-    """SIGTERM, or SIGHUP of a closed terminal, as an exception: what is open is closed on the way out."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.exit_code = 128 + number  # as shells say it
-
-
-@contextmanager
-def signals_raised() -> Iterator[None]:
-    """Inside, SIGTERM and SIGHUP raise Ended; a second one ends the process at once.
-
-    A signal that is ignored (nohup) or handled already (by a program that calls `main`) stays so.
-    """
-    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
-
-    def restore() -> None:
-        for number in numbers:
-            signal.signal(number, signal.SIG_DFL)
-
-    def end(number: int, _: FrameType | None) -> None:
-        restore()
-        raise Ended(number)
-
-    for number in numbers:
-        signal.signal(number, end)
-    try:
-        yield
-    finally:
-        restore()
 
 
 def say(error: UserError) -> None:

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +20,29 @@ from benchmark import distributed
 from benchmark.config import content_hash, to_plain
 from benchmark.data.prepared import Dataset
 from benchmark.files import lock, read_json, remove_torn, write_json
-from benchmark.method import Stage, construct, mix
+from benchmark.method import Stage, construct
 from benchmark.metrics.store import FeatureStore
+from benchmark.seeds import derive_seed
 from benchmark.train import CHECKPOINT, load_tensors, save_tensors, train
+
+F = TypeVar("F", bound=Callable[..., dict[str, Tensor]])
 
 META = "meta.json"
 VALUE = "artifact.pt"
+
+
+def computation(module: str, name: str) -> Callable[[F], F]:
+    """Names a function that `job.compute` calls.
+
+    The names are part of the keys of what it made, so they are written down: a function that moves, or is renamed,
+    keeps them, and finds what was made before. They are those under which it was first published.
+    """
+
+    def named(function: F) -> F:
+        function.key = (module, name)  # type: ignore[attr-defined]
+        return function
+
+    return named
 
 
 @dataclass
@@ -60,30 +77,33 @@ class Job:
 
         inputs: products of other stages, or plain values.
         """
-        key = self._key(stage.__name__, stage.version, {"config": to_plain(cfg), "split": stage.split}, inputs)
-        folder = self.folder / f"{stage.__name__}-{key[:12]}"
+        key = self._key(stage.name, stage.version, {"config": to_plain(cfg), "split": stage.split}, inputs)
+        folder = self.folder / f"{stage.name}-{key[:12]}"
         seed = getattr(cfg, "seed", 0)
 
         def make() -> float:
             trainable = construct(stage, cfg, self.data, self.device, seed, **inputs)
             outcome = train(
-                trainable, self.data, folder, seed=mix(seed, 0x57A6E), label=stage.__name__, quiet=self.quiet
+                trainable, self.data, folder, seed=derive_seed(seed, 0x57A6E), label=stage.name, quiet=self.quiet
             )
             if distributed.is_main():
                 save_tensors(folder / VALUE, {name: net.state_dict() for name, net in trainable.modules().items()})
             return outcome.seconds
 
-        found, seconds = self._make_once(stage.__name__, key, folder, make, to_plain(cfg))
+        found, seconds = self._make_once(stage.name, key, folder, make, to_plain(cfg))
         trainable = construct(stage, cfg, self.data, self.device, seed, **inputs)
         for name, state in load_tensors(folder / VALUE, self.device).items():
             getattr(trainable, name).load_state_dict(state)
         product = trainable.product().requires_grad_(False).eval()
-        self._hand_out(product, Made(stage.__name__, key, folder, found, seconds))
+        self._hand_out(product, Made(stage.name, key, folder, found, seconds))
         return product
 
     def compute(self, function: Callable[..., dict[str, Tensor]], **inputs: Any) -> dict[str, Tensor]:
-        """What `function(data, **inputs)` returns: computed, or found. Its `version` attribute is part of the key."""
-        name, key = function.__name__, self._compute_key(function, inputs)
+        """What `function(data, **inputs)` returns: computed, or found; a function named by `computation`.
+
+        Its `version` attribute is part of the key.
+        """
+        (_, name), key = key_names(function), self._compute_key(function, inputs)
         folder = self.folder / f"{name}-{key[:12]}"
 
         def make() -> float:
@@ -111,8 +131,8 @@ class Job:
         )
 
     def _compute_key(self, function: Callable[..., dict[str, Tensor]], inputs: dict[str, Any]) -> str:
-        version, module = getattr(function, "version", 1), function.__module__
-        return self._key(function.__name__, version, {"module": module}, inputs)
+        module, name = key_names(function)
+        return self._key(name, getattr(function, "version", 1), {"module": module}, inputs)
 
     def _describe(self, value: Any) -> Any:
         """An input's key if a job made it, else its plain value."""
@@ -156,6 +176,13 @@ class Job:
                     make()
             distributed.barrier()
         return found, distributed.agree(read_json(meta)["seconds"] if distributed.is_main() else None)
+
+
+def key_names(function: Callable[..., Any]) -> tuple[str, str]:
+    """The module and name of a computation. Raises TypeError for a function that `computation` did not name."""
+    if not hasattr(function, "key"):
+        raise TypeError(f"{function.__name__}: name it by @computation(module, name) before job.compute calls it")
+    return function.key
 
 
 def _is_made(folder: Path) -> bool:

@@ -16,11 +16,12 @@ from torch import Tensor
 from benchmark.border import Asked, asked_once, border_effect
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import to_float
-from benchmark.method import Method, mix
+from benchmark.method import Method
 from benchmark.metrics.accuracy import attribute_accuracy, class_accuracy, recall_at
 from benchmark.metrics.extractors import JudgeExtractor
-from benchmark.records import Value
+from benchmark.seeds import derive_seed
 from benchmark.subject import BATCH, Subject, drawn, judged_logits, labels_of
+from benchmark.value import Value
 
 HELD_OUT_IMAGES = "images of the held-out split, uniformly"
 OWN = {"name": "the classifier the generator was trained against"}
@@ -92,7 +93,7 @@ def recall(subject: Subject, judge: JudgeExtractor, n: int) -> list[Value]:
     n images an attribute, their other labels fair coins. No negatives are tested: see control accuracy for both sides.
     """
     method, data = subject.method, subject.data
-    torch.manual_seed(mix(subject.seed, 0x2EC1))
+    torch.manual_seed(derive_seed(subject.seed, 0x2EC1))
     found: dict[str, dict[str, float]] = {"judge": {}, "own": {}}
     for a, name in enumerate(data.attribute_names):
         asked = torch.randint(2, (n, data.n_labels), device=method.device)

@@ -9,7 +9,6 @@ library or of the machine's arithmetic. `benchmark.model_drift` is the gate for 
 from __future__ import annotations
 
 import math
-import platform
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,14 +23,15 @@ import pydantic.dataclasses
 import torch
 from pydantic import Field
 
-from benchmark import frozen, records
+from benchmark import frozen, paths
 from benchmark.config import STRICT, build
+from benchmark.environment import cpu_kind, environment, git
 from benchmark.errors import UserError
 from benchmark.files import read_json, write_json
 from benchmark.frozen.measures import EXPECTATIONS, MEASURES, Expectation, Fingerprint, Measure, Measured, Tolerance
 
 METRIC_SET = 1  # raised when frozen inputs or the meaning of a measured number change on purpose
-BASELINES = Path(__file__).parent / "baselines"
+BASELINES = paths.BASELINES
 CODE = ("benchmark", "methods", "datasets", "pyproject.toml", "requirements.lock", ":!benchmark/baselines")
 
 PASSED, REGRESSION, USAGE, INCOMPARABLE, NO_BASELINE, INCONCLUSIVE = 0, 1, 2, 3, 4, 5
@@ -254,17 +254,7 @@ def _asked(name: str, only: Sequence[str] | None) -> bool:
 
 def gate_environment() -> dict[str, Any]:
     """The environment of a record, with the processor's exact kind: kernels are chosen by it, and round by it."""
-    return records.environment() | {"kernels": torch.backends.cpu.get_cpu_capability(), "cpu_kind": _cpu_kind()}
-
-
-def _cpu_kind() -> str:
-    """Family, model and stepping where Linux tells them; many processors share a name."""
-    try:
-        lines = [line.split(":") for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line]
-    except OSError:
-        return platform.machine()
-    first = {key.strip(): value.strip() for key, value, *_ in reversed(lines)}
-    return "/".join(first.get(key, "?") for key in ("cpu family", "model", "stepping"))
+    return environment() | {"kernels": torch.backends.cpu.get_cpu_capability(), "cpu_kind": cpu_kind()}
 
 
 def other_environment(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -449,14 +439,11 @@ def require_reason(reason: str, commit: Callable[[], str]) -> str:
     return commit()
 
 
-def clean_commit(root: Path = Path(__file__).parent.parent) -> str:
+def clean_commit(root: Path = paths.CHECKOUT) -> str:
     """The checkout's commit. Raises DriftError outside of one, or when code or data cards differ from it."""
-    git = ["git", "-C", str(root)]
     try:
-        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=30)
-        status = subprocess.run(
-            [*git, "status", "--porcelain", "--", *CODE], capture_output=True, text=True, timeout=30
-        )
+        head = git("rev-parse", "--short=12", "HEAD", root=root)
+        status = git("status", "--porcelain", "--", *CODE, root=root)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise DriftError("git cannot be asked for the commit", str(error), "run in a checkout with git") from None
     if head.returncode or status.returncode:

@@ -4,75 +4,40 @@ from __future__ import annotations
 
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmark.artifacts import Job
 from benchmark.border import Asked
-from benchmark.config import STRICT
 from benchmark.control import control_accuracy, held_out_images, label_agreement, recall
 from benchmark.data.mixtures import mixture_of
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import to_float, to_uint8
 from benchmark.errors import WeightsError
-from benchmark.extra_scores import Extra, ExtraConfig, extra_values
-from benchmark.judge import Judge, JudgeConfig
-from benchmark.method import Measurement, Method, NonNegativeInt, PositiveInt, mix
+from benchmark.eval_config import EvalConfig
+from benchmark.extra_scores import extra_values
+from benchmark.judge import Judge
+from benchmark.method import Measurement, Method
 from benchmark.metrics import extractors
 from benchmark.metrics.chamfer import chamfer_tsne
 from benchmark.metrics.copying import copy_test, instance_preference
 from benchmark.metrics.extractors import EncoderExtractor, Extractor, JudgeExtractor
 from benchmark.metrics.modes import class_modes, mode_statistics
 from benchmark.metrics.store import FeatureStore
-from benchmark.protocols import PROTOCOLS, ProtocolName, labelled
-from benchmark.records import Value
-from benchmark.scores import SetSettings, Side, control_rows, intra_class_values, set_values, unavailable
-from benchmark.simclr import SimCLR, SimCLRConfig
+from benchmark.protocols import PROTOCOLS, labelled
+from benchmark.scores import Side, control_rows, intra_class_values, set_values, unavailable
+from benchmark.seeds import derive_seed
+from benchmark.simclr import SimCLR
 from benchmark.subject import BATCH, Fakes, Subject
+from benchmark.value import Value
 
 PREFERENCE_SAMPLES = 2000  # at most, of the instance preference: each needs features of dozens of images
 RANDOM_IMAGES = 10  # training images that each sample of an instance is compared with
 KINDS: tuple[Literal["suite", "paper"], ...] = ("suite", "paper")  # settings of t-SNE: steady ones, the paper's
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class EvalConfig:
-    """How a trained generator is scored."""
-
-    protocol: ProtocolName = "suite"  # whose evaluation this is; another than the suite's is marked in every table
-    n_fake: PositiveInt | None = None  # generated images; None: as many as the reference has
-    extractors: tuple[str, ...] = ("judge",)  # feature extractors, by name
-    reference: Literal["train", "test"] = "train"  # the split that generated images are compared with, whole
-    conditions: Literal["empirical", "uniform"] = "empirical"  # asked: held-out labels, or uniform / fair coins
-    k: PositiveInt = 5  # neighbours of precision, recall, density and coverage
-    prdc_images: Annotated[int, Field(ge=10)] = 10_000  # at most, of each set, that these four compare
-    splits: PositiveInt | None = None  # of the inception score; None: ten from 10,000 images on, else one
-    half_samples: NonNegativeInt = 20  # draws of the error of FD and KD by half-sampling; 0: none
-    extrapolate: bool = False  # FD at infinitely many images, a column more
-    snapshots: NonNegativeInt = 0  # scores during training, evenly spaced; `benchmark.snapshots` says what for
-    snapshot_images: Annotated[int, Field(ge=50)] = 500  # generated images of each; of points always 2,500
-    controls: bool = True  # what the metrics say of damaged real images, as rows of the table
-    chamfer_points: Annotated[int, Field(ge=100)] = 300  # real and generated points each of the t-SNE Chamfer distance
-    tsne_seeds: PositiveInt = 3  # repetitions of t-SNE
-    recall_images: PositiveInt = 500  # images an attribute in the recall at 0.2
-    judge: JudgeConfig = JudgeConfig()  # the classifier that scores control
-    encoder: SimCLRConfig | None = None  # the embedding of the Chamfer distance; None: left out
-    extra: tuple[Extra, ...] = ()  # metrics that take minutes, by name
-    extras: ExtraConfig = ExtraConfig()  # their sizes
-    allow_unverified: bool = False  # accept extractor weights of another hash; every number then says so
-    missing_weights: Literal["refuse", "unavailable"] = "refuse"  # before training, or values without a number
-    seed: NonNegativeInt = 0  # of latents and conditions: the same for all models
-
-    @property
-    def set_settings(self) -> SetSettings:
-        """How two sets of features are compared."""
-        return SetSettings(self.k, self.prdc_images, self.splits, self.half_samples, self.extrapolate, seed=self.seed)
 
 
 @plain_dataclass(frozen=True)
@@ -323,7 +288,7 @@ def standing_statistics(method: Method, G: nn.Module, batches: int = 16) -> None
     norms = [m for m in G.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not norms:
         return
-    torch.manual_seed(mix(0x57A7))
+    torch.manual_seed(derive_seed(0x57A7))
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
@@ -340,7 +305,7 @@ def standing_statistics(method: Method, G: nn.Module, batches: int = 16) -> None
 def generate(method: Method, G: nn.Module, n: int, cfg: EvalConfig, data: Dataset) -> Fakes:
     """n images for the conditions the configuration says; latents and conditions are functions of `cfg.seed`."""
     asked = conditions(method, n, cfg, data)
-    torch.manual_seed(mix(cfg.seed, 0xE7A1))
+    torch.manual_seed(derive_seed(cfg.seed, 0xE7A1))
     images, drawn = [], []
     for i in range(0, n, BATCH):
         sample = method.sample(G, min(BATCH, n - i), None if asked is None else asked[i : i + BATCH])

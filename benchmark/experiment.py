@@ -22,18 +22,22 @@ from torch import Tensor, nn
 from benchmark import distributed
 from benchmark.artifacts import Job
 from benchmark.config import difference, dump_yaml, load_yaml
-from benchmark.curves import save_curves
 from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import to_float
+from benchmark.environment import environment
 from benchmark.errors import ConfigError, DataError, RunFailed, nearest
-from benchmark.evaluate import EvalConfig, Scored, build_judges, evaluate, standing_statistics
-from benchmark.figures import grid_of_rows, save_border, save_embedding, save_grid, save_scatter
+from benchmark.eval_config import EvalConfig
+from benchmark.evaluate import Scored, build_judges, evaluate, standing_statistics
+from benchmark.figures import grid_of_rows, save_border, save_embedding, save_grid
 from benchmark.files import lock, read_json, remove_torn, require_writable, write_json, write_text
-from benchmark.method import Grid, Method, construct, mix
+from benchmark.method import Grid, Method, construct
 from benchmark.plan import make_plan
-from benchmark.records import environment, record_path, write_record
+from benchmark.point_plots import save_scatter
+from benchmark.records import record_path, write_record
 from benchmark.resolve import Places, Resolved, RunSpec, require_files, resolve
+from benchmark.run_curves import save_curves
+from benchmark.seeds import derive_seed
 from benchmark.snapshots import Snapshots
 from benchmark.train import LOG, save_tensors, train
 
@@ -217,7 +221,9 @@ def _train_and_score(
     n_stages = len(job.made)
     method = construct(cls, cfg, data, device, seed, **stages)
     snapshots = Snapshots(method, resolved.evaluation, job, folder)
-    outcome = train(method, data, folder, seed=mix(seed, 1), label=resolved.method.name, quiet=quiet, watch=snapshots)
+    outcome = train(
+        method, data, folder, seed=derive_seed(seed, 1), label=resolved.method.name, quiet=quiet, watch=snapshots
+    )
     times["training_s"] = outcome.seconds
     G = (outcome.average or method.G).eval()
     began = time.perf_counter()
@@ -295,7 +301,7 @@ def save_pictures(method: Method, G: nn.Module, data: Dataset, folder: Path, sho
     data: what the method learned from. shown: what it is asked for, where that is another dataset.
     """
     shown = shown or data
-    torch.manual_seed(mix(0x91C5))
+    torch.manual_seed(derive_seed(0x91C5))
     if data.points:
         fake = method.sample(G, SCATTERED).images.cpu().numpy()
         save_scatter(folder / "samples.png", {"real": data.train.images[:SCATTERED], "generated": fake})

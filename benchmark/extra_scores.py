@@ -7,45 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from benchmark.config import STRICT
 from benchmark.data.stream import to_uint8
 from benchmark.errors import UserError, WeightsError
+from benchmark.eval_config import Extra
 from benchmark.latents import LatentSpace
-from benchmark.method import PositiveInt, mix
 from benchmark.metrics.boundary import Boundary, boundary_accuracy
-from benchmark.metrics.cas import CASConfig, cas_with_control
+from benchmark.metrics.cas import cas_with_control
 from benchmark.metrics.checks import MetricError
 from benchmark.metrics.correlation import attribute_correlation
 from benchmark.metrics.lpips import LPIPS, diversity, lpips_distance
 from benchmark.metrics.ppl import path_length
 from benchmark.metrics.steerability import MEASURES, SteerSettings, learn_direction, steer
-from benchmark.records import Value
+from benchmark.seeds import derive_seed
 from benchmark.subject import BATCH, Subject, drawn, judged_logits
-
-Extra = Literal["cas", "lpips", "ppl", "boundary", "correlation", "steerability"]
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class ExtraConfig:
-    """Sizes. The papers' are in the comments; these are for minutes on two cores [ours]."""
-
-    cas: CASConfig = CASConfig()
-    lpips_conditions: PositiveInt = 50  # conditions whose images are compared with one another
-    lpips_images: Annotated[int, Field(ge=2)] = 5  # images of each
-    ppl_pairs: Annotated[int, Field(ge=10)] = 500  # StyleGAN: 100,000
-    ppl_sampling: Literal["full", "end"] = "full"
-    boundary_latents: Annotated[int, Field(ge=100)] = 5000  # LT-GAN: 500,000
-    boundary_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # from each end; LT-GAN: 0.02, of 500,000
-    steer_trajectories: PositiveInt = 16
-    steer_iterations: PositiveInt = 25  # Plumerault et al.: 50
+from benchmark.value import Value
 
 
 @torch.no_grad()
@@ -124,7 +105,7 @@ def _lpips(subject: Subject) -> list[Value]:
     if method.conditioning == "none":
         raise Unfit("it compares images of one condition, and this method has none")
     distance = _lpips_of("alex", subject)
-    torch.manual_seed(mix(subject.seed, 0x1915))
+    torch.manual_seed(derive_seed(subject.seed, 0x1915))
     first = method.sample(G, cfg.lpips_conditions).asked
     assert first is not None
     groups = np.stack([drawn(method, G, row.repeat(cfg.lpips_images, *[1] * row.ndim)) for row in first])
@@ -149,7 +130,7 @@ def path_lengths(
 ) -> list[Value]:
     """Path lengths in z, and in w where there is a mapping network, by any distance of images."""
     cfg, seed = subject.cfg.extras, subject.seed
-    space = LatentSpace(subject.method, subject.G, seed=mix(seed, 0x99))
+    space = LatentSpace(subject.method, subject.G, seed=derive_seed(seed, 0x99))
     settings = of_generator(subject)
     settings |= {"distance": identity, "pairs": cfg.ppl_pairs, "sampling": cfg.ppl_sampling, "eps": 1e-4}
     how: dict[str, Any] = {"n_pairs": cfg.ppl_pairs, "sampling": cfg.ppl_sampling, "seed": seed}
@@ -172,8 +153,8 @@ def _boundary(subject: Subject) -> list[Value]:
         raise Unfit("it needs a classifier of the dataset's labels, and there are none")
     if subject.method.conditioning != "none":
         raise Unfit("it looks for labels in the latents, and here the condition carries them")
-    space = LatentSpace(subject.method, subject.G, seed=mix(seed, 0xB0))
-    torch.manual_seed(mix(seed, 0xB1))
+    space = LatentSpace(subject.method, subject.G, seed=derive_seed(seed, 0xB0))
+    torch.manual_seed(derive_seed(seed, 0xB1))
     z = space.draw(cfg.boundary_latents)
     images = [_stored(space.images(part)) for part in z.split(BATCH)]
     logits = judged_logits(judge, np.concatenate(images))
@@ -232,7 +213,7 @@ def _correlation(subject: Subject) -> list[Value]:
 def _steerability(subject: Subject) -> list[Value]:
     """How steadily a direction in latent space moves, zooms or brightens an image: Spearman's rank correlation."""
     cfg, seed, device = subject.cfg.extras, subject.seed, subject.method.device
-    space = LatentSpace(subject.method, subject.G, seed=mix(seed, 0x57))
+    space = LatentSpace(subject.method, subject.G, seed=derive_seed(seed, 0x57))
     how = SteerSettings(n_trajectories=cfg.steer_trajectories, iterations=cfg.steer_iterations)
     settings = of_generator(subject)
     settings |= {"steering": asdict(how), "measures": "barycentre, area, luma of the image itself"}

@@ -27,13 +27,12 @@ import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from benchmark.artifacts import Job
-from benchmark.config import STRICT
+from benchmark.artifacts import Job, computation
+from benchmark.config import STRICT, NonNegativeInt, PositiveInt
 from benchmark.data.prepared import Dataset, Split
 from benchmark.data.stream import in_order
 from benchmark.errors import ConfigError, UserError, WeightsError
 from benchmark.files import sha256_file
-from benchmark.method import NonNegativeInt, PositiveInt
 from benchmark.metrics.extractors import Lite0Extractor, exact_float32
 from benchmark.metrics.weights import require
 from benchmark.nets.features import untrained_alexnet
@@ -318,11 +317,13 @@ def split_of(data: Dataset, split: str) -> Split:
     return data.train if split == "train" else data.test
 
 
+@computation("benchmark.features", "pooled_features")
 def pooled_features(data: Dataset, encoder: FeatureNet, split: str = "train", flip: bool = False) -> dict[str, Tensor]:
     """Features of every image of a split, of the mirrored images with `flip`: {"h": [N, d]}. For `job.compute`."""
     return {"h": _encode(data, encoder, encoder, split, flip)}
 
 
+@computation("benchmark.features", "map_features")
 def map_features(data: Dataset, encoder: FeatureNet, split: str = "train") -> dict[str, Tensor]:
     """The feature maps of every image of a split, laid flat: {"f": [N, c * h * w]}. For `job.compute`."""
     return {"f": _encode(data, encoder, lambda x: encoder.maps(x).flatten(1), split, flip=False)}

@@ -22,9 +22,10 @@ from benchmark.evaluate import build_judges, stored
 from benchmark.experiment import CONFIG, GENERATOR, device_name, instance_grid, score, scoring_job, spread
 from benchmark.figures import save_grid
 from benchmark.files import require_writable, write_text
-from benchmark.method import Method, construct, mix
+from benchmark.method import Method, construct
 from benchmark.records import read_record, record_path, write_record
 from benchmark.resolve import Places, Resolved, RunSpec, resolve
+from benchmark.seeds import derive_seed
 from benchmark.train import load_checkpoint, load_tensors
 
 
@@ -119,10 +120,10 @@ def write_samples(
         card = card_with(find_card(instances), {"resolution": data.resolution})
         other = prepare(card, places.data_root, places.artifacts / "data")
         method.condition_on(other, "train")
-        torch.manual_seed(mix(0x5A3C))
+        torch.manual_seed(derive_seed(0x5A3C))
         numbers = spread(len(other.train), 10)
         save_grid(folder / "instances.png", instance_grid(method, G, other, numbers, [""] * len(numbers), columns=8))
-    torch.manual_seed(mix(0x5A3B))
+    torch.manual_seed(derive_seed(0x5A3B))
     sample = [method.sample(G, min(250, n - first)) for first in range(0, n, 250)]
     images = np.concatenate([stored(part.images) for part in sample])
     if data.points:

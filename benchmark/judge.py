@@ -16,10 +16,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from benchmark.augment import random_shift
 from benchmark.catalogue import recipes_of
-from benchmark.config import STRICT
+from benchmark.config import STRICT, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
-from benchmark.method import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Stage, TrainConfig
+from benchmark.method import Stage, TrainConfig
 from benchmark.nets.judge import JudgeNet, StackedJudgeNet
 
 
@@ -60,6 +60,7 @@ class Judge(Stage):
     """A classifier of the dataset's classes or attributes, trained on the held-out split."""
 
     cfg: JudgeConfig
+    name: ClassVar[str] = "Judge"
     version: ClassVar[int] = 1
     split: ClassVar[Literal["train", "test"]] = "test"
 

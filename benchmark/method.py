@@ -10,29 +10,22 @@ import importlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass as plain_dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import torch
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from benchmark import distributed
 from benchmark.catalogue import check_method, recipes_of
-from benchmark.config import STRICT
+from benchmark.config import STRICT, Beta, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from benchmark.errors import ConfigError, nearest
+from benchmark.seeds import derive_seed
 
 if TYPE_CHECKING:
     from benchmark.artifacts import Job
     from benchmark.data.prepared import Dataset
     from benchmark.data.stream import Stream
-
-PositiveInt = Annotated[int, Field(gt=0)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-NonNegativeFloat = Annotated[float, Field(ge=0)]
-Probability = Annotated[float, Field(ge=0, le=1)]
-Beta = Annotated[float, Field(ge=0, lt=1)]
 
 Conditioning = Literal["none", "class", "attributes", "cluster", "instance", "latent"]
 
@@ -162,6 +155,13 @@ def _laid_out_as(parameter: Tensor, gradient: Tensor | None) -> Tensor | None:
 
 class Stage(Trainable):
     """Something trained once, before the GAN, found again by content: an encoder, a classifier, the judge."""
+
+    name: ClassVar[str]  # part of the keys of what was trained: written down, it stays when the class is renamed
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
 
     def product(self) -> nn.Module:
         """The trained network that other stages use."""
@@ -333,28 +333,9 @@ def construct(cls: type[C], cfg: Any, data: Dataset, device: torch.device, seed:
     thing = cls.__new__(cls)
     thing.cfg, thing.device = cfg, device
     thing.first_bad_step = torch.full((), -1, dtype=torch.int64, device=device)
-    torch.manual_seed(mix(seed, 0x1217))
+    torch.manual_seed(derive_seed(seed, 0x1217))
     with torch.device(device):
         thing.__init__(cfg, data, **inputs)  # type: ignore[misc]
     for module in thing.modules().values():
         module.to(memory_format=torch.channels_last)
     return thing
-
-
-def seed_step(seed: int, t: int) -> None:
-    """Seed every random draw of step t as a function of (seed, step, rank): resuming needs no random state."""
-    torch.manual_seed(mix(seed, t, distributed.rank()))
-
-
-def mix(*numbers: int) -> int:
-    """One well-spread 63-bit number from several small ones (splitmix64, Steele et al. 2014, chained)."""
-    state = 0
-    for number in numbers:
-        state = (state ^ (number & _MASK)) + 0x9E3779B97F4A7C15 & _MASK
-        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
-        state = (state ^ (state >> 27)) * 0x94D049BB133111EB & _MASK
-        state ^= state >> 31
-    return state >> 1
-
-
-_MASK = (1 << 64) - 1

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from benchmark.artifacts import computation
 from benchmark.data.prepared import Dataset
 from benchmark.errors import ConfigError, UserError
 from benchmark.metrics.extractors import exact_float32
@@ -58,6 +59,7 @@ def _nearest_of(q: Tensor, bank: Tensor, scores: Tensor, n_candidates: int, k: i
     return rows.gather(1, order)[:, :k], distances[:, :k].to(q.dtype)
 
 
+@computation("benchmark.neighbours", "nearest_neighbours")
 def nearest_neighbours(data: Dataset, h: Mapping[str, Tensor], k: int) -> dict[str, Tensor]:
     """A_i of every training image: its k nearest others. A `job.compute` function.
 
@@ -82,6 +84,7 @@ def possible_k(data: Dataset, k: int, n: int) -> int:
     return min(k, n - 1)
 
 
+@computation("benchmark.neighbours", "kmeans_instances")
 def kmeans_instances(data: Dataset, h: Mapping[str, Tensor], n: int) -> dict[str, Tensor]:
     """Few instances that stand for the data set: {"rows": [at most n] int64, ascending}. A `job.compute` function.
 

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from pydantic.dataclasses import dataclass
 
-from benchmark.config import STRICT
-from benchmark.method import Beta, GANConfig, NonNegativeFloat, PositiveInt, half_life
+from benchmark.config import STRICT, Beta, NonNegativeFloat, PositiveInt
+from benchmark.method import GANConfig, half_life
 from benchmark.nets.selfcond import BackboneName
 
 

@@ -25,10 +25,12 @@ from benchmark.config import to_plain
 from benchmark.data.prepare import find_prepared
 from benchmark.data.prepared import Dataset
 from benchmark.errors import UserError
-from benchmark.evaluate import KINDS, EvalConfig, build_judges, generate
+from benchmark.eval_config import EvalConfig
+from benchmark.evaluate import KINDS, build_judges, generate
 from benchmark.files import require_space
-from benchmark.method import Method, Stage, Trainable, construct, seed_step
+from benchmark.method import Method, Stage, Trainable, construct
 from benchmark.resolve import Places, Resolved, missing
+from benchmark.seeds import seed_step
 from benchmark.train import stream_for
 
 TINY_BATCH = 8  # images a rehearsal step takes when the real batch would be slow
@@ -120,16 +122,16 @@ class Rehearsal(Job):
         """The untrained product of a stage, its cost noted."""
         real = replace(self.data, sha256=self.real_sha256 or self.data.sha256)
         tiny, self.data = self.data, real
-        key = self._key(stage.__name__, stage.version, {"config": to_plain(cfg), "split": stage.split}, inputs)
+        key = self._key(stage.name, stage.version, {"config": to_plain(cfg), "split": stage.split}, inputs)
         self.data = tiny
         if (known := next((value for value, k in self._keys if k == key), None)) is not None:
             return known
         trainable = construct(stage, cfg, self.data, self.device, 0, **inputs)
-        if self.real_sha256 and (self.folder / f"{stage.__name__}-{key[:12]}" / META).exists():
-            part = Part(stage.__name__, parameters(trainable), cfg.steps, 0.0, 0, ready=True)
+        if self.real_sha256 and (self.folder / f"{stage.name}-{key[:12]}" / META).exists():
+            part = Part(stage.name, parameters(trainable), cfg.steps, 0.0, 0, ready=True)
         else:
             again = partial(construct, stage, data=self.data, device=self.device, seed=0, **inputs)
-            part = rehearse(stage.__name__, trainable, self.data, again)
+            part = rehearse(stage.name, trainable, self.data, again)
         self.parts.append(part)
         product = trainable.product().requires_grad_(False).eval()
         self._keys.append((product, key))

@@ -13,20 +13,11 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from benchmark.config import STRICT
+from benchmark.config import STRICT, Beta, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
 from benchmark.errors import ConfigError
-from benchmark.method import (
-    Beta,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    Probability,
-    Stage,
-    TrainConfig,
-)
+from benchmark.method import Stage, TrainConfig
 from benchmark.nets.encoders import Encoder, conv_encoder
 from benchmark.nets.features import NIN
 from benchmark.noise import noisy_labels
@@ -50,6 +41,7 @@ class RotNet(Stage):
     """An encoder trained to say by which multiple of 90 degrees an image was turned."""
 
     cfg: RotNetConfig
+    name: ClassVar[str] = "RotNet"
     version: ClassVar[int] = 1
 
     def __init__(self, cfg: RotNetConfig, data: Dataset) -> None:
@@ -98,6 +90,7 @@ class AttributeClassifier(Stage):
     """A classifier of the dataset's classes or attributes: four convolutions, global mean, a linear layer."""
 
     cfg: AttributeClassifierConfig
+    name: ClassVar[str] = "AttributeClassifier"
     version: ClassVar[int] = 1
 
     def __init__(self, cfg: AttributeClassifierConfig, data: Dataset) -> None:

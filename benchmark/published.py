@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmark import paths
 from benchmark.errors import DataError
 
 PUBLISHED_FIELDS = (
@@ -50,8 +51,7 @@ class Published:
 
 def find_published(results: Path) -> Path | None:
     """The file of published values: beside the records, in `reference/`, or in the checkout; None where none is."""
-    checkout = Path(__file__).parent.parent / "results"
-    places = (results, results / "reference", checkout / "reference")
+    places = (results, results / "reference", paths.REFERENCE)
     return next((place / "published.csv" for place in places if (place / "published.csv").is_file()), None)
 
 

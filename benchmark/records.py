@@ -7,73 +7,17 @@ that was not. Clock times and the environment are kept apart from it.
 
 from __future__ import annotations
 
-import importlib.metadata
-import math
-import os
-import platform
-import subprocess
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmark.config import content_hash
+from benchmark.environment import environment
 from benchmark.errors import UserError
 from benchmark.files import read_json, write_json
 
 SCHEMA = 1
-
-_LIBRARIES = (
-    "torch",
-    "torchvision",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "torch-fidelity",
-    "clean-fid",
-    "pillow",
-    "pandas",
-)
-
-
-@dataclass(frozen=True)
-class Value:
-    """One number and the protocol that made it.
-
-    id: machine name, unique in a record (`fd_judge`, `control_accuracy_judge`).
-    name: what a table's column is called (`FD-judge`).
-    value: None when status is not "ok".
-    better: which direction is good; None where neither is.
-    protocol: everything that decides the value besides the model: extractor and weights, counts, reference split,
-        resize, raw or average weights, seed of the evaluation.
-    conditions: belongs to the model: unlike conditionings are asked for unlike things and still share a column, because
-        all are compared with the same reference. It stands beside every number.
-    """
-
-    id: str
-    name: str
-    value: float | None
-    better: Literal["lower", "higher"] | None
-    protocol: dict[str, Any]
-    low: float | None = None  # 95 % interval of the measurement, where the metric has one
-    high: float | None = None
-    status: Literal["ok", "unavailable", "failed"] = "ok"
-    reason: str = ""  # why it is not ok
-    details: dict[str, Any] = field(default_factory=dict)  # per class or attribute, the floor, chance
-    conditions: dict[str, Any] = field(default_factory=dict)  # what the method was asked for, and from which split
-
-    @property
-    def protocol_key(self) -> str:
-        """Two values may share a column only if their keys are equal."""
-        return content_hash({"id": self.id, **self.protocol})[:16]
-
-    def plain(self) -> dict[str, Any]:
-        """For JSON. A value that is not finite becomes `failed`."""
-        plain = asdict(self) | {"protocol_key": self.protocol_key}
-        if self.value is not None and not math.isfinite(self.value):
-            plain |= {"value": None, "status": "failed", "reason": f"the value is {self.value}"}
-        return plain
 
 
 @dataclass(frozen=True)
@@ -147,47 +91,6 @@ def read_record(path: Path) -> Record:
 def read_records(results: Path) -> list[Record]:
     """All records under a results folder, by run name."""
     return [read_record(path) for path in sorted((results / "records").glob("*.json"))]
-
-
-def environment() -> dict[str, Any]:
-    """What a difference between two machines' numbers could come from."""
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(terse=True),
-        "cpu": _cpu(),
-        "libraries": {name: _version(name) for name in _LIBRARIES},
-        "gantlet": _version("gantlet"),
-        "commit": _commit(),
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _commit() -> str | None:
-    """The code's git commit, with `+changes` when the tree differs from it; None outside a checkout."""
-    root = Path(__file__).parent.parent
-    if not (root / ".git").exists():
-        return None
-    git = ["git", "-C", os.fspath(root)]
-    try:
-        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=10)
-        changes = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return (head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")) or None
 
 
 def show(record: dict[str, Any], file: Any = None) -> None:

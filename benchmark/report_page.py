@@ -17,6 +17,8 @@ import jinja2
 from markupsafe import Markup, escape
 from PIL import Image
 
+from benchmark import paths
+
 MOST_PICTURE_BYTES = 8_000_000  # of all data URIs together: the page stays below 10 MB
 _MOST_WIDTH = 720  # px of a picture
 _COLOURS = 128  # of a picture's palette
@@ -208,7 +210,7 @@ class Album:
 
 def render(page: Page) -> str:
     """The page as one HTML document."""
-    folder = Path(__file__).parent
+    folder = paths.TEMPLATES
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
         autoescape=True,

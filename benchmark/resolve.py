@@ -12,7 +12,7 @@ from benchmark.data.cards import Card, card_with, find_card
 from benchmark.data.kinds import POINTS
 from benchmark.data.layout import locate
 from benchmark.errors import ConfigError, UserError
-from benchmark.evaluate import EvalConfig
+from benchmark.eval_config import EvalConfig
 from benchmark.features import missing_weights
 from benchmark.judge import recipe as judge_recipe
 from benchmark.method import GANConfig, Method, MethodFile, find_method

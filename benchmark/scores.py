@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.errors import UserError
+from benchmark.eval_config import SetSettings
 from benchmark.metrics.chamfer import chamfer
 from benchmark.metrics.checks import Array, MetricError
 from benchmark.metrics.corruptions import CORRUPTIONS, NEEDS_LABELS, halves
@@ -19,23 +20,11 @@ from benchmark.metrics.kid import kid
 from benchmark.metrics.prdc import prdc
 from benchmark.metrics.resampling import fd_at_infinity, half_sampling_sd
 from benchmark.metrics.store import FeatureStore
-from benchmark.records import Value
+from benchmark.value import Value
 
 CONTROLS = ("noise 5", "noise 15", "blur 1 px", "half of the classes", "100 distinct")  # damage shown in every table
 FLOOR = "real, half against half"
 IS_SPLITS_FROM = 10_000  # images: fewer are scored in one split, because ten would be of a few classes each
-
-
-@dataclass(frozen=True)
-class SetSettings:
-    """How two sets of features are compared."""
-
-    k: int = 5  # neighbours of precision, recall, density and coverage (Naeem et al., 2020)
-    prdc_images: int = 10_000  # at most, of each set: their cost goes with the square (IC-GAN's number)
-    splits: int | None = None  # of the inception score; None: ten from 10,000 images on, else one
-    half_samples: int = 0  # draws of the error by half-sampling; 0: none
-    extrapolate: bool = False  # FD at infinitely many images
-    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from benchmark.curves import curves, curves_figure, snapshot_curves, snapshots_figure
 from benchmark.figure_rows import at_recipe, figure_names, run_folder
-from benchmark.figures import draw_points, modes_text
 from benchmark.files import atomic
 from benchmark.plotting import PALETTE, figure_png, is_wide, literal, name_log_ticks
+from benchmark.point_plots import draw_points, modes_text
 from benchmark.records import Record, read_records
 from benchmark.stats import summary
 from benchmark.tables import Column, Row, Table, dataset_table

@@ -15,21 +15,14 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from benchmark.artifacts import computation
 from benchmark.augment import SimCLRViews
 from benchmark.catalogue import recipes_of
-from benchmark.config import STRICT
+from benchmark.config import STRICT, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream, to_float
 from benchmark.losses import nt_xent
-from benchmark.method import (
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    Probability,
-    Stage,
-    TrainConfig,
-)
+from benchmark.method import Stage, TrainConfig
 from benchmark.nets.encoders import Projector, conv_encoder, resnet18_encoder, resnet50_encoder
 
 
@@ -56,6 +49,7 @@ class SimCLR(Stage):
     """The encoder E trained by contrasting two views of each image."""
 
     cfg: SimCLRConfig
+    name: ClassVar[str] = "SimCLR"
     version: ClassVar[int] = 1
 
     def __init__(self, cfg: SimCLRConfig, data: Dataset) -> None:
@@ -96,6 +90,7 @@ class SimCLR(Stage):
         return self.encoder
 
 
+@computation("benchmark.simclr", "encode")
 @torch.no_grad()
 def encode(data: Dataset, encoder: nn.Module, split: str = "train", batch: int = 256) -> dict[str, Tensor]:
     """h of every image of a split, without augmentation: {"h": [N, d]}. A `job.compute` function."""

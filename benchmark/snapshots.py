@@ -18,24 +18,17 @@ from torch import nn
 
 from benchmark import distributed
 from benchmark.data.mixtures import mixture_of
-from benchmark.evaluate import (
-    EvalConfig,
-    build_extractor,
-    build_judge,
-    generate,
-    protocol_of,
-    reference_of,
-    standing_statistics,
-)
-from benchmark.figures import modes_text, save_scatters
+from benchmark.eval_config import EvalConfig
+from benchmark.evaluate import build_extractor, build_judge, generate, protocol_of, reference_of, standing_statistics
 from benchmark.files import atomic, remove_torn, write_text
 from benchmark.method import Method
 from benchmark.metrics.frechet import frechet_distance
 from benchmark.metrics.modes import mode_statistics
 from benchmark.metrics.store import FeatureStore
+from benchmark.point_plots import modes_text, save_scatters
 from benchmark.protocols import labelled
-from benchmark.records import Value
 from benchmark.scores import metric_names
+from benchmark.value import Value
 
 if TYPE_CHECKING:
     from benchmark.artifacts import Job

@@ -30,17 +30,19 @@ from benchmark.data.layout import locate
 from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
 from benchmark.errors import ConfigError, DataError, WeightsError
-from benchmark.evaluate import EvalConfig, build_extractor, build_judge, copy_values, protocol_of, reference_of
+from benchmark.eval_config import EvalConfig
+from benchmark.evaluate import build_extractor, build_judge, copy_values, protocol_of, reference_of
 from benchmark.judge import recipe as judge_recipe
 from benchmark.metrics import extractors
 from benchmark.metrics.extractors import Extractor, JudgeExtractor
 from benchmark.metrics.store import FeatureStore, images_sha256
 from benchmark.metrics.weights import TRAINED_HERE
 from benchmark.protocols import labelled
-from benchmark.records import Value, write_record
+from benchmark.records import write_record
 from benchmark.resolve import Places, evaluation
 from benchmark.scores import Side, control_rows, intra_class_values, set_values, unavailable
 from benchmark.simclr import recipe as encoder_recipe
+from benchmark.value import Value
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from benchmark.artifacts import Job
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import to_uint8
-from benchmark.method import Method, mix
+from benchmark.method import Method
 from benchmark.metrics.extractors import JudgeExtractor, extract
 from benchmark.metrics.store import FeatureStore, images_sha256
+from benchmark.seeds import derive_seed
 
 if TYPE_CHECKING:
-    from benchmark.evaluate import EvalConfig
+    from benchmark.eval_config import EvalConfig
 
 BATCH = 250  # images a forward pass: fixed, so that it cannot move a number
 
@@ -111,7 +112,7 @@ class Subject:
     def held_out(self) -> HeldOut:
         """What becomes of held-out images when a method conditioned on images is asked for them, uniformly."""
         assert self.judge is not None
-        n, seed = len(self.fakes), mix(self.seed, 0x1ABE)
+        n, seed = len(self.fakes), derive_seed(self.seed, 0x1ABE)
         rows = np.random.Generator(np.random.PCG64([self.seed, 0x1ABE])).integers(len(self.data.test), size=n)
         self.method.condition_on(self.data, "test")
         torch.manual_seed(seed)

@@ -37,14 +37,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
+from benchmark import paths
 from benchmark.catalogue import check_method
 from benchmark.config import STRICT, build, load_yaml, merge
 from benchmark.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from benchmark.resolve import RunSpec
-
-FOLDER = Path(__file__).parent / "suites"
 
 Datasets = Annotated[
     tuple[str, ...],
@@ -155,7 +154,7 @@ def list_suites() -> dict[str, Suite]:
 
 def suite_names() -> list[str]:
     """Names of the suites: their files' names."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return sorted(path.stem for path in paths.SUITES.glob("*.yaml"))
 
 
 def find_suite(name: str) -> Suite:
@@ -170,7 +169,7 @@ def find_suite(name: str) -> Suite:
         raise ConfigError(
             f"unknown suite {name!r}", nearest(name, suite_names()), "give a suite's name or a .yaml file"
         )
-    return load_suite(FOLDER / f"{name}.yaml")
+    return load_suite(paths.SUITES / f"{name}.yaml")
 
 
 def load_suite(path: Path) -> Suite:

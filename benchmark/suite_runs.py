@@ -1,7 +1,7 @@
 """Running a suite: its cells one after another in this process, or as jobs of submitit, here or on SLURM.
 
 A cell is run when it has no record yet, so a suite that was stopped continues on the next call. A cell that fails keeps
-its reason, the others go on, and the suite's tables are written at the end. Jobs on this machine end with their suite,
+its reason, and the others go on. Jobs on this machine end with their suite,
 however that ends; jobs of SLURM end when it is interrupted or terminated, and go on when it is killed.
 """
 
@@ -28,7 +28,6 @@ from benchmark.files import lock
 from benchmark.records import Record, read_record, record_path
 from benchmark.suite import Cell, Suite, cells, find_suite, scope_of
 from benchmark.suite_plan import row_costs, total_text
-from benchmark.suite_tables import write_suite_table
 
 if TYPE_CHECKING:
     import submitit
@@ -66,7 +65,7 @@ def run_suite(
     executor: Literal["local", "slurm"] = "local",
     slurm: Mapping[str, Any] | None = None,
 ) -> int:
-    """Run every cell of a suite that has no record yet, then write the suite's tables. Returns an exit status.
+    """Run every cell of a suite that has no record yet. Returns an exit status.
 
     A cell that fails keeps its reason and the others go on, unless `stop`. A failed record counts as run: move it away
     to try again. workers: cells at a time, each a job of its own; what they share is made once, under locks. executor:
@@ -103,13 +102,9 @@ def run_suite(
             if stop and outcome.exit_code:
                 break
     if distributed.is_main():
-        tables = write_suite_table(suite, size, places.results)
         counts = Counter(outcome.kind for outcome in outcomes)
         counts["not reached"] = len(todo) - len(outcomes)
         _say(f"{suite.name}: " + ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if counts[kind]))
-        for path in tables:
-            if path.suffix == ".md":
-                _say(f"table: {path}")
     codes = {outcome.exit_code for outcome in outcomes}
     return next((code for code in (1, 2, 3) if code in codes), 0)
 

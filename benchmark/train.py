@@ -24,7 +24,8 @@ from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
 from benchmark.errors import RunFailed, UserError
 from benchmark.files import atomic, not_writable
-from benchmark.method import GANConfig, Trainable, seed_step
+from benchmark.method import GANConfig, Trainable
+from benchmark.seeds import seed_step
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"

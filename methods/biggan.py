@@ -15,12 +15,12 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from benchmark.augment import DiffAugment
-from benchmark.config import STRICT
+from benchmark.config import STRICT, NonNegativeInt, PositiveFloat, PositiveInt
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Batch, Stream
 from benchmark.errors import ConfigError
 from benchmark.losses import adversarial
-from benchmark.method import GANConfig, Method, NonNegativeInt, PositiveFloat, PositiveInt, Sample, half_life
+from benchmark.method import GANConfig, Method, Sample, half_life
 from benchmark.nets.biggan import BigGANDiscriminator, BigGANGenerator
 
 

@@ -14,13 +14,13 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from benchmark.config import STRICT
+from benchmark.config import STRICT, NonNegativeInt, PositiveInt, Probability
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
 from benchmark.errors import ConfigError
 from benchmark.labels import Labels
 from benchmark.losses import adversarial
-from benchmark.method import GANConfig, Method, NonNegativeInt, PositiveInt, Probability, Sample
+from benchmark.method import GANConfig, Method, Sample
 from benchmark.nets.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
 from benchmark.nets.sngan import SNGANDiscriminator, SNGANGenerator
 

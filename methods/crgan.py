@@ -21,21 +21,12 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from benchmark.augment import random_flip, random_shift
-from benchmark.config import STRICT
+from benchmark.config import STRICT, NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
 from benchmark.errors import ConfigError
 from benchmark.losses import adversarial
-from benchmark.method import (
-    GANConfig,
-    Method,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-    Probability,
-    Sample,
-    half_life,
-)
+from benchmark.method import GANConfig, Method, Sample, half_life
 from benchmark.nets.biggan import BigGANDiscriminator, BigGANGenerator
 from benchmark.nets.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
 from benchmark.nets.sngan import SNGANDiscriminator, SNGANGenerator

@@ -16,11 +16,11 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from benchmark.augment import DiffAugment
-from benchmark.config import STRICT
+from benchmark.config import STRICT, NonNegativeFloat, PositiveInt, Probability
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
 from benchmark.losses import adversarial, r1
-from benchmark.method import Embedding, GANConfig, Grid, Method, NonNegativeFloat, PositiveInt, Probability, Sample
+from benchmark.method import Embedding, GANConfig, Grid, Method, Sample
 from benchmark.nets.discriminators import GlobalDiscriminator, PatchDiscriminator
 from benchmark.nets.eigengan import EigenGenerator
 from benchmark.traversals import SCALE, traversals

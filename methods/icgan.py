@@ -25,26 +25,14 @@ from torch import Tensor, nn
 from benchmark import distributed
 from benchmark.artifacts import Job
 from benchmark.augment import DiffAugment
-from benchmark.config import STRICT
+from benchmark.config import STRICT, Beta, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream, to_float
 from benchmark.errors import ConfigError
 from benchmark.features import FeatureConfig, FeatureNet, Prepare, pooled_features
 from benchmark.features import image_encoder as make_encoder
 from benchmark.losses import adversarial, lazy_adam, path_lengths, r1
-from benchmark.method import (
-    Beta,
-    GANConfig,
-    Grid,
-    Method,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    Probability,
-    Sample,
-    half_life,
-)
+from benchmark.method import GANConfig, Grid, Method, Sample, half_life
 from benchmark.neighbours import kmeans_instances, nearest_neighbours, nearest_rows, unit_features
 from benchmark.nets.biggan import BigGANDiscriminator, BigGANGenerator
 from benchmark.nets.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -22,29 +22,15 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize, one_hot
 
-from benchmark.artifacts import Job
+from benchmark.artifacts import Job, computation
 from benchmark.augment import DiffAugment
 from benchmark.clustering import cluster_measurements
-from benchmark.config import STRICT
+from benchmark.config import STRICT, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Batch, Stream
 from benchmark.errors import ConfigError
 from benchmark.losses import adversarial, r1
-from benchmark.method import (
-    Embedding,
-    GANConfig,
-    Grid,
-    Measurement,
-    Method,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    Probability,
-    Sample,
-    Stage,
-    TrainConfig,
-)
+from benchmark.method import Embedding, GANConfig, Grid, Measurement, Method, Sample, Stage, TrainConfig
 from benchmark.nets.discriminators import GlobalDiscriminator, PatchDiscriminator
 from benchmark.nets.eigengan import EigenGenerator
 from benchmark.simclr import SimCLR, SimCLRConfig, encode, recipe
@@ -98,6 +84,7 @@ class Classifier(Stage):
     """Stage 2: a linear classifier C on the frozen encoder's embeddings of the training images."""
 
     cfg: ClassifierConfig
+    name: ClassVar[str] = "Classifier"
 
     def __init__(self, cfg: ClassifierConfig, data: Dataset, *, embeddings: Any, clusters: Any = None) -> None:
         h = embeddings["h"]  # [N, d]
@@ -133,6 +120,7 @@ def _label_table(data: Dataset, clusters: Any) -> Tensor:
     return torch.tensor(data.train.attributes, dtype=torch.float32)
 
 
+@computation("methods.infoscc", "cluster")
 def cluster(data: Dataset, embeddings: Any, k: int) -> dict[str, Tensor]:
     """The paper's own attribute selection: k-means on E's embeddings. {"labels": [N] int64, "centres": [k, d]}.
 

@@ -22,23 +22,13 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import relu, softplus
 
-from benchmark.artifacts import Job
-from benchmark.config import STRICT
+from benchmark.artifacts import Job, computation
+from benchmark.config import STRICT, NonNegativeFloat, NonNegativeInt, PositiveInt
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Batch, Stream, to_float
 from benchmark.errors import ConfigError
 from benchmark.features import FeatureConfig, FeatureNet, image_encoder, map_features, pooled_features, split_of
-from benchmark.method import (
-    Embedding,
-    GANConfig,
-    Grid,
-    Measurement,
-    Method,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveInt,
-    Sample,
-)
+from benchmark.method import Embedding, GANConfig, Grid, Measurement, Method, Sample
 from benchmark.metrics.neighbours import chance_agreement, neighbour_agreement
 from benchmark.nets.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
 from benchmark.nets.sngan import SNGANDiscriminator, SNGANGenerator
@@ -116,6 +106,7 @@ def steered_by_labels(P: Tensor, y: Tensor) -> Tensor:
     return P + (y[:, None] != y[None, :]) * (P.max() + 1)
 
 
+@computation("methods.latentcond", "bank_neighbours")
 def bank_neighbours(data: Dataset, f: dict[str, Tensor]) -> dict[str, Tensor]:
     """`neighbours` over the whole training split: {"near": [N], "far": [N]} int64. For `job.compute`."""
     table, near, far = f["f"], [], []
@@ -127,6 +118,7 @@ def bank_neighbours(data: Dataset, f: dict[str, Tensor]) -> dict[str, Tensor]:
     return {"near": torch.cat(near), "far": torch.cat(far)}
 
 
+@computation("methods.latentcond", "reduction")
 def reduction(data: Dataset, table: dict[str, Tensor], f_dim: int) -> dict[str, Tensor]:
     """How features become G's f: {"mean": [d], "std": [d], "axes": [d, f_dim], "f": [N, f_dim]}. For `job.compute`.
 

@@ -25,24 +25,12 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, mse_loss, relu
 
 from benchmark.augment import random_flip, random_shift
-from benchmark.config import STRICT
+from benchmark.config import STRICT, NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Batch, Stream
 from benchmark.errors import ConfigError
 from benchmark.losses import adversarial, r1
-from benchmark.method import (
-    Embedding,
-    GANConfig,
-    Grid,
-    Measurement,
-    Method,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-    Probability,
-    Sample,
-    half_life,
-)
+from benchmark.method import Embedding, GANConfig, Grid, Measurement, Method, Sample, half_life
 from benchmark.metrics.auxiliary import auxiliary_curve
 from benchmark.nets.biggan import BigGANDiscriminator, BigGANGenerator
 from benchmark.nets.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator

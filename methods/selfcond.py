@@ -20,20 +20,12 @@ from torch import Tensor, nn
 
 from benchmark import distributed
 from benchmark.clustering import cluster_measurements, k_means, match, means, means_or_random, nearest_centre
-from benchmark.config import STRICT
+from benchmark.config import STRICT, PositiveInt
 from benchmark.data.prepared import Dataset, Split
 from benchmark.data.stream import Batch, Stream, in_order
 from benchmark.errors import ConfigError
 from benchmark.losses import adversarial, r1
-from benchmark.method import (
-    Conditioning,
-    Embedding,
-    Grid,
-    Measurement,
-    Method,
-    PositiveInt,
-    Sample,
-)
+from benchmark.method import Conditioning, Embedding, Grid, Measurement, Method, Sample
 from benchmark.nets.selfcond import build_nets
 from benchmark.plain_gan import PlainGANConfig, plain_recipes
 

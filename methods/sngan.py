@@ -13,11 +13,11 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from benchmark.config import STRICT
+from benchmark.config import STRICT, PositiveInt
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
 from benchmark.losses import adversarial
-from benchmark.method import GANConfig, Method, PositiveInt, Sample
+from benchmark.method import GANConfig, Method, Sample
 from benchmark.nets.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
 from benchmark.nets.sngan import SNGANDiscriminator, SNGANGenerator
 

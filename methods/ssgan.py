@@ -20,11 +20,11 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.parametrizations import spectral_norm
 
 from benchmark.augment import quarter_turns
-from benchmark.config import STRICT
+from benchmark.config import STRICT, NonNegativeFloat, PositiveInt
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
 from benchmark.losses import adversarial
-from benchmark.method import GANConfig, Method, NonNegativeFloat, PositiveInt, Sample
+from benchmark.method import GANConfig, Method, Sample
 from benchmark.nets.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
 from benchmark.nets.sngan import SNGANDiscriminator, SNGANGenerator
 

@@ -15,11 +15,11 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from benchmark import distributed
-from benchmark.config import STRICT
+from benchmark.config import STRICT, Beta, NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
 from benchmark.losses import adversarial, lazy_adam, path_lengths, r1
-from benchmark.method import Beta, GANConfig, Method, NonNegativeFloat, PositiveFloat, PositiveInt, Probability, Sample
+from benchmark.method import GANConfig, Method, Sample
 from benchmark.nets.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 
 

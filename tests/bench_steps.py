@@ -29,9 +29,10 @@ from torch import Tensor, nn
 from benchmark.catalogue import method_names
 from benchmark.data.cards import card_with, find_card
 from benchmark.data.prepared import Dataset
-from benchmark.method import Method, construct, find_method, seed_step
+from benchmark.method import Method, construct, find_method
 from benchmark.plan import Rehearsal
 from benchmark.resolve import SMALL_SIDES
+from benchmark.seeds import seed_step
 from benchmark.train import stream_for
 
 CPU = torch.device("cpu")

@@ -14,11 +14,12 @@ from test_tables import _quick_environment
 from benchmark.claims import Checked, check_claims, claims_listing, effect
 from benchmark.config import content_hash
 from benchmark.errors import ConfigError
-from benchmark.records import Value, read_records, write_record
+from benchmark.records import read_records, write_record
 from benchmark.stats import Paired
 from benchmark.suite import find_suite, list_suites
 from benchmark.suite_tables import suite_claims, suite_table
 from benchmark.table_files import write_tables
+from benchmark.value import Value
 
 __all__ = ["_quick_environment"]  # the fixture is used by every test here as well
 

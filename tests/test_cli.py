@@ -19,9 +19,10 @@ from PIL import Image
 
 import benchmark.experiment
 import methods
-from benchmark.__main__ import Ended, main, signals_raised, summary_of
+from benchmark.__main__ import main, summary_of
 from benchmark.catalogue import method_names
 from benchmark.method import find_method
+from benchmark.signals import Ended, signals_raised
 
 
 def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,8 +15,9 @@ from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.errors import ConfigError
 from benchmark.labels import Labels
-from benchmark.method import construct, find_method, seed_step
+from benchmark.method import construct, find_method
 from benchmark.noise import noisy_labels
+from benchmark.seeds import seed_step
 from benchmark.train import stream_for
 
 CPU = torch.device("cpu")

@@ -14,8 +14,9 @@ from benchmark.augment import random_flip
 from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.errors import ConfigError
-from benchmark.method import construct, seed_step
+from benchmark.method import construct
 from benchmark.nets.biggan import BigGANGenerator
+from benchmark.seeds import seed_step
 from benchmark.train import stream_for
 from methods.crgan import CRGAN, RECIPES
 

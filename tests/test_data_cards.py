@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.data.cards import card_folder, card_with, find_card, fingerprint, list_cards, load_card, locate
+from benchmark.data.cards import card_with, find_card, fingerprint, list_cards, load_card, locate
 from benchmark.data.kinds import CELEBA_ATTRIBUTES
 from benchmark.data.prepared import Dataset
 from benchmark.errors import ConfigError, DataError
+from benchmark.paths import card_folder
 
 # fmt: off
 NAMES = [

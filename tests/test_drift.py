@@ -14,7 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmark import drift, frozen
+from benchmark import drift, frozen, paths
 from benchmark.data import stream
 from benchmark.errors import DataError, UserError
 from benchmark.frozen import make, measures
@@ -96,7 +96,7 @@ def test_the_tree_as_it_is_passes_twice_with_the_same_numbers(
 
 
 def test_frozen_inputs_are_small_and_are_what_their_maker_makes(tmp_path: Path) -> None:
-    assert sum((frozen.FOLDER / name).stat().st_size for name in frozen.FILES) < 1.5e6
+    assert sum((paths.FROZEN / name).stat().st_size for name in frozen.FILES) < 1.5e6
     make.make(tmp_path)
     again = frozen.load(tmp_path)
     for name in ("real_images", "labels", "points", "real"):
@@ -280,7 +280,7 @@ def test_numbers_without_baseline_and_baselines_of_other_inputs(here: Path) -> N
 
 def test_changed_or_missing_frozen_inputs_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "frozen"
-    shutil.copytree(frozen.FOLDER, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    shutil.copytree(paths.FROZEN, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     frozen.load(folder)
     data = bytearray((folder / "points.npz").read_bytes())
     data[200] ^= 1

@@ -17,7 +17,8 @@ from benchmark.data.mixtures import mixture_of
 from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import to_float
-from benchmark.evaluate import EvalConfig, Scored, evaluate
+from benchmark.eval_config import EvalConfig
+from benchmark.evaluate import Scored, evaluate
 from benchmark.judge import JudgeConfig
 from benchmark.method import Conditioning, GANConfig, Measurement, Method, Sample
 

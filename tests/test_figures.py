@@ -12,20 +12,12 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from benchmark.curves import save_curves
 from benchmark.errors import UserError
-from benchmark.figures import (
-    GAP,
-    draw_points,
-    grid_layout,
-    grid_of_rows,
-    modes_text,
-    save_embedding,
-    save_grid,
-    save_scatters,
-)
+from benchmark.figures import GAP, grid_layout, grid_of_rows, save_embedding, save_grid
 from benchmark.method import Embedding, Grid
 from benchmark.plotting import PALETTE
+from benchmark.point_plots import draw_points, modes_text, save_scatters
+from benchmark.run_curves import save_curves
 
 
 def a_grid(side: int = 16, channels: int = 1, rows: int = 2, columns: int = 3) -> Grid:

@@ -17,9 +17,10 @@ from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream, to_float
 from benchmark.errors import ConfigError
 from benchmark.features import FeatureConfig, FeatureNet, Prepare, pooled_features
-from benchmark.method import Grid, construct, find_method, half_life, seed_step
+from benchmark.method import Grid, construct, find_method, half_life
 from benchmark.metrics.copying import instance_preference
 from benchmark.neighbours import kmeans_instances, nearest_neighbours, unit_features
+from benchmark.seeds import seed_step
 from benchmark.train import stream_for
 from methods.icgan import ICGAN, RECIPES, Pairs
 

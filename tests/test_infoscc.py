@@ -18,7 +18,8 @@ from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Batch
 from benchmark.errors import ConfigError
-from benchmark.method import construct, find_method, seed_step
+from benchmark.method import construct, find_method
+from benchmark.seeds import seed_step
 from benchmark.train import stream_for
 from methods.infoscc import InfoSCC, cluster, label_loss
 

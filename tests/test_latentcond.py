@@ -19,7 +19,8 @@ from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.errors import ConfigError
 from benchmark.features import FeatureConfig
-from benchmark.method import construct, find_method, seed_step
+from benchmark.method import construct, find_method
+from benchmark.seeds import seed_step
 from benchmark.train import stream_for
 from methods.latentcond import (
     Couples,

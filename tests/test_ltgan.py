@@ -16,7 +16,8 @@ import methods.ltgan
 from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.errors import ConfigError
-from benchmark.method import construct, seed_step
+from benchmark.method import construct
+from benchmark.seeds import seed_step
 from benchmark.train import stream_for
 from methods.ltgan import LTGAN, RECIPES, Code, Config, auxiliary, derangement
 from methods.sngan import SNGAN

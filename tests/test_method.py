@@ -16,7 +16,8 @@ from benchmark.config import STRICT, build
 from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.errors import ConfigError
-from benchmark.method import GANConfig, MethodFile, Stage, TrainConfig, construct, find_method, mix, seed_step
+from benchmark.method import GANConfig, MethodFile, Stage, TrainConfig, construct, find_method
+from benchmark.seeds import derive_seed, seed_step
 from methods.sngan import SNGAN
 
 CPU = torch.device("cpu")
@@ -102,11 +103,11 @@ def test_weights_are_a_function_of_the_seed(two: Two) -> None:
 
 
 def test_mix_gives_distinct_well_spread_numbers() -> None:
-    numbers = {mix(seed, t, rank) for seed in range(20) for t in range(200) for rank in range(4)}
+    numbers = {derive_seed(seed, t, rank) for seed in range(20) for t in range(200) for rank in range(4)}
     assert len(numbers) == 20 * 200 * 4
     assert all(0 <= number < 2**63 for number in numbers)
-    assert mix(0, 1) != mix(1, 0)
-    assert mix(0) != mix(0, 0)
+    assert derive_seed(0, 1) != derive_seed(1, 0)
+    assert derive_seed(0) != derive_seed(0, 0)
     ones = statistics.mean(bin(number).count("1") for number in numbers)
     assert abs(ones - 31.5) < 0.2  # half of 63 bits
 

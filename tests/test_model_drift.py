@@ -25,8 +25,9 @@ from benchmark.drift_statistics import (
 from benchmark.errors import UserError
 from benchmark.model_baseline import accept_model, model_baseline_path, read_model_baseline, select
 from benchmark.model_drift import ModelReport, compare, model_gate
-from benchmark.records import Value, read_records
+from benchmark.records import read_records
 from benchmark.stats import holm
+from benchmark.value import Value
 
 BETTER = {"fd_judge": "lower", "kd_judge": "lower", "control_accuracy_judge": "higher", "modes": "higher", "odd": None}
 ENVIRONMENT: dict[str, Any] = {"commit": "c0ffee", "cpu": "one", "libraries": {"torch": "2.15.0"}}

@@ -13,7 +13,8 @@ from torch.nn.functional import softplus
 from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.errors import ConfigError
-from benchmark.method import Method, construct, find_method, seed_step
+from benchmark.method import Method, construct, find_method
+from benchmark.seeds import seed_step
 from benchmark.train import stream_for
 
 CPU = torch.device("cpu")

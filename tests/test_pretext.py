@@ -12,10 +12,11 @@ from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.errors import ConfigError
 from benchmark.features import small_classifier, small_rotnet
-from benchmark.method import construct, seed_step
+from benchmark.method import construct
 from benchmark.nets.features import NIN
 from benchmark.noise import noisy_labels
 from benchmark.pretext import AttributeClassifier, RotNet, RotNetConfig, label_table, rotations
+from benchmark.seeds import seed_step
 from benchmark.train import stream_for
 
 CPU = torch.device("cpu")

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from helpers import Finished
 
+from benchmark.environment import environment
 from benchmark.errors import UserError
-from benchmark.records import Value, environment, read_record, read_records, record_path, show, write_record
+from benchmark.records import read_record, read_records, record_path, show, write_record
+from benchmark.value import Value
 
 
 def written(results: Path, run: str = "a", status: str = "done", **more: object) -> dict[str, object]:

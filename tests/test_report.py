@@ -22,10 +22,11 @@ from benchmark.config import content_hash
 from benchmark.errors import DataError, UserError
 from benchmark.figure_rows import run_folder
 from benchmark.published import PUBLISHED_FIELDS, find_published
-from benchmark.records import Value, read_records, write_record
+from benchmark.records import read_records, write_record
 from benchmark.report import write_report
 from benchmark.suite import cells, find_suite
 from benchmark.tables import dataset_table
+from benchmark.value import Value
 
 EVIL = "</td><script>alert(1)</script><img src=http://evil.example/x.png onerror=alert(2)>"
 VOID = {"meta", "img", "link", "br", "hr", "input", "wbr"}

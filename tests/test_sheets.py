@@ -16,7 +16,7 @@ from benchmark import sheets
 from benchmark.config import content_hash
 from benchmark.curves import curves, curves_figure, snapshot_curves, snapshots_figure
 from benchmark.figure_rows import at_recipe, figure_names, row_name, run_folder
-from benchmark.records import Record, Value
+from benchmark.records import Record
 from benchmark.sheets import (
     _operations,
     cost,
@@ -28,6 +28,7 @@ from benchmark.sheets import (
     scatter_sheet,
 )
 from benchmark.tables import dataset_table
+from benchmark.value import Value
 
 
 def record(method: str, seed: int = 0, *, fd: float | None = 2.0, seconds: float = 10.0, **changes: Any) -> Record:

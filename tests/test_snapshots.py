@@ -22,7 +22,7 @@ from benchmark.data.cards import find_card
 from benchmark.data.mixtures import mixture_of
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
-from benchmark.evaluate import EvalConfig
+from benchmark.eval_config import EvalConfig
 from benchmark.method import Sample, Trainable, TrainConfig, construct
 from benchmark.plan import step_flops
 from benchmark.snapshots import Snapshots, snapshot_steps

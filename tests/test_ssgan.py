@@ -15,7 +15,8 @@ from torch.nn.functional import cross_entropy
 from benchmark.augment import quarter_turns
 from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
-from benchmark.method import construct, seed_step
+from benchmark.method import construct
+from benchmark.seeds import seed_step
 from benchmark.train import stream_for
 from methods.ssgan import RECIPES, SSGAN, rotated
 

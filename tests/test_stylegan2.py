@@ -13,7 +13,8 @@ from torch import Tensor
 from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.losses import lazy_adam, path_lengths, r1
-from benchmark.method import construct, seed_step
+from benchmark.method import construct
+from benchmark.seeds import seed_step
 from benchmark.train import stream_for
 from methods.stylegan2 import RECIPES, Config, StyleGAN2, automatic
 

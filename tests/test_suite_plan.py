@@ -12,7 +12,7 @@ from made_suites import WORKING, FakeRuns
 from test_tables import _quick_environment, write
 
 from benchmark import plan as rehearsal
-from benchmark.evaluate import EvalConfig
+from benchmark.eval_config import EvalConfig
 from benchmark.records import read_records
 from benchmark.resolve import Places
 from benchmark.simclr import SimCLRConfig

@@ -10,14 +10,21 @@ import pytest
 from made_suites import SUITE, FakeRuns
 from test_tables import _quick_environment
 
-from benchmark import experiment
+from benchmark import experiment, suite_runs
 from benchmark.errors import BusyError, ConfigError, RunFailed
 from benchmark.records import read_records
 from benchmark.resolve import Places
 from benchmark.suite import cells, find_suite
-from benchmark.suite_runs import run_suite
+from benchmark.suite_tables import write_suite_table
 
 __all__ = ["_quick_environment"]  # the fixture is used by every test here as well
+
+
+def run_suite(name: str, places: Places, **how: Any) -> int:
+    """As `python -m benchmark suite` does: run what is not done, then write the tables."""
+    status = suite_runs.run_suite(name, places, **how)
+    print(*write_suite_table(name, "small", places.results))
+    return status
 
 
 ALL = [("hinge", 0), ("lsgan", 0), ("hinge", 1), ("lsgan", 1)]

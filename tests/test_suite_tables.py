@@ -10,8 +10,9 @@ import pytest
 from test_tables import _quick_environment
 
 from benchmark.config import content_hash
-from benchmark.records import Value, write_record
+from benchmark.records import write_record
 from benchmark.suite_tables import write_suite_table
+from benchmark.value import Value
 
 __all__ = ["_quick_environment"]  # the fixture is used by every test here as well
 

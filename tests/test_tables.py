@@ -14,9 +14,10 @@ import pytest
 
 from benchmark import records as records_module
 from benchmark.config import content_hash
-from benchmark.records import Record, Value, read_records, write_record
+from benchmark.records import Record, read_records, write_record
 from benchmark.table_files import comparisons_csv, document, tex, to_csv, to_latex, to_markdown, write_tables
 from benchmark.tables import changes_text, dataset_table
+from benchmark.value import Value
 
 BETTER = {"fd_judge": "lower", "score_judge": "higher", "control_accuracy_judge": "higher", "odd": None}
 NAMES = {"fd_judge": "FD-judge", "score_judge": "CS-judge", "control_accuracy_judge": "control accuracy by the judge"}

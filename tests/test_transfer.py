@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from helpers import TINY
 
-from benchmark import experiment
+from benchmark import experiment, paths
 from benchmark.__main__ import main
 from benchmark.config import parse_overrides
 from benchmark.data.cards import Card, find_card
@@ -20,7 +20,7 @@ from benchmark.data.prepared import Dataset
 from benchmark.errors import ConfigError
 from benchmark.records import read_records
 from benchmark.resolve import Places, RunSpec, resolve
-from benchmark.suite import FOLDER, find_suite
+from benchmark.suite import find_suite
 from benchmark.suite_tables import suite_table
 from benchmark.tables import dataset_table
 
@@ -109,7 +109,7 @@ def test_tables_show_it_beside_the_model_of_that_dataset(records: Path) -> None:
 
 
 def test_the_suite_finds_its_records(records: Path, tmp_path: Path) -> None:
-    text = (FOLDER / "icgan-transfer.yaml").read_text()
+    text = (paths.SUITES / "icgan-transfer.yaml").read_text()
     small = next(line for line in text.splitlines() if line.startswith("  small: "))
     text = text.replace(small, "  small: {}")  # the budget is that of the tiny runs
     changed = text.replace("seeds: [0, 1, 2]", "seeds: [0]\nset: " + json.dumps(parse_overrides(SETTINGS)))

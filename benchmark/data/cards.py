@@ -32,6 +32,7 @@ from benchmark.data.kinds import CELEBA_ATTRIBUTES, KINDS, LABELS, POINTS, SHAPE
 from benchmark.data.layout import fingerprint, locate
 from benchmark.data.trees import open_tree, own_split
 from benchmark.errors import ConfigError, DataError, nearest
+from benchmark.paths import card_folder
 
 __all__ = ["Card", "card_with", "find_card", "fingerprint", "list_cards", "load_card", "locate"]
 
@@ -122,12 +123,6 @@ def _check_attributes(card: Card, where: str, names: tuple[str, ...]) -> None:
     for name in names:
         if known is not None and name not in known:
             raise ConfigError(f"{where}: unknown attribute {name!r}", nearest(name, known))
-
-
-def card_folder() -> Path:
-    """The folder of the cards: inside an installed wheel, else beside the package."""
-    installed = Path(__file__).parents[1] / "_cards"
-    return installed if installed.is_dir() else Path(__file__).parents[2] / "datasets"
 
 
 def list_cards() -> dict[str, Card]:

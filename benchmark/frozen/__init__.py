@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmark import paths
 from benchmark.errors import DataError
 from benchmark.files import read_json, sha256_file
 
-FOLDER = Path(__file__).parent
 FILES = ("images.npz", "features.npz", "points.npz", "networks.npz")
 MANIFEST = "sha256.json"
 RING = (8, 1.0, 0.05)  # modes, radius and standard deviation of the ring that the points were drawn from
@@ -44,7 +44,7 @@ class Frozen:
     sha256: Mapping[str, str]  # of the files, by name
 
 
-def load(folder: Path = FOLDER) -> Frozen:
+def load(folder: Path = paths.FROZEN) -> Frozen:
     """Read the frozen inputs.
 
     Raises DataError, naming the file, when one is missing or its bytes are not those it was made with.

@@ -18,14 +18,14 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from benchmark.augment import random_shift
-from benchmark.config import STRICT
+from benchmark.config import STRICT, Beta, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
 from benchmark.data.stream import to_float
-from benchmark.method import Beta, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability, mix
 from benchmark.metrics.checks import Array, Float64, Int64, MetricError
 from benchmark.metrics.clusters import integers
 from benchmark.metrics.corruptions import Images, image_array
 from benchmark.metrics.extractors import exact_float32
 from benchmark.nets.resnet_cifar import MIN_SIDE, CifarResNet, Depth
+from benchmark.seeds import derive_seed
 
 TOP = 5  # classes of the top-5 accuracy
 TEST_BATCH = 500  # images classified at once
@@ -174,7 +174,7 @@ def _train_and_test(
         exact_float32(device.type),
         torch.enable_grad(),
     ):
-        torch.manual_seed(mix(cfg.seed, k))
+        torch.manual_seed(derive_seed(cfg.seed, k))
         net = CifarResNet(cfg.depth, train.images.shape[3], n_classes)
         net.to(device).to(memory_format=torch.channels_last)
         _fit(net, train, cfg, device, f"CAS {k + 1}/{cfg.n_seeds}" if progress else None)

@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmark.method import mix
 from benchmark.metrics.checks import Float64, MetricError
 from benchmark.metrics.extractors import exact_float32
+from benchmark.seeds import derive_seed
 
 Generate = Callable[[Tensor], Tensor]  # latents [N, ...] -> float images [N, C, H, W] in [-1, 1]
 Distance = Callable[[Tensor, Tensor], Tensor]  # two sets of such images -> [N]
@@ -76,8 +76,8 @@ def path_length(
     """
     _check_settings(n_pairs, space, mapping, sampling, eps, trim, batch)
     parts = []
-    with torch.no_grad(), _seeded(mix(seed, 0x99D0)):
-        ts = torch.Generator().manual_seed(mix(seed, 0x99D1))
+    with torch.no_grad(), _seeded(derive_seed(seed, 0x99D0)):
+        ts = torch.Generator().manual_seed(derive_seed(seed, 0x99D1))
         for start in tqdm(range(0, n_pairs, batch), desc="path length", unit="batch", disable=not progress):
             n = min(batch, n_pairs - start)
             t = torch.rand(n, generator=ts, dtype=torch.float64) if sampling == "full" else torch.zeros(n).double()

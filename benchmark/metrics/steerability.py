@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from benchmark.method import mix
 from benchmark.metrics.checks import Array, Float64, MetricError, as_numpy
 from benchmark.metrics.extractors import exact_float32
+from benchmark.seeds import derive_seed
 
 Generate = Callable[[Tensor], Tensor]  # latents [N, d] -> float images [N, C, H, W] in [-1, 1]
 Measure = Callable[[Tensor], Float64]  # such images -> [N]; NaN where an image has no value
@@ -159,9 +159,9 @@ def learn_direction(
     """
     settings = settings or SteerSettings()
     _check_settings(settings, z_dim)
-    generator = torch.Generator().manual_seed(mix(seed, 0x57EE))
+    generator = torch.Generator().manual_seed(derive_seed(seed, 0x57EE))
     z0 = _clipped(torch.randn(settings.n_trajectories, z_dim, generator=generator)).to(device)
-    with _seeded(mix(seed, 0x57EF)), torch.enable_grad(), exact_float32(torch.device(device).type):
+    with _seeded(derive_seed(seed, 0x57EF)), torch.enable_grad(), exact_float32(torch.device(device).type):
         points = _trajectories(generate, transform, z0, settings, progress)
         kept = points.keep_best(settings.drop)
         u = _ridge_direction(kept, settings.ridge)
@@ -364,10 +364,14 @@ def steer(
     if n < 2 or batch < 1:
         raise MetricError(f"steer: n = {n}, batch = {batch}", "two latents and a batch of one at least are needed")
     unit = torch.from_numpy(axis).to(device)
-    z0 = torch.randn(n, len(axis), generator=torch.Generator().manual_seed(mix(seed, 0x57F0))).double().to(device)
+    z0 = (
+        torch.randn(n, len(axis), generator=torch.Generator().manual_seed(derive_seed(seed, 0x57F0)))
+        .double()
+        .to(device)
+    )
     values, drifts = np.empty((n, len(alphas))), np.empty((n, len(alphas)))
     bar = tqdm(total=n * len(alphas), desc="steer", unit="image", disable=not progress)
-    with torch.no_grad(), _seeded(mix(seed, 0x57F1)), exact_float32(torch.device(device).type), bar:
+    with torch.no_grad(), _seeded(derive_seed(seed, 0x57F1)), exact_float32(torch.device(device).type), bar:
         for start in range(0, n, batch):
             z = z0[start : start + batch]
             rows = slice(start, start + len(z))

@@ -23,8 +23,9 @@ from benchmark.config import build, to_plain
 from benchmark.data.cards import find_card, list_cards
 from benchmark.data.prepared import Dataset
 from benchmark.latents import LatentSpace
-from benchmark.method import Method, MethodFile, construct, find_method, seed_step
+from benchmark.method import Method, MethodFile, construct, find_method
 from benchmark.plan import Rehearsal
+from benchmark.seeds import seed_step
 from benchmark.train import stream_for
 
 CPU = torch.device("cpu")
