@@ -76,16 +76,16 @@ format: $(READY)  ## lay the code out
 	$(PY) -m ruff format .
 
 overhead: $(READY)  ## the harness's step beside a hand-written loop
-	$(PY) tests/bench_overhead.py
+	$(PY) tests/tools/bench_overhead.py
 
 speed: $(READY)  ## a step of each method beside its networks alone
-	$(PY) tests/bench_steps.py --dataset "$(DATASET)"
+	$(PY) tests/tools/bench_steps.py --dataset "$(DATASET)"
 
 throughput: $(READY)  ## our evaluation beside torch-fidelity's and clean-fid's, the same pictures and weights
-	$(PY) tests/bench_evaluation.py
+	$(PY) tests/tools/bench_evaluation.py
 
 memory: $(READY)  ## peak memory of the metrics on 50,000 features of 2,048 numbers (an hour; N=6000 for minutes)
-	OMP_NUM_THREADS=1 $(PY) tests/bench_memory.py --n $(or $(N),50000)
+	OMP_NUM_THREADS=1 $(PY) tests/tools/bench_memory.py --n $(or $(N),50000)
 
 lock: $(READY)  ## renew requirements.lock from the present environment
 	@{ grep '^#' requirements.lock; $(PY) -m pip freeze --exclude-editable \

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark import __version__
-from benchmark.catalogue import check_method, method_names
-from benchmark.errors import UserError
-from benchmark.protocols import PROTOCOLS
-from benchmark.signals import Ended, signals_raised
+from benchmark.core.errors import UserError
+from benchmark.core.registry import check_method, method_names
+from benchmark.core.signals import Ended, signals_raised
+from benchmark.evaluation.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
-    from benchmark.resolve import Places, RunSpec
+    from benchmark.runs.spec import Places, RunSpec
 
 
 def parser() -> argparse.ArgumentParser:
@@ -127,7 +127,7 @@ def positive(text: str) -> int:
 
 def specs(arguments: argparse.Namespace) -> list[RunSpec]:
     """The runs a command asks for, its names and files checked first and fast."""
-    from benchmark.config import merge, parse_overrides
+    from benchmark.core.config import merge, parse_overrides
     from benchmark.data.cards import find_card, locate
 
     changes = parse_overrides(arguments.changes)
@@ -139,7 +139,7 @@ def specs(arguments: argparse.Namespace) -> list[RunSpec]:
     if arguments.verb != "plan":  # a plan lists what is missing
         locate(card, arguments.data_root)
 
-    from benchmark.resolve import RunSpec
+    from benchmark.runs.spec import RunSpec
 
     return [
         RunSpec(method, arguments.dataset, seed, arguments.recipe, changes)
@@ -150,14 +150,14 @@ def specs(arguments: argparse.Namespace) -> list[RunSpec]:
 
 def check_suite(name: str, size: str) -> None:
     """Raise ConfigError unless there is such a suite and it has this size."""
-    from benchmark.suite import find_suite, scope_of
+    from benchmark.runs.suites.suite import find_suite, scope_of
 
     scope_of(find_suite(name), size)
 
 
 def places_of(arguments: argparse.Namespace) -> Places:
     """Where the command reads and writes."""
-    from benchmark.resolve import Places
+    from benchmark.runs.spec import Places
 
     return Places(arguments.data_root, arguments.results)
 
@@ -166,7 +166,7 @@ def do_list(arguments: argparse.Namespace) -> int:
     """Methods, datasets, metrics and suites, a line each."""
     from benchmark.data.cards import list_cards
     from benchmark.metrics import CATALOGUE
-    from benchmark.suite import list_suites
+    from benchmark.runs.suites.suite import list_suites
 
     sections: dict[str, dict[str, str]] = {
         "methods": {name: summary_of(name) for name in method_names()},
@@ -190,7 +190,7 @@ def summary_of(name: str) -> str:
     docs = [ast.get_docstring(c) for c in classes if any(ast.unparse(base) == "Method" for base in c.bases)]
     if len(docs) == 1 and docs[0]:
         return docs[0].splitlines()[0]
-    from benchmark.method import find_method  # a file that is laid out in another way
+    from benchmark.training.method import find_method  # a file that is laid out in another way
 
     return find_method(name).summary
 
@@ -199,15 +199,15 @@ def do_plan(arguments: argparse.Namespace) -> int:
     """What each run, or a suite, would do and cost."""
     if arguments.suite is not None:
         check_suite(arguments.suite, arguments.size)
-        from benchmark.suite_plan import suite_plan
+        from benchmark.runs.suites.cost import suite_plan
 
         places, settings = places_of(arguments), {"device": arguments.device, "threads": arguments.threads}
         print(suite_plan(arguments.suite, arguments.size, places, seeds=arguments.seed, **settings))
         return 0
     wanted, places = specs(arguments), places_of(arguments)
-    from benchmark.experiment import pick_device, use_threads
-    from benchmark.plan import make_plan
-    from benchmark.resolve import resolve
+    from benchmark.runs.plan import make_plan
+    from benchmark.runs.run import pick_device, use_threads
+    from benchmark.runs.spec import resolve
 
     for spec in wanted:
         resolved = resolve(spec, places)
@@ -240,10 +240,11 @@ def do_prepare(arguments: argparse.Namespace) -> int:
 def do_run(arguments: argparse.Namespace) -> int:
     """Train and evaluate; one run after the other. The exit status is the worst run's."""
     wanted, places = specs(arguments), places_of(arguments)
-    from benchmark import distributed, records
-    from benchmark.errors import RunFailed
-    from benchmark.experiment import pick_device, run
-    from benchmark.resolve import require_files, resolve
+    from benchmark.core import distributed
+    from benchmark.core.errors import RunFailed
+    from benchmark.runs import records
+    from benchmark.runs.run import pick_device, run
+    from benchmark.runs.spec import require_files, resolve
 
     distributed.start(pick_device(arguments.device))
     status = 0
@@ -271,11 +272,11 @@ def do_run(arguments: argparse.Namespace) -> int:
 def do_suite(arguments: argparse.Namespace) -> int:
     """Run what a suite lacks, then write its table."""
     check_suite(arguments.name, arguments.size)
-    from benchmark import distributed
-    from benchmark.config import parse_overrides
-    from benchmark.experiment import pick_device
-    from benchmark.suite_runs import default_workers, run_suite
-    from benchmark.suite_tables import write_suite_table
+    from benchmark.core import distributed
+    from benchmark.core.config import parse_overrides
+    from benchmark.report.suite_tables import write_suite_table
+    from benchmark.runs.run import pick_device
+    from benchmark.runs.suites.running import default_workers, run_suite
 
     device = pick_device(arguments.device)
     distributed.start(device)
@@ -309,9 +310,9 @@ def do_suite(arguments: argparse.Namespace) -> int:
 def do_sample(arguments: argparse.Namespace) -> int:
     """Write pictures from a finished run, with a list of what each was asked to be."""
     wanted, places = specs(arguments), places_of(arguments)
-    from benchmark.experiment import pick_device
-    from benchmark.finished import write_samples
-    from benchmark.resolve import resolve
+    from benchmark.runs.finished import write_samples
+    from benchmark.runs.run import pick_device
+    from benchmark.runs.spec import resolve
 
     for spec in wanted:
         folder = arguments.out if len(wanted) == 1 else arguments.out / f"{spec.method}-s{spec.seed}"
@@ -323,9 +324,9 @@ def do_sample(arguments: argparse.Namespace) -> int:
 
 def do_eval(arguments: argparse.Namespace) -> int:
     """Score pictures, or a finished run once more."""
-    from benchmark.config import merge, parse_overrides
-    from benchmark.experiment import pick_device
-    from benchmark.records import show, show_protocol
+    from benchmark.core.config import merge, parse_overrides
+    from benchmark.runs.records import show, show_protocol
+    from benchmark.runs.run import pick_device
 
     places, changes = places_of(arguments), parse_overrides(arguments.changes)
     asked = {"protocol": arguments.protocol, "n_fake": arguments.n, "extractors": arguments.extractors}
@@ -334,7 +335,7 @@ def do_eval(arguments: argparse.Namespace) -> int:
         import torch
 
         torch.set_num_threads(arguments.threads)
-    from benchmark.finished import is_run, rescore
+    from benchmark.runs.finished import is_run, rescore
 
     if is_run(arguments.pictures):
         if arguments.reference or arguments.resolution or arguments.name:
@@ -345,7 +346,7 @@ def do_eval(arguments: argparse.Namespace) -> int:
             )
         record = rescore(arguments.pictures, places, changes, pick_device(arguments.device), quiet=arguments.quiet)
     else:
-        from benchmark.standalone import request_for, score_pictures
+        from benchmark.runs.standalone import request_for, score_pictures
 
         request = request_for(arguments.pictures, arguments.reference, changes, arguments.resolution, arguments.name)
         record = score_pictures(request, places, pick_device(arguments.device), quiet=arguments.quiet)
@@ -356,7 +357,7 @@ def do_eval(arguments: argparse.Namespace) -> int:
 
 def do_report(arguments: argparse.Namespace) -> int:
     """Write the page of all results."""
-    from benchmark.report import write_report
+    from benchmark.report.report import write_report
 
     print(write_report(arguments.results, arguments.out))
     return 0
@@ -368,10 +369,10 @@ def do_drift(arguments: argparse.Namespace) -> int:
     if (a.model is None) != (a.dataset is None):
         raise UserError("drift: --model and --dataset", "each needs the other", "give both or neither")
     if a.model is None:
-        from benchmark.drift import metric_gate
+        from benchmark.drift.metric_gate import metric_gate
 
         return metric_gate(a.json, a.accept, a.quiet)
-    from benchmark.model_drift import model_gate
+    from benchmark.drift.model_gate import model_gate
 
     return model_gate(
         a.model,
@@ -388,7 +389,7 @@ def do_drift(arguments: argparse.Namespace) -> int:
 
 def do_table(arguments: argparse.Namespace) -> int:
     """Write all tables from the records."""
-    from benchmark.table_files import write_tables
+    from benchmark.report.writers import write_tables
 
     paths = write_tables(arguments.results)
     if not paths:

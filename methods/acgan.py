@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.nn.utils.parametrizations import spectral_norm
 
-from benchmark.config import STRICT, NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
+from benchmark.core.config import STRICT, NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
+from benchmark.data.labels import Labels
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
-from benchmark.labels import Labels
-from benchmark.losses import adversarial
-from benchmark.method import GANConfig, Method, Sample
-from benchmark.nets.sngan import SNGANDiscriminator, SNGANGenerator
+from benchmark.nn.losses import adversarial
+from benchmark.nn.sngan import SNGANDiscriminator, SNGANGenerator
+from benchmark.training.method import GANConfig, Method, Sample
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -14,14 +14,14 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from benchmark.augment import DiffAugment
-from benchmark.config import STRICT, NonNegativeInt, PositiveFloat, PositiveInt
+from benchmark.core.config import STRICT, NonNegativeInt, PositiveFloat, PositiveInt
+from benchmark.core.errors import ConfigError
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Batch, Stream
-from benchmark.errors import ConfigError
-from benchmark.losses import adversarial
-from benchmark.method import GANConfig, Method, Sample, half_life
-from benchmark.nets.biggan import BigGANDiscriminator, BigGANGenerator
+from benchmark.nn.augment import DiffAugment
+from benchmark.nn.biggan import BigGANDiscriminator, BigGANGenerator
+from benchmark.nn.losses import adversarial
+from benchmark.training.method import GANConfig, Method, Sample, half_life
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

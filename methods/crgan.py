@@ -20,16 +20,16 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from benchmark.augment import random_flip, random_shift
-from benchmark.config import STRICT, NonNegativeFloat, PositiveFloat, PositiveInt, Probability
+from benchmark.core.config import STRICT, NonNegativeFloat, PositiveFloat, PositiveInt, Probability
+from benchmark.core.errors import ConfigError
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
-from benchmark.errors import ConfigError
-from benchmark.losses import adversarial
-from benchmark.method import GANConfig, Method, Sample, half_life
-from benchmark.nets.biggan import BigGANDiscriminator, BigGANGenerator
-from benchmark.nets.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
-from benchmark.nets.sngan import SNGANDiscriminator, SNGANGenerator
+from benchmark.nn.augment import random_flip, random_shift
+from benchmark.nn.biggan import BigGANDiscriminator, BigGANGenerator
+from benchmark.nn.losses import adversarial
+from benchmark.nn.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
+from benchmark.nn.sngan import SNGANDiscriminator, SNGANGenerator
+from benchmark.training.method import GANConfig, Method, Sample, half_life
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

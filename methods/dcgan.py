@@ -12,13 +12,13 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from benchmark.config import STRICT
+from benchmark.core.config import STRICT
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
-from benchmark.losses import adversarial, r1
-from benchmark.method import Method, Sample
-from benchmark.nets.selfcond import build_nets
-from benchmark.plain_gan import PlainGANConfig, plain_recipes
+from benchmark.nn.losses import adversarial, r1
+from benchmark.nn.selfcond import build_nets
+from benchmark.training.method import Method, Sample
+from benchmark.training.plain_gan import PlainGANConfig, plain_recipes
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

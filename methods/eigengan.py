@@ -15,15 +15,15 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from benchmark.augment import DiffAugment
-from benchmark.config import STRICT, NonNegativeFloat, PositiveInt, Probability
+from benchmark.core.config import STRICT, NonNegativeFloat, PositiveInt, Probability
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
-from benchmark.losses import adversarial, r1
-from benchmark.method import Embedding, GANConfig, Grid, Method, Sample
-from benchmark.nets.discriminators import GlobalDiscriminator, PatchDiscriminator
-from benchmark.nets.eigengan import EigenGenerator
-from benchmark.traversals import SCALE, traversals
+from benchmark.nn.augment import DiffAugment
+from benchmark.nn.discriminators import GlobalDiscriminator, PatchDiscriminator
+from benchmark.nn.eigengan import EigenGenerator
+from benchmark.nn.losses import adversarial, r1
+from benchmark.training.method import Embedding, GANConfig, Grid, Method, Sample
+from benchmark.training.traversals import SCALE, traversals
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -22,21 +22,29 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from benchmark import distributed
-from benchmark.artifacts import Job
-from benchmark.augment import DiffAugment
-from benchmark.config import STRICT, Beta, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
+from benchmark.core import distributed
+from benchmark.core.config import (
+    STRICT,
+    Beta,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+)
+from benchmark.core.errors import ConfigError
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream, to_float
-from benchmark.errors import ConfigError
-from benchmark.features import FeatureConfig, FeatureNet, Prepare, pooled_features
-from benchmark.features import image_encoder as make_encoder
-from benchmark.losses import adversarial, lazy_adam, path_lengths, r1
-from benchmark.method import GANConfig, Grid, Method, Sample, half_life
-from benchmark.neighbours import kmeans_instances, nearest_neighbours, nearest_rows, unit_features
-from benchmark.nets.biggan import BigGANDiscriminator, BigGANGenerator
-from benchmark.nets.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
-from benchmark.simclr import SimCLRConfig, recipe
+from benchmark.nn.augment import DiffAugment
+from benchmark.nn.biggan import BigGANDiscriminator, BigGANGenerator
+from benchmark.nn.losses import adversarial, lazy_adam, path_lengths, r1
+from benchmark.nn.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from benchmark.training.artifacts import Job
+from benchmark.training.method import GANConfig, Grid, Method, Sample, half_life
+from benchmark.training.stages.encoders import FeatureConfig, FeatureNet, Prepare, pooled_features
+from benchmark.training.stages.encoders import image_encoder as make_encoder
+from benchmark.training.stages.neighbours import kmeans_instances, nearest_neighbours, nearest_rows, unit_features
+from benchmark.training.stages.simclr import SimCLRConfig, recipe
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

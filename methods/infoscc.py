@@ -4,7 +4,7 @@ A generator whose class control comes from a frozen classifier over a frozen con
 step, while the discriminator never sees a label. Symbols are the paper's: E encoder, C classifier, G the mapper with
 the EigenGAN generator, D discriminator, y labels, eps the Gaussian of the mapper, z_1..z_K the layers' own latents.
 
-  stage 1  E   contrast two views of each image                            `benchmark.simclr`
+  stage 1  E   contrast two views of each image                            `benchmark.training.stages.simclr`
   stage 2  C   linear, on E's embeddings                                   `Classifier`
   stage 3  G   adversarial, and every n_cls-th step  min_G CE(C(E(G(y)))), y)    `InfoSCC.step`
 """
@@ -22,19 +22,19 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize, one_hot
 
-from benchmark.artifacts import Job, computation
-from benchmark.augment import DiffAugment
-from benchmark.clustering import cluster_measurements
-from benchmark.config import STRICT, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
+from benchmark.core.config import STRICT, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
+from benchmark.core.errors import ConfigError
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Batch, Stream
-from benchmark.errors import ConfigError
-from benchmark.losses import adversarial, r1
-from benchmark.method import Embedding, GANConfig, Grid, Measurement, Method, Sample, Stage, TrainConfig
-from benchmark.nets.discriminators import GlobalDiscriminator, PatchDiscriminator
-from benchmark.nets.eigengan import EigenGenerator
-from benchmark.simclr import SimCLR, SimCLRConfig, encode, recipe
-from benchmark.traversals import SCALE, traversals
+from benchmark.nn.augment import DiffAugment
+from benchmark.nn.discriminators import GlobalDiscriminator, PatchDiscriminator
+from benchmark.nn.eigengan import EigenGenerator
+from benchmark.nn.losses import adversarial, r1
+from benchmark.training.artifacts import Job, computation
+from benchmark.training.method import Embedding, GANConfig, Grid, Measurement, Method, Sample, Stage, TrainConfig
+from benchmark.training.stages.clustering import cluster_measurements
+from benchmark.training.stages.simclr import SimCLR, SimCLRConfig, encode, recipe
+from benchmark.training.traversals import SCALE, traversals
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

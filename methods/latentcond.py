@@ -22,17 +22,24 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import relu, softplus
 
-from benchmark.artifacts import Job, computation
-from benchmark.config import STRICT, NonNegativeFloat, NonNegativeInt, PositiveInt
+from benchmark.core.config import STRICT, NonNegativeFloat, NonNegativeInt, PositiveInt
+from benchmark.core.errors import ConfigError
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Batch, Stream, to_float
-from benchmark.errors import ConfigError
-from benchmark.features import FeatureConfig, FeatureNet, image_encoder, map_features, pooled_features, split_of
-from benchmark.method import Embedding, GANConfig, Grid, Measurement, Method, Sample
 from benchmark.metrics.neighbours import chance_agreement, neighbour_agreement
-from benchmark.nets.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
-from benchmark.nets.sngan import SNGANDiscriminator, SNGANGenerator
-from benchmark.pretext import AttributeClassifierConfig, RotNetConfig
+from benchmark.nn.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
+from benchmark.nn.sngan import SNGANDiscriminator, SNGANGenerator
+from benchmark.training.artifacts import Job, computation
+from benchmark.training.method import Embedding, GANConfig, Grid, Measurement, Method, Sample
+from benchmark.training.stages.encoders import (
+    FeatureConfig,
+    FeatureNet,
+    image_encoder,
+    map_features,
+    pooled_features,
+    split_of,
+)
+from benchmark.training.stages.pretext import AttributeClassifierConfig, RotNetConfig
 
 FAR_SHARE = 0.1  # of a batch, among which far_mode = "random" draws [ours]
 N_TARGETS = 5  # nearest training images that a sample is compared with [ours: the farthest rank of the paper's table 2]

@@ -24,18 +24,18 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, mse_loss, relu
 
-from benchmark.augment import random_flip, random_shift
-from benchmark.config import STRICT, NonNegativeFloat, PositiveFloat, PositiveInt, Probability
+from benchmark.core.config import STRICT, NonNegativeFloat, PositiveFloat, PositiveInt, Probability
+from benchmark.core.errors import ConfigError
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Batch, Stream
-from benchmark.errors import ConfigError
-from benchmark.losses import adversarial, r1
-from benchmark.method import Embedding, GANConfig, Grid, Measurement, Method, Sample, half_life
 from benchmark.metrics.auxiliary import auxiliary_curve
-from benchmark.nets.biggan import BigGANDiscriminator, BigGANGenerator
-from benchmark.nets.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
-from benchmark.nets.sngan import SNGANDiscriminator, SNGANGenerator
-from benchmark.nets.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from benchmark.nn.augment import random_flip, random_shift
+from benchmark.nn.biggan import BigGANDiscriminator, BigGANGenerator
+from benchmark.nn.losses import adversarial, r1
+from benchmark.nn.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
+from benchmark.nn.sngan import SNGANDiscriminator, SNGANGenerator
+from benchmark.nn.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from benchmark.training.method import Embedding, GANConfig, Grid, Measurement, Method, Sample, half_life
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

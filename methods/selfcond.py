@@ -18,16 +18,23 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from benchmark import distributed
-from benchmark.clustering import cluster_measurements, k_means, match, means, means_or_random, nearest_centre
-from benchmark.config import STRICT, PositiveInt
+from benchmark.core import distributed
+from benchmark.core.config import STRICT, PositiveInt
+from benchmark.core.errors import ConfigError
 from benchmark.data.prepared import Dataset, Split
 from benchmark.data.stream import Batch, Stream, in_order
-from benchmark.errors import ConfigError
-from benchmark.losses import adversarial, r1
-from benchmark.method import Conditioning, Embedding, Grid, Measurement, Method, Sample
-from benchmark.nets.selfcond import build_nets
-from benchmark.plain_gan import PlainGANConfig, plain_recipes
+from benchmark.nn.losses import adversarial, r1
+from benchmark.nn.selfcond import build_nets
+from benchmark.training.method import Conditioning, Embedding, Grid, Measurement, Method, Sample
+from benchmark.training.plain_gan import PlainGANConfig, plain_recipes
+from benchmark.training.stages.clustering import (
+    cluster_measurements,
+    k_means,
+    match,
+    means,
+    means_or_random,
+    nearest_centre,
+)
 
 CHUNK = 1000  # images D sees at once while they are clustered
 

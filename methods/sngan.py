@@ -13,13 +13,13 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from benchmark.config import STRICT, PositiveInt
+from benchmark.core.config import STRICT, PositiveInt
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
-from benchmark.losses import adversarial
-from benchmark.method import GANConfig, Method, Sample
-from benchmark.nets.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
-from benchmark.nets.sngan import SNGANDiscriminator, SNGANGenerator
+from benchmark.nn.losses import adversarial
+from benchmark.nn.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
+from benchmark.nn.sngan import SNGANDiscriminator, SNGANGenerator
+from benchmark.training.method import GANConfig, Method, Sample
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.parametrizations import spectral_norm
 
-from benchmark.augment import quarter_turns
-from benchmark.config import STRICT, NonNegativeFloat, PositiveInt
+from benchmark.core.config import STRICT, NonNegativeFloat, PositiveInt
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
-from benchmark.losses import adversarial
-from benchmark.method import GANConfig, Method, Sample
-from benchmark.nets.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
-from benchmark.nets.sngan import SNGANDiscriminator, SNGANGenerator
+from benchmark.nn.augment import quarter_turns
+from benchmark.nn.losses import adversarial
+from benchmark.nn.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
+from benchmark.nn.sngan import SNGANDiscriminator, SNGANGenerator
+from benchmark.training.method import GANConfig, Method, Sample
 
 N_TURNS = 4  # 0, 90, 180 and 270 degrees
 

@@ -14,13 +14,13 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from benchmark import distributed
-from benchmark.config import STRICT, Beta, NonNegativeFloat, PositiveFloat, PositiveInt, Probability
+from benchmark.core import distributed
+from benchmark.core.config import STRICT, Beta, NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
-from benchmark.losses import adversarial, lazy_adam, path_lengths, r1
-from benchmark.method import GANConfig, Method, Sample
-from benchmark.nets.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from benchmark.nn.losses import adversarial, lazy_adam, path_lengths, r1
+from benchmark.nn.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from benchmark.training.method import GANConfig, Method, Sample
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

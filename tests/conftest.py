@@ -14,7 +14,8 @@ import torch
 from helpers import Finished, RunServer, finish_run
 from made_suites import SUITE, FakeRuns
 
-from benchmark.resolve import Places
+from benchmark.runs import records
+from benchmark.runs.spec import Places
 
 torch.set_num_threads(1)
 
@@ -49,6 +50,12 @@ def suite_file(tmp_path: Path) -> str:
 def places(tmp_path: Path) -> Places:
     """Empty folders for data and results."""
     return Places(tmp_path / "data", tmp_path / "results")
+
+
+@pytest.fixture
+def quick_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking git and every package for its version takes most of some tests' time, and no table shows it."""
+    monkeypatch.setattr(records, "environment", lambda: {"python": "3", "libraries": {}})
 
 
 @pytest.fixture

@@ -17,21 +17,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import benchmark.artifacts
-import benchmark.evaluate
-import benchmark.experiment
-import benchmark.judge
+import benchmark.evaluation.evaluate
 import benchmark.metrics.store
-import benchmark.simclr
-import benchmark.train
+import benchmark.runs.run
+import benchmark.training.artifacts
+import benchmark.training.loop
+import benchmark.training.stages.judge
+import benchmark.training.stages.simclr
 import methods.infoscc
 import methods.sngan
 from benchmark.__main__ import main
 
 STEPS = {
-    "SimCLR": benchmark.simclr.SimCLR,
+    "SimCLR": benchmark.training.stages.simclr.SimCLR,
     "Classifier": methods.infoscc.Classifier,
-    "Judge": benchmark.judge.Judge,
+    "Judge": benchmark.training.stages.judge.Judge,
     "infoscc": methods.infoscc.InfoSCC,
     "sngan": methods.sngan.SNGAN,
 }
@@ -54,7 +54,7 @@ def arm_step(strike: Strike, name: str, t: str) -> None:
 
 def arm_checkpoint(strike: Strike, moment: str, name: str, step: str) -> None:
     """before, inside or after the checkpoint of a stage or method at a step."""
-    plain = benchmark.train.save_checkpoint
+    plain = benchmark.training.loop.save_checkpoint
 
     def save(folder: Path, trainable: Any, average: Any, now: int, position: int, seconds: float, label: str) -> None:
         here = label == name and now == int(step)
@@ -66,12 +66,12 @@ def arm_checkpoint(strike: Strike, moment: str, name: str, step: str) -> None:
         if here and moment == "after":
             strike()
 
-    benchmark.train.save_checkpoint = save
+    benchmark.training.loop.save_checkpoint = save
 
 
 def tear(strike: Strike, file_name: str, folder_start: str = "") -> None:
     """Half of the next file of this name gets written."""
-    plain = benchmark.train.atomic
+    plain = benchmark.training.loop.atomic
 
     class Torn:
         def __init__(self, file: Any) -> None:
@@ -88,7 +88,7 @@ def tear(strike: Strike, file_name: str, folder_start: str = "") -> None:
             wanted = path.name == file_name and path.parent.name.startswith(folder_start)
             yield Torn(file) if wanted else file
 
-    benchmark.train.atomic = atomic
+    benchmark.training.loop.atomic = atomic
 
 
 def arm_call(strike: Strike, module: Any, name: str, only: Callable[..., bool] = lambda *_: True) -> None:
@@ -113,15 +113,17 @@ def arm(at: str, strike: Strike) -> None:
     elif kind == "artifact":  # half of a stage's product is written
         tear(strike, "artifact.pt", words[0])
     elif kind == "meta":  # a product is written, but not yet the file that says so
-        arm_call(strike, benchmark.artifacts, "write_json", lambda path, _: path.parent.name.startswith(words[0]))
+        arm_call(
+            strike, benchmark.training.artifacts, "write_json", lambda path, _: path.parent.name.startswith(words[0])
+        )
     elif kind == "metrics":  # during evaluation
-        arm_call(strike, benchmark.evaluate, "set_values")
+        arm_call(strike, benchmark.evaluation.evaluate, "set_values")
     elif kind == "features":  # they are in the store, but not yet the file that says so
         arm_call(strike, benchmark.metrics.store, "write_json", lambda path, _: path.name.startswith(words[0]))
     elif kind == "tsne":
-        arm_call(strike, benchmark.evaluate, "chamfer_tsne")
+        arm_call(strike, benchmark.evaluation.evaluate, "chamfer_tsne")
     elif kind == "record":
-        arm_call(strike, benchmark.experiment, "write_record")
+        arm_call(strike, benchmark.runs.run, "write_record")
     else:
         raise ValueError(at)
 
@@ -146,7 +148,7 @@ def pauses_in(folder: Path) -> Strike:
 
 def quiet_rehearsal() -> None:
     """Steps of the rehearsal before a run do not count as steps."""
-    plain = benchmark.experiment.make_plan
+    plain = benchmark.runs.run.make_plan
 
     def make_plan(*arguments: Any) -> Any:
         global rehearsing
@@ -156,7 +158,7 @@ def quiet_rehearsal() -> None:
         finally:
             rehearsing = False
 
-    benchmark.experiment.make_plan = make_plan
+    benchmark.runs.run.make_plan = make_plan
 
 
 def live(order: dict[str, Any]) -> int:
@@ -166,7 +168,7 @@ def live(order: dict[str, Any]) -> int:
         os.dup2(os.open(folder / f"{name}.{os.getpid()}", os.O_WRONLY | os.O_CREAT), number)
     quiet_rehearsal()
     if not order["pictures"]:
-        benchmark.experiment.save_pictures = lambda *_, **__: None
+        benchmark.runs.run.save_pictures = lambda *_, **__: None
     if order["at"]:
         arm(order["at"], dies if order["do"] == "kill" else pauses_in(folder))
     try:

@@ -6,15 +6,15 @@ import dataclasses
 from typing import Any
 
 import pytest
-from test_tables import write
+from made_records import write
 
-from benchmark import experiment
-from benchmark import suite_plan as plan_module
-from benchmark.config import content_hash
-from benchmark.errors import RunFailed
-from benchmark.records import read_record, record_path
-from benchmark.resolve import Places, RunSpec
-from benchmark.suite_plan import RowCost
+from benchmark.core.config import content_hash
+from benchmark.core.errors import RunFailed
+from benchmark.runs import run as experiment
+from benchmark.runs.records import read_record, record_path
+from benchmark.runs.spec import Places, RunSpec
+from benchmark.runs.suites import cost as plan_module
+from benchmark.runs.suites.cost import RowCost
 
 SUITE = """
 title: Two losses

@@ -13,15 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import benchmark.experiment
-from benchmark import distributed
+import benchmark.runs.run
 from benchmark.__main__ import main
+from benchmark.core import distributed
 from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
-from benchmark.experiment import weights_hash
-from benchmark.method import Stage, TrainConfig, construct
-from benchmark.train import train
+from benchmark.runs.run import weights_hash
+from benchmark.training.loop import train
+from benchmark.training.method import Stage, TrainConfig, construct
 from methods.infoscc import InfoSCC
 from methods.sngan import SNGAN
 
@@ -54,7 +54,7 @@ def train_plain(folder: Path) -> dict[str, Tensor]:
 def observe(seen: dict[str, Any], stop_at: list[int | None]) -> None:
     """Note what each rank does, and interrupt every rank where an order says so."""
     plain_train, plain_evaluate, plain_record = (
-        getattr(benchmark.experiment, name) for name in ("train", "evaluate", "write_record")
+        getattr(benchmark.runs.run, name) for name in ("train", "evaluate", "write_record")
     )
 
     def train_and_note(method: Any, *arguments: Any, **options: Any) -> Any:
@@ -72,10 +72,10 @@ def observe(seen: dict[str, Any], stop_at: list[int | None]) -> None:
 
         return call
 
-    benchmark.experiment.train = train_and_note
-    benchmark.experiment.evaluate = counted("evaluations", plain_evaluate)
-    benchmark.experiment.write_record = counted("records", plain_record)
-    benchmark.experiment.save_pictures = lambda *_, **__: None
+    benchmark.runs.run.train = train_and_note
+    benchmark.runs.run.evaluate = counted("evaluations", plain_evaluate)
+    benchmark.runs.run.write_record = counted("records", plain_record)
+    benchmark.runs.run.save_pictures = lambda *_, **__: None
     for cls in (InfoSCC, SNGAN):
         cls.step = interrupted(cls.step, stop_at)  # type: ignore[method-assign]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.errors import DataError
+from benchmark.core.errors import DataError
 
 MAX_SHOWN = 10  # bad rows or files named in one error
 

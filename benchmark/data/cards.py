@@ -27,12 +27,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
-from benchmark.config import STRICT, build, load_yaml, merge, to_plain
+from benchmark.core.config import STRICT, build, load_yaml, merge, to_plain
+from benchmark.core.errors import ConfigError, DataError, nearest
+from benchmark.core.paths import card_folder
 from benchmark.data.kinds import CELEBA_ATTRIBUTES, KINDS, LABELS, POINTS, SHAPES_ATTRIBUTES, Folder, Source, Zip
 from benchmark.data.layout import fingerprint, locate
 from benchmark.data.trees import open_tree, own_split
-from benchmark.errors import ConfigError, DataError, nearest
-from benchmark.paths import card_folder
 
 __all__ = ["Card", "card_with", "find_card", "fingerprint", "list_cards", "load_card", "locate"]
 

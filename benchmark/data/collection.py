@@ -20,12 +20,12 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from benchmark.core.errors import DataError
 from benchmark.data.cards import card_for, card_with
 from benchmark.data.images import decoded, explain, to_array
 from benchmark.data.opened import Opened
-from benchmark.data.pictures import open_folder
+from benchmark.data.sources.pictures import open_folder
 from benchmark.data.trees import open_tree
-from benchmark.errors import DataError
 
 IN_MEMORY_BYTES = 2**31  # of pictures; more are kept on the disk
 MAX_SHOWN = 10  # of files that a message names

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from benchmark.config import content_hash, to_plain
+from benchmark.core.config import content_hash, to_plain
+from benchmark.core.errors import DataError
 from benchmark.data.kinds import (
     STL10,
     CelebA,
@@ -23,7 +24,6 @@ from benchmark.data.kinds import (
     Zip,
 )
 from benchmark.data.lists import read_list
-from benchmark.errors import DataError
 
 if TYPE_CHECKING:
     from benchmark.data.cards import Card

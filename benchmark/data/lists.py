@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from benchmark.errors import DataError
+from benchmark.core.errors import DataError
 
 MAX_SHOWN = 10  # bad lines named in one error
 

@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from benchmark.config import content_hash, to_plain
+from benchmark.core.config import content_hash, to_plain
+from benchmark.core.errors import DataError
+from benchmark.core.files import lock, not_writable, require_space, require_writable, sha256_file, write_json
 from benchmark.data.attributes import MAX_SHOWN
 from benchmark.data.cards import Card, fingerprint, locate
 from benchmark.data.images import explain, to_array
@@ -26,9 +28,7 @@ from benchmark.data.kinds import DRAWN_LABELS
 from benchmark.data.layout import FORMAT
 from benchmark.data.opened import Opened
 from benchmark.data.prepared import Dataset
-from benchmark.data.sources import download, open_source
-from benchmark.errors import DataError
-from benchmark.files import lock, not_writable, require_space, require_writable, sha256_file, write_json
+from benchmark.data.sources.opening import download, open_source
 
 CHUNK_BYTES = 16 * 2**20  # decoded pictures held in memory at a time
 CHUNK_IMAGES = 128  # at most so many pictures in a chunk

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.config import content_hash, to_plain
+from benchmark.core.config import content_hash, to_plain
+from benchmark.core.errors import DataError, UserError
+from benchmark.core.files import read_json
 from benchmark.data.cards import Card
 from benchmark.data.kinds import POINTS, STACKED, Grid2D, Ring2D
 from benchmark.data.layout import FORMAT
-from benchmark.data.mixtures import draw_points, mixture_of
-from benchmark.errors import DataError, UserError
-from benchmark.files import read_json
+from benchmark.data.sources.mixtures import draw_points, mixture_of
 
 TINY = 64  # pictures a split of a synthetic stand-in
 

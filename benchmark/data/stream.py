@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from benchmark.core.errors import UserError
 from benchmark.data.prepared import Split
-from benchmark.errors import UserError
 
 MEMORY_SHARE = 0.25  # of the free memory that the pictures of one split may take
 PERMUTATION, FLIP = 0, 1  # streams of random numbers of an epoch

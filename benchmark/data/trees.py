@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from benchmark.core.errors import DataError
 from benchmark.data.layout import TEST_FOLDERS, is_hidden, is_picture, walk, zip_names
-from benchmark.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -17,15 +17,23 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from benchmark.augment import random_shift
-from benchmark.config import STRICT, Beta, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
+from benchmark.core.config import (
+    STRICT,
+    Beta,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+)
+from benchmark.core.seeds import derive_seed
 from benchmark.data.stream import to_float
 from benchmark.metrics.checks import Array, Float64, Int64, MetricError
 from benchmark.metrics.clusters import integers
 from benchmark.metrics.corruptions import Images, image_array
 from benchmark.metrics.extractors import exact_float32
-from benchmark.nets.resnet_cifar import MIN_SIDE, CifarResNet, Depth
-from benchmark.seeds import derive_seed
+from benchmark.nn.augment import random_shift
+from benchmark.nn.resnet_cifar import MIN_SIDE, CifarResNet, Depth
 
 TOP = 5  # classes of the top-5 accuracy
 TEST_BATCH = 500  # images classified at once

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 
 Array: TypeAlias = "np.ndarray[Any, Any] | torch.Tensor"
 Float64: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"

@@ -12,10 +12,10 @@ from statistics import NormalDist
 
 import numpy as np
 
+from benchmark.core.stats import CONFIDENCE
 from benchmark.metrics.accuracy import wilson
 from benchmark.metrics.checks import Array, Float64, Int64, MetricError, as_numpy, float_rows, row_pair
 from benchmark.metrics.nearest import nearest
-from benchmark.stats import CONFIDENCE
 
 
 @dataclass(frozen=True)

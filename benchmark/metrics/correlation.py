@@ -13,8 +13,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+from benchmark.core.stats import CONFIDENCE
 from benchmark.metrics.checks import Array, Float64, MetricError, float_rows
-from benchmark.stats import CONFIDENCE
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from benchmark.errors import ConfigError, WeightsError
+from benchmark.core.errors import ConfigError, WeightsError
 from benchmark.metrics.checks import MetricError, check_images
 from benchmark.metrics.inception import SIDE, clean_resize, fold_batch_norms, inception_net, on_threads, tf1_resize
 from benchmark.metrics.precision import exact_float32

@@ -23,8 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from benchmark.errors import ConfigError, WeightsError, nearest
-from benchmark.files import sha256_file
+from benchmark.core.errors import ConfigError, WeightsError, nearest
+from benchmark.core.files import sha256_file
 from benchmark.metrics.checks import Array, Float64, MetricError
 from benchmark.metrics.extractors import exact_float32
 from benchmark.metrics.weights import Source, Weights, _find_file

@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmark.core.seeds import derive_seed
 from benchmark.metrics.checks import Float64, MetricError
 from benchmark.metrics.extractors import exact_float32
-from benchmark.seeds import derive_seed
 
 Generate = Callable[[Tensor], Tensor]  # latents [N, ...] -> float images [N, C, H, W] in [-1, 1]
 Distance = Callable[[Tensor, Tensor], Tensor]  # two sets of such images -> [N]

@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from benchmark.core.seeds import derive_seed
 from benchmark.metrics.checks import Array, Float64, MetricError, as_numpy
 from benchmark.metrics.extractors import exact_float32
-from benchmark.seeds import derive_seed
 
 Generate = Callable[[Tensor], Tensor]  # latents [N, d] -> float images [N, C, H, W] in [-1, 1]
 Measure = Callable[[Tensor], Float64]  # such images -> [N]; NaN where an image has no value

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmark.config import content_hash
-from benchmark.errors import UserError
-from benchmark.files import atomic, lock, read_json, sha256_file, write_json
+from benchmark.core.config import content_hash
+from benchmark.core.errors import UserError
+from benchmark.core.files import atomic, lock, read_json, sha256_file, write_json
 from benchmark.metrics.extractors import Extractor, Features, extract
 
 VERSION = 1  # raised when the same extractor would give other features of the same images

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from benchmark.errors import ConfigError, WeightsError, nearest
-from benchmark.files import sha256_file
+from benchmark.core.errors import ConfigError, WeightsError, nearest
+from benchmark.core.files import sha256_file
 
 EXTRACTORS = (
     "inception",

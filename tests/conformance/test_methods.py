@@ -15,18 +15,18 @@ import torch
 from helpers import JUDGED
 from torch import Tensor, nn
 
-import benchmark.experiment
+import benchmark.runs.run
 import methods
 from benchmark.__main__ import main
-from benchmark.catalogue import method_names
-from benchmark.config import build, to_plain
+from benchmark.core.config import build, to_plain
+from benchmark.core.registry import method_names
+from benchmark.core.seeds import seed_step
 from benchmark.data.cards import find_card, list_cards
 from benchmark.data.prepared import Dataset
-from benchmark.latents import LatentSpace
-from benchmark.method import Method, MethodFile, construct, find_method
-from benchmark.plan import Rehearsal
-from benchmark.seeds import seed_step
-from benchmark.train import stream_for
+from benchmark.evaluation.latents import LatentSpace
+from benchmark.runs.plan import Rehearsal
+from benchmark.training.loop import stream_for
+from benchmark.training.method import Method, MethodFile, construct, find_method
 
 CPU = torch.device("cpu")
 EMBEDDED = ("digits", "shapes")  # a grey one with classes, a coloured one with attributes
@@ -293,7 +293,7 @@ def test_a_new_file_is_found_and_runs(
     assert file.summary.startswith("Toy: a linear generator")
     for dataset in EMBEDDED:
         check_method_file(file, dataset, tmp_path)
-    monkeypatch.setattr(benchmark.experiment, "save_pictures", lambda *_, **__: None)
+    monkeypatch.setattr(benchmark.runs.run, "save_pictures", lambda *_, **__: None)
     words = ["run", "--method", "toy", "--device", "cpu", "--quiet", "--results", str(tmp_path / "results")]
     assert main([*words, "--set", *JUDGED]) == 0
     assert "toy on digits, recipe small, seed 0: done" in capsys.readouterr().out

@@ -27,9 +27,9 @@ from helpers import environment
 from test_methods import built, small, take_steps, tiny_data
 from torch import Tensor
 
-from benchmark import distributed
-from benchmark.catalogue import method_names
-from benchmark.method import MethodFile, find_method
+from benchmark.core import distributed
+from benchmark.core.registry import method_names
+from benchmark.training.method import MethodFile, find_method
 
 N_STEPS = 4
 SOON = {"T": 2, "r1_every": 2, "pl_every": 2, "warmup": 0.02}  # what comes rarely comes within these steps

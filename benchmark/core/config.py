@@ -1,0 +1,263 @@
+"""Strict configuration: every key is declared, every value has its type and range, every error names its mend.
+
+A configuration is a frozen pydantic dataclass whose fields carry their range in the type and their source in a comment.
+YAML is read so that what looks like a number is one, and a key given twice is an error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from benchmark.core.errors import ConfigError, nearest
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+PositiveInt = Annotated[int, Field(gt=0)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+T = TypeVar("T")
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML where `2e-4` is a number (YAML 1.2; PyYAML's 1.1 reads text) and a repeated key is an error."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*)(\.\d*)?[eE][-+]?\d+$|^[-+]?\.\d+[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: dict[Any, int] = {}
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        line = key_node.start_mark.line + 1
+        if not isinstance(key, str):
+            raise ConfigError(
+                f"{node.start_mark.name}, line {line}: key {key!r}",
+                "keys are text; YAML read this one as something else",
+                f"write it in quotes: '{key_node.value}'",
+            )
+        if key in seen:
+            raise ConfigError(
+                f"{node.start_mark.name}: key {key!r} is given twice",
+                f"lines {seen[key]} and {line} would silently override each other",
+                "keep one of them",
+            )
+        seen[key] = line
+    return dict(loader.construct_pairs(node, deep=True))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
+def parse_yaml(text: str, name: str = "<text>") -> Any:
+    """Parse YAML text.
+
+    name: the file's name, for messages.
+    Raises ConfigError on bad syntax, with the line, and on a repeated key.
+    """
+    loader = _Loader(text)
+    loader.name = name
+    try:
+        return loader.get_single_data()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{name}, line {mark.line + 1}" if mark else name
+        raise ConfigError(
+            f"{where}: not valid YAML", str(getattr(error, "problem", error)), "check the indentation and the colons"
+        ) from None
+    finally:
+        loader.dispose()
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file whose top level is a mapping. Raises ConfigError, naming the file."""
+    try:
+        data = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read", str(error.strerror), "check the path") from None
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"{path}: not a mapping", f"the top level is {type(data).__name__}", "write `key: value` lines"
+        )
+    return data
+
+
+def build(cls: type[T], values: Mapping[str, Any], where: str = "configuration") -> T:
+    """Make a configuration of class `cls` from plain values.
+
+    Validated as JSON: the one mode of pydantic that is strict about numbers, booleans and text but still takes a list
+    for a tuple and a mapping for a nested configuration.
+    Raises ConfigError with one line for each bad key: its name, the reason and the mend.
+    """
+    try:
+        text = json.dumps(values, allow_nan=False)
+    except (TypeError, ValueError):
+        bad = "\n".join(f"  {key}: {value!r} given" for key, value in _not_json(values))
+        raise ConfigError(
+            f"{where}:\n{bad}",
+            "a value is a finite number, text, a boolean, a list or a mapping",
+            "write one of these; a date is text in quotes",
+        ) from None
+    try:
+        return TypeAdapter(cls).validate_json(text)
+    except ValidationError as error:
+        lines = [_explain(cls, problem) for problem in error.errors()]
+        raise ConfigError(f"{where}: {len(lines)} bad value{'s' * (len(lines) > 1)}\n" + "\n".join(lines)) from None
+
+
+def _not_json(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """The parts of a nested value that JSON cannot hold, with their keys."""
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from _not_json(part, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple):
+        for i, part in enumerate(value):
+            yield from _not_json(part, f"{key}.{i}")
+    elif not isinstance(value, str | int | float | None) or (isinstance(value, float) and not math.isfinite(value)):
+        yield key, value
+
+
+def _explain(cls: type, problem: Any) -> str:
+    """One line for one pydantic problem: key, reason, mend."""
+    path = [str(part) for part in problem["loc"]]
+    key, kind, value, context = (
+        ".".join(path) or "(top level)",
+        problem["type"],
+        problem["input"],
+        problem.get("ctx", {}),
+    )
+    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"  {key}: unknown key; {nearest(path[-1], field_names(cls, path[:-1]))}"
+    if kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
+        return f"  {key}: missing; give it a value"
+    reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if (
+        isinstance(value, str)
+        and re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", value)
+        and kind in ("float_type", "int_type")
+    ):
+        return f"  {key}: {value!r} is text, not a number; write it without quotes (2e-4 or 0.0002)"
+    if kind == "literal_error":
+        expected = context.get("expected", "")
+        choices = re.findall(r"'([^']*)'", expected)
+        close = difflib.get_close_matches(str(value), choices, n=1)
+        return f"  {key}: {value!r} is not one of {expected}" + (f"; did you mean {close[0]!r}?" if close else "")
+    return f"  {key}: {json.dumps(value)} given; must be {reason[:1].lower() + reason[1:]}"
+
+
+def field_names(cls: Any, path: list[str] | tuple[str, ...] = ()) -> list[str]:
+    """Names of the keys of a configuration class, or of the nested configuration at `path`."""
+    for part in path:
+        field = next((f for f in dataclasses.fields(cls) if f.name == part), None)
+        nested = [a for a in _alternatives(field.type if field else None, cls) if dataclasses.is_dataclass(a)]
+        if not nested:
+            return []
+        cls = nested[0]
+    return [f.name for f in dataclasses.fields(cls)]
+
+
+def _alternatives(annotation: Any, cls: type) -> Iterator[Any]:
+    """The classes an annotation allows; annotations are text under `from __future__ import annotations`."""
+    import sys
+    import typing
+
+    if isinstance(annotation, str):
+        for owner in cls.__mro__:  # the annotation was written in the module of whichever class declared the field
+            try:
+                annotation = eval(annotation, vars(sys.modules[owner.__module__]))
+                break
+            except NameError:
+                continue
+    yield annotation
+    for argument in typing.get_args(annotation):
+        yield from _alternatives(argument, cls)
+
+
+def to_plain(config: Any) -> Any:
+    """A configuration as plain dictionaries, lists and scalars, in the order of declaration."""
+    return json.loads(TypeAdapter(type(config)).dump_json(config))
+
+
+def parse_overrides(items: list[str]) -> dict[str, Any]:
+    """`["lr_G=2e-4", "eval.n_fake=500"]` as a nested mapping; values are read as YAML.
+
+    Raises ConfigError for an item without `=` and for a key given twice.
+    """
+    result: dict[str, Any] = {}
+    for item in items:
+        key, equals, text = item.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {item}", "an override is written key=value", "for example --set steps=2000")
+        value = parse_yaml(text, f"--set {key}") if text else ""
+        node = result
+        *parents, leaf = key.strip().split(".")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise ConfigError(f"--set {key}", f"{parent!r} was already given a plain value", "keep one of them")
+        if leaf in node:
+            raise ConfigError(
+                f"--set {key} is given twice", "one would silently override the other", "keep one of them"
+            )
+        node[leaf] = value
+    return result
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it, nested mappings merged key by key."""
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def override(config: T, changes: Mapping[str, Any], where: str = "--set") -> T:
+    """`config` with some values replaced, validated as a whole. Raises ConfigError as `build` does."""
+    return build(type(config), merge(to_plain(config), changes), where)
+
+
+def canonical(value: Any) -> str:
+    """Canonical JSON: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def content_hash(value: Any) -> str:
+    """sha256 (hex) of a plain value's canonical JSON."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Lines `key: old -> new` for every key in which two plain configurations differ."""
+    lines = []
+    for key in sorted({*old, *new}):
+        a, b = old.get(key, "(absent)"), new.get(key, "(absent)")
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            lines += difference(a, b, f"{prefix}{key}.")
+        elif a != b:
+            lines.append(f"{prefix}{key}: {a} -> {b}")
+    return lines
+
+
+def dump_yaml(value: Any) -> str:
+    """A plain value as YAML, in the order given."""
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)

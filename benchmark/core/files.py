@@ -1,0 +1,158 @@
+"""Files that survive a kill: atomic writes, hashes, locks, disk checks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from filelock import FileLock, Timeout
+
+from benchmark.core.errors import BusyError, UserError
+
+
+@contextmanager
+def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+    """Open a temporary file beside `path` that replaces it, whole and on the disk, when the block ends well.
+
+    A kill at any moment leaves the old file or the new one. Raises UserError when the disk is full or not writable.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    except OSError as error:
+        raise not_writable(path, error) from None
+    try:
+        with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_UMASK)  # mkstemp makes private files
+        os.replace(name, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise not_writable(path, error) from None
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def remove_torn(folder: Path) -> None:
+    """Remove what a killed process left of files it was writing. The caller holds the folder's lock."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable (a no-op on systems that cannot open folders)."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def not_writable(path: Path, error: OSError) -> UserError:
+    """The user's view of a failed write."""
+    mend = "free some space" if error.errno == 28 else "check the permissions, or choose another --results folder"
+    return UserError(f"{path}: cannot be written", error.strerror or str(error), mend)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    with atomic(path, "w") as file:
+        file.write(text)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically. NaN and infinity are refused: they are not JSON."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file. Raises UserError when it is not whole."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: cannot be read as JSON", str(error), "move it away; what made it can make it again"
+        ) from None
+
+
+def sha256_file(path: Path) -> str:
+    """sha256 (hex) of a file's bytes, read in pieces."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_writable(folder: Path) -> None:
+    """Raise UserError unless files can be created in `folder` (made if missing)."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"gantlet")
+    except OSError as error:
+        raise not_writable(folder, error) from None
+
+
+def require_space(folder: Path, needed_bytes: int, purpose: str) -> None:
+    """Raise UserError unless the disk of `folder` has `needed_bytes` free."""
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed_bytes:
+        raise UserError(
+            f"{folder}: the disk is too full for {purpose}",
+            f"{needed_bytes / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free",
+            "free some space, or choose another --results folder",
+        )
+
+
+@contextmanager
+def lock(path: Path, what: str, wait: bool) -> Iterator[None]:
+    """Hold an exclusive lock; the operating system drops it when the process dies.
+
+    wait=True: another holder is waited for. wait=False: it raises BusyError, saying who holds it.
+    Raises UserError when the lock cannot be written.
+    """
+    held, owner = FileLock(path), path.with_suffix(".owner")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held.acquire(timeout=0)
+    except Timeout:
+        who = _read_owner(owner)
+        if not wait:
+            raise BusyError(f"{what} is being worked on", f"{who} holds it", "wait until it ends, or stop it") from None
+        print(f"waiting for {what}: {who} is making it", flush=True)
+        held.acquire()
+    except OSError as error:
+        raise not_writable(path, error) from None
+    try:
+        with suppress(OSError):  # a name for messages: the lock holds without it
+            owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        yield
+    finally:
+        owner.unlink(missing_ok=True)
+        held.release()
+
+
+def _read_owner(owner: Path) -> str:
+    """Who holds a lock, as far as it is known: the holder may be just coming or going."""
+    try:
+        return owner.read_text() or "another process"
+    except OSError:
+        return "another process"

@@ -1,0 +1,41 @@
+"""Which method files there are, and whose recipes a dataset has.
+
+Only looks at the files, and imports none of them, so that a mistyped name is reported at once.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchmark.core.errors import ConfigError, nearest
+
+
+def method_names() -> list[str]:
+    """Names of the method files; a file is found by its name, nothing is registered."""
+    return sorted(path.stem for folder in _method_folders() for path in Path(folder).glob("[!_]*.py"))
+
+
+def _method_folders() -> Iterable[str]:
+    """Where the method files lie: as the package says where it is loaded, and may have been extended."""
+    if loaded := sys.modules.get("methods"):
+        return loaded.__path__
+    package = importlib.util.find_spec("methods")
+    return [] if package is None else package.submodule_search_locations or []
+
+
+_RECIPES_OF = {"digits_0to4": "digits", "digits_5to9": "digits"}  # parts of a dataset, trained by its settings
+
+
+def recipes_of(dataset: str) -> str:
+    """The dataset under whose name recipes for this one stand."""
+    return _RECIPES_OF.get(dataset, dataset)
+
+
+def check_method(name: str) -> None:
+    """Raise ConfigError, with the nearest name, unless a method file of this name exists."""
+    if name not in method_names():
+        mend = "`python -m benchmark list` shows what there is"
+        raise ConfigError(f"unknown method {name!r}", nearest(name, method_names()), mend)

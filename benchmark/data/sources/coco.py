@@ -1,0 +1,98 @@
+"""COCO-Stuff as IC-GAN and the layout-to-image papers before it use it: pictures with a few large objects.
+
+The rule [C: facebookresearch/ic_gan, after sg2im]: an object counts when its bounding box covers more than `min_area`
+of the picture and its category is not "other"; crowds count in validation only. A picture is used when it has stuff
+annotations and `min_objects` to `max_objects` such objects. Of validation, the first `skip_val` used pictures are left
+out. Published counts: 75,777 to train on, 2,050 to evaluate with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.core.errors import DataError
+from benchmark.data.attributes import MAX_SHOWN
+from benchmark.data.cards import Card
+from benchmark.data.kinds import Coco
+from benchmark.data.layout import COCO_PICTURES, resolve
+from benchmark.data.opened import Opened
+from benchmark.data.trees import FolderTree, open_picture
+
+NOT_AN_OBJECT = "other"  # COCO-Stuff's category of everything that has no other
+
+
+def open_coco(card: Card, source: Coco, data_root: Path) -> Opened:
+    """The pictures that the rule keeps, train2017 to train on and val2017 held out.
+
+    Raises DataError naming annotations that cannot be read, or up to ten pictures that are not there.
+    """
+    folder = resolve(data_root, source.path)
+    train, val = (chosen_pictures(source, folder, part) for part in COCO_PICTURES)
+    val = val[source.skip_val :]
+    if not val:
+        raise DataError(
+            f"data set {card.name}: no picture is left to evaluate with",
+            f"the first {source.skip_val} of val2017 that the rule keeps are left out",
+            "put all of val2017 there, or lower source.skip_val",
+        )
+    names = [f"{part}/{name}" for part, kept in zip(COCO_PICTURES, (train, val)) for name in kept]
+    there = {f"{part}/{name}" for part in COCO_PICTURES for name in FolderTree(folder / part).pictures}
+    lost = [name for name in names if name not in there]
+    if lost:
+        raise DataError(
+            f"data set {card.name}: {len(lost)} pictures are missing in {folder}",
+            "\n        ".join(lost[:MAX_SHOWN]),
+            f"unpack the whole archives from {card.homepage}",
+        )
+
+    return Opened(
+        names=names,
+        read=lambda i: open_picture(folder / names[i]),
+        where=lambda i: str(folder / names[i]),
+        is_test=np.repeat([False, True], (len(train), len(val))),
+        split_rule=f"train2017 is train, val2017 less its first {source.skip_val} is test; pictures with "
+        f"{source.min_objects} to {source.max_objects} objects above {source.min_area:g} of the area",
+    )
+
+
+def chosen_pictures(source: Coco, folder: Path, part: str) -> list[str]:
+    """File names of the pictures of a part that the rule keeps, in the order of the instances file."""
+    instances, stuff = (_annotations(folder / f"annotations/{what}_{part}.json") for what in ("instances", "stuff"))
+    area = {image["id"]: image["width"] * image["height"] for image in instances["images"]}
+    n_objects: Counter[int] = Counter()
+    for file in (instances, stuff):
+        category = {entry["id"]: entry["name"] for entry in file["categories"]}
+        for entry in file["annotations"]:
+            _, _, w, h = entry["bbox"]
+            large = w * h > source.min_area * area[entry["image_id"]]
+            crowd = part.startswith("train") and entry["iscrowd"] == 1
+            if large and not crowd and category[entry["category_id"]] != NOT_AN_OBJECT:
+                n_objects[entry["image_id"]] += 1
+    with_stuff = {entry["image_id"] for entry in stuff["annotations"]}
+    return [
+        image["file_name"]
+        for image in instances["images"]
+        if image["id"] in with_stuff and source.min_objects <= n_objects[image["id"]] <= source.max_objects
+    ]
+
+
+def _annotations(path: Path) -> dict[str, Any]:
+    """An annotation file without its outlines, which make up most of its size."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            content: dict[str, Any] = json.load(file, object_hook=_without_outline)
+        return {key: content[key] for key in ("images", "annotations", "categories")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path}: cannot be read", f"{type(error).__name__}: {error}", "fetch it again from cocodataset.org"
+        ) from None
+
+
+def _without_outline(entry: dict[str, Any]) -> dict[str, Any]:
+    entry.pop("segmentation", None)
+    return entry

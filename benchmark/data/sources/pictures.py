@@ -1,0 +1,234 @@
+"""Sources made of picture files: class folders, zips, StyleGAN's dataset.json, attribute tables, CelebA."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from benchmark.core.errors import DataError
+from benchmark.data.attributes import MAX_SHOWN, AttributeTable, read_attributes, read_partition
+from benchmark.data.cards import Card
+from benchmark.data.kinds import CelebA, Table
+from benchmark.data.layout import CELEBA_PICTURES, CELEBA_TABLES, find, missing_files, resolve
+from benchmark.data.opened import Opened
+from benchmark.data.trees import DATASET_JSON, Tree, base, open_tree, own_split
+
+
+@dataclass
+class Part:
+    """A folder of a tree that holds one split, or all pictures."""
+
+    tree: Tree
+    below: str  # the folder, ending with "/"; "" is the root
+    is_test: bool | None  # None: no split of its own
+    listed: dict[str, str] | None = None  # class of each picture, where a file beside the pictures says it
+
+    @property
+    def where(self) -> str:
+        """Its full path, for messages."""
+        return str(self.tree.where / self.below)
+
+
+def open_folder(card: Card, tree: Tree, test_tree: Tree | None = None) -> Opened:
+    """Pictures in class folders, flat, or labelled by StyleGAN's dataset.json; `test_tree` holds the test split.
+
+    Raises DataError naming empty class folders, pictures outside of any, and classes that only one split has.
+    """
+    if test_tree is not None:
+        parts = [Part(tree, base(tree), False), Part(test_tree, base(test_tree), True)]
+    elif card.split == "own":
+        parts = [Part(tree, below, is_test) for below, is_test in own_split(tree)]
+    else:
+        parts = [Part(tree, base(tree), None)]
+    return open_parts(card, parts)
+
+
+def open_parts(card: Card, parts: list[Part]) -> Opened:
+    """The pictures of all parts. Raises DataError as `open_folder` does."""
+    rows: list[tuple[Part, str]] = []
+    classes: dict[tuple[str, str], str] = {}  # (tree, name) -> class
+    for part in parts:
+        names = [name for name in part.tree.pictures if name.startswith(part.below)]
+        if not names:
+            raise DataError(f"{part.where}: no pictures", "no file in it has the ending of a picture", "add pictures")
+        rows += [(part, name) for name in names]
+        if card.conditioning == "class":
+            classes |= {(str(part.tree.where), name): label for name, label in _classes(part, names).items()}
+    # By hash of the name: the first n pictures are then a fair sample, not one class.
+    rows.sort(key=lambda row: _name_hash(row[1]))
+    labels = [classes[str(part.tree.where), name] for part, name in rows] if classes else []
+    class_names = _common_classes(card, rows, labels)
+    number = {name: k for k, name in enumerate(class_names)}
+    own = parts[0].is_test is not None
+    return Opened(
+        names=[name for _, name in rows],
+        read=lambda i: rows[i][0].tree.open(rows[i][1]),
+        where=lambda i: str(rows[i][0].tree.where / rows[i][1]),
+        is_test=np.array([part.is_test for part, _ in rows], dtype=bool) if own else None,
+        split_rule="its own: "
+        + ", ".join(f"{p.tree.where.name}/{p.below} is {'test' if p.is_test else 'train'}" for p in parts)
+        if own
+        else "",
+        labels=np.array([number[label] for label in labels], dtype=np.int64) if labels else None,
+        class_names=class_names,
+        ignored=sum(tree.ignored for tree in {id(part.tree): part.tree for part in parts}.values()),
+    )
+
+
+def _name_hash(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()
+
+
+def _classes(part: Part, names: list[str]) -> dict[str, str]:
+    """Class of each picture of a part: as a list says where there is one, else its folder directly in the part."""
+    listed = part.listed or _dataset_json(part, names)
+    if listed is not None:
+        return listed
+    inside = {name: name[len(part.below) :] for name in names}
+    outside = [name for name in names if "/" not in inside[name]]
+    if outside:
+        raise DataError(
+            f"{part.where}: {len(outside)} pictures lie outside of any class folder",
+            "\n        ".join(outside[:MAX_SHOWN]),
+            "move them into one sub-folder a class, or write conditioning: none",
+        )
+    labels = {name: inside[name].split("/")[0] for name in names}
+    empty = sorted(set(part.tree.children(part.below)) - set(labels.values()))
+    if empty:
+        raise DataError(
+            f"{part.where}: class folders without a picture",
+            "\n        ".join(empty[:MAX_SHOWN]),
+            "add pictures, or delete the folders",
+        )
+    return labels
+
+
+def _dataset_json(part: Part, names: list[str]) -> dict[str, str] | None:
+    """Labels of StyleGAN's dataset.json: {"labels": [[path, class number], ...]}; None when there is no such file."""
+    text = part.tree.text(part.below + DATASET_JSON)
+    if text is None:
+        return None
+    where = f"{part.where.rstrip('/')}/{DATASET_JSON}"
+    try:
+        pairs = json.loads(text)["labels"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{where}: cannot be read", f"{type(error).__name__}: {error}", 'it holds {"labels": [...]}'
+        ) from None
+    if pairs is None:
+        raise DataError(f"{where}: it has no labels", mend="write conditioning: none in the card")
+    labels = {}
+    for pair in pairs:
+        match pair:
+            case [str(name), int(label)] if not isinstance(label, bool):
+                labels[part.below + name] = str(label)
+            case _:
+                raise DataError(
+                    f"{where}: {json.dumps(pair)[:80]}", "an entry is [path, class number]", "correct the entry"
+                )
+    match_names(where, set(names), set(labels))
+    return labels
+
+
+def match_names(table: str, pictures: set[str], listed: set[str]) -> None:
+    """Raise DataError unless exactly the pictures are listed, naming up to ten of those that are not."""
+    problems = []
+    for what, names in (("no row for", pictures - listed), ("no picture for the row of", listed - pictures)):
+        problems += [f"{what} {name}" for name in sorted(names)[:MAX_SHOWN]]
+        if len(names) > MAX_SHOWN:
+            problems.append(f"... and {len(names) - MAX_SHOWN:,} more")
+    if problems:
+        raise DataError(
+            f"{table}: its rows and the pictures do not match",
+            "\n        ".join(problems),
+            "add what is missing, or delete what is too much",
+        )
+
+
+def _common_classes(card: Card, rows: list[tuple[Part, str]], labels: list[str]) -> tuple[str, ...]:
+    """Names of the classes, by number where all are numbers. Raises DataError when one split lacks a class."""
+    found: dict[bool | None, set[str]] = {}
+    for (part, _), label in zip(rows, labels):
+        found.setdefault(part.is_test, set()).add(label)
+    names = set().union(*found.values())
+    for is_test, present in found.items():
+        if present != names:
+            raise DataError(
+                f"data set {card.name}: the {'test' if is_test else 'train'} split lacks classes",
+                ", ".join(sorted(names - present)[:MAX_SHOWN]),
+                "both splits need a picture of every class",
+            )
+    return tuple(sorted(names, key=int if all(name.isdecimal() for name in names) else None))
+
+
+def open_table(card: Card, source: Table, data_root: Path) -> Opened:
+    """Pictures with a table of binary attributes."""
+    tree = open_tree(resolve(data_root, source.path))
+    table = read_attributes(resolve(data_root, source.table))
+    names = {name: name for name in tree.pictures}  # name in the table -> name in the tree
+    top = tree.children()
+    if len(top) == 1 and not any(file.startswith(f"{top[0]}/") for file in table.files):
+        names = {name.removeprefix(f"{top[0]}/"): name for name in tree.pictures}  # a folder that was zipped as a whole
+    return with_attributes(tree, names, table)
+
+
+def open_celeba(card: Card, source: CelebA, data_root: Path) -> Opened:
+    """CelebA with its official split. Attributes -1/1 become 0/1."""
+    folder = resolve(data_root, source.path)
+    paths = {key: _celeba_path(card, folder, pattern) for key, pattern in CELEBA_TABLES.items()}
+    pictures = _celeba_path(card, folder, CELEBA_PICTURES)
+    tree = open_tree(pictures if pictures.suffix == ".zip" else pictures.parent)
+    names = {PurePosixPath(name).name: name for name in tree.pictures}
+    opened = with_attributes(tree, names, read_attributes(paths["attributes"]))
+    partition = read_partition(paths["partition"])
+    lost = [name for name in names if name not in partition]
+    if lost:
+        raise DataError(
+            f"{paths['partition']}: no row for", "\n        ".join(lost[:MAX_SHOWN]), "fetch the file again"
+        )
+    part = np.array([partition[PurePosixPath(name).name] for name in opened.names])
+    used = np.flatnonzero(np.isin(part, [*source.train_partitions, *source.test_partitions]))
+    kept = _subset(opened, used)
+    kept.is_test = np.isin(part[used], source.test_partitions)
+    kept.split_rule = f"official partitions: train {source.train_partitions}, test {source.test_partitions}"
+    return kept
+
+
+def _celeba_path(card: Card, folder: Path, pattern: str) -> Path:
+    for choice in pattern.split(" | "):
+        path = find(str(folder / choice))
+        if path is not None:
+            return path
+    raise missing_files(card, [str(folder / pattern)])
+
+
+def with_attributes(tree: Tree, names: dict[str, str], table: AttributeTable) -> Opened:
+    """The pictures of a tree, each with its row of the table."""
+    match_names(str(table.path), set(names), set(table.files))
+    row = {file: i for i, file in enumerate(table.files)}
+    order = sorted(names, key=_name_hash)
+    return Opened(
+        names=order,
+        read=lambda i: tree.open(names[order[i]]),
+        where=lambda i: str(tree.where / names[order[i]]),
+        attributes=table.values[[row[name] for name in order]],
+        attribute_names=table.attribute_names,
+        ignored=tree.ignored,
+    )
+
+
+def _subset(opened: Opened, rows: np.ndarray) -> Opened:
+    """Only some rows of a source with attributes."""
+    assert opened.attributes is not None
+    return Opened(
+        names=[opened.names[i] for i in rows],
+        read=lambda i: opened.read(int(rows[i])),
+        where=lambda i: opened.where(int(rows[i])),
+        attributes=opened.attributes[rows],
+        attribute_names=opened.attribute_names,
+        ignored=opened.ignored,
+    )

@@ -1,0 +1,668 @@
+"""What the drift gate measures: every pure metric, the quantisation, the resizes and two feature passes.
+
+`MEASURES` are compared with a stored baseline. `EXPECTATIONS` need none: their values follow from a formula, or are
+computed by another library at the same moment. Metrics are called through their modules, as the harness calls them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import scipy.special
+import torch
+from PIL import Image
+
+from benchmark.data import images as pictures
+from benchmark.data import stream
+from benchmark.data.prepared import Split
+from benchmark.data.sources import shapes
+from benchmark.drift.frozen import RING, Frozen, make
+from benchmark.drift.frozen.nets import TinyGenerator, TinyJudge, with_weights
+from benchmark.metrics import (
+    accuracy,
+    boundary,
+    chamfer,
+    clusters,
+    copying,
+    correlation,
+    corruptions,
+    extractors,
+    frechet,
+    inception,
+    inception_score,
+    kid,
+    modes,
+    neighbours,
+    ppl,
+    prdc,
+    resampling,
+    steerability,
+)
+
+N_PROBES = 8
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """An array too large to store: the hash of its bits, and numbers that move little when its bits move little.
+
+    probe: its root mean square, then its products with fixed waves divided by the root of its size.
+    """
+
+    sha256: str
+    probe: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a number may lie from what is expected: relative to it, or absolute.
+
+    same: under the baseline's libraries and processor; other: under others. 0 asks for the same bits.
+    """
+
+    same: float
+    other: float
+    why: str
+    absolute: bool = False
+
+
+Measured: TypeAlias = "float | Fingerprint"
+
+SUMS = Tolerance(1e-9, 1e-9, "float64; a library may add in another order")
+COUNTS = Tolerance(1e-12, 1e-12, "a share of counted items: one item more or less shows at once")
+PIXELS = Tolerance(0, 1e-5, "the same bits under the same libraries, else float32 rounding")
+FLIPS = Tolerance(0, 1e-4, "the same bits under the same libraries, else a few pixels round the other way")
+DRAWN = Tolerance(0, 0, "bytes or random numbers that runs are made of: one bit more is another data set")
+FEATURES = Tolerance(0, 1e-4, "the same bits on the same machine, else float32 convolutions in another order")
+OF_FEATURES = Tolerance(1e-6, 1e-3, "float64 of float32 features, which other machines give to 1e-4")
+ROUNDING = Tolerance(1e-9, 1e-9, "the formula holds up to float64 rounding")
+NEAR_ZERO = Tolerance(1e-6, 1e-6, "a difference of equal numbers leaves rounding only", absolute=True)
+EXACT = Tolerance(0, 0, "the formula holds to the last bit", absolute=True)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Numbers with a baseline: `name.key` for each key that `take` returns."""
+
+    name: str
+    take: Callable[[Frozen], Mapping[str, Measured]]
+    tolerance: Tolerance
+    optional: bool = False  # needs a package that not every installation has
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """A number, or an array of them, that is known without a baseline."""
+
+    name: str
+    source: str  # "closed form", or the library that computes the expected value
+    now: Callable[[Frozen], Any]
+    expected: Callable[[Frozen], Any]
+    tolerance: Tolerance
+
+
+def fingerprint(array: Any) -> Fingerprint:
+    """Hash and probe of an array or tensor. Which bits: the array's own, in row-major order."""
+    values = np.ascontiguousarray(array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else array)
+    flat = values.astype(np.float64).ravel()
+    digest = hashlib.sha256(f"{values.dtype.str} {values.shape}".encode() + values.tobytes()).hexdigest()
+    i = np.arange(len(flat))
+    waves = (flat @ np.cos(math.sqrt(2 + j) * i) / math.sqrt(len(flat)) for j in range(N_PROBES))
+    return Fingerprint(digest, (float(np.sqrt((flat**2).mean())), *map(float, waves)))
+
+
+# ---- metrics on frozen features -------------------------------------------------------------------------------------
+
+
+def _frechet(f: Frozen) -> Mapping[str, Measured]:
+    return {
+        "distance": frechet.frechet_distance(f.real, f.fake),
+        "few_images": frechet.frechet_distance(f.real[:40], f.fake[:48]),
+        "intra_class": frechet.intra_class_fd(f.real, f.labels, f.fake, f.labels).mean,
+        "trace": float(np.trace(frechet.feature_stats(f.real).cov)),
+    }
+
+
+def _kid(f: Frozen) -> Mapping[str, Measured]:
+    subsets = kid.kid_subsets(f.real, f.fake, n_subsets=10, subset_size=100)
+    return {"distance": kid.kid(f.real, f.fake), "subsets_mean": subsets.mean, "subsets_sd": subsets.sd}
+
+
+def _prdc(f: Frozen) -> Mapping[str, Measured]:
+    found = {k: prdc.prdc(f.real, f.fake, k=k) for k in (3, 5)}
+    parts = ("precision", "recall", "density", "coverage")
+    return {f"{part}_{k}": float(getattr(values, part)) for k, values in found.items() for part in parts}
+
+
+def _chamfer(f: Frozen) -> Mapping[str, Measured]:
+    found = chamfer.chamfer(f.real, f.fake)
+    return {"two_way": found.two_way, "real_to_fake": found.real_to_fake, "fake_to_real": found.fake_to_real}
+
+
+def _inception_score(f: Frozen) -> Mapping[str, Measured]:
+    ten, one = inception_score.inception_score(f.logits), inception_score.inception_score(f.logits, splits=1)
+    return {"ten_splits": ten.mean, "ten_splits_sd": ten.std, "one_split": one.mean}
+
+
+def _ring() -> np.ndarray:
+    n, radius, _ = RING
+    angle = 2 * np.pi * np.arange(n) / n
+    return radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def _modes(f: Frozen) -> Mapping[str, Measured]:
+    ring, classes = modes.mode_statistics(f.points, _ring(), RING[2]), modes.class_modes(f.clusters[f.clusters < 9], 10)
+    return {
+        "ring_modes": float(ring.n_modes),
+        "ring_high_quality": ring.high_quality,
+        "ring_reverse_kl": ring.reverse_kl,
+        "class_modes": float(classes.n_modes),
+        "class_reverse_kl": classes.reverse_kl,
+        "class_reverse_kl_log10": classes.reverse_kl_log10,
+    }
+
+
+def _accuracy(f: Frozen) -> Mapping[str, Measured]:
+    found = accuracy.class_accuracy(f.logits, f.labels)
+    report = accuracy.attribute_accuracy(f.logits[:, : f.attributes.shape[1]], f.attributes)
+    assert report.macro is not None
+    return {
+        "classes": found.macro,
+        "classes_low": found.ci_low,
+        "attributes": report.macro.value,
+        "attributes_high": report.macro.ci_high,
+        "recall_at": accuracy.recall_at(f.logits, forced=2).value,
+    }
+
+
+def _copying(f: Frozen) -> Mapping[str, Measured]:
+    found = copying.copy_test(f.real[:200], f.real[200:], f.fake)
+    near, far = f.real[np.argsort(f.labels, kind="stable")].reshape(40, 10, -1), f.real[:200].reshape(40, 5, -1)
+    return {
+        "authenticity": found.authenticity,
+        "authenticity_low": found.low,
+        "authenticity_heldout": found.authenticity_heldout,
+        "ratio": found.ratio,
+        "preference": copying.instance_preference(f.fake[np.argsort(f.labels, kind="stable")][::10], near, far).value,
+    }
+
+
+def _clusters(f: Frozen) -> Mapping[str, Measured]:
+    return {
+        "nmi": clusters.nmi(f.clusters, f.labels),
+        "purity": clusters.purity(f.clusters, f.labels),
+        "purity_chance": clusters.purity_chance(f.labels),
+    }
+
+
+def _correlation(f: Frozen) -> Mapping[str, Measured]:
+    found = correlation.attribute_correlation(f.logits)
+    return {
+        "mean_abs": found.mean_abs_off_diagonal,
+        "lowest": float(found.low.min()),
+        "highest": float(found.high[0, 1]),
+    }
+
+
+def _boundary(f: Frozen) -> Mapping[str, Measured]:
+    found = boundary.boundary_accuracy(f.real[:, :16], f.real[:, 0] + f.real[:, 20], share=0.1)
+    assert found.remaining_midpoint is not None
+    return {
+        "held_out": found.held_out.accuracy,
+        "remaining_midpoint": found.remaining_midpoint.balanced,
+        "midpoint": found.midpoint,
+    }
+
+
+_DISTANCES: tuple[Literal["l1", "l2", "cosine"], ...] = ("l1", "l2", "cosine")
+
+
+def _neighbours(f: Frozen) -> Mapping[str, Measured]:
+    agreement = {
+        f"{metric}_{k}": share
+        for metric in _DISTANCES
+        for k, share in neighbours.neighbour_agreement(f.real, f.labels, metric=metric).items()
+    }
+    return {**agreement, "chance": neighbours.chance_agreement(f.labels)}
+
+
+def _resampling(f: Frozen) -> Mapping[str, Measured]:
+    limit = resampling.fd_at_infinity(f.real, f.fake, sizes=(100, 150, 200, 300, 400))
+    return {
+        "half_sampling_sd": resampling.half_sampling_sd(frechet.frechet_distance, f.real, f.fake, draws=8),
+        "fd_at_infinity": limit.value,
+        "fd_at_infinity_slope": limit.slope,
+    }
+
+
+# ---- pixels ---------------------------------------------------------------------------------------------------------
+
+
+def _nchw(images: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+
+
+def _quantisation(_: Frozen) -> Mapping[str, Measured]:
+    return {"to_uint8": fingerprint(stream.to_uint8(torch.from_numpy(np.linspace(-1.1, 1.1, 8_191, dtype=np.float32)))),
+            "to_float": fingerprint(stream.to_float(torch.arange(256, dtype=torch.uint8)))}  # fmt: skip
+
+
+def _resizes(f: Frozen) -> Mapping[str, Measured]:
+    images = _nchw(f.real_images[:4, :, 2:30])  # not square
+    return {
+        "tf1": fingerprint(inception.tf1_resize(images)),
+        "clean": fingerprint(inception.clean_resize(images)),
+    }
+
+
+def _prepared(f: Frozen) -> Mapping[str, Measured]:
+    """The way of a picture into a data set: decode, crop, pad, resize."""
+    found: dict[str, Measured] = {}
+    for filter in pictures.FILTERS:
+        for channels in (1, 3):
+            card: Any = SimpleNamespace(channels=channels, crop="center", pad=1, resolution=20, filter=filter)
+            made = [pictures.to_array(Image.fromarray(image[:, 2:]), card)[0] for image in f.fake_images[:8]]
+            found[f"{filter}_{channels}"] = fingerprint(np.stack(made))
+    return found
+
+
+def _shapes(_: Frozen) -> Mapping[str, Measured]:
+    """The embedded data set, drawn anew."""
+    return {"drawn": fingerprint(np.stack([np.asarray(shapes.draw(make.REAL_SEED, i)) for i in range(24)]))}
+
+
+def _corruptions(f: Frozen) -> Mapping[str, Measured]:
+    labels = np.arange(16) % 4
+    return {
+        name.replace(" ", "_"): fingerprint(corruptions.CORRUPTIONS[name](f.real_images[:16], labels, 0))
+        for name in ("noise 15", "blur 1 px", "half of the classes", "10 distinct")
+    }
+
+
+def _random(f: Frozen) -> Mapping[str, Measured]:
+    """Random numbers that runs consist of: order and mirroring of a training stream."""
+    split = Split("train", f.real_images)
+    batches = stream.Stream(split, batch=96, device="cpu", seed=5, flip=True)
+    drawn = [next(batches) for _ in range(2)]
+    return {
+        "rows": fingerprint(torch.cat([batch.index for batch in drawn])),
+        "batch": fingerprint(torch.cat([batch.images for batch in drawn])),
+    }
+
+
+def _latents(_: Frozen) -> Mapping[str, Measured]:
+    return {"normal": fingerprint(torch.randn(64, 8, generator=torch.Generator().manual_seed(5)))}
+
+
+# ---- networks -------------------------------------------------------------------------------------------------------
+
+
+def _generator(f: Frozen) -> Any:
+    return with_weights(TinyGenerator(), "generator", f.networks)
+
+
+def _samples(f: Frozen) -> Mapping[str, Measured]:
+    with torch.no_grad(), extractors.exact_float32():
+        images = _generator(f)(torch.from_numpy(f.networks["latents"]))
+    return {"float": fingerprint(images), "uint8": fingerprint(stream.to_uint8(images))}
+
+
+def _judge(f: Frozen) -> extractors.Extractor:
+    return extractors.JudgeExtractor(with_weights(TinyJudge(), "judge", f.networks), key="frozen", side=32)
+
+
+def _pooled(extractor: extractors.Extractor, images: np.ndarray, batch: int = 64) -> np.ndarray:
+    return extractors.extract(extractor, images, batch=batch).pooled.numpy()
+
+
+def _extraction(f: Frozen) -> Mapping[str, Measured]:
+    judge = _judge(f)
+    found = extractors.extract(judge, f.real_images, batch=64)
+    assert found.logits is not None
+    fake = _pooled(judge, f.fake_images)
+    return {"pooled": fingerprint(found.pooled), "logits": fingerprint(found.logits), "fake": fingerprint(fake)}
+
+
+def _scores_of_images(f: Frozen) -> Mapping[str, Measured]:
+    judge = _judge(f)
+    real, fake = _pooled(judge, f.real_images), _pooled(judge, f.fake_images)
+    return {"fd": frechet.frechet_distance(real, fake), "kd": kid.kid(real, fake)}
+
+
+LITE0_IMAGES = 24
+
+
+def _lite0(f: Frozen) -> Mapping[str, Measured]:
+    return {"pooled": fingerprint(_pooled(extractors.build("lite0"), f.real_images[:LITE0_IMAGES]))}
+
+
+def _paths(f: Frozen) -> Mapping[str, Measured]:
+    generator = _generator(f).double()
+    length = ppl.path_length(
+        generator,
+        lambda n: torch.randn(n, 8, dtype=torch.float64),
+        lambda a, b: (a - b).square().mean((1, 2, 3)),
+        n_pairs=64,
+        eps=1e-2,
+    )
+    return {"mean": length.mean, "sd": length.sd}
+
+
+def _steering(f: Frozen) -> Mapping[str, Measured]:
+    images = stream.to_float(_nchw(f.real_images[:32]))
+    found = steerability.steer(_generator(f), np.arange(1.0, 9.0), steerability.luminance, n=16)
+    return {
+        **{name: float(np.nanmean(measure(images))) for name, measure in steerability.MEASURES.items()},
+        "spearman_within": found.spearman_within,
+    }
+
+
+MEASURES = (
+    Measure("frechet", _frechet, SUMS),
+    Measure("kid", _kid, SUMS),
+    Measure("prdc", _prdc, COUNTS),
+    Measure("chamfer", _chamfer, SUMS),
+    Measure("inception_score", _inception_score, SUMS),
+    Measure("modes", _modes, SUMS),
+    Measure("accuracy", _accuracy, SUMS),
+    Measure("copying", _copying, SUMS),
+    Measure("clusters", _clusters, SUMS),
+    Measure("correlation", _correlation, SUMS),
+    Measure("boundary", _boundary, SUMS),
+    Measure("neighbours", _neighbours, COUNTS),
+    Measure("resampling", _resampling, SUMS),
+    Measure("quantisation", _quantisation, DRAWN),
+    Measure("resize", _resizes, PIXELS),
+    Measure("prepared", _prepared, PIXELS),
+    Measure("shapes", _shapes, DRAWN),
+    Measure("corruptions", _corruptions, FLIPS),
+    Measure("random", _random, DRAWN),
+    Measure("latents", _latents, FEATURES),
+    Measure("samples", _samples, FEATURES),
+    Measure("extraction", _extraction, FEATURES),
+    Measure("images", _scores_of_images, OF_FEATURES),
+    Measure("lite0", _lite0, FEATURES, optional=True),
+    Measure("path_length", _paths, OF_FEATURES),
+    Measure("steering", _steering, OF_FEATURES),
+)
+
+
+# ---- what is known without a baseline -------------------------------------------------------------------------------
+
+
+def _one_hot(f: Frozen) -> np.ndarray:
+    return 80.0 * np.eye(10)[np.arange(len(f.logits)) % 10]
+
+
+def _rotated_stats(variances: np.ndarray, f: Frozen) -> frechet.FeatureStats:
+    """Statistics with these variances along the axes of one rotation."""
+    rotation = np.linalg.qr(f.real[: len(variances), : len(variances)])[0]
+    return frechet.FeatureStats(np.zeros(len(variances)), rotation * variances @ rotation.T, 100)
+
+
+_A, _B = np.linspace(0.1, 3, 12), np.linspace(2, 0.4, 12)
+
+
+def _kernel_distance(f: Frozen) -> float:
+    """The unbiased squared MMD from whole kernel matrices."""
+    d = f.real.shape[1]
+    xx, yy, xy = ((a @ b.T / d + 1) ** 3 for a, b in ((f.real, f.real), (f.fake, f.fake), (f.real, f.fake)))
+    n = len(xx)
+    return float((xx.sum() - np.trace(xx) + yy.sum() - np.trace(yy)) / (n * (n - 1)) - 2 * xy.mean())
+
+
+def _perfect_ring(_: Frozen) -> float:
+    rng = np.random.default_rng(11)
+    points = _ring()[np.arange(40_000) % RING[0]] + RING[2] * rng.standard_normal((40_000, 2))
+    return modes.mode_statistics(points, _ring(), RING[2]).high_quality
+
+
+def _four_shares(f: Frozen) -> list[float]:
+    found = prdc.prdc(f.real, f.real, k=5)
+    return [found.precision, found.recall, found.density, found.coverage]
+
+
+def _renamed_clusters(f: Frozen) -> list[float]:
+    renamed = (f.labels + 3) % 10
+    return [clusters.nmi(renamed, f.labels), clusters.purity(renamed, f.labels)]
+
+
+def _collinear(f: Frozen) -> float:
+    columns = np.stack([f.real[:, 0], 1 - 2 * f.real[:, 0]], axis=1)
+    return correlation.attribute_correlation(columns).mean_abs_off_diagonal
+
+
+def _authenticity_of_copies(f: Frozen) -> float:
+    return copying.copy_test(f.real[:200], f.real[200:], f.real[:100]).authenticity
+
+
+def _round_trip(_: Frozen) -> np.ndarray:
+    return stream.to_uint8(stream.to_float(torch.arange(256, dtype=torch.uint8))).numpy()
+
+
+def _resized_constant(_: Frozen) -> list[float]:
+    grey = torch.full((1, 3, 20, 31), 37, dtype=torch.uint8)
+    return [float(resize(grey).mean()) for resize in (inception.tf1_resize, inception.clean_resize)]
+
+
+def _batch_sizes(f: Frozen) -> float:
+    """Largest relative change of a feature when images are looked at seven at a time."""
+    judge = _judge(f)
+    whole, parts = _pooled(judge, f.real_images[:32]), _pooled(judge, f.real_images[:32], batch=7)
+    return float(np.abs(whole - parts).max() / np.abs(whole).max())
+
+
+def _fidelity_fd(f: Frozen) -> float:
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+
+    real, fake = (fid_features_to_statistics(torch.from_numpy(rows)) for rows in (f.real, f.fake))
+    return fid_statistics_to_metric(fake, real, verbose=False)[KEY_METRIC_FID]
+
+
+def _fidelity_score(f: Frozen) -> float:
+    from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
+
+    return isc_features_to_metric(torch.from_numpy(f.logits), splits=10)[KEY_METRIC_ISC_MEAN]
+
+
+def _fidelity_kernel(f: Frozen) -> float:
+    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+
+    found = kid_features_to_metric(
+        torch.from_numpy(f.fake), torch.from_numpy(f.real), kid_subsets=1, kid_subset_size=len(f.real), verbose=False
+    )
+    return found[KEY_METRIC_KID_MEAN]
+
+
+def _fidelity_precision(f: Frozen) -> list[float]:
+    from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
+
+    found = prc_features_to_metric(
+        torch.from_numpy(f.fake), torch.from_numpy(f.real), prc_neighborhood=3, save_cpu_ram=False, verbose=False
+    )
+    return [float(found[KEY_METRIC_PRECISION]), float(found[KEY_METRIC_RECALL])]
+
+
+def _precision(f: Frozen) -> list[float]:
+    found = prdc.prdc(f.real, f.fake, k=3)
+    return [found.precision, found.recall]
+
+
+def _fidelity_resize(f: Frozen) -> np.ndarray:
+    from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
+
+    side = (inception.SIDE, inception.SIDE)
+    images = _nchw(f.real_images[4:6]).float()
+    return interpolate_bilinear_2d_like_tensorflow1x(images, size=side, align_corners=False).numpy()
+
+
+def _clean_fid(real: np.ndarray, fake: np.ndarray) -> float:
+    from cleanfid.fid import frechet_distance
+
+    (m1, s1), (m2, s2) = ((rows.mean(axis=0), np.cov(rows, rowvar=False)) for rows in (real, fake))
+    return float(frechet_distance(m1, s1, m2, s2))
+
+
+def _clean_fid_resize(f: Frozen) -> np.ndarray:
+    from cleanfid.resize import build_resizer
+
+    resize = build_resizer("clean")
+    return np.stack([resize(image).transpose(2, 0, 1) for image in f.real_images[4:6]])
+
+
+_SHIFT = np.linspace(-1, 1, make.N_FEATURES)
+_TF, _CF, _FORM = "torch-fidelity", "clean-fid", "closed form"
+
+EXPECTATIONS = (
+    Expectation(
+        "frechet.equal_sets", _FORM, lambda f: frechet.frechet_distance(f.real, f.real), lambda f: 0.0, NEAR_ZERO
+    ),
+    Expectation(
+        "frechet.shift",
+        _FORM,
+        lambda f: frechet.frechet_distance(f.real, f.real + _SHIFT),
+        lambda f: _SHIFT @ _SHIFT,
+        ROUNDING,
+    ),
+    Expectation(
+        "frechet.commuting_covariances",
+        _FORM,
+        lambda f: frechet.frechet_from_stats(_rotated_stats(_A, f), _rotated_stats(_B, f)),
+        lambda f: ((np.sqrt(_A) - np.sqrt(_B)) ** 2).sum(),
+        ROUNDING,
+    ),
+    Expectation(
+        "inception_score.one_hot",
+        _FORM,
+        lambda f: inception_score.inception_score(_one_hot(f), splits=1).mean,
+        lambda f: 10.0,
+        ROUNDING,
+    ),
+    Expectation(
+        "inception_score.constant",
+        _FORM,
+        lambda f: inception_score.inception_score(np.ones((40, 10))).mean,
+        lambda f: 1.0,
+        ROUNDING,
+    ),
+    Expectation("kid.whole_kernel", _FORM, lambda f: kid.kid(f.real, f.fake), _kernel_distance, ROUNDING),
+    Expectation(
+        "kid.equal_sets_not_above_0", _FORM, lambda f: max(0.0, kid.kid(f.real, f.real[::-1])), lambda f: 0.0, EXACT
+    ),
+    Expectation("prdc.equal_sets", _FORM, _four_shares, lambda f: [1.0, 1.0, 6 / 5, 1.0], ROUNDING),
+    Expectation(
+        "chamfer.equal_sets", _FORM, lambda f: chamfer.chamfer(f.real, f.real).two_way, lambda f: 0.0, NEAR_ZERO
+    ),
+    Expectation(
+        "chamfer.opposite_axes",
+        _FORM,
+        lambda f: chamfer.chamfer(np.eye(4), -np.eye(4)).two_way,
+        lambda f: 4.0,
+        ROUNDING,
+    ),
+    Expectation(
+        "modes.perfect_ring",
+        _FORM,
+        _perfect_ring,
+        lambda f: scipy.special.erf(3 / math.sqrt(2)) ** 2,
+        Tolerance(1.5e-3, 1.5e-3, "four standard errors of 40,000 points", absolute=True),
+    ),
+    Expectation(
+        "modes.one_class",
+        _FORM,
+        lambda f: modes.class_modes(np.zeros(50, np.int64), 10).reverse_kl,
+        lambda f: math.log(10),
+        ROUNDING,
+    ),
+    Expectation("clusters.renamed", _FORM, _renamed_clusters, lambda f: [1.0, 1.0], ROUNDING),
+    Expectation(
+        "accuracy.always_right",
+        _FORM,
+        lambda f: accuracy.class_accuracy(np.eye(10)[f.labels], f.labels).macro,
+        lambda f: 1.0,
+        ROUNDING,
+    ),
+    Expectation("correlation.collinear", _FORM, _collinear, lambda f: 1.0, ROUNDING),
+    Expectation("copying.copies", _FORM, _authenticity_of_copies, lambda f: 0.0, EXACT),
+    Expectation(
+        "neighbours.chance", _FORM, lambda f: neighbours.chance_agreement(np.arange(400) % 8), lambda f: 1 / 8, ROUNDING
+    ),
+    Expectation("quantisation.round_trip", _FORM, _round_trip, lambda f: np.arange(256), EXACT),
+    Expectation(
+        "quantisation.nearest_level",
+        _FORM,
+        lambda f: stream.to_uint8((torch.arange(255) + 0.75) / 127.5 - 1).numpy(),
+        lambda f: np.arange(1, 256),
+        EXACT,
+    ),
+    Expectation(
+        "resize.constant",
+        _FORM,
+        _resized_constant,
+        lambda f: [37.0, 37.0],
+        Tolerance(1e-6, 1e-6, "float32 weights that add up to 1"),
+    ),
+    Expectation(
+        "extraction.batch_size",
+        _FORM,
+        _batch_sizes,
+        lambda f: 0.0,
+        Tolerance(2e-5, 2e-5, "float32 convolutions of other batch sizes add in another order", absolute=True),
+    ),
+    Expectation(
+        "frechet.torch_fidelity",
+        _TF,
+        lambda f: frechet.frechet_distance(f.real, f.fake),
+        _fidelity_fd,
+        Tolerance(1e-9, 1e-9, "eigenvalues of a product there, of a symmetric matrix here"),
+    ),
+    Expectation(
+        "inception_score.torch_fidelity",
+        _TF,
+        lambda f: inception_score.inception_score(f.logits).mean,
+        _fidelity_score,
+        ROUNDING,
+    ),
+    Expectation("kid.torch_fidelity", _TF, lambda f: kid.kid(f.real, f.fake), _fidelity_kernel, ROUNDING),
+    Expectation(
+        "prdc.torch_fidelity",
+        _TF,
+        _precision,
+        _fidelity_precision,
+        Tolerance(1e-6, 1e-6, "a share is a float32 there; one image more or less is 1/400"),
+    ),
+    Expectation(
+        "resize.torch_fidelity",
+        _TF,
+        lambda f: inception.tf1_resize(_nchw(f.real_images[4:6])).numpy(),
+        _fidelity_resize,
+        EXACT,
+    ),
+    Expectation(
+        "frechet.clean_fid",
+        _CF,
+        lambda f: frechet.frechet_distance(f.real, f.fake),
+        lambda f: _clean_fid(f.real, f.fake),
+        ROUNDING,
+    ),
+    Expectation(
+        "frechet.clean_fid_few_images",
+        _CF,
+        lambda f: frechet.frechet_distance(f.real[:40], f.fake[:48]),
+        lambda f: _clean_fid(f.real[:40], f.fake[:48]),
+        Tolerance(1e-5, 1e-5, "the root of a singular matrix there loses half of the digits"),
+    ),
+    Expectation(
+        "resize.clean_fid",
+        _CF,
+        lambda f: inception.clean_resize(_nchw(f.real_images[4:6])).numpy(),
+        _clean_fid_resize,
+        Tolerance(1e-3, 1e-3, "grey levels; float32 rounding", absolute=True),
+    ),
+)

@@ -1,0 +1,489 @@
+"""The metric drift gate: do the suite's numbers still come out of the same inputs?
+
+Frozen images, features, logits and points (`benchmark.drift.frozen`) go through every metric, the quantisation, the
+resizes and small networks. What comes out is compared with a baseline in git, and with closed forms and other
+libraries, which need no baseline. It takes seconds, trains nothing and draws nothing at random, so any difference is
+one of code, of a library or of the machine's arithmetic. `benchmark.drift.model_gate` is the gate for what training
+gives.
+"""
+
+from __future__ import annotations
+
+import math
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pydantic.dataclasses
+import torch
+from pydantic import Field
+
+from benchmark.core import paths
+from benchmark.core.config import STRICT, build
+from benchmark.core.environment import cpu_kind, environment, git
+from benchmark.core.errors import UserError
+from benchmark.core.files import read_json, write_json
+from benchmark.drift import frozen
+from benchmark.drift.frozen.measures import (
+    EXPECTATIONS,
+    MEASURES,
+    Expectation,
+    Fingerprint,
+    Measure,
+    Measured,
+    Tolerance,
+)
+
+METRIC_SET = 1  # raised when frozen inputs or the meaning of a measured number change on purpose
+BASELINES = paths.BASELINES
+CODE = ("benchmark", "methods", "datasets", "pyproject.toml", "requirements.lock", ":!benchmark/drift/baselines")
+
+PASSED, REGRESSION, USAGE, INCOMPARABLE, NO_BASELINE, INCONCLUSIVE = 0, 1, 2, 3, 4, 5
+_WORST_FIRST = (USAGE, INCOMPARABLE, REGRESSION, NO_BASELINE, INCONCLUSIVE, PASSED)
+
+
+class DriftError(UserError):
+    """A baseline that is not whole, or a comparison that cannot be asked for."""
+
+    exit_code = USAGE
+
+
+class BaselineMissing(UserError):
+    """There is nothing to compare with."""
+
+    exit_code = NO_BASELINE
+
+
+def worst(codes: Sequence[int], allow_inconclusive: bool = False) -> int:
+    """The exit status of several: bad input, incomparable, regression, no baseline, inconclusive, in this order.
+
+    allow_inconclusive: let what could not be decided pass.
+    """
+    counted = {PASSED if allow_inconclusive and code == INCONCLUSIVE else code for code in codes}
+    return next(code for code in _WORST_FIRST if code in counted | {PASSED})
+
+
+# ---- the baseline ---------------------------------------------------------------------------------------------------
+
+
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=STRICT)
+class Stored:
+    """One number of a baseline, or the hash and probe of an array, with how far a later one may lie from it."""
+
+    value: float | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    probe: tuple[float, ...] = ()
+    same: Annotated[float, Field(ge=0)]  # relative tolerance, under the same libraries and processor
+    other: Annotated[float, Field(ge=0)]  # under others
+    why: str
+
+    @property
+    def measured(self) -> Measured:
+        """As it was measured."""
+        if self.sha256 is not None:
+            return Fingerprint(self.sha256, self.probe)
+        assert self.value is not None  # `read_baseline` refuses it
+        return self.value
+
+
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=STRICT)
+class Accepted:
+    """One acceptance of a baseline: why, at which commit, and what it changed (old and new)."""
+
+    reason: Annotated[str, Field(min_length=1)]
+    commit: str
+    changed: dict[str, tuple[Any, Any]]
+
+
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=STRICT)
+class Baseline:
+    """The file `baselines/metric/<metric set>.json`."""
+
+    metric_set: int
+    frozen: dict[str, str]  # hashes of the inputs
+    environment: dict[str, Any]
+    numbers: dict[str, Stored]
+    accepted: Annotated[tuple[Accepted, ...], Field(min_length=1)]  # oldest first
+
+
+def baseline_path(baselines: Path = BASELINES) -> Path:
+    """Where the baseline of the present metric set lies."""
+    return baselines / "metric" / f"{METRIC_SET}.json"
+
+
+def read_baseline(path: Path) -> Baseline:
+    """Read a baseline. Raises BaselineMissing, or ConfigError / UserError naming file and key when it is not whole."""
+    if not path.is_file():
+        raise BaselineMissing(
+            f"{path}: there is no baseline", "numbers have nothing to be compared with", 'make baseline REASON="..."'
+        )
+    plain = read_json(path)
+    if not isinstance(plain, dict):
+        raise DriftError(f"{path}: not a baseline", f"its top level is {type(plain).__name__}", "git restore it")
+    baseline = build(Baseline, plain, str(path))
+    empty = [name for name, number in baseline.numbers.items() if number.value is None and not number.sha256]
+    if empty:
+        raise DriftError(
+            f"{path}: {empty[0]} has neither value nor sha256", "the file was cut or edited", "git restore it"
+        )
+    return baseline
+
+
+# ---- measuring and comparing ----------------------------------------------------------------------------------------
+
+
+class Verdict(StrEnum):
+    """What became of one number."""
+
+    PASS = "pass"
+    MOVED = "MOVED"
+    INCOMPARABLE = "INCOMPARABLE"
+    NEW = "NO BASELINE"
+    SKIPPED = "skipped"
+
+
+_CODES = {Verdict.MOVED: REGRESSION, Verdict.INCOMPARABLE: INCOMPARABLE, Verdict.NEW: NO_BASELINE}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One number beside what it should be."""
+
+    name: str
+    against: str  # "baseline", "closed form" or a library
+    expected: str
+    now: str
+    difference: float | None  # relative, or absolute where the tolerance is
+    tolerance: float | None
+    verdict: Verdict
+    note: str = ""
+
+    @property
+    def message(self) -> str:
+        """A line for a check that did not pass."""
+        if self.verdict is Verdict.MOVED and self.difference is not None:
+            return (
+                f"{self.name} moved: {self.expected} ({self.against}) -> {self.now}, difference {self.difference:.2g}, "
+                f"allowed {self.tolerance:.2g} ({self.note})"
+            )
+        return f"{self.name}: {self.verdict}, {self.note}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the gate says."""
+
+    checks: tuple[Check, ...]
+    notes: tuple[str, ...]
+    environment: Mapping[str, Any]
+
+    @property
+    def exit_code(self) -> int:
+        """0 all pass; 1 a number moved; 3 a baseline of other inputs; 4 a number without baseline."""
+        return worst([_CODES.get(check.verdict, PASSED) for check in self.checks])
+
+    def table(self) -> str:
+        """All checks in Markdown."""
+        head = ("| number | against | expected | now | difference | allowed | verdict |",
+                "| :-- | :-- | --: | --: | --: | --: | :-- |")  # fmt: skip
+        return "\n".join([*head, *(_line(check) for check in self.checks)]) + "\n"
+
+    def text(self) -> str:
+        """What a reader needs: the checks that did not pass, the notes, the counts."""
+        counts = Counter(str(check.verdict) for check in self.checks)
+        lines = [check.message for check in self.checks if check.verdict is not Verdict.PASS]
+        total = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes), f"metric drift: {total}"])
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "gate": "metric",
+            "metric_set": METRIC_SET,
+            "exit_code": self.exit_code,
+            "notes": list(self.notes),
+            "checks": [_finite(asdict(check)) for check in self.checks],
+            "environment": dict(self.environment),
+        }
+
+
+def _line(check: Check) -> str:
+    difference = "" if check.difference is None else f"{check.difference:.1e}"
+    allowed = "" if check.tolerance is None else f"{check.tolerance:.0e}"
+    return (
+        f"| {check.name} | {check.against} | {check.expected} | {check.now} | {difference} | {allowed} "
+        f"| {check.verdict} |"
+    )
+
+
+def _finite(plain: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no infinity: a difference that is none becomes null; the verdict says the rest."""
+    return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in plain.items()}
+
+
+def check_metrics(
+    baselines: Path = BASELINES, inputs: frozen.Frozen | None = None, only: Sequence[str] | None = None
+) -> Report:
+    """Measure everything and compare. One thread, a few seconds; nothing is written.
+
+    only: names of measures, the first part of a number's name; None: all of them.
+    Raises BaselineMissing without a baseline, and UserErrors for frozen inputs or a baseline that are not whole.
+    """
+    inputs = inputs or frozen.load()
+    path = baseline_path(baselines)
+    baseline, environment = read_baseline(path), gate_environment()
+    if baseline.metric_set != METRIC_SET or baseline.frozen != dict(inputs.sha256):
+        note = f"{path} was made of other frozen inputs, or for metric set {baseline.metric_set}"
+        check = Check("frozen inputs", "baseline", "", "", None, None, Verdict.INCOMPARABLE, note)
+        return Report((check,), (), environment)
+    changed = other_environment(baseline.environment, environment)
+    with one_thread():
+        checks = [
+            *(
+                c
+                for m in MEASURES
+                if _asked(m.name, only)
+                for c in _against_baseline(m, inputs, baseline, bool(changed))
+            ),
+            *_vanished(baseline, only),
+            *(_against_formula(e, inputs) for e in EXPECTATIONS if _asked(e.name, only)),
+        ]
+    notes = (f"the baseline was made elsewhere ({'; '.join(changed)}): wider tolerances hold",) if changed else ()
+    return Report(tuple(checks), notes, environment)
+
+
+def _asked(name: str, only: Sequence[str] | None) -> bool:
+    return only is None or name.split(".")[0] in only
+
+
+def gate_environment() -> dict[str, Any]:
+    """The environment of a record, with the processor's exact kind: kernels are chosen by it, and round by it."""
+    return environment() | {"kernels": torch.backends.cpu.get_cpu_capability(), "cpu_kind": cpu_kind()}
+
+
+def other_environment(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between two environments that may move the last bits of a number: processor and libraries."""
+    pairs = {key: (old.get(key), new.get(key)) for key in ("cpu", "cpu_kind", "kernels")}
+    before, now = old.get("libraries", {}), new.get("libraries", {})
+    pairs |= {name: (before.get(name), now.get(name)) for name in sorted({*before, *now})}
+    return [f"{name} {was} -> {has}" for name, (was, has) in pairs.items() if was != has]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """The number of threads decides how float32 sums are split, and so their last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _against_baseline(measure: Measure, inputs: frozen.Frozen, baseline: Baseline, elsewhere: bool) -> Iterator[Check]:
+    """The checks of one measure; one that cannot be taken fails all its numbers, by name."""
+    known = {name: stored for name, stored in baseline.numbers.items() if name.split(".")[0] == measure.name}
+    try:
+        found = measured(measure, inputs)
+    except Exception as error:  # whatever a changed library raises, the number is gone
+        skip = measure.optional and isinstance(error, UserError | ImportError)
+        verdict, reason = (Verdict.SKIPPED if skip else Verdict.MOVED), _said(error)
+        for name in known or [measure.name]:
+            yield Check(name, "baseline", "", "", None, None, verdict, reason)
+        return
+    for name, value in found.items():
+        if name not in known:
+            yield Check(name, "baseline", "", _show(value), None, None, Verdict.NEW, "accept a new baseline")
+            continue
+        stored = known[name]
+        allowed = stored.other if elsewhere else stored.same
+        difference = distance(stored.measured, value)
+        verdict = Verdict.PASS if difference <= allowed else Verdict.MOVED
+        expected = _show(stored.measured)
+        yield Check(name, "baseline", expected, _show(value), difference, allowed, verdict, stored.why)
+    for name in known.keys() - found.keys():
+        yield Check(name, "baseline", "", "", None, None, Verdict.MOVED, "it is no longer measured")
+
+
+def _vanished(baseline: Baseline, only: Sequence[str] | None) -> Iterator[Check]:
+    """Numbers of a baseline whose measure the code no longer has."""
+    names = {measure.name for measure in MEASURES}
+    for name in baseline.numbers:
+        if name.split(".")[0] not in names and _asked(name, only):
+            yield Check(name, "baseline", "", "", None, None, Verdict.MOVED, "it is no longer measured")
+
+
+def _against_formula(expectation: Expectation, inputs: frozen.Frozen) -> Check:
+    """A check that needs no baseline. Where the other library itself breaks, its part is skipped, and said so."""
+    allowed = expectation.tolerance.same
+
+    def outcome(expected: str, now: str, difference: float | None, verdict: Verdict, note: str) -> Check:
+        return Check(expectation.name, expectation.source, expected, now, difference, allowed, verdict, note)
+
+    try:
+        expected = np.asarray(expectation.expected(inputs), dtype=np.float64)
+    except Exception as error:
+        return outcome("", "", None, Verdict.SKIPPED, f"{expectation.source}: {_said(error)}")
+    try:
+        now = np.asarray(expectation.now(inputs), dtype=np.float64)
+    except Exception as error:
+        return outcome(_mean(expected), "", None, Verdict.MOVED, _said(error))
+    difference = _largest(expected, now, expectation.tolerance.absolute)
+    verdict = Verdict.PASS if difference <= allowed else Verdict.MOVED
+    return outcome(_mean(expected), _mean(now), difference, verdict, expectation.tolerance.why)
+
+
+def measured(measure: Measure, inputs: frozen.Frozen) -> dict[str, Measured]:
+    """The numbers of one measure by their full names."""
+    return {f"{measure.name}.{key}": value for key, value in measure.take(inputs).items()}
+
+
+def distance(expected: Measured, now: Measured) -> float:
+    """Relative difference of two numbers, absolute from 0; infinite for NaN. Of arrays 0 for the same bits.
+
+    Arrays of other bits differ by their probes' largest difference over the root mean square, and never by 0.
+    """
+    if isinstance(expected, Fingerprint) and isinstance(now, Fingerprint):
+        if expected.sha256 == now.sha256:
+            return 0.0
+        was, has = np.array(expected.probe), np.array(now.probe)
+        if was.shape != has.shape or not np.isfinite(has).all():
+            return math.inf
+        return max(float(np.abs(was - has).max()) / (was[0] or 1.0), np.finfo(np.float64).eps)
+    if isinstance(expected, Fingerprint) or isinstance(now, Fingerprint):
+        return math.inf
+    return _largest(np.asarray(expected), np.asarray(now), absolute=False)
+
+
+def _largest(expected: np.ndarray, now: np.ndarray, absolute: bool) -> float:
+    if expected.shape != now.shape or not np.isfinite(now).all():
+        return math.inf
+    scale = 1.0 if absolute else (float(np.abs(expected).max()) or 1.0)
+    return float(np.abs(now - expected).max()) / scale
+
+
+def _said(error: Exception) -> str:
+    first = str(error).splitlines()[0] if str(error) else ""
+    return f"raised {type(error).__name__}: {first}"
+
+
+def _mean(values: np.ndarray) -> str:
+    return f"{float(values.mean()):.12g}"
+
+
+def _show(value: Measured) -> str:
+    return f"{value.sha256[:8]} rms {value.probe[0]:.8g}" if isinstance(value, Fingerprint) else f"{value:.12g}"
+
+
+# ---- accepting ------------------------------------------------------------------------------------------------------
+
+
+def accept_metrics(reason: str, baselines: Path = BASELINES, commit: Callable[[], str] | None = None) -> Path:
+    """Make what is measured now the baseline, with the reason, the commit and what changed. Returns the file.
+
+    commit: names the code's commit; `clean_commit` by default, which refuses a changed tree.
+    Raises DriftError without a reason, for a changed tree, and when a closed form or a library contradicts a metric or
+    a measure cannot be taken: such numbers must not become the truth.
+    """
+    head = require_reason(reason, commit or clean_commit)
+    inputs, path = frozen.load(), baseline_path(baselines)
+    old = read_baseline(path) if path.is_file() else None
+    with one_thread():
+        _require_formulas(inputs)
+        numbers = {name: number for measure in MEASURES for name, number in _stored(measure, inputs)}
+    before = {} if old is None else old.numbers
+    changed = {name: (_plain(before.get(name)), _plain(numbers.get(name))) for name in sorted({*before, *numbers})}
+    accepted = Accepted(
+        reason=reason, commit=head, changed={n: pair for n, pair in changed.items() if pair[0] != pair[1]}
+    )
+    baseline = {
+        "metric_set": METRIC_SET,
+        "frozen": dict(inputs.sha256),
+        "environment": gate_environment(),
+        "numbers": {name: asdict(number) for name, number in numbers.items()},
+        "accepted": [asdict(entry) for entry in (*(old.accepted if old else ()), accepted)],
+    }
+    write_json(path, baseline)
+    return path
+
+
+def _require_formulas(inputs: frozen.Frozen) -> None:
+    wrong = [check for e in EXPECTATIONS if (check := _against_formula(e, inputs)).verdict is Verdict.MOVED]
+    if wrong:
+        raise DriftError(
+            "these numbers cannot become a baseline\n" + "\n".join(f"  {check.message}" for check in wrong),
+            "they contradict a closed form or another library",
+            "mend the metric first",
+        )
+
+
+def _stored(measure: Measure, inputs: frozen.Frozen) -> Iterator[tuple[str, Stored]]:
+    tolerance: Tolerance = measure.tolerance
+    bounds = {"same": tolerance.same, "other": tolerance.other, "why": tolerance.why}
+    try:
+        found = measured(measure, inputs)
+    except UserError as error:
+        mend = "install what it needs (see pyproject.toml), then accept again" if measure.optional else ""
+        raise DriftError(f"{measure.name}: cannot be measured", str(error), mend) from None
+    for name, value in found.items():
+        if isinstance(value, Fingerprint):
+            yield name, Stored(sha256=value.sha256, probe=value.probe, **bounds)  # type: ignore[arg-type]
+        else:
+            yield name, Stored(value=float(value), **bounds)  # type: ignore[arg-type]
+
+
+def _plain(stored: Stored | None) -> Any:
+    return None if stored is None else (stored.value if stored.sha256 is None else stored.sha256)
+
+
+def require_reason(reason: str, commit: Callable[[], str]) -> str:
+    """The commit of an acceptance. Raises DriftError without a reason, and what `commit` raises."""
+    if not reason.strip():
+        raise DriftError("a baseline without a reason", "who finds it later must know why it moved", 'REASON="..."')
+    return commit()
+
+
+def clean_commit(root: Path = paths.CHECKOUT) -> str:
+    """The checkout's commit. Raises DriftError outside of one, or when code or data cards differ from it."""
+    try:
+        head = git("rev-parse", "--short=12", "HEAD", root=root)
+        status = git("status", "--porcelain", "--", *CODE, root=root)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise DriftError("git cannot be asked for the commit", str(error), "run in a checkout with git") from None
+    if head.returncode or status.returncode:
+        raise DriftError(f"{root}: not a git checkout", "a baseline belongs to a commit", "run in a checkout")
+    if changes := status.stdout.splitlines():
+        shown = ", ".join(line[3:] for line in changes[:5]) + (" ..." if len(changes) > 5 else "")
+        raise DriftError(f"the tree has changes: {shown}", "a baseline belongs to a commit", "commit them first")
+    return head.stdout.strip()
+
+
+# ---- the verb -------------------------------------------------------------------------------------------------------
+
+
+def metric_gate(
+    json_file: Path | None = None, accept: str | None = None, quiet: bool = False, baselines: Path = BASELINES
+) -> int:
+    """Run the gate, or accept a new baseline; print the table and what moved. Returns the exit status.
+
+    json_file: where the report goes as JSON. accept: the reason of a new baseline. quiet: no table of all checks.
+    0 pass; 1 a number moved; 3 the baseline is of other inputs; 4 a number has no baseline. Raises UserErrors with
+    their exit codes: 2 for files that are not whole, 4 without a baseline.
+    """
+    if accept is not None:
+        path = accept_metrics(accept, baselines)
+        print(f"{path}: {len(read_baseline(path).accepted[-1].changed)} numbers changed; commit it with the code")
+        return PASSED
+    report = check_metrics(baselines)
+    if json_file is not None:
+        write_json(json_file, report.plain())
+    if not quiet:
+        print(report.table())
+    print(report.text())
+    return report.exit_code

@@ -1,0 +1,509 @@
+"""The model drift gate: does training still give what it gave?
+
+Several seeds of a method trained now are compared with the stored seeds of a baseline. The unit is the run: a score
+varies far more between training runs than with the sampling of one run's images. Every metric gets one of
+
+    PASS          no change that counts
+    REGRESSED     worse by more than chance allows and by more than the practical margin
+    IMPROVED      the same, better
+    INCONCLUSIVE  the limit that chance sets is so wide that a change that matters could hide below it
+    INCOMPARABLE  other settings or another protocol; no number is compared
+    NO BASELINE   the baseline does not have the metric
+
+`benchmark.drift.statistics` says what chance allows, `benchmark.drift.model_baseline` holds and accepts baselines.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.special
+
+from benchmark.core.files import write_json
+from benchmark.core.stats import Scale, transformed
+from benchmark.drift.metric_gate import (
+    BASELINES,
+    INCOMPARABLE,
+    INCONCLUSIVE,
+    NO_BASELINE,
+    PASSED,
+    REGRESSION,
+    DriftError,
+    other_environment,
+    worst,
+)
+from benchmark.drift.model_baseline import (
+    Metric,
+    ModelBaseline,
+    Outcome,
+    accept_model,
+    model_baseline_path,
+    outcomes,
+    read_model_baseline,
+    select,
+    weights_digest,
+)
+from benchmark.drift.statistics import (
+    MOST_SEEDS,
+    Floats,
+    Settings,
+    Verdict,
+    fisher_p,
+    holm_levels,
+    judge,
+    limit,
+    p_values,
+    power,
+    practical_margin,
+    seeds_needed,
+)
+from benchmark.report.compare import COUNTED, scale_of
+from benchmark.runs.records import Record, read_records
+
+_CODES = {
+    Verdict.REGRESSED: REGRESSION,
+    Verdict.INCONCLUSIVE: INCONCLUSIVE,
+    Verdict.INCOMPARABLE: INCOMPARABLE,
+    Verdict.NO_BASELINE: NO_BASELINE,
+}
+
+
+# ---- comparing ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric's comparison. Numbers in the metric's own unit unless said otherwise; None where not compared."""
+
+    id: str
+    name: str
+    verdict: Verdict
+    note: str = ""
+    better: str = ""  # "lower" or "higher"
+    scale: Scale | None = None
+    baseline: float | None = None  # mean on the scale, brought back
+    new: float | None = None
+    n_baseline: int = 0  # values
+    n_new: int = 0
+    failed_baseline: int = 0  # runs without a value
+    failed_new: int = 0
+    delta: float | None = None  # on the scale, positive: worse
+    limit: float | None = None  # h, on the scale
+    margin: float | None = None  # on the scale
+    sd: float | None = None  # between baseline runs, on the scale
+    half_sampling_sd: float | None = None  # within a run
+    level: float | None = None
+    power_margin: float | None = None  # probability that a worsening by the margin is called
+    power_three_sd: float | None = None  # the same by three standard deviations between runs
+
+
+@dataclass(frozen=True)
+class ModelReport:
+    """What the gate says of a method on a dataset."""
+
+    method: str
+    dataset: str
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    settings: Settings = field(default_factory=Settings)
+
+    def exit_code(self, allow_inconclusive: bool = False) -> int:
+        """0 pass or improved; 1 regressed; 3 incomparable; 4 a metric without baseline; 5 inconclusive."""
+        return worst([_CODES.get(row.verdict, PASSED) for row in self.rows], allow_inconclusive)
+
+    def table(self) -> str:
+        """All metrics in Markdown."""
+        columns = (
+            "metric", "verdict", "baseline", "new", "change", "chance allows", "margin", "sd of runs",
+            "sd within a run", "runs (failed)", "power: margin", "power: 3 sd",
+        )  # fmt: skip
+        head = ["| " + " | ".join(columns) + " |", "| :-- | :-- |" + " --: |" * (len(columns) - 2)]
+        return "\n".join([*head, *("| " + " | ".join(_cells(row)) + " |" for row in self.rows)]) + "\n"
+
+    def text(self) -> str:
+        """Notes of the rows, of the whole, and the counts."""
+        counts = Counter(str(row.verdict) for row in self.rows)
+        return "\n".join(
+            [
+                *(f"{row.name}: {row.verdict}{', ' + row.note if row.note else ''}" for row in self.rows
+                  if row.note or row.verdict is not Verdict.PASS),
+                *(f"note: {note}" for note in self.notes),
+                f"model drift of {self.method} on {self.dataset}: {', '.join(f'{n} {v}' for v, n in counts.items())}",
+            ]
+        )  # fmt: skip
+
+    def plain(self, allow_inconclusive: bool = False) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "gate": "model",
+            "method": self.method,
+            "dataset": self.dataset,
+            "exit_code": self.exit_code(allow_inconclusive),
+            "settings": asdict(self.settings),
+            "notes": list(self.notes),
+            "metrics": [asdict(row) for row in self.rows],
+        }
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """A metric's values that can be compared, on its scale."""
+
+    id: str
+    metric: Metric
+    scale: Scale
+    n_images: int
+    old: Floats
+    new: Floats
+    failed_new: tuple[Outcome, ...]
+    repeated: bool  # every new run is one of the baseline's again, weights and value
+
+    @property
+    def failed_old(self) -> int:
+        return len(self.metric.runs) - len(self.old)
+
+    @property
+    def sd(self) -> float:
+        """Between baseline runs. Equal counts, or equal shares, do not mean that there is no spread."""
+        sd = float(self.old.std(ddof=1)) if self.old.min() < self.old.max() else 0.0
+        if self.id in COUNTED:
+            return max(sd, 1 / math.sqrt(12))  # a count is uncertain by a uniform half step (Sheppard, 1897)
+        if sd == 0 and self.scale == "logit":
+            share = float(scipy.special.expit(self.old[0]))
+            return 1 / math.sqrt(self.n_images * share * (1 - share))  # of the logit of a share of n images
+        return sd
+
+    @property
+    def delta(self) -> float:
+        """Change of the mean towards worse."""
+        change = float(self.new.mean() - self.old.mean())
+        return change if self.metric.better == "lower" else -change
+
+
+def compare(
+    baseline: ModelBaseline,
+    runs: Sequence[Record],
+    settings: Settings | None = None,
+    metrics: Sequence[str] | None = None,
+) -> ModelReport:
+    """Compare new runs of one configuration with a baseline.
+
+    runs: records of k seeds, failed ones too. metrics: ids to look at, which are then the family; None: all.
+    Raises DriftError for fewer runs than the settings ask for, and for metrics that neither side has.
+    """
+    settings = settings or Settings()
+    if len(runs) < settings.min_new:
+        raise DriftError(
+            f"{baseline.method} on {baseline.dataset}: {len(runs)} new runs",
+            f"{settings.min_new} are needed",
+            "train more seeds",
+        )
+    blocking, notes = _configurations(baseline, runs)
+    ids = _ids(baseline, runs, metrics)
+    if blocking:
+        why = f"other settings: {blocking}"
+        rows = [Row(id, _name(baseline, runs, id), Verdict.INCOMPARABLE, why) for id in ids]
+        return ModelReport(baseline.method, baseline.dataset, tuple(rows), tuple(notes), settings)
+    sampled = {id: _sample(baseline, runs, id, settings) for id in ids}
+    testable = [sample for sample in sampled.values() if isinstance(sample, _Sample)]
+    judged = dict(zip((sample.id for sample in testable), _judged(testable, settings)))
+    rows = [sample if isinstance(sample, Row) else judged[id] for id, sample in sampled.items()]
+    rows.insert(0, _finished_row(baseline, runs, settings))
+    return ModelReport(
+        baseline.method, baseline.dataset, tuple(rows), (*notes, *_machine_notes(baseline, runs)), settings
+    )
+
+
+def _ids(baseline: ModelBaseline, runs: Sequence[Record], metrics: Sequence[str] | None) -> list[str]:
+    """Metrics of the baseline, then those that only the new runs have, if they have a direction."""
+    new = [id for run in runs for id, value in run.values.items() if value["better"] is not None]
+    known = list(dict.fromkeys([*baseline.metrics, *new]))
+    if unknown := [id for id in metrics or () if id not in known]:
+        raise DriftError(f"metrics {', '.join(unknown)}", f"known: {', '.join(known)}", "name some of these")
+    return [id for id in known if metrics is None or id in metrics]
+
+
+def _name(baseline: ModelBaseline, runs: Sequence[Record], id: str) -> str:
+    if id in baseline.metrics:
+        return baseline.metrics[id].name
+    return str(next(run.values[id]["name"] for run in runs if id in run.values))
+
+
+def _configurations(baseline: ModelBaseline, runs: Sequence[Record]) -> tuple[str, list[str]]:
+    """Settings whose values differ, which forbids a comparison; and notes of differences that do not.
+
+    Versions count changes of code, and a setting that one side does not have yet is claimed to change nothing: both are
+    what the gate is to judge.
+    """
+    old, new = _leaves(baseline.config), _leaves(runs[0].plain["config"])
+    versions = [f"{key} {old[key]} -> {new[key]}" for key in old.keys() & new.keys()
+                if old[key] != new[key] and _is_version(key)]  # fmt: skip
+    changed = [f"{key} {old[key]} -> {new[key]}" for key in old.keys() & new.keys()
+               if old[key] != new[key] and not _is_version(key)]  # fmt: skip
+    one_sided = sorted(old.keys() ^ new.keys())
+    notes = [f"code versions: {', '.join(sorted(versions))}"] if versions else []
+    notes += [f"settings of one side only: {', '.join(one_sided)}"] if one_sided else []
+    return ", ".join(sorted(changed)), notes
+
+
+def _is_version(key: str) -> bool:
+    return key.rsplit(".", 1)[-1] == "version"
+
+
+def _leaves(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for key, value in plain.items():
+        if isinstance(value, Mapping):
+            leaves |= _leaves(value, f"{prefix}{key}.")
+        else:
+            leaves[f"{prefix}{key}"] = value
+    return leaves
+
+
+def _sample(baseline: ModelBaseline, runs: Sequence[Record], id: str, settings: Settings) -> _Sample | Row:
+    """The two sets of values, or the row of a metric that cannot be tested."""
+    name, metric = _name(baseline, runs, id), baseline.metrics.get(id)
+    found = outcomes(runs, id)
+    if metric is None:
+        return Row(
+            id, name, Verdict.NO_BASELINE, "accept a new baseline", n_new=sum(o.value is not None for o in found)
+        )
+    others = [run for run in runs if id in run.values and run.values[id]["protocol_key"] != metric.protocol_key]
+    if others:
+        return Row(id, name, Verdict.INCOMPARABLE, _protocol_note(id, metric, others))
+    if all(
+        run.values.get(id, {}).get("status", "unavailable") == "unavailable" for run in runs if run.status == "done"
+    ):
+        return Row(id, name, Verdict.INCOMPARABLE, f"the new runs do not have it ({found[-1].reason})")
+    old = [outcome.value for outcome in metric.runs if outcome.value is not None]
+    new = [outcome.value for outcome in found if outcome.value is not None]
+    scale = scale_of(id, [*old, *new])
+    n_images = int(metric.protocol.get("n_fake") or 1000)
+    on_scale = [transformed(values, scale, n_images) for values in (old, new)]
+    failed = tuple(outcome for outcome in found if outcome.value is None)
+    if len(old) < settings.min_baseline or len(new) < settings.min_new:
+        note = (
+            f"{len(old)} baseline and {len(new)} new values; {settings.min_baseline} and {settings.min_new} are needed"
+        )
+        return Row(
+            id, name, Verdict.INCONCLUSIVE, "; ".join([note, *_failures(failed)]), n_baseline=len(old), n_new=len(new),
+            failed_baseline=len(metric.runs) - len(old), failed_new=len(failed),
+        )  # fmt: skip
+    known = {outcome.seed: outcome.value for outcome in metric.runs}
+    again = {run.plain["seed"] for run in _same_weights(baseline, runs)}
+    repeated = all(outcome.seed in again and outcome.value == known.get(outcome.seed) for outcome in found)
+    return _Sample(id, metric, scale, n_images, on_scale[0], on_scale[1], failed, repeated)
+
+
+def _protocol_note(id: str, metric: Metric, others: Sequence[Record]) -> str:
+    """Which parts of the protocol differ in how many runs."""
+    old, new = _leaves(metric.protocol), _leaves(others[0].values[id]["protocol"])
+    keys = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+    shown = ", ".join(f"{key} {_short(old.get(key))} -> {_short(new.get(key))}" for key in keys[:4])
+    return f"another protocol in {len(others)} runs: {shown}" + (" ..." if len(keys) > 4 else "")
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 24 else f"{text[:12]}..."
+
+
+def _failures(failed: Sequence[Outcome]) -> Iterator[str]:
+    if failed:
+        yield "without a value: " + ", ".join(f"seed {outcome.seed} ({outcome.reason})" for outcome in failed)
+
+
+def _judged(samples: Sequence[_Sample], settings: Settings) -> Iterator[Row]:
+    """The rows of the metrics of one family."""
+    if not samples:
+        return
+    deltas, sds = np.array([s.delta for s in samples]), np.array([s.sd for s in samples])
+    n_old, n_new = np.array([len(s.old) for s in samples]), np.array([len(s.new) for s in samples])
+    levels = holm_levels(p_values(deltas, sds, n_old, n_new), settings.family)
+    for sample, level in zip(samples, levels):
+        yield _row(sample, float(level), settings.family / len(samples), settings)
+
+
+def _row(sample: _Sample, level: float, first_level: float, settings: Settings) -> Row:
+    """One metric's row. first_level: Holm's strictest; powers are given for it, since other metrics may not move."""
+    metric, sd, centre = sample.metric, sample.sd, float(sample.old.mean())
+    margin = practical_margin(sample.id, sample.scale, centre, metric.better, settings)
+    counts = len(sample.old), len(sample.new)
+    h = limit(sd, level, *counts)
+    # Runs that are the baseline's to the bit are no sample of what might be: nothing has changed, however few they are.
+    verdict = Verdict.PASS if sample.repeated else judge(sample.delta, h, margin, settings.wide)
+    notes = list(_failures(sample.failed_new))
+    if verdict is Verdict.INCONCLUSIVE:
+        notes.insert(0, _seeds_note(seeds_needed(sd, margin, level, *counts, settings.wide)))
+    if verdict is Verdict.PASS and not sample.repeated and abs(sample.delta) > h:
+        notes.insert(0, "a change beyond chance, but smaller than the practical margin")
+    return Row(
+        sample.id,
+        metric.name,
+        verdict,
+        "; ".join(notes),
+        better=metric.better,
+        scale=sample.scale,
+        baseline=_back(sample.scale, centre),
+        new=_back(sample.scale, float(sample.new.mean())),
+        n_baseline=counts[0],
+        n_new=counts[1],
+        failed_baseline=sample.failed_old,
+        failed_new=len(sample.failed_new),
+        delta=sample.delta,
+        limit=h,
+        margin=margin,
+        sd=sd,
+        half_sampling_sd=metric.half_sampling_sd,
+        level=level,
+        power_margin=power(margin, sd, margin, first_level, *counts),
+        power_three_sd=power(3 * sd, sd, margin, first_level, *counts),
+    )
+
+
+def _seeds_note(needed: tuple[int, int] | None) -> str:
+    if needed is None:
+        return f"even {MOST_SEEDS} seeds would not do: the runs scatter too widely"
+    return f"{needed[0]} baseline and {needed[1]} new seeds would decide"
+
+
+def _finished_row(baseline: ModelBaseline, runs: Sequence[Record], settings: Settings) -> Row:
+    """Do more runs fail than before? Fisher's exact test.
+
+    Outside of Holm's family, because it cannot give a false alarm where runs do not fail.
+    """
+    old_failed, old_done = len(baseline.failed), len(baseline.weights_sha256)
+    failed = [run for run in runs if run.status != "done"]
+    done = len(runs) - len(failed)
+    row = {
+        "baseline": old_done / (old_done + old_failed),
+        "new": done / len(runs),
+        "n_baseline": old_done,
+        "n_new": done,
+        "failed_baseline": old_failed,
+        "failed_new": len(failed),
+    }
+    reasons = "; ".join(f"seed {run.plain['seed']}: {run.plain['reason']}" for run in failed)
+    if row["new"] >= row["baseline"]:
+        return Row("finished_runs", "finished runs", Verdict.PASS, reasons, **row)  # type: ignore[arg-type]
+    if fisher_p(len(failed), done, old_failed, old_done) <= settings.family:
+        return Row("finished_runs", "finished runs", Verdict.REGRESSED, reasons, **row)  # type: ignore[arg-type]
+    times = next(
+        (n for n in range(2, 50) if fisher_p(n * len(failed), n * done, old_failed, old_done) <= settings.family), None
+    )
+    more = f"; {times * len(runs)} new seeds that fail as often would decide" if times else ""
+    return Row("finished_runs", "finished runs", Verdict.INCONCLUSIVE, reasons + more, **row)  # type: ignore[arg-type]
+
+
+def _machine_notes(baseline: ModelBaseline, runs: Sequence[Record]) -> Iterator[str]:
+    """What a difference could come from, and whether there is one at all."""
+    if changed := other_environment(baseline.environment, runs[0].plain["environment"]):
+        yield f"trained elsewhere: {'; '.join(changed)}"
+    if same := _same_weights(baseline, runs):
+        done = sum(run.status == "done" for run in runs)
+        yield f"{len(same)} of {done} new runs have the very weights of the baseline's run of the same seed"
+        if moved := _moved(baseline, same):
+            yield f"other values for equal weights: {', '.join(moved)}; the metric has changed, not the training"
+
+
+def _same_weights(baseline: ModelBaseline, runs: Sequence[Record]) -> list[Record]:
+    """The finished runs that ended with the weights of the baseline's run of their seed."""
+    return [
+        run
+        for run in runs
+        if run.status == "done"
+        and weights_digest(run)
+        and baseline.weights_sha256.get(str(run.plain["seed"])) == weights_digest(run)
+    ]
+
+
+def _moved(baseline: ModelBaseline, same: Sequence[Record]) -> list[str]:
+    """Metrics, by the same protocol, that give another value for the very weights."""
+    moved = []
+    for id, metric in baseline.metrics.items():
+        old = {outcome.seed: outcome.value for outcome in metric.runs}
+        alike = [run for run in same if run.values.get(id, {}).get("protocol_key") == metric.protocol_key]
+        if any(new.value != old.get(new.seed) for new in outcomes(alike, id)):
+            moved.append(metric.name)
+    return moved
+
+
+# ---- showing --------------------------------------------------------------------------------------------------------
+
+
+def _back(scale: Scale, value: float) -> float:
+    """From the scale to the metric's own unit."""
+    return {"log": math.exp, "logit": lambda x: float(scipy.special.expit(x)), "identity": float}[scale](value)
+
+
+def _step(row: Row, worsening: float | None) -> str:
+    """A step towards worse as readers know it: signed per cent of a distance, points of a share, else plain."""
+    if worsening is None or row.baseline is None or row.scale is None:
+        return ""
+    step = worsening if row.better == "lower" else -worsening
+    if row.scale == "log":
+        return f"{math.expm1(step):+.1%}"
+    if row.scale == "logit":
+        moved = float(scipy.special.expit(scipy.special.logit(row.baseline) + step))
+        return f"{100 * (moved - row.baseline):+.2f} points"
+    return f"{step:+.3g}"
+
+
+def _cells(row: Row) -> list[str]:
+    return [
+        row.name,
+        str(row.verdict),
+        "" if row.baseline is None else f"{row.baseline:.4g}",
+        "" if row.new is None else f"{row.new:.4g}",
+        _step(row, row.delta),
+        _step(row, row.limit),
+        _step(row, row.margin),
+        "" if row.sd is None else f"{row.sd:.3g} ({row.scale})",
+        "" if row.half_sampling_sd is None else f"{row.half_sampling_sd:.3g}",
+        f"{row.n_baseline} ({row.failed_baseline}) / {row.n_new} ({row.failed_new})",
+        "" if row.power_margin is None else f"{row.power_margin:.0%}",
+        "" if row.power_three_sd is None else f"{row.power_three_sd:.0%}",
+    ]
+
+
+# ---- the verb -------------------------------------------------------------------------------------------------------
+
+
+def model_gate(
+    method: str,
+    dataset: str,
+    results: Path = Path("results"),
+    *,
+    json_file: Path | None = None,
+    accept: str | None = None,
+    source: Path = Path("results/reference"),
+    allow_inconclusive: bool = False,
+    config: str | None = None,
+    metrics: Sequence[str] | None = None,
+    baselines: Path = BASELINES,
+) -> int:
+    """Compare the records of a results folder with the baseline, or accept a new baseline. Returns the exit status.
+
+    results: folder with the new runs' `records/`. source: folder whose records become the baseline with `accept`, the
+    reason. config: beginning of a configuration's hash, where several were run. metrics: ids; None: all.
+    0 pass or improved; 1 regressed; 3 incomparable; 4 a metric without baseline; 5 inconclusive (0 if allowed). Raises
+    UserErrors with their exit codes: 2 for bad input, 4 without a baseline.
+    """
+    if accept is not None:
+        path = accept_model(accept, method, dataset, source, config=config, baselines=baselines)
+        print(f"{path}: commit it")
+        return PASSED
+    baseline = read_model_baseline(model_baseline_path(method, dataset, baselines))
+    runs = select(read_records(results), method, dataset, like=baseline, config=config)
+    report = compare(baseline, runs, metrics=metrics)
+    if json_file is not None:
+        write_json(json_file, report.plain(allow_inconclusive))
+    print(report.table())
+    print(report.text())
+    return report.exit_code(allow_inconclusive)

@@ -1,0 +1,80 @@
+"""How a trained generator is scored: the settings of an evaluation, every one of which decides some number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass as plain_dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from benchmark.core.config import STRICT, NonNegativeInt, PositiveInt
+from benchmark.evaluation.protocols import ProtocolName
+from benchmark.metrics.cas import CASConfig
+from benchmark.training.stages.judge import JudgeConfig
+from benchmark.training.stages.simclr import SimCLRConfig
+
+Extra = Literal["cas", "lpips", "ppl", "boundary", "correlation", "steerability"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ExtraConfig:
+    """Sizes. The papers' are in the comments; these are for minutes on two cores [ours]."""
+
+    cas: CASConfig = CASConfig()
+    lpips_conditions: PositiveInt = 50  # conditions whose images are compared with one another
+    lpips_images: Annotated[int, Field(ge=2)] = 5  # images of each
+    ppl_pairs: Annotated[int, Field(ge=10)] = 500  # StyleGAN: 100,000
+    ppl_sampling: Literal["full", "end"] = "full"
+    boundary_latents: Annotated[int, Field(ge=100)] = 5000  # LT-GAN: 500,000
+    boundary_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # from each end; LT-GAN: 0.02, of 500,000
+    steer_trajectories: PositiveInt = 16
+    steer_iterations: PositiveInt = 25  # Plumerault et al.: 50
+
+
+@plain_dataclass(frozen=True)
+class SetSettings:
+    """How two sets of features are compared."""
+
+    k: int = 5  # neighbours of precision, recall, density and coverage (Naeem et al., 2020)
+    prdc_images: int = 10_000  # at most, of each set: their cost goes with the square (IC-GAN's number)
+    splits: int | None = None  # of the inception score; None: ten from 10,000 images on, else one
+    half_samples: int = 0  # draws of the error by half-sampling; 0: none
+    extrapolate: bool = False  # FD at infinitely many images
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class EvalConfig:
+    """How a trained generator is scored."""
+
+    protocol: ProtocolName = "suite"  # whose evaluation this is; another than the suite's is marked in every table
+    n_fake: PositiveInt | None = None  # generated images; None: as many as the reference has
+    extractors: tuple[str, ...] = ("judge",)  # feature extractors, by name
+    reference: Literal["train", "test"] = "train"  # the split that generated images are compared with, whole
+    conditions: Literal["empirical", "uniform"] = "empirical"  # asked: held-out labels, or uniform / fair coins
+    k: PositiveInt = 5  # neighbours of precision, recall, density and coverage
+    prdc_images: Annotated[int, Field(ge=10)] = 10_000  # at most, of each set, that these four compare
+    splits: PositiveInt | None = None  # of the inception score; None: ten from 10,000 images on, else one
+    half_samples: NonNegativeInt = 20  # draws of the error of FD and KD by half-sampling; 0: none
+    extrapolate: bool = False  # FD at infinitely many images, a column more
+    snapshots: NonNegativeInt = (
+        0  # scores during training, evenly spaced; `benchmark.evaluation.snapshots` says what for
+    )
+    snapshot_images: Annotated[int, Field(ge=50)] = 500  # generated images of each; of points always 2,500
+    controls: bool = True  # what the metrics say of damaged real images, as rows of the table
+    chamfer_points: Annotated[int, Field(ge=100)] = 300  # real and generated points each of the t-SNE Chamfer distance
+    tsne_seeds: PositiveInt = 3  # repetitions of t-SNE
+    recall_images: PositiveInt = 500  # images an attribute in the recall at 0.2
+    judge: JudgeConfig = JudgeConfig()  # the classifier that scores control
+    encoder: SimCLRConfig | None = None  # the embedding of the Chamfer distance; None: left out
+    extra: tuple[Extra, ...] = ()  # metrics that take minutes, by name
+    extras: ExtraConfig = ExtraConfig()  # their sizes
+    allow_unverified: bool = False  # accept extractor weights of another hash; every number then says so
+    missing_weights: Literal["refuse", "unavailable"] = "refuse"  # before training, or values without a number
+    seed: NonNegativeInt = 0  # of latents and conditions: the same for all models
+
+    @property
+    def set_settings(self) -> SetSettings:
+        """How two sets of features are compared."""
+        return SetSettings(self.k, self.prdc_images, self.splits, self.half_samples, self.extrapolate, seed=self.seed)

@@ -1,0 +1,185 @@
+"""Control: does a generated image show what it was asked to?
+
+Scored by the judge, which no method trained against, and beside it by the method's own classifier where it has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.core.seeds import derive_seed
+from benchmark.data.prepared import Dataset
+from benchmark.data.stream import to_float
+from benchmark.evaluation.border import Asked, asked_once, border_effect
+from benchmark.evaluation.context import BATCH, Subject, drawn, judged_logits, labels_of
+from benchmark.evaluation.value import Value
+from benchmark.metrics.accuracy import attribute_accuracy, class_accuracy, recall_at
+from benchmark.metrics.extractors import JudgeExtractor
+from benchmark.training.method import Method
+
+HELD_OUT_IMAGES = "images of the held-out split, uniformly"
+OWN = {"name": "the classifier the generator was trained against"}
+TEXTS = {"judge": "(judge)", "own": "(own)"}  # at the end of a column's name
+
+
+def control_accuracy(subject: Subject, judge: JudgeExtractor, asked: Tensor) -> list[Value]:
+    """Macro accuracy over classes, or over attributes (mean of on and off), with 95 % intervals.
+
+    asked: what each generated image was to show, as `Sample.asked`. The judge is silent on clusters: it knows the
+    dataset's labels, not those a run made for itself.
+    """
+    method, data = subject.method, subject.data
+    values = []
+    if method.conditioning != "cluster":
+        settings = subject.protocol | {"scorer": judge.identity, "conditioning": method.conditioning}
+        ceiling = {"on_real": _on_real(subject.judged_real, data)}
+        values.append(_accuracy("judge", subject.judged, asked, settings, data, ceiling))
+    if (own := own_logits(method, subject.fakes.images)) is not None:
+        settings = subject.protocol | {"scorer": OWN, "conditioning": method.conditioning}
+        values.append(_accuracy("own", own, asked, settings, data, {}))
+    return values
+
+
+def pictures_accuracy(
+    judge: JudgeExtractor, judged: np.ndarray, labels: np.ndarray, protocol: dict[str, Any], data: Dataset
+) -> list[Value]:
+    """Control accuracy of pictures that someone else generated for these classes [N], whose logits are `judged`."""
+    settings = protocol | {"scorer": judge.identity, "conditioning": "class"}
+    return [_accuracy("judge", judged, torch.from_numpy(labels), settings, data, {})]
+
+
+@torch.no_grad()
+def label_agreement(subject: Subject, judge: JudgeExtractor) -> list[Value]:
+    """For methods conditioned on images: does a sample show the label of the image it was asked for?
+
+    Asked for held-out images, which the method never saw; the same for the training images of the subject's own samples
+    is in the details. Chance is what a generator that ignores the image gets.
+    """
+    fakes, data, held_out = subject.fakes, subject.data, subject.held_out
+    assert fakes.asked is not None
+    settings = subject.protocol | {"scorer": judge.identity, "conditioning": "image", "asked": HELD_OUT_IMAGES}
+    on_train = _accuracy("judge", subject.judged, labels_of(data, "train", fakes.asked), settings, data, {}).value
+    more: dict[str, Any] = {"on_real": _on_real(subject.judged_real, data), "on_training_images": on_train}
+    if (asked := held_out_images(subject)) is not None:
+        more["border"] = border_effect(asked)
+    wanted = labels_of(data, "test", held_out.asked)
+    value = _accuracy("judge", held_out.logits, wanted, settings, data, more)
+    asked_here = {"drawn": HELD_OUT_IMAGES}
+    return [replace(value, id="label_agreement_judge", name="Label agreement (judge)", conditions=asked_here)]
+
+
+def held_out_images(subject: Subject) -> Asked | None:
+    """The held-out images that were asked for, with the share of their samples that show their class.
+
+    None for a method that is not conditioned on images, and for data without classes.
+    """
+    of_images = subject.judge is not None and subject.method.conditioning in ("instance", "latent")
+    if not of_images or subject.data.conditioning != "class" or (features := subject.held_out.features) is None:
+        return None
+    held_out = subject.held_out
+    labels = labels_of(subject.data, "test", held_out.asked).numpy()
+    return asked_once(features, held_out.asked.cpu().numpy(), labels, held_out.logits.argmax(1) == labels)
+
+
+def recall(subject: Subject, judge: JudgeExtractor, n: int) -> list[Value]:
+    """InfoSCC-GAN's multi-label protocol, from its code: share of sigmoid > 0.2 where an attribute was forced on.
+
+    n images an attribute, their other labels fair coins. No negatives are tested: see control accuracy for both sides.
+    """
+    method, data = subject.method, subject.data
+    torch.manual_seed(derive_seed(subject.seed, 0x2EC1))
+    found: dict[str, dict[str, float]] = {"judge": {}, "own": {}}
+    for a, name in enumerate(data.attribute_names):
+        asked = torch.randint(2, (n, data.n_labels), device=method.device)
+        asked[:, a] = 1
+        images = np.concatenate([drawn(method, subject.G, part) for part in asked.split(BATCH)])
+        for scorer, logits in (("judge", judged_logits(judge, images)), ("own", own_logits(method, images))):
+            if logits is not None:
+                found[scorer][name] = recall_at(logits, a, threshold=0.2).value
+    of_sets = ("n_fake", "conditions", "reference", "n_reference")
+    settings = {k: v for k, v in subject.protocol.items() if k not in of_sets}
+    settings |= {"threshold": 0.2, "images_per_attribute": n, "labels": "fair coins, one forced on"}
+    return [
+        Value(
+            f"recall_0.2_{scorer}",
+            f"Recall@0.2 {TEXTS[scorer]}",
+            float(np.mean(list(recalls.values()))),
+            "higher",
+            settings | {"scorer": judge.identity if scorer == "judge" else OWN},
+            details={"per_attribute": recalls},
+        )
+        for scorer, recalls in found.items()
+        if recalls
+    ]
+
+
+def own_logits(method: Method, images: np.ndarray) -> np.ndarray | None:
+    """Logits of the method's own classifier on quantised images; None where it has none."""
+    parts = []
+    for i in range(0, len(images), BATCH):
+        x = to_float(torch.tensor(images[i : i + BATCH]).permute(0, 3, 1, 2).to(method.device))
+        if (logits := method.judge_own(x)) is None:
+            return None
+        parts.append(logits.cpu().numpy())
+    return np.concatenate(parts)
+
+
+def _accuracy(
+    scorer: str, logits: np.ndarray, asked: Tensor, settings: dict[str, Any], data: Dataset, more: dict[str, Any]
+) -> Value:
+    """One scorer's control accuracy, whichever kind of label."""
+    wanted = asked.cpu().numpy()
+    if wanted.ndim == 2:
+        accuracy, details = _of_attributes(logits, wanted, data)
+    else:
+        clusters = settings["conditioning"] == "cluster"  # as many as there are classes, perhaps, but not the classes
+        names = [f"cluster {i}" for i in range(logits.shape[1])] if clusters else data.class_names
+        accuracy, details = _of_classes(logits, wanted, names)
+    value, low, high = accuracy or (None, None, None)
+    return Value(
+        f"control_accuracy_{scorer}",
+        f"Control accuracy {TEXTS[scorer]}",
+        value,
+        "higher",
+        settings,
+        low,
+        high,
+        status="ok" if accuracy else "unavailable",
+        reason="" if accuracy else "no attribute was asked both on and off",
+        details=details | more,
+    )
+
+
+Interval = tuple[float, float, float]  # value, low, high
+
+
+def _of_classes(logits: np.ndarray, asked: np.ndarray, names: Sequence[str]) -> tuple[Interval | None, dict[str, Any]]:
+    found = class_accuracy(logits, asked)
+    details = {"per_class": dict(zip(names, found.per_class)), "chance": 1 / len(names)}
+    return (found.macro, found.ci_low, found.ci_high), details
+
+
+def _of_attributes(logits: np.ndarray, asked: np.ndarray, data: Dataset) -> tuple[Interval | None, dict[str, Any]]:
+    report = attribute_accuracy(logits, asked)
+    sides = {
+        name: {"on": a.on and a.on.value, "off": a.off and a.off.value}
+        for name, a in zip(data.attribute_names, report.attributes)
+    }
+    details = {"per_attribute": sides, "chance": report.chance, "threshold": report.threshold}
+    macro = report.macro
+    return (macro.value, macro.ci_low, macro.ci_high) if macro else None, details
+
+
+def _on_real(logits: np.ndarray, data: Dataset) -> float | None:
+    """The judge's accuracy on real training images, which it never saw: the ceiling of control accuracy."""
+    if data.train.labels is not None:
+        return class_accuracy(logits, data.train.labels).macro
+    assert data.train.attributes is not None
+    report = attribute_accuracy(logits, data.train.attributes)
+    return report.macro.value if report.macro else None

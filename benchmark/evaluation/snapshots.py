@@ -1,0 +1,252 @@
+"""Scores during training, on few samples: they show a collapse, and how much the last step's luck weighs.
+
+A final score is of one step; GANs drift on. Of images, snapshots give the best Frechet distance, the mean of the last
+ones and the curve, with the evaluation's reference and extractor. Of points they give the modes, the share of high
+quality and the reverse KL, and keep the points, so that one can look at them. All is on fewer samples than the
+evaluation takes, so their values never share a column with its own.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from torch import nn
+
+from benchmark.core import distributed
+from benchmark.core.files import atomic, remove_torn, write_text
+from benchmark.data.sources.mixtures import mixture_of
+from benchmark.evaluation.config import EvalConfig
+from benchmark.evaluation.evaluate import (
+    build_extractor,
+    build_judge,
+    generate,
+    protocol_of,
+    reference_of,
+    standing_statistics,
+)
+from benchmark.evaluation.point_plots import modes_text, save_scatters
+from benchmark.evaluation.protocols import labelled
+from benchmark.evaluation.scores import metric_names
+from benchmark.evaluation.value import Value
+from benchmark.metrics.frechet import frechet_distance
+from benchmark.metrics.modes import mode_statistics
+from benchmark.metrics.store import FeatureStore
+from benchmark.training.method import Method
+
+if TYPE_CHECKING:
+    from benchmark.training.artifacts import Job
+
+FILE = "snapshots.jsonl"
+POINTS_FOLDER = "snapshots"  # in the run's folder: `<step>.npy` float32 [N, 2], and `real.npy`
+SCATTERS = "scatter_over_training.png"
+LATE = 3  # last snapshots whose mean is given
+N_POINTS = 2_500  # generated 2-D points of each snapshot: a hundred for each of the grid's 25 modes; ours
+
+Line = dict[str, Any]  # of the file: the step and its scores; a score that is not finite is None
+
+
+def snapshot_steps(cfg: EvalConfig, steps: int) -> set[int]:
+    """Steps after which a snapshot is scored: evenly spaced, the last step among them."""
+    return {round(steps * (i + 1) / cfg.snapshots) for i in range(cfg.snapshots)}
+
+
+class Scorer(Protocol):
+    """Scores one kind of samples."""
+
+    def score(self, step: int, G: nn.Module) -> Line:
+        """Scores of a generator, which may be changed, after a step."""
+
+    def values(self, lines: list[Line]) -> list[Value]:
+        """What all snapshots say."""
+
+
+class Snapshots:
+    """Scores the generator of a run in training; one JSON line each in the run's folder.
+
+    A run that is resumed forgets lines, and points, of steps that it will take again.
+    """
+
+    def __init__(self, method: Method, cfg: EvalConfig, job: Job, folder: Path) -> None:
+        self.method, self.points = method, job.data.points
+        self.folder, self.path = folder, folder / FILE
+        self.steps = snapshot_steps(cfg, method.cfg.steps)
+        self.scorer: Scorer | None = None
+        if self.steps:
+            kept = folder / POINTS_FOLDER
+            self.scorer = PointScorer(method, cfg, job, kept) if self.points else ImageScorer(method, cfg, job)
+
+    def begin(self, step: int) -> None:
+        """Start, or continue after this step."""
+        if not self.steps or not distributed.is_main():
+            return
+        if self.path.exists():
+            kept = [line for line in self._lines() if line["step"] <= step]
+            write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        if isinstance(self.scorer, PointScorer):
+            self.scorer.begin(step)
+
+    def __call__(self, step: int, G: nn.Module) -> None:
+        """Score generator G after a step; every rank calls, rank 0 works."""
+        if step not in self.steps:
+            return
+        if distributed.is_main():
+            assert self.scorer is not None
+            with distributed.alone():
+                G = copy.deepcopy(G).eval()  # running statistics are the training's own
+                standing_statistics(self.method, G)
+                line = {"step": step} | self.scorer.score(step, G)
+            with open(self.path, "a") as file:
+                file.write(json.dumps(line) + "\n")
+        distributed.barrier()
+
+    def values(self) -> list[Value]:
+        """Mean of the last snapshots with the curve, of images also the best; none without snapshots."""
+        return self.scorer.values(self._lines()) if self.scorer is not None else []
+
+    def pictures(self) -> None:
+        """Draw the points of every snapshot over the real ones: `scatter_over_training.png`; of images nothing."""
+        if isinstance(self.scorer, PointScorer) and (lines := self._lines()):
+            self.scorer.draw(lines, self.folder / SCATTERS)
+
+    def _lines(self) -> list[Line]:
+        lines = []
+        for text in self.path.read_text().splitlines() if self.path.exists() else []:
+            try:
+                lines.append(json.loads(text))
+            except ValueError:
+                break  # a line cut short by a kill
+        return lines
+
+
+class ImageScorer:
+    """The Frechet distance in the features of the evaluation's first extractor."""
+
+    def __init__(self, method: Method, cfg: EvalConfig, job: Job) -> None:
+        self.method, self.cfg, self.job = method, cfg, job
+        self.extractor = build_extractor(cfg.extractors[0], cfg, build_judge(cfg, job), job)
+
+    def score(self, step: int, G: nn.Module) -> Line:
+        """FD of few images of G against the whole reference."""
+        fakes = generate(self.method, G, self.cfg.snapshot_images, self.cfg, self.job.data)
+        reference = reference_of(self.job.data, self.cfg.reference)
+        real = self.job.store.features(self.extractor, reference.images, sha256=reference.sha256)
+        fake = FeatureStore(None).features(self.extractor, fakes.images)
+        fd = frechet_distance(real.pooled, fake.pooled)
+        return {"fd": fd if np.isfinite(fd) else None}
+
+    def values(self, lines: list[Line]) -> list[Value]:
+        """The best and the mean of the last ones."""
+        key = self.extractor.name.replace("-", "_")
+        name = metric_names(self.extractor.name)[f"fd_{key}"]
+        protocol = protocol_of(self.job.data, self.cfg, self.cfg.snapshot_images)
+        protocol |= {"extractor": self.extractor.identity, "snapshots": self.cfg.snapshots}
+        curve = curve_of(lines, "fd")
+        best = min((line["fd"] for line in curve), default=None)
+        return [
+            snapshot_value(f"fd_best_{key}", f"{name}, best snapshot", best, "lower", self.cfg, protocol, curve),
+            snapshot_value(f"fd_late_{key}", late_name(name), late(curve, "fd"), "lower", self.cfg, protocol, curve),
+        ]
+
+
+# The evaluation's three scores of points, with the names and directions of their columns. None has a best snapshot:
+# a generator that shows one mode alone has the best share of high quality.
+POINT_SCORES: dict[str, tuple[str, Literal["lower", "higher"]]] = {
+    "modes": ("Modes", "higher"),
+    "high_quality": ("High quality (share)", "higher"),
+    "reverse_kl": ("Reverse KL", "lower"),
+}
+
+
+class PointScorer:
+    """Modes, share of high quality and reverse KL of points of a known mixture; keeps the points."""
+
+    def __init__(self, method: Method, cfg: EvalConfig, job: Job, kept: Path) -> None:
+        self.method, self.cfg, self.data, self.kept = method, cfg, job.data, kept
+        self.mixture = mixture_of(job.data)
+
+    def begin(self, step: int) -> None:
+        """Forget the points of steps that will be taken again, and keep real ones for the pictures."""
+        remove_torn(self.kept)
+        for path in self.kept.glob("[0-9]*.npy"):
+            if int(path.stem) > step:
+                path.unlink()
+        save_points(self.kept / "real.npy", self.data.train.images[:N_POINTS])
+
+    def score(self, step: int, G: nn.Module) -> Line:
+        """The three scores of G's points; None each where a point is not finite."""
+        points = generate(self.method, G, N_POINTS, self.cfg, self.data).images
+        save_points(self.kept / f"{step}.npy", points)
+        if not np.isfinite(points).all():
+            return dict.fromkeys(POINT_SCORES)
+        found = mode_statistics(points, self.mixture.centres, self.mixture.std)
+        return {"modes": found.n_modes, "high_quality": found.high_quality, "reverse_kl": found.reverse_kl}
+
+    def values(self, lines: list[Line]) -> list[Value]:
+        """Means of the last ones."""
+        protocol = protocol_of(self.data, self.cfg, N_POINTS)
+        protocol |= {"n_modes": len(self.mixture.centres), "std": self.mixture.std, "snapshots": self.cfg.snapshots}
+        values = []
+        for score, (name, better) in POINT_SCORES.items():
+            curve = curve_of(lines, score)
+            values.append(
+                snapshot_value(f"{score}_late", late_name(name), late(curve, score), better, self.cfg, protocol, curve)
+            )
+        return values
+
+    def draw(self, lines: list[Line], path: Path) -> None:
+        """One panel a snapshot whose points are kept."""
+        panels = {
+            f"step {line['step']:,}: {modes_text(line['modes'], len(self.mixture.centres))}": np.load(file)
+            for line in lines
+            if (file := self.kept / f"{line['step']}.npy").exists()
+        }
+        if panels:
+            save_scatters(path, np.load(self.kept / "real.npy"), panels)
+
+
+def save_points(path: Path, points: np.ndarray) -> None:
+    """Write points [N, 2] as float32, atomically."""
+    with atomic(path) as file:
+        np.save(file, np.asarray(points, np.float32))
+
+
+def curve_of(lines: list[Line], score: str) -> list[Line]:
+    """The steps and values of one score, where it is finite."""
+    return [{"step": line["step"], score: line[score]} for line in lines if line[score] is not None]
+
+
+def late(curve: list[Line], score: str) -> float | None:
+    """The mean of the last values; None without any."""
+    values = [line[score] for line in curve[-LATE:]]
+    return float(np.mean(values)) if values else None
+
+
+def late_name(name: str) -> str:
+    """The head of a column of late means."""
+    return f"{name}, last {LATE} snapshots"
+
+
+def snapshot_value(
+    id: str,
+    title: str,
+    value: float | None,
+    better: Literal["lower", "higher"],
+    cfg: EvalConfig,
+    protocol: dict[str, Any],
+    curve: list[Line],
+) -> Value:
+    """One number of all snapshots, as the record keeps it: the curve is in its details."""
+    return Value(
+        id,
+        labelled(title, cfg.protocol),
+        value,
+        better,
+        protocol,
+        status="ok" if value is not None else "failed",
+        reason="" if value is not None else "no snapshot has a finite score",
+        details={"curve": curve},
+    )

@@ -1,0 +1,48 @@
+"""One number with the protocol that made it: what metrics give and records keep."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from benchmark.core.config import content_hash
+
+
+@dataclass(frozen=True)
+class Value:
+    """One number and the protocol that made it.
+
+    id: machine name, unique in a record (`fd_judge`, `control_accuracy_judge`).
+    name: what a table's column is called (`FD-judge`).
+    value: None when status is not "ok".
+    better: which direction is good; None where neither is.
+    protocol: everything that decides the value besides the model: extractor and weights, counts, reference split,
+        resize, raw or average weights, seed of the evaluation.
+    conditions: belongs to the model: unlike conditionings are asked for unlike things and still share a column, because
+        all are compared with the same reference. It stands beside every number.
+    """
+
+    id: str
+    name: str
+    value: float | None
+    better: Literal["lower", "higher"] | None
+    protocol: dict[str, Any]
+    low: float | None = None  # 95 % interval of the measurement, where the metric has one
+    high: float | None = None
+    status: Literal["ok", "unavailable", "failed"] = "ok"
+    reason: str = ""  # why it is not ok
+    details: dict[str, Any] = field(default_factory=dict)  # per class or attribute, the floor, chance
+    conditions: dict[str, Any] = field(default_factory=dict)  # what the method was asked for, and from which split
+
+    @property
+    def protocol_key(self) -> str:
+        """Two values may share a column only if their keys are equal."""
+        return content_hash({"id": self.id, **self.protocol})[:16]
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON. A value that is not finite becomes `failed`."""
+        plain = asdict(self) | {"protocol_key": self.protocol_key}
+        if self.value is not None and not math.isfinite(self.value):
+            plain |= {"value": None, "status": "failed", "reason": f"the value is {self.value}"}
+        return plain

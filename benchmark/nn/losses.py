@@ -1,0 +1,131 @@
+"""Losses that several methods share: adversarial ones by name, the R1 penalty, the contrastive loss of SimCLR.
+
+Logits are raw discriminator outputs of any shape, [N] or maps [N, h, w]; every loss averages over all their entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmark.core.errors import ConfigError, nearest
+
+AdversarialName = Literal["hinge", "hinge_v1", "non_saturating", "lsgan", "lsgan4"]
+
+
+class Adversarial(NamedTuple):
+    """A pair of losses: `D(real_logits, fake_logits)` for the discriminator, `G(fake_logits)` for the generator."""
+
+    D: Callable[[Tensor, Tensor], Tensor]
+    G: Callable[[Tensor], Tensor]
+
+
+def hinge_D(real: Tensor, fake: Tensor) -> Tensor:
+    """mean relu(1 - D(x)) + mean relu(1 + D(x~)) (Lim and Ye 2017; SNGAN eq. 16)."""
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+def hinge_G(fake: Tensor) -> Tensor:
+    """-mean D(x~) (SNGAN eq. 17)."""
+    return -fake.mean()
+
+
+def hinge_v1_G(fake: Tensor) -> Tensor:
+    """mean relu(1 - D(x~)), no gradient where D(x~) > 1 (the "hinge" of InfoSCC-GAN; "hinge_v1" in EigenGAN's code)."""
+    return F.relu(1 - fake).mean()
+
+
+def non_saturating_D(real: Tensor, fake: Tensor) -> Tensor:
+    """mean softplus(-D(x)) + mean softplus(D(x~)): cross-entropy (Goodfellow et al. 2014, eq. 1)."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def non_saturating_G(fake: Tensor) -> Tensor:
+    """mean softplus(-D(x~)), that is -log sigmoid(D(x~)) (Goodfellow et al. 2014, sec. 3)."""
+    return F.softplus(-fake).mean()
+
+
+def lsgan_D(real: Tensor, fake: Tensor) -> Tensor:
+    """mean (1 - D(x))^2 + mean D(x~)^2 (Mao et al. 2017, eq. 2 with a = 0, b = 1, without its factor 1/2)."""
+    return (1 - real).square().mean() + fake.square().mean()
+
+
+def lsgan_G(fake: Tensor) -> Tensor:
+    """mean (1 - D(x~))^2 (Mao et al. 2017, eq. 2 with c = 1, without its factor 1/2)."""
+    return (1 - fake).square().mean()
+
+
+def lsgan4_D(real: Tensor, fake: Tensor) -> Tensor:
+    """mean (1 - D(x))^4 + mean D(x~)^4: what InfoSCC-GAN's published code computes under the name LSGAN."""
+    return (1 - real).pow(4).mean() + fake.pow(4).mean()
+
+
+def lsgan4_G(fake: Tensor) -> Tensor:
+    """mean (1 - D(x~))^4: what InfoSCC-GAN's published code computes under the name LSGAN."""
+    return (1 - fake).pow(4).mean()
+
+
+# InfoSCC-GAN's published grid (2 discriminators x 3 losses) is hinge_v1, non_saturating and lsgan4.
+ADVERSARIAL: dict[str, Adversarial] = {
+    "hinge": Adversarial(hinge_D, hinge_G),
+    "hinge_v1": Adversarial(hinge_D, hinge_v1_G),
+    "non_saturating": Adversarial(non_saturating_D, non_saturating_G),
+    "lsgan": Adversarial(lsgan_D, lsgan_G),
+    "lsgan4": Adversarial(lsgan4_D, lsgan4_G),
+}
+
+
+def adversarial(name: str) -> Adversarial:
+    """The discriminator's and the generator's loss of that name. Raises ConfigError for a name that is not known."""
+    if name not in ADVERSARIAL:
+        raise ConfigError(f"adversarial loss {name!r}", "no loss has this name", nearest(name, ADVERSARIAL))
+    return ADVERSARIAL[name]
+
+
+def r1(D: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """mean_i || grad_x sum D(x_i) ||^2, a differentiable scalar (Mescheder et al. 2018, eq. 9, without gamma / 2).
+
+    D: images to logits [N] or maps [N, h, w], a map's entries summed; may hold an augmentation.
+    x: real images [N, C, H, W].
+    """
+    x = x.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(D(x).sum(), x, create_graph=True)
+    return gradient.square().flatten(1).sum(1).mean()
+
+
+def nt_xent(z_i: Tensor, z_j: Tensor, tau: float) -> Tensor:
+    """NT-Xent, SimCLR's contrastive loss: cross-entropy of finding the other view (Chen et al. 2020, eq. 1).
+
+    z_i, z_j: projections of two views [B, d], row by row of the same images, of any length. tau: temperature.
+    Each of the 2B anchors has 2B - 1 logits, cosine similarity / tau, of which one is its positive.
+    """
+    z = F.normalize(torch.cat([z_i, z_j]), dim=1)  # [2B, d]
+    logits = (z @ z.T / tau).fill_diagonal_(-torch.inf)  # an anchor is not its own candidate
+    positive = torch.arange(len(z), device=z.device).roll(len(z_i))
+    return F.cross_entropy(logits, positive)
+
+
+def path_lengths(images: Tensor, ws: Tensor) -> Tensor:
+    """|| J_w^T y || of each image, [N], differentiable (Karras et al. 2020, StyleGAN2, eq. 4).
+
+    images [N, C, H, W], a differentiable function of the styles ws [N, n_ws, w_dim]; J_w is its Jacobian and y a random
+    image. As in their code y ~ N(0, I / (H W)), so that lengths do not grow with the resolution, and squared lengths
+    are averaged over the n_ws layers.
+    """
+    y = torch.randn_like(images) / (images.shape[2] * images.shape[3]) ** 0.5
+    (gradient,) = torch.autograd.grad((images * y).sum(), ws, create_graph=True)
+    return gradient.square().sum(2).mean(1).sqrt()
+
+
+def lazy_adam(lr: float, betas: tuple[float, float], every: int) -> tuple[float, tuple[float, float]]:
+    """Adam's step size and decay rates when a regulariser takes an optimiser step of its own every so many steps.
+
+    k steps become k + 1: with c = k / (k + 1) the step size is c * lr and the rates are beta^c (Karras et al. 2020,
+    StyleGAN2, appendix B). The regulariser is then multiplied by k.
+    """
+    c = every / (every + 1)
+    return c * lr, (betas[0] ** c, betas[1] ** c)

@@ -1,0 +1,88 @@
+"""Values that papers publish: `published.csv`, with the source and the certainty of each."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.core import paths
+from benchmark.core.errors import DataError
+
+PUBLISHED_FIELDS = (
+    "paper",
+    "year",
+    "table",
+    "method",
+    "dataset",
+    "resolution",
+    "metric",
+    "value",
+    "spread",
+    "n_samples",
+    "protocol",
+    "certainty",
+    "source",
+)
+CERTAINTY = {
+    "read": "read in the paper, or in the repository that is named as the source",
+    "quoted": "read in another text that quotes it",
+    "remembered": "written down from memory, confirmed by no text: never a target",
+}
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published value; see results/reference/published.csv."""
+
+    paper: str
+    method: str
+    dataset: str
+    metric: str
+    value: float
+    plain: Mapping[str, str]  # all fields as the file has them
+
+    @property
+    def text(self) -> str:
+        """The value as it was published, with its spread."""
+        return self.plain["value"] + (f" ± {self.plain['spread']}" if self.plain["spread"] else "")
+
+
+def find_published(results: Path) -> Path | None:
+    """The file of published values: beside the records, in `reference/`, or in the checkout; None where none is."""
+    places = (results, results / "reference", paths.REFERENCE)
+    return next((place / "published.csv" for place in places if (place / "published.csv").is_file()), None)
+
+
+def read_published(path: Path | None) -> list[Published]:
+    """All published values of a file, in its order; none for None.
+
+    Raises DataError naming the line for other columns, an unknown certainty, or a value that is no number.
+    """
+    if path is None:
+        return []
+    with open(path, encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != PUBLISHED_FIELDS:
+            raise DataError(f"{path}: columns", f"they are {reader.fieldnames}", f"use {', '.join(PUBLISHED_FIELDS)}")
+        return [_published(path, line, plain) for line, plain in enumerate(reader, start=2)]
+
+
+def _published(path: Path, line: int, plain: dict[str, str]) -> Published:
+    value = number(plain["value"] or "")
+    if value is None:
+        raise DataError(f"{path}, line {line}: value {plain['value']!r}", "it is not a number", "write a number")
+    if plain["certainty"] not in CERTAINTY:
+        raise DataError(
+            f"{path}, line {line}: certainty {plain['certainty']!r}", f"known: {', '.join(CERTAINTY)}", "use one"
+        )
+    return Published(plain["paper"], plain["method"], plain["dataset"], plain["metric"], value, plain)
+
+
+def number(text: str) -> float | None:
+    """The number that a text is; None when it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,169 @@
+"""The tables of a suite, made from records alone, at any time: results and costs of each size and dataset.
+
+A record belongs to a row by what was asked for (method, dataset, recipe, changes), or by its whole configuration, which
+another suite may have asked for in other words: no dataset and no weights are needed. Values that the source published
+stand beside the measured ones, and notes say what is absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.core.config import canonical
+from benchmark.core.errors import UserError
+from benchmark.report.claims import Checked, check_claims
+from benchmark.report.tables import Row, Table, control_rows, find_columns, group, table_notes, tell_apart
+from benchmark.report.writers import cost_of, write_listing, write_table
+from benchmark.runs.records import Record, read_records
+from benchmark.runs.suites.suite import (
+    Published,
+    Scope,
+    Suite,
+    SuiteRow,
+    changes_of,
+    find_suite,
+    rows_of,
+    scope_of,
+    suite_names,
+)
+
+if TYPE_CHECKING:
+    from benchmark.runs.spec import RunSpec
+
+
+def table_name(suite: Suite, size: str, dataset: str) -> str:
+    """The stem of the table's files."""
+    several = len(scope_of(suite, size).datasets) > 1
+    return f"{suite.name}-{size}" + (f"-{dataset}" if several else "")
+
+
+def write_suite_table(suite: Suite | str, size: str, results: Path) -> list[Path]:
+    """Write `tables/<suite>-<size>.{csv,tex,md}` and `-cost.{csv,tex,md}` from the records there are.
+
+    Returns the files. A suite of several datasets has tables of each, `<suite>-<size>-<dataset>`.
+    """
+    suite = find_suite(suite) if isinstance(suite, str) else suite
+    records = read_records(results)
+    tables = [suite_table(suite, size, records, dataset) for dataset in scope_of(suite, size).datasets]
+    return [
+        path for table in tables for path in (*write_table(results, table), *write_listing(results, cost_of(table)))
+    ]
+
+
+def suite_tables(records: Sequence[Record], names: Sequence[str] | None = None) -> list[Table]:
+    """Tables of all suites, or of those named, at every size and dataset of which any cell has a record."""
+    return [
+        suite_table(suite, size, records, dataset)
+        for suite in map(find_suite, suite_names() if names is None else names)
+        for size in suite.sizes
+        for dataset in scope_of(suite, size).datasets
+        if any(_matches(suite, size, records, dataset))
+    ]
+
+
+def suite_claims(records: Sequence[Record], names: Sequence[str] | None = None) -> list[Checked]:
+    """The claims of all suites, or of those named, tested in each table of which any cell has a record."""
+    return [
+        checked
+        for suite in map(find_suite, suite_names() if names is None else names)
+        if suite.claims
+        for size in suite.sizes
+        for dataset in scope_of(suite, size).datasets
+        if any(_matches(suite, size, records, dataset))
+        for checked in check_claims(suite, suite_table(suite, size, records, dataset))
+    ]
+
+
+def suite_table(suite: Suite, size: str, records: Sequence[Record], dataset: str) -> Table:
+    """The suite's table: its label columns, the metrics, the runs, and the source's values where they belong."""
+    scope, found = scope_of(suite, size), _matches(suite, size, records, dataset)
+    published = suite.published if suite.published and suite.published.dataset == dataset else None
+    groups: list[tuple[SuiteRow, list[Record]]] = []
+    for (_, row), mine in zip(rows_of(suite, size), found):
+        groups += [(row, runs) for runs in group(mine).values()] or [(row, [])]
+    labels, apart_notes = tell_apart(
+        [(tuple(row.labels[name] for name in suite.columns), runs) for row, runs in groups]
+    )
+    rows = tuple(
+        Row(
+            label,
+            tuple(runs),
+            planned=len({*scope.seeds, *(record.plain["seed"] for record in runs)}),
+            extras=tuple(_number(row.published.get(name)) for name in published.columns) if published else (),
+            config_hash=runs[0].plain["config_hash"] if runs else "",
+        )
+        for label, (row, runs) in zip(labels, groups)
+    )
+    columns = find_columns([record for mine in found for record in mine], scope.metrics)
+    return Table(
+        table_name(suite, size, dataset),
+        f"{suite.title}: {dataset}, recipe {scope.recipe}",
+        suite.columns,
+        columns,
+        rows,
+        (
+            f"Source: {suite.source}",
+            *table_notes(columns, rows),
+            *apart_notes,
+            *_absent_notes(scope, {column.id for column in columns}),
+            *_published_notes(published),
+        ),
+        tuple(f"{name} (published)" for name in published.columns) if published else (),
+        control_rows(columns, rows, len(suite.columns)),
+    )
+
+
+def _matches(suite: Suite, size: str, records: Sequence[Record], dataset: str) -> list[list[Record]]:
+    """The records of each row, in order of seed."""
+    from benchmark.runs.spec import RunSpec
+
+    recipe = scope_of(suite, size).recipe
+    found = []
+    for _, row in rows_of(suite, size):
+        learned, changes = row.trained_on or dataset, changes_of(suite, size, row, dataset)
+        alike = [record for record in records if _recipe_of(record) == (row.method, learned, recipe)]
+        others = any(record.plain["changes"] != changes for record in alike)
+        config = _config_hash(RunSpec(row.method, learned, 0, recipe, changes)) if others else None
+        mine = [
+            record for record in alike if changes == record.plain["changes"] or config == record.plain["config_hash"]
+        ]
+        found.append(sorted(mine, key=lambda record: record.plain["seed"]))
+    return found
+
+
+def _recipe_of(record: Record) -> tuple[str, str, str]:
+    return record.plain["method"], record.plain["dataset"], record.plain["recipe"]
+
+
+def _config_hash(spec: RunSpec) -> str | None:
+    """Of the configuration that such a run has today, whatever its seed; None where it has none any more."""
+    from benchmark.runs.spec import Places, resolve
+
+    key = canonical([spec.method, spec.dataset, spec.recipe, spec.changes])
+    if key not in _HASHES:
+        try:
+            _HASHES[key] = resolve(spec, Places(Path(), Path())).config_hash
+        except UserError:
+            _HASHES[key] = None
+    return _HASHES[key]
+
+
+_HASHES: dict[str, str | None] = {}  # a report asks for every row several times
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.10g}"
+
+
+def _absent_notes(scope: Scope, present: set[str]) -> list[str]:
+    """Metrics the suite asks for that no record has: a column that is not there must not go unnoticed."""
+    absent = [id for id in scope.metrics if id not in present]
+    return [f"No run has a value of {', '.join(absent)}."] if absent else []
+
+
+def _published_notes(published: Published | None) -> list[str]:
+    if published is None:
+        return []
+    return [f"Published values: {published.source}. They are not comparable digit by digit: {published.protocol}"]

@@ -1,0 +1,140 @@
+"""A finished run: its generator, pictures of it, and its numbers by another protocol."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from benchmark.core.config import content_hash, merge
+from benchmark.core.errors import ConfigError, UserError
+from benchmark.core.files import require_writable, write_text
+from benchmark.core.seeds import derive_seed
+from benchmark.data.cards import card_with, find_card
+from benchmark.data.prepare import prepare
+from benchmark.evaluation.evaluate import build_judges, stored
+from benchmark.runs.figures.pictures import save_grid
+from benchmark.runs.records import read_record, record_path, write_record
+from benchmark.runs.run import CONFIG, GENERATOR, device_name, instance_grid, score, scoring_job, spread
+from benchmark.runs.spec import Places, Resolved, RunSpec, resolve
+from benchmark.training.artifacts import Job
+from benchmark.training.loop import load_checkpoint, load_tensors
+from benchmark.training.method import Method, construct
+
+
+def load_run(resolved: Resolved, places: Places, device: torch.device) -> tuple[Method, nn.Module, Job]:
+    """A finished run's method as training left it, the generator that was scored, and the job of its data.
+
+    Raises UserError when the run has no weights, or not all of them.
+    """
+    path = resolved.folder / GENERATOR
+    if not path.exists() or (saved := load_checkpoint(resolved.folder, device)) is None:
+        raise UserError(
+            f"{path if not path.exists() else resolved.folder / 'checkpoint.pt'} is missing",
+            "the run has not finished training, or its weights were removed",
+            "run it first: `python -m benchmark run ...`",
+        )
+    job = Job(prepare(resolved.card, places.data_root, places.artifacts / "data"), places.artifacts, device, quiet=True)
+    stages = resolved.method.cls.stages(job, resolved.config)
+    method = construct(resolved.method.cls, resolved.config, job.data, device, resolved.spec.seed, **stages)
+    method.load_state_dict(saved["state"])  # what is drawn may be learned as well: frequencies of clusters
+    G = copy.deepcopy(method.G)
+    G.load_state_dict(load_tensors(path, device))
+    return method, G.eval(), job
+
+
+def is_run(path: Path) -> bool:
+    """Is this the folder of a run?"""
+    return (path / CONFIG).is_file() and (path / GENERATOR).is_file()
+
+
+def rescore(
+    folder: Path, places: Places, changes: dict[str, Any], device: torch.device, quiet: bool = False
+) -> dict[str, Any]:
+    """Evaluate a finished run again with other settings of the evaluation. Writes a record of its own; returns it.
+
+    folder: results/runs/<dataset>/<method>/<run>. changes: of EvalConfig. Raises UserError when the folder is not a run
+    of these results, or the code's settings have changed since.
+    """
+    run = "-".join(folder.absolute().parts[-3:])
+    record = read_record(record_path(places.results, run)).plain
+    before = RunSpec(record["method"], record["dataset"], record["seed"], record["recipe"], record["changes"])
+    resolved = resolve(before, places)
+    if resolved.run != run:
+        raise ConfigError(
+            f"{folder}: its settings are not those of today",
+            f"the same command makes {resolved.run} now",
+            "run it again",
+        )
+    changes = {
+        "missing_weights": "unavailable"
+    } | changes  # the generator is there: what can be had is better than none
+    again = replace(before, changes=merge(before.changes, {"eval": changes}))
+    wanted = resolve(again, places)
+    began = time.perf_counter()
+    method, G, job = load_run(resolved, places, device)
+    scoring = scoring_job(wanted, places, job)
+    build_judges(wanted.evaluation, scoring)
+    scored = score(method, G, wanted.evaluation, scoring, job, show_progress=not quiet)
+    result = record["result"] | {
+        "samples_sha256": scored.samples_sha256,
+        "distinct_samples": scored.distinct,
+        "conditions": scored.asked,
+    }
+    return write_record(
+        places.results,
+        f"{run}-eval-{content_hash(wanted.plain['eval'])[:8]}",
+        status="done",
+        reason="",
+        identity={key: record[key] for key in ("method", "dataset", "recipe", "seed")}
+        | {"changes": again.changes, "config_hash": wanted.config_hash, "config": wanted.plain},
+        result=result | {"values": [value.plain() for value in scored.values]},
+        time=record["time"] | {"evaluation_s": time.perf_counter() - began},
+        device={"device": device_name(device), "threads": torch.get_num_threads(), "ranks": 1},
+    )
+
+
+def write_samples(
+    resolved: Resolved, places: Places, device: torch.device, n: int, folder: Path, instances: str | None = None
+) -> None:
+    """Write n pictures of a finished run as PNG files, and `asked.csv` with what each was asked to be.
+
+    2-D points go to `points.csv`. instances: another dataset whose training images are asked for instead of the
+    method's own (transfer); beside the samples of the first ones they are in `instances.png`.
+    Raises ConfigError for a method that is not conditioned on images.
+    """
+    name = resolved.method.name
+    if instances is not None and resolved.method.cls.condition_on is Method.condition_on:
+        raise ConfigError(f"--instances {instances}", f"{name} is not conditioned on images", "use icgan or latentcond")
+    method, G, job = load_run(resolved, places, device)
+    data = job.data
+    require_writable(folder)
+    if instances is not None:
+        card = card_with(find_card(instances), {"resolution": data.resolution})
+        other = prepare(card, places.data_root, places.artifacts / "data")
+        method.condition_on(other, "train")
+        torch.manual_seed(derive_seed(0x5A3C))
+        numbers = spread(len(other.train), 10)
+        save_grid(folder / "instances.png", instance_grid(method, G, other, numbers, [""] * len(numbers), columns=8))
+    torch.manual_seed(derive_seed(0x5A3B))
+    sample = [method.sample(G, min(250, n - first)) for first in range(0, n, 250)]
+    images = np.concatenate([stored(part.images) for part in sample])
+    if data.points:
+        write_text(folder / "points.csv", "x,y\n" + "".join(f"{x:.9g},{y:.9g}\n" for x, y in images))
+        return
+    asked = [
+        " ".join(map(str, one.reshape(-1).tolist())) for part in sample if part.asked is not None for one in part.asked
+    ]
+    lines = ["file,asked"]
+    for i, image in enumerate(images):
+        file = f"{i:06d}.png"
+        Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(folder / file)
+        lines.append(f"{file},{asked[i] if asked else ''}")
+    write_text(folder / "asked.csv", "\n".join(lines) + "\n")

@@ -1,0 +1,220 @@
+"""What is asked for, and the run it makes: every setting known and checked, nothing trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmark.core.config import build, content_hash, merge, to_plain
+from benchmark.core.errors import ConfigError, UserError
+from benchmark.core.registry import check_method, method_names
+from benchmark.data.cards import Card, card_with, find_card
+from benchmark.data.kinds import POINTS
+from benchmark.data.layout import locate
+from benchmark.evaluation.config import EvalConfig
+from benchmark.evaluation.protocols import PROTOCOLS
+from benchmark.metrics.weights import check_name, require
+from benchmark.training.method import GANConfig, Method, MethodFile, find_method
+from benchmark.training.stages.encoders import missing_weights
+from benchmark.training.stages.judge import recipe as judge_recipe
+from benchmark.training.stages.simclr import recipe as encoder_recipe
+
+SMALL_SIDE = 32  # the small recipes are sized for a CPU: larger pictures are halved until they are at most this,
+SMALL_SIDES = {"shapes": 16, "shapes_class": 16}  # or, where coloured shapes are to be learned in minutes, this
+
+N_POINTS = 50_000  # samples of 2-D data, in every recipe: they cost nothing [Self-Conditioned GAN's code]
+
+EVALUATION = {
+    "small": EvalConfig(n_fake=2000),
+    "paper": EvalConfig(n_fake=50_000, extractors=("inception", "judge"), chamfer_points=6400, recall_images=6400),
+}
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What is asked for: one method on one dataset with one seed.
+
+    recipe: None for the dataset's default. changes: what differs from the recipe, nested; the keys `data` and `eval`
+    change the dataset's card and the evaluation, `transfer` names another dataset that a method conditioned on images
+    is asked for and compared with, all others change the method's configuration.
+    """
+
+    method: str
+    dataset: str
+    seed: int
+    recipe: str | None = None
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where data is read from and results are written to."""
+
+    data_root: Path
+    results: Path
+
+    @property
+    def artifacts(self) -> Path:
+        """Prepared data and stages, shared by all runs."""
+        return self.results / "artifacts"
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A run with every setting known."""
+
+    spec: RunSpec
+    card: Card
+    method: MethodFile
+    recipe: str
+    config: GANConfig
+    evaluation: EvalConfig
+    run: str  # name of the run and its record
+    folder: Path
+    config_hash: str
+    transfer: Card | None = None  # the dataset it is asked for and compared with; None: the one it learns from
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """Everything that decides the result, as plain values; the seed is beside it."""
+        plain = {
+            "method": self.method.name,
+            "version": self.method.cls.version,
+            "recipe": self.recipe,
+            "data": to_plain(self.card),
+            "config": to_plain(self.config),
+            "eval": to_plain(self.evaluation),
+        }
+        return plain if self.transfer is None else plain | {"transfer": to_plain(self.transfer)}
+
+
+def resolve(spec: RunSpec, places: Places) -> Resolved:
+    """Find every part of a run and validate its configuration. Raises ConfigError or DataError; trains nothing."""
+    check_method(spec.method)
+    changes = dict(spec.changes)
+    data_changes, eval_changes = _section(changes, "data"), _section(changes, "eval")
+    other = changes.pop("transfer", None)
+    card = find_card(spec.dataset)
+    method = find_method(spec.method)
+    require_kind(method, card)
+    recipe = spec.recipe or method.default_recipe(card.name, card.default_recipe)
+    card = card_with(_sized(card, recipe), data_changes) if data_changes else _sized(card, recipe)
+    base = method.recipe(recipe, card.name)
+    config = build(method.Config, merge(to_plain(base), changes), f"--set for {spec.method}")
+    target = None if other is None else _transfer_card(str(other), card, method)
+    evaluation = _evaluation(recipe, target or card, eval_changes)
+    if target is not None and evaluation.snapshots:
+        raise ConfigError("eval.snapshots with transfer", "snapshots score on the run's own data", "leave out one")
+    if spec.seed < 0:
+        raise ConfigError(f"seed {spec.seed}", "a seed is not negative", "use 0, 1, 2, ...")
+    digest = content_hash(Resolved(spec, card, method, recipe, config, evaluation, "", Path(), "", target).plain)
+    leaf = f"{recipe}-s{spec.seed}-{digest[:8]}"
+    folder = places.results / "runs" / card.name / spec.method / leaf
+    run = f"{card.name}-{spec.method}-{leaf}"
+    return Resolved(spec, card, method, recipe, config, evaluation, run, folder, digest, target)
+
+
+def _transfer_card(name: str, own: Card, method: MethodFile) -> Card:
+    """The card of a transfer's target, at the side and channels of the method's images.
+
+    Raises ConfigError where it cannot be a target.
+    """
+    card, what = find_card(name), f"transfer={name}"
+    if method.cls.condition_on is Method.condition_on:
+        raise ConfigError(what, f"{method.name} is not conditioned on images", "use icgan or latentcond")
+    if card.source.kind in POINTS:
+        raise ConfigError(what, f"{card.name} is made of 2-D points", "give a dataset of pictures")
+    if card.name == own.name:
+        raise ConfigError(what, "the run learns from this dataset already", "leave transfer out")
+    return card_with(card, {"resolution": own.resolution, "channels": own.channels})
+
+
+def require_kind(method: MethodFile, card: Card) -> None:
+    """Raise ConfigError for a method that does not take the card's kind of data."""
+    kind = "points" if card.source.kind in POINTS else "images"
+    if kind not in method.cls.kinds:
+        others = [name for name in method_names() if kind in find_method(name).cls.kinds]
+        raise ConfigError(
+            f"{method.name} on {card.name}",
+            f"{card.name} is made of {kind}, {method.name} takes {' and '.join(method.cls.kinds)}",
+            f"for {kind} use one of {', '.join(others)}",
+        )
+
+
+def _section(changes: dict[str, Any], name: str) -> dict[str, Any]:
+    """Take the changes of a part of the run, which are nested, out of `changes`."""
+    section = changes.pop(name, {})
+    if not isinstance(section, dict):
+        raise ConfigError(f"--set {name}={section}", f"{name} has settings of its own", f"write {name}.KEY=VALUE")
+    return section
+
+
+def _sized(card: Card, recipe: str) -> Card:
+    """The card at the recipe's size: the small recipes take large pictures at a size a CPU can train on."""
+    side = card.resolution
+    while recipe == "small" and side > SMALL_SIDES.get(card.name, SMALL_SIDE):
+        side //= 2
+    return card if side == card.resolution else card_with(card, {"resolution": side})
+
+
+def _evaluation(recipe: str, card: Card, changes: dict[str, Any]) -> EvalConfig:
+    """The recipe's evaluation for this dataset, with the user's changes."""
+    base = to_plain(EVALUATION["paper" if recipe.startswith("paper") else "small"])
+    base["encoder"] = to_plain(encoder_recipe(recipe, card.name))
+    base["judge"] = to_plain(judge_recipe(recipe, card.name))
+    if card.source.kind in POINTS:
+        base |= {"n_fake": N_POINTS, "extractors": [], "encoder": None}
+    elif card.conditioning == "none" and base["extractors"] == ["judge"]:
+        base["extractors"] = ["lite0"]  # no labels, no judge
+    return evaluation(base, changes, card.name, has_labels=card.conditioning != "none", where="--set eval")
+
+
+def evaluation(base: dict[str, Any], changes: dict[str, Any], name: str, *, has_labels: bool, where: str) -> EvalConfig:
+    """An evaluation's settings: the recipe's, a paper's protocol where one is asked for, the user's, in this order.
+
+    name: of the dataset, for messages. Raises ConfigError for unknown settings and extractors, and for a judge of data
+    without labels.
+    """
+    paper = PROTOCOLS.get(str(changes.get("protocol", "suite")), PROTOCOLS["suite"])
+    if paper.settings:
+        base = merge(base, {**to_plain(paper.settings), "missing_weights": "unavailable"})
+    config = build(EvalConfig, merge(base, changes), where)
+    for extractor in config.extractors:
+        if extractor == "judge" and not has_labels:
+            raise ConfigError(
+                "eval.extractors: judge",
+                f"the judge is a classifier of the labels, and {name} has none",
+                "set eval.extractors=[lite0], which downloads nothing, or eval.extractors=[inception]",
+            )
+        if extractor == "simclr" and config.encoder is None:
+            raise ConfigError(
+                "eval.extractors: simclr",
+                f"no encoder is trained on {name} for this evaluation",
+                "set eval.encoder, or use lite0",
+            )
+        check_name(extractor)
+    return config
+
+
+def missing(resolved: Resolved, places: Places) -> list[UserError]:
+    """The files a run needs and lacks: pictures, and weights of extractors. Each error says which, why and the mend."""
+    problems: list[UserError] = []
+    for card in filter(None, (resolved.card, resolved.transfer)):
+        try:
+            locate(card, places.data_root)
+        except UserError as error:
+            problems.append(error)
+    needed = resolved.evaluation.extractors if resolved.evaluation.missing_weights == "refuse" else ()
+    for name in needed:
+        try:
+            require(name, allow_unverified=resolved.evaluation.allow_unverified)
+        except UserError as error:
+            problems.append(error)
+    return problems + list(missing_weights(resolved.config))
+
+
+def require_files(resolved: Resolved, places: Places) -> None:
+    """Raise the first of `missing`: DataError or WeightsError."""
+    for problem in missing(resolved, places):
+        raise problem

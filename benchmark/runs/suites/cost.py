@@ -1,0 +1,139 @@
+"""What running a suite would cost: time and disk of the cells that have no record yet, row by row and in all.
+
+A row that has finished runs costs what they cost; any other is rehearsed. Stages that several runs share count once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from benchmark.core.errors import UserError
+from benchmark.runs.records import Record, read_records, record_path
+from benchmark.runs.suites.suite import Cell, cells, find_suite
+
+if TYPE_CHECKING:
+    from benchmark.runs.spec import Places, Resolved
+
+
+@dataclasses.dataclass(frozen=True)
+class RowCost:
+    """What the runs of a row on a dataset that are not done will cost."""
+
+    row: int
+    dataset: str
+    n: int  # runs of the row
+    n_todo: int
+    seconds: float | None  # one run, without what runs share; None: it could not be rehearsed
+    bytes: int  # of the files of one run
+    source: str  # finished runs, a rehearsal, or why there is none
+    shared: Mapping[tuple[Any, ...], float] = dataclasses.field(default_factory=dict)  # seconds of stages by identity
+
+
+def suite_plan(
+    name: str,
+    size: str,
+    places: Places,
+    *,
+    seeds: Sequence[int] | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    workers: int = 1,
+) -> str:
+    """What running a suite would do and cost, for a reader: a line for each row and dataset, then all of it.
+
+    A row that has finished runs costs what they cost; any other is rehearsed, which takes seconds.
+    Raises ConfigError for a cell that cannot be resolved.
+    """
+    from benchmark.runs.spec import resolve
+
+    suite = find_suite(name)
+    todo = [(cell, resolve(cell.spec, places)) for cell in cells(suite, size, seeds)]
+    costs = row_costs(todo, places, device, threads)
+    lines = [f"{suite.name}, {size}: {suite.title}"]
+    for one in costs:
+        labels = ", ".join(filter(None, (suite.rows[one.row].labels[column] for column in suite.columns)))
+        lines.append(f"  {one.dataset}, {labels}: {_row_text(one)}")
+    return "\n".join([*lines, f"  {total_text(costs, workers)}"])
+
+
+def _row_text(one: RowCost) -> str:
+    from benchmark.runs.plan import duration
+
+    if not one.n_todo:
+        return f"{one.n} of {one.n} done"
+    each = "cost not known" if one.seconds is None else f"about {duration(one.seconds)} each"
+    return f"{one.n_todo} of {one.n} to do, {each} ({one.source})"
+
+
+def total_text(costs: Sequence[RowCost], workers: int) -> str:
+    """`12 cells, 4 done, 8 to do: about 1.2 h, 40 MB`: in all, shared stages once, by so many workers."""
+    from benchmark.runs.plan import duration
+
+    n, n_todo = sum(one.n for one in costs), sum(one.n_todo for one in costs)
+    text = f"{n} cells, {n - n_todo} done, {n_todo} to do"
+    known = [one for one in costs if one.seconds is not None and one.n_todo]
+    if known:
+        shared: dict[tuple[Any, ...], float] = {}
+        for one in known:
+            shared.update(one.shared)
+        seconds = sum((one.seconds or 0) * one.n_todo for one in known) + sum(shared.values())
+        text += f": about {duration(seconds / min(workers, n_todo))}"
+        text += f" by {workers} workers" if workers > 1 else ""
+        text += f", {sum(one.bytes * one.n_todo for one in known) / 1e6:.0f} MB"
+    unknown = sum(one.n_todo for one in costs if one.seconds is None)
+    return text + (f"; {unknown} of them could not be estimated" if unknown else "")
+
+
+def row_costs(todo: Sequence[tuple[Cell, Resolved]], places: Places, device: str, threads: int | None) -> list[RowCost]:
+    """The costs of the rows of a suite, each on each dataset, in order."""
+    finished: dict[str, list[Record]] = defaultdict(list)
+    for record in read_records(places.results):
+        if record.status == "done":
+            finished[record.plain["config_hash"]].append(record)
+    rows: dict[tuple[int, str], list[Resolved]] = defaultdict(list)
+    for cell, resolved in todo:
+        rows[cell.row, cell.dataset].append(resolved)
+    found = []
+    for (row, dataset), runs in rows.items():
+        n_todo = sum(not record_path(places.results, run.run).exists() for run in runs)
+        cost = RowCost(row, dataset, len(runs), n_todo, 0.0, 0, "")
+        if n_todo and (records := finished[runs[0].config_hash]):
+            cost = _measured(cost, records)
+        elif n_todo:
+            cost = _rehearsed(cost, runs[0], places, device, threads)
+        found.append(cost)
+    return found
+
+
+def _measured(cost: RowCost, records: Sequence[Record]) -> RowCost:
+    """The mean cost of finished runs; what they share with others is made."""
+    times = [record.plain["time"] for record in records]
+    seconds = sum(time.get("training_s", 0.0) + time.get("evaluation_s", 0.0) for time in times) / len(times)
+    floats = sum(records[0].plain["result"].get("parameters", {}).values())
+    source = f"as {len(records)} finished run{'s' * (len(records) > 1)}"
+    return dataclasses.replace(cost, seconds=seconds, bytes=16 * floats, source=source)  # as `plan.rehearse` counts
+
+
+def _rehearsed(cost: RowCost, resolved: Resolved, places: Places, device: str, threads: int | None) -> RowCost:
+    """The cost of a rehearsal. Its last part but the judges' is the method; all others are shared."""
+    from benchmark.runs.plan import make_plan
+    from benchmark.runs.run import pick_device, use_threads
+
+    use_threads(resolved, threads)
+    try:
+        plan = make_plan(resolved, places, pick_device(device))
+    except Exception as error:  # whatever is wrong, the run itself will say it; an estimate stops nothing
+        why = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        return dataclasses.replace(cost, seconds=None, source=f"no rehearsal: {why}")
+    own = next(part for part in plan.parts if part.name == resolved.method.name)
+    shared = {
+        (cost.dataset, part.name, part.steps, *part.parameters.items()): part.seconds
+        for part in plan.parts
+        if part is not own
+    }
+    return dataclasses.replace(
+        cost, seconds=own.seconds + plan.evaluation_s, bytes=own.bytes, source="rehearsed", shared=shared
+    )

@@ -1,0 +1,295 @@
+"""Suites: which method, with which changes, on which dataset and seeds, makes which table of which paper.
+
+A suite is one YAML file in `benchmark/suites/`. Here it is read, checked and expanded: the rows of a size, what each
+changes of its method's recipe, and the runs they ask for. Running it is `suite_runs`, what that would cost is
+`suite_plan`, its tables are `suite_tables`.
+
+    title: Discriminator and loss              # of the table
+    source: the paper and its table
+    dataset: digits                            # or several, [ring2d, grid2d]: all rows on each, and a table of each
+    recipe: small
+    seeds: [0]
+    set: {}                                    # changes of all rows, as `--set` takes them
+    columns: [Discriminator, Loss]             # the rows' labels, left to right
+    metrics: [fd_judge, score_judge]           # ids in this order; empty: all there are
+    sizes:                                     # what differs between sizes
+      small: {}
+      paper: {dataset: afhq, recipe: paper, seeds: [0, 1, 2]}
+    rows:
+      - {labels: {Discriminator: Global, Loss: Hinge}, method: infoscc, set: {loss: hinge}}
+    claims:                                    # what the source says of two rows, tested over the seeds
+      - {claim: hinge beats LSGAN, by: paper, better: {Loss: Hinge}, than: {Loss: LSGAN}, metric: fd}
+
+`images: 64000`, of a suite or a size, gives all rows one budget: so many images seen by the discriminator, whatever the
+row's batch and number of discriminator updates; the steps follow. A row's `sizes: {small: {...}}` are changes of that
+row at that size; a row with `only: [paper]` is left out at any other. A row with `trained_on: imagenet64` is a
+transfer: its method, which is conditioned on images, learns from that dataset, and is asked for images of the suite's
+and scored on it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+from pydantic.dataclasses import dataclass
+
+from benchmark.core import paths
+from benchmark.core.config import STRICT, build, load_yaml, merge
+from benchmark.core.errors import ConfigError, nearest
+from benchmark.core.registry import check_method
+
+if TYPE_CHECKING:
+    from benchmark.runs.spec import RunSpec
+
+Datasets = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else tuple(value)),
+    Field(min_length=1),
+]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SuiteRow:
+    """One row of a suite's table."""
+
+    labels: dict[str, str]  # text of every label column
+    method: str  # name of the method file
+    trained_on: str | None = None  # a transfer: it learns from this dataset, and is scored on the suite's
+    set: dict[str, Any] = Field(default_factory=dict)  # changes of this row, laid over the suite's
+    published: dict[str, float] = Field(default_factory=dict)  # the source's values, by published column
+    sizes: dict[str, dict[str, Any]] = Field(default_factory=dict)  # changes at a size, laid over `set`
+    only: tuple[str, ...] = ()  # the sizes that have this row; none named: all
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Published:
+    """What the source reports; shown beside this suite's own values, never compared with them."""
+
+    dataset: str  # shown only in tables of this dataset
+    columns: tuple[str, ...]  # names of the source's metrics, in order
+    source: str  # where the values stand
+    protocol: str  # how they were measured, as far as it differs
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Claim:
+    """One row is better than another, says the source or say we, before the runs are made."""
+
+    claim: Annotated[str, Field(min_length=1)]  # in words
+    by: Literal["paper", "ours"]
+    better: Annotated[dict[str, str], Field(min_length=1)]  # labels of the one row, as many as tell it from all others
+    than: Annotated[dict[str, str], Field(min_length=1)]  # of the other
+    metric: str  # its id, or the beginning of it: fd is fd_judge or fd_inception, whichever a table has first
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Size:
+    """What one size changes; None: as the suite says."""
+
+    dataset: Datasets | None = None
+    recipe: str | None = None
+    seeds: Seeds | None = None
+    metrics: tuple[str, ...] | None = None
+    images: Annotated[int, Field(gt=0)] | None = None
+    set: dict[str, Any] = Field(default_factory=dict)  # laid over the suite's changes, under the row's
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Suite:
+    """A table to make."""
+
+    name: str  # of the file
+    title: str
+    source: str  # the paper and its table, or why the suite exists
+    dataset: Datasets
+    recipe: str
+    seeds: Seeds
+    columns: Annotated[tuple[str, ...], Field(min_length=1)]
+    rows: Annotated[tuple[SuiteRow, ...], Field(min_length=1)]
+    sizes: Annotated[dict[str, Size], Field(min_length=1)]
+    metrics: tuple[str, ...] = ()
+    images: Annotated[int, Field(gt=0)] | None = None  # seen by every row's discriminator; None: as the rows say
+    set: dict[str, Any] = Field(default_factory=dict)
+    published: Published | None = None
+    claims: tuple[Claim, ...] = ()  # tested by `benchmark.report.claims`
+
+
+@dataclasses.dataclass(frozen=True)
+class Scope:
+    """A suite at one size."""
+
+    datasets: tuple[str, ...]
+    recipe: str
+    seeds: tuple[int, ...]
+    metrics: tuple[str, ...]
+    set: dict[str, Any]
+    images: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One run of a suite, and the row of the table it belongs to."""
+
+    row: int
+    spec: RunSpec
+
+    @property
+    def dataset(self) -> str:
+        """Of the table; of a transfer not the one that the run learns from."""
+        return self.spec.changes.get("transfer", self.spec.dataset)
+
+
+# ---- finding and reading --------------------------------------------------------------------------------------------
+
+
+def list_suites() -> dict[str, Suite]:
+    """Every suite of the benchmark by its name. Raises ConfigError naming file and key of a bad one."""
+    return {name: find_suite(name) for name in suite_names()}
+
+
+def suite_names() -> list[str]:
+    """Names of the suites: their files' names."""
+    return sorted(path.stem for path in paths.SUITES.glob("*.yaml"))
+
+
+def find_suite(name: str) -> Suite:
+    """The suite of this name, or of this .yaml file.
+
+    Raises ConfigError for an unknown name, offering the nearest, and for a file with errors, naming file and key.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        return load_suite(path)
+    if name not in suite_names():
+        raise ConfigError(
+            f"unknown suite {name!r}", nearest(name, suite_names()), "give a suite's name or a .yaml file"
+        )
+    return load_suite(paths.SUITES / f"{name}.yaml")
+
+
+def load_suite(path: Path) -> Suite:
+    """Read and check a suite's file. Raises ConfigError naming the file and the key."""
+    plain = load_yaml(path)
+    rows = plain.get("rows")
+    for i, row in enumerate(rows if isinstance(rows, list) else []):  # one by one: errors then name the row
+        build(SuiteRow, row if isinstance(row, dict) else {}, f"{path}: row {i + 1}")
+    suite = build(Suite, {**plain, "name": path.stem}, str(path))
+    for i, row in enumerate(suite.rows):
+        _check_row(suite, row, f"{path}: row {i + 1}")
+    for i, claim in enumerate(suite.claims):
+        _check_claim(suite, claim, f"{path}: claim {i + 1}")
+    for seeds in (suite.seeds, *(size.seeds or () for size in suite.sizes.values())):
+        if len(set(seeds)) != len(seeds):
+            raise ConfigError(f"{path}: seeds {list(seeds)}", "a seed is given twice", "keep one of them")
+    return suite
+
+
+def _check_row(suite: Suite, row: SuiteRow, where: str) -> None:
+    if set(row.labels) != set(suite.columns):
+        raise ConfigError(
+            f"{where}: labels {sorted(row.labels)}", f"the columns are {', '.join(suite.columns)}", "name each once"
+        )
+    known = suite.published.columns if suite.published else ()
+    for name in row.published:
+        if name not in known:
+            raise ConfigError(
+                f"{where}: published value {name!r}", nearest(name, known), "list it in published.columns"
+            )
+    for name in (*row.sizes, *row.only):
+        if name not in suite.sizes:
+            raise ConfigError(f"{where}: no size {name!r}", nearest(name, suite.sizes), "use one of the suite's sizes")
+    if suite.images and any("steps" in changes for changes in (row.set, *row.sizes.values())):
+        raise ConfigError(f"{where}: steps", "they follow from the suite's images", "leave out one of the two")
+    try:
+        check_method(row.method)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error.what}", error.why, error.mend) from None
+
+
+def _check_claim(suite: Suite, claim: Claim, where: str) -> None:
+    """Each side of a claim is one row of the suite."""
+    for name, wanted in (("better", claim.better), ("than", claim.than)):
+        fitting = [row for row in suite.rows if wanted.items() <= row.labels.items()]
+        if len(fitting) != 1:
+            raise ConfigError(
+                f"{where}: {name}: {wanted}",
+                f"{len(fitting)} rows have these labels",
+                "name labels that one row has, and no other",
+            )
+    if claim.better == claim.than:
+        raise ConfigError(f"{where}: {claim.better}", "a row is not better than itself", "name two rows")
+
+
+def scope_of(suite: Suite, size: str) -> Scope:
+    """Dataset, recipe, seeds, metrics and changes of a size. Raises ConfigError for a size the suite does not have."""
+    if size not in suite.sizes:
+        raise ConfigError(f"{suite.name}: no size {size!r}", nearest(size, suite.sizes), "use one of its sizes")
+    chosen = suite.sizes[size]
+    return Scope(
+        chosen.dataset or suite.dataset,
+        chosen.recipe or suite.recipe,
+        chosen.seeds or suite.seeds,
+        suite.metrics if chosen.metrics is None else chosen.metrics,
+        merge(suite.set, chosen.set),
+        chosen.images or suite.images,
+    )
+
+
+def rows_of(suite: Suite, size: str) -> list[tuple[int, SuiteRow]]:
+    """The rows of a size with their places in the suite."""
+    return [(i, row) for i, row in enumerate(suite.rows) if not row.only or size in row.only]
+
+
+def changes_of(suite: Suite, size: str, row: SuiteRow, dataset: str) -> dict[str, Any]:
+    """What a row changes of its method's recipe: the suite's changes, the size's, the row's, the budget's steps.
+
+    Raises ConfigError for a budget that is no whole number of steps, or a method without this recipe.
+    """
+    scope = scope_of(suite, size)
+    changes = merge(merge(scope.set, row.set), row.sizes.get(size, {}))
+    if row.trained_on is not None:
+        changes = merge(changes, {"transfer": dataset})
+    if scope.images is None:
+        return changes
+    return merge(
+        changes, {"steps": _steps_for(scope.images, row.method, scope.recipe, row.trained_on or dataset, changes)}
+    )
+
+
+def _steps_for(images: int, method: str, recipe: str, dataset: str, changes: Mapping[str, Any]) -> int:
+    """Steps of a method until its discriminator has seen so many images: each of its updates takes a batch."""
+    from benchmark.training.method import find_method
+
+    base = find_method(method).recipe(recipe, dataset)
+    batch, n_dis = (changes.get(name, getattr(base, name)) for name in ("batch", "n_dis"))
+    if images % (batch * n_dis):
+        raise ConfigError(
+            f"images {images}",
+            f"{method} sees {batch * n_dis} images a step on {dataset}: {n_dis} updates of {batch}",
+            "use a multiple of it",
+        )
+    return images // (batch * n_dis)
+
+
+def cells(suite: Suite, size: str, seeds: Sequence[int] | None = None) -> list[Cell]:
+    """Every run of a suite at a size: all rows with the first seed, then all with the second, and so on.
+
+    seeds: None for the suite's own. A suite that is stopped thus has whole tables of fewer seeds.
+    """
+    from benchmark.runs.spec import RunSpec
+
+    scope = scope_of(suite, size)
+    return [
+        Cell(
+            i,
+            RunSpec(row.method, row.trained_on or dataset, seed, scope.recipe, changes_of(suite, size, row, dataset)),
+        )
+        for seed in (scope.seeds if seeds is None else seeds)
+        for dataset in scope.datasets
+        for i, row in rows_of(suite, size)
+    ]

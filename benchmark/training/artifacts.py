@@ -1,0 +1,195 @@
+"""Stages and computations made once and found again by content.
+
+`job.train(SimCLR, cfg)` and `job.compute(cluster_labels, encoder=encoder, k=10)` are keyed by name, version,
+configuration, the data's hash and the keys of their inputs, made under a lock by the same resumable loop, and shared
+by every run that needs the same thing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.core import distributed
+from benchmark.core.config import content_hash, to_plain
+from benchmark.core.files import lock, read_json, remove_torn, write_json
+from benchmark.core.seeds import derive_seed
+from benchmark.data.prepared import Dataset
+from benchmark.metrics.store import FeatureStore
+from benchmark.training.loop import CHECKPOINT, load_tensors, save_tensors, train
+from benchmark.training.method import Stage, construct
+
+F = TypeVar("F", bound=Callable[..., dict[str, Tensor]])
+
+META = "meta.json"
+VALUE = "artifact.pt"
+
+
+def computation(module: str, name: str) -> Callable[[F], F]:
+    """Names a function that `job.compute` calls.
+
+    The names are part of the keys of what it made, so they are written down: a function that moves, or is renamed,
+    keeps them, and finds what was made before. They are those under which it was first published.
+    """
+
+    def named(function: F) -> F:
+        function.key = (module, name)  # type: ignore[attr-defined]
+        return function
+
+    return named
+
+
+@dataclass
+class Made:
+    """One artefact a job made or found."""
+
+    name: str
+    key: str
+    folder: Path
+    found: bool
+    seconds: float  # what making it took, whoever made it
+
+
+@dataclass
+class Job:
+    """Makes or finds the artefacts of one data set, in `folder`."""
+
+    data: Dataset
+    folder: Path
+    device: torch.device
+    quiet: bool = False
+    made: list[Made] = field(default_factory=list)
+    _keys: list[tuple[Any, str]] = field(default_factory=list)  # values handed out (kept alive) and their keys
+
+    @property
+    def store(self) -> FeatureStore:
+        """Features of images, shared by all runs of a results folder."""
+        return FeatureStore(self.folder / "features")
+
+    def train(self, stage: type[Stage], cfg: Any, **inputs: Any) -> Any:
+        """The product of a trained stage: trained here, resumed, or loaded.
+
+        inputs: products of other stages, or plain values.
+        """
+        key = self._key(stage.name, stage.version, {"config": to_plain(cfg), "split": stage.split}, inputs)
+        folder = self.folder / f"{stage.name}-{key[:12]}"
+        seed = getattr(cfg, "seed", 0)
+
+        def make() -> float:
+            trainable = construct(stage, cfg, self.data, self.device, seed, **inputs)
+            outcome = train(
+                trainable, self.data, folder, seed=derive_seed(seed, 0x57A6E), label=stage.name, quiet=self.quiet
+            )
+            if distributed.is_main():
+                save_tensors(folder / VALUE, {name: net.state_dict() for name, net in trainable.modules().items()})
+            return outcome.seconds
+
+        found, seconds = self._make_once(stage.name, key, folder, make, to_plain(cfg))
+        trainable = construct(stage, cfg, self.data, self.device, seed, **inputs)
+        for name, state in load_tensors(folder / VALUE, self.device).items():
+            getattr(trainable, name).load_state_dict(state)
+        product = trainable.product().requires_grad_(False).eval()
+        self._hand_out(product, Made(stage.name, key, folder, found, seconds))
+        return product
+
+    def compute(self, function: Callable[..., dict[str, Tensor]], **inputs: Any) -> dict[str, Tensor]:
+        """What `function(data, **inputs)` returns: computed, or found; a function named by `computation`.
+
+        Its `version` attribute is part of the key.
+        """
+        (_, name), key = key_names(function), self._compute_key(function, inputs)
+        folder = self.folder / f"{name}-{key[:12]}"
+
+        def make() -> float:
+            if distributed.is_main():
+                save_tensors(folder / VALUE, {k: v.cpu() for k, v in function(self.data, **inputs).items()})
+            return 0.0
+
+        found, seconds = self._make_once(name, key, folder, make, _plain_inputs(inputs))
+        value = load_tensors(folder / VALUE, self.device)
+        self._hand_out(value, Made(name, key, folder, found, seconds))
+        return value
+
+    def key_of(self, value: Any) -> str:
+        """The key of a value this job handed out."""
+        return next(key for known, key in self._keys if known is value)
+
+    def _hand_out(self, value: Any, made: Made) -> None:
+        self._keys.append((value, made.key))
+        self.made.append(made)
+
+    def _key(self, name: str, version: int, settings: dict[str, Any], inputs: dict[str, Any]) -> str:
+        described = {k: self._describe(v) for k, v in inputs.items()}
+        return content_hash(
+            {"name": name, "version": version, **settings, "inputs": described, "data": self.data.sha256}
+        )
+
+    def _compute_key(self, function: Callable[..., dict[str, Tensor]], inputs: dict[str, Any]) -> str:
+        module, name = key_names(function)
+        return self._key(name, getattr(function, "version", 1), {"module": module}, inputs)
+
+    def _describe(self, value: Any) -> Any:
+        """An input's key if a job made it, else its plain value."""
+        for known, key in self._keys:
+            if known is value:
+                return {"artefact": key}
+        if hasattr(value, "identity"):  # a feature extractor says itself what it is
+            return value.identity
+        if isinstance(value, (nn.Module, Tensor)):
+            raise TypeError("an input of a stage is made by job.train or job.compute, or is a plain value")
+        return to_plain(value) if dataclasses.is_dataclass(value) else value
+
+    def _make_once(
+        self, name: str, key: str, folder: Path, make: Callable[[], float], settings: Any
+    ) -> tuple[bool, float]:
+        """Run `make` unless it was done; under a lock that rank 0 holds for all ranks. Returns (found, seconds)."""
+        meta = folder / META
+        found = distributed.agree(_is_made(folder))
+        if not found:
+            if distributed.is_main():
+                with lock(folder.with_suffix(".lock"), f"the artefact {folder.name}", wait=True):
+                    found = distributed.agree(_is_made(folder))
+                    if not found:
+                        folder.mkdir(parents=True, exist_ok=True)
+                        remove_torn(folder)
+                        seconds = make()
+                        write_json(
+                            meta,
+                            {
+                                "name": name,
+                                "key": key,
+                                "settings": settings,
+                                "data": self.data.name,
+                                "seconds": seconds,
+                            },
+                        )
+                        (folder / CHECKPOINT).unlink(missing_ok=True)
+            else:
+                found = distributed.agree(None)
+                if not found:
+                    make()
+            distributed.barrier()
+        return found, distributed.agree(read_json(meta)["seconds"] if distributed.is_main() else None)
+
+
+def key_names(function: Callable[..., Any]) -> tuple[str, str]:
+    """The module and name of a computation. Raises TypeError for a function that `computation` did not name."""
+    if not hasattr(function, "key"):
+        raise TypeError(f"{function.__name__}: name it by @computation(module, name) before job.compute calls it")
+    return function.key
+
+
+def _is_made(folder: Path) -> bool:
+    """meta.json is written last; a value that was removed by hand is made again."""
+    return (folder / META).exists() and (folder / VALUE).exists()
+
+
+def _plain_inputs(inputs: dict[str, Any]) -> dict[str, Any]:
+    """The inputs that are plain values, for a reader of the artefact's meta.json."""
+    return {k: v for k, v in inputs.items() if isinstance(v, (str, int, float, bool, list, tuple, type(None)))}

@@ -1,0 +1,350 @@
+"""The training loop: start or resume, step, average the weights, log, checkpoint.
+
+Every random draw of a step is a function of (seed, step, rank) and every batch of (seed, images drawn), so a run that
+was killed and started again computes the same bits on the same machine as one that was not.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from benchmark.core import distributed
+from benchmark.core.errors import RunFailed, UserError
+from benchmark.core.files import atomic, not_writable
+from benchmark.core.seeds import seed_step
+from benchmark.data.prepared import Dataset
+from benchmark.data.stream import Stream
+from benchmark.training.method import GANConfig, Trainable
+
+CHECKPOINT = "checkpoint.pt"
+LOG = "log.jsonl"
+
+
+class NonFiniteLoss(RunFailed):
+    """A loss became NaN or infinite."""
+
+    def __init__(self, label: str, step: int, folder: Path) -> None:
+        super().__init__(
+            f"{label}: non-finite loss at step {step}",
+            "a loss became NaN or infinite; the last good checkpoint is kept",
+            f"look at the last lines of {folder / LOG}; a lower learning rate is the usual cure",
+        )
+
+
+@dataclass
+class Average:
+    """Exponential moving average of a network's parameters; its buffers are copied.
+
+    Source: beta = 0.5^(batch / half-life), the half-life counted in images (Karras et al. 2018; InfoSCC-GAN's code).
+    Until start_step it is a copy of the network (BigGAN's code).
+    """
+
+    net: nn.Module
+    beta: float
+    start_step: int = 0
+
+    @classmethod
+    def of(cls, net: nn.Module, batch: int, half_life_images: float, start_step: int = 0) -> Average:
+        """Start an average at the network's present weights."""
+        return cls(copy.deepcopy(net).requires_grad_(False).eval(), 0.5 ** (batch / half_life_images), start_step)
+
+    @torch.no_grad()
+    def update(self, live: nn.Module, t: int) -> None:
+        """Move the average towards the live network after step t."""
+        weight = 1 - self.beta if t >= self.start_step else 1.0
+        torch._foreach_lerp_(list(self.net.parameters()), list(live.parameters()), weight)
+        for mine, theirs in zip(self.net.buffers(), live.buffers()):
+            mine.copy_(theirs)
+
+
+class Log:
+    """Means of the scalars since the last line, one JSON line each; no host sync between lines."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path = path
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+        if distributed.is_main():
+            self._drop_after(step)
+
+    def _drop_after(self, step: int) -> None:
+        """Forget lines written after the checkpoint that is resumed from: those steps are computed again."""
+        if not self.path.exists():
+            return
+        kept = []
+        try:
+            lines = self.path.read_text().splitlines()
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be read", error.strerror or "", "move it away") from None
+        for line in lines:
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError, TypeError):
+                break  # a line cut short by a kill
+        with atomic(self.path, "w") as file:
+            file.writelines(kept)
+
+    def add(self, scalars: dict[str, Tensor]) -> None:
+        """Add one step's scalars."""
+        for name, value in scalars.items():
+            value = value.detach()
+            self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def flush(self, step: int, images: int) -> dict[str, float]:
+        """Write the means since the last line. Returns them."""
+        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+        self.sums, self.counts = {}, {}
+        if means and distributed.is_main():
+            line = json.dumps({"step": step, "images": images, **_finite(means)}) + "\n"
+            try:
+                with open(self.path, "a") as file:  # a line torn by a kill is dropped on resume
+                    file.write(line)
+            except OSError as error:
+                raise not_writable(self.path, error) from None
+        return means
+
+
+def _finite(values: dict[str, float]) -> dict[str, float | None]:
+    """JSON has no NaN: it becomes null."""
+    return {name: value if abs(value) < float("inf") else None for name, value in values.items()}
+
+
+@dataclass
+class Outcome:
+    """What training leaves: the average generator if one was kept, and the seconds spent over all processes' lives."""
+
+    average: nn.Module | None
+    seconds: float
+    steps_per_s: float
+    images: int  # real images drawn, over all ranks
+
+
+def stream_for(trainable: Trainable, data: Dataset, seed: int) -> Stream:
+    """The stream of training images of a stage or method, at its beginning."""
+    split = data.train if trainable.split == "train" else data.test
+    return Stream(
+        split,
+        batch=trainable.cfg.batch,
+        device=trainable.device,
+        seed=seed,
+        flip=trainable.cfg.flip and data.flip_ok,
+        rank=distributed.rank(),
+        world=distributed.world(),
+    )
+
+
+class Watch(Protocol):
+    """Looks at a GAN in training; it may change nothing and may draw random numbers."""
+
+    def begin(self, step: int) -> None:
+        """Training starts, or continues after this step."""
+
+    def __call__(self, step: int, G: nn.Module) -> None:
+        """G, the average one where there is one, after a step."""
+
+
+def train(
+    trainable: Trainable,
+    data: Dataset,
+    folder: Path,
+    *,
+    seed: int,
+    label: str,
+    quiet: bool = False,
+    watch: Watch | None = None,
+) -> Outcome:
+    """Train to the configured number of steps in `folder`, resuming from its checkpoint when there is one.
+
+    watch: called after every step; its time is not the training's.
+    Raises NonFiniteLoss, with the last good checkpoint kept; UserError when the checkpoint cannot be used.
+    """
+    cfg = trainable.cfg
+    stream = stream_for(trainable, data, seed)
+    average = _average(trainable)
+    start, seconds = resume(folder, trainable, average, stream)
+    log = Log(folder / LOG, start)
+    if watch is not None:
+        watch.begin(start)
+    shown = not quiet and distributed.is_main() and sys.stderr.isatty()
+    progress = tqdm(total=cfg.steps, initial=start, desc=label, unit="step", disable=not shown, dynamic_ncols=True)
+    reporter = Reporter(label, cfg.steps, enabled=not shown and not quiet and distributed.is_main())
+    base = _learning_rates(trainable)
+    factor: float | None = None  # not known: a resumed optimiser has the rate of its last step
+    began = time.perf_counter()
+
+    def checkpoint(step: int) -> None:
+        distributed.average_buffers(trainable.modules().values())
+        spent = seconds + time.perf_counter() - began
+        save_checkpoint(folder, trainable, average, step, stream.position, spent, label)
+
+    for t in range(start, cfg.steps):
+        trainable._step = t
+        seed_step(seed, t)
+        if (new := trainable.lr_factor(t)) != factor:
+            factor = new
+            _set_learning_rates(base, factor)
+        log.add(trainable.step(stream, t))
+        if average is not None:
+            average.update(trainable.G, t)  # type: ignore[attr-defined]
+        done = t + 1
+        if watch is not None:
+            paused = time.perf_counter()
+            watch(done, average.net if average else trainable.G)  # type: ignore[attr-defined]
+            began += time.perf_counter() - paused
+        due = done % cfg.checkpoint_every == 0 or done == cfg.steps
+        if done % cfg.log_every == 0 or due:
+            losses = log.flush(done, stream.position)
+            require_finite(trainable, label, folder)
+            progress.set_postfix({name: f"{value:.3g}" for name, value in losses.items()}, refresh=False)
+            reporter.report(done, losses)
+        progress.update()
+        if due:
+            checkpoint(done)
+    progress.close()
+    seconds += time.perf_counter() - began
+    return Outcome(
+        average.net if average else None, seconds, (cfg.steps) / seconds if seconds else 0.0, stream.position
+    )
+
+
+def _average(trainable: Trainable) -> Average | None:
+    """The moving average a GAN asks for by its configuration."""
+    if not isinstance(trainable.cfg, GANConfig) or not trainable.cfg.ema_half_life_images:
+        return None
+    cfg = trainable.cfg
+    return Average.of(trainable.G, cfg.batch, cfg.ema_half_life_images, cfg.ema_start_steps)  # type: ignore[attr-defined]
+
+
+def _learning_rates(trainable: Trainable) -> list[tuple[dict[str, Any], float]]:
+    """Each optimiser's parameter groups with their configured learning rates.
+
+    Taken before the first step of this process; the configured rate is kept by torch under `initial_lr` so that a
+    resumed optimiser, whose `lr` is the scaled one, starts from the same figure.
+    """
+    groups = [group for optimiser in trainable.optimisers().values() for group in optimiser.param_groups]
+    return [(group, group.setdefault("initial_lr", group["lr"])) for group in groups]
+
+
+def _set_learning_rates(base: list[tuple[dict[str, Any], float]], factor: float) -> None:
+    for group, lr in base:
+        group["lr"] = lr * factor
+
+
+def require_finite(trainable: Trainable, label: str, folder: Path) -> None:
+    """Raise NonFiniteLoss, on every rank, if a loss of any rank was not finite."""
+    bad = int(distributed.latest(trainable.first_bad_step))
+    if bad >= 0:
+        raise NonFiniteLoss(label, bad, folder)
+
+
+class Reporter:
+    """Progress as plain lines for logs: about one every ten seconds, and the last."""
+
+    def __init__(self, label: str, total: int, enabled: bool, every_s: float = 10.0) -> None:
+        self.label, self.total, self.enabled, self.every_s = label, total, enabled, every_s
+        self.since = time.perf_counter()
+        self.steps: int | None = None  # done when the last line was printed
+
+    def report(self, done: int, losses: dict[str, float]) -> None:
+        """Print a line when one is due."""
+        now = time.perf_counter()
+        if self.steps is None:
+            self.steps = done
+            return
+        if not self.enabled or (now - self.since < self.every_s and done < self.total):
+            return
+        rate = (done - self.steps) / max(now - self.since, 1e-9)
+        text = "  ".join(f"{name} {value:.4g}" for name, value in losses.items())
+        print(f"{self.label}: step {done}/{self.total}  {rate:.1f} steps/s  {text}", flush=True)
+        self.since, self.steps = now, done
+
+
+def save_checkpoint(
+    folder: Path,
+    trainable: Trainable,
+    average: Average | None,
+    step: int,
+    position: int,
+    seconds: float,
+    label: str,
+) -> None:
+    """Replace the folder's checkpoint, whole or not at all. Only rank 0 writes.
+
+    Raises RunFailed, on every rank, instead of saving a weight that is not finite.
+    """
+    for name, net in trainable.modules().items():
+        if not all(bool(torch.isfinite(p).all()) for p in net.parameters()):
+            raise RunFailed(
+                f"{label}: non-finite weight in {name} at step {step - 1}", "the last good checkpoint is kept"
+            )
+    if not distributed.is_main():
+        return
+    state = trainable.state_dict()
+    saved = {
+        "step": step,
+        "position": position,
+        "seconds": seconds,
+        "state": state,
+        "average": average.net.state_dict() if average else None,
+    }
+    save_tensors(folder / CHECKPOINT, saved)
+
+
+def save_tensors(path: Path, value: Any) -> None:
+    """torch.save, atomically; through memory, so that a full disk is a plain OSError."""
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    with atomic(path) as file:
+        file.write(buffer.getbuffer())
+
+
+def resume(folder: Path, trainable: Trainable, average: Average | None, stream: Stream) -> tuple[int, float]:
+    """Continue from the folder's checkpoint where there is one. Returns the steps done and the seconds they took.
+
+    Raises UserError when the checkpoint is damaged or belongs to other networks.
+    """
+    if (saved := load_checkpoint(folder, trainable.device)) is None:
+        return 0, 0.0
+    try:
+        trainable.load_state_dict(saved["state"])
+        if average is not None:
+            average.net.load_state_dict(saved["average"])
+        stream.position = saved["position"]
+        return saved["step"], saved["seconds"]
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise not_a_checkpoint(folder / CHECKPOINT, error) from None
+
+
+def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any] | None:
+    """The folder's checkpoint, or None. Raises UserError when the file is not one."""
+    path = folder / CHECKPOINT
+    return load_tensors(path, device) if path.exists() else None
+
+
+def load_tensors(path: Path, device: torch.device) -> Any:
+    """torch.load of tensors and plain values only. Raises UserError when the file is not whole."""
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # torch.load meets a damaged file with errors of many kinds
+        raise not_a_checkpoint(path, error) from None
+
+
+def not_a_checkpoint(path: Path, error: Exception) -> UserError:
+    """The error for a file of weights that cannot be used."""
+    reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    return UserError(f"{path}: not a checkpoint of this run", reason, f"remove {path} to start again")

@@ -1,0 +1,341 @@
+"""What one method file needs: `Stage`, `Method`, `Sample` and the shared configuration.
+
+The method owns the body of the loop (`step`: one iteration of the paper's algorithm), the harness owns the clock
+(`benchmark.training.loop`: seeds, checkpoints, average weights, logs). A method knows no metric and no file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass as plain_dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from benchmark.core import distributed
+from benchmark.core.config import STRICT, Beta, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from benchmark.core.errors import ConfigError, nearest
+from benchmark.core.registry import check_method, recipes_of
+from benchmark.core.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from benchmark.data.prepared import Dataset
+    from benchmark.data.stream import Stream
+    from benchmark.training.artifacts import Job
+
+Conditioning = Literal["none", "class", "attributes", "cluster", "instance", "latent"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TrainConfig:
+    """What the training loop itself reads; the base of every stage's and method's configuration."""
+
+    steps: PositiveInt  # iterations of `step`; one generator update each for a GAN
+    batch: PositiveInt  # images a step draws, over all ranks together
+    flip: bool = False  # mirror training images with probability 1/2, where the dataset's labels allow it
+    log_every: PositiveInt = 50  # steps between lines of the log, each the mean since the last
+    checkpoint_every: PositiveInt = 1000  # steps between checkpoints
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class GANConfig(TrainConfig):
+    """The settings every GAN has."""
+
+    lr_G: PositiveFloat = 1e-4  # Adam's step size, generator
+    lr_D: PositiveFloat = 1e-4  # Adam's step size, discriminator
+    betas: tuple[Beta, Beta] = (0.5, 0.99)  # Adam's moment decay rates
+    n_dis: PositiveInt = 1  # discriminator updates a step
+    ema_half_life_images: NonNegativeFloat = 10_000  # half-life of the average generator, in images; 0: no average
+    ema_start_steps: NonNegativeInt = 0  # until this step the average is a copy
+
+
+def half_life(decay: float, batch: int) -> float:
+    """Images after which an average that keeps `decay` of itself at each step, of `batch` images, has lost half."""
+    return batch * math.log(0.5) / math.log(decay)
+
+
+class Trainable:
+    """Networks and optimisers that the loop can train, save and resume.
+
+    A subclass sets its networks, optimisers and tensors as attributes in `__init__(cfg, data, **inputs)` and
+    implements `step`. What another stage made arrives frozen in `inputs`; it is not part of this one's state.
+    """
+
+    cfg: TrainConfig
+    device: torch.device
+    version: ClassVar[int] = 1  # raised when the same configuration would train to another result
+    split: ClassVar[Literal["train", "test"]] = "train"  # the images it learns from
+
+    first_bad_step: Tensor  # [] int64 on the device: the step of the first non-finite loss, or -1
+    _step: int = -1
+
+    def step(self, stream: Stream, t: int) -> dict[str, Tensor]:
+        """One iteration of the paper's algorithm. Returns scalars to log, still on the device."""
+        raise NotImplementedError
+
+    def lr_factor(self, t: int) -> float:
+        """Multiplies every learning rate at step t (counted from 0)."""
+        return 1.0
+
+    def update(self, loss: Tensor, *optimisers: torch.optim.Optimizer) -> None:
+        """One optimiser step on `loss` for exactly the parameters these optimisers own.
+
+        Gradients never reach anything else: nothing to zero, no leak of G's gradient into D. They are averaged over
+        the ranks. A non-finite loss is noted on the device and read when the loop logs: no host sync here.
+        """
+        parameters = [p for optimiser in optimisers for group in optimiser.param_groups for p in group["params"]]
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, distributed.mean_gradients(gradients)):
+            parameter.grad = _laid_out_as(parameter, gradient)
+        for optimiser in optimisers:
+            optimiser.step()
+        for parameter in parameters:
+            parameter.grad = None
+        self.note_finite(loss)
+
+    def note_finite(self, loss: Tensor) -> None:
+        """Remember, on the device, the first step whose loss was not finite."""
+        bad = ~torch.isfinite(loss.detach()) & (self.first_bad_step < 0)
+        self.first_bad_step.masked_fill_(bad, self._step)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal numbers on the training device."""
+        return torch.randn(*shape, device=self.device)
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The networks this object trains, by attribute name; frozen inputs are left out."""
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if isinstance(value, nn.Module) and any(p.requires_grad for p in value.parameters())
+        }
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """The optimisers, by attribute name."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Every attribute that is a trained module, an optimiser or a tensor."""
+        state: dict[str, Any] = {name: net.state_dict() for name, net in self.modules().items()}
+        state.update({name: optimiser.state_dict() for name, optimiser in self.optimisers().items()})
+        state.update({name: value for name, value in vars(self).items() if isinstance(value, Tensor)})
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        for name, value in state.items():
+            if isinstance(value, Tensor):
+                setattr(self, name, value.to(self.device))
+            else:
+                getattr(self, name).load_state_dict(value)
+
+    def adam(
+        self, nets: nn.Module | list[nn.Module], lr: float, betas: tuple[float, float], **options: Any
+    ) -> torch.optim.Adam:
+        """Adam over the parameters of one network or several; the fused kernel, also the fastest on a CPU."""
+        nets = nets if isinstance(nets, list) else [nets]
+        parameters = [p for net in nets for p in net.parameters()]
+        return torch.optim.Adam(parameters, lr=lr, betas=betas, fused=True, **options)
+
+
+def _laid_out_as(parameter: Tensor, gradient: Tensor | None) -> Tensor | None:
+    """The gradient in its parameter's memory order.
+
+    The fused optimisers walk through parameter and gradient as flat memory: with a channels-last weight and a gradient
+    in another order (autograd's choice, or the all-reduce's) they would add each entry to a wrong weight, silently.
+    """
+    if gradient is None or gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
+
+
+class Stage(Trainable):
+    """Something trained once, before the GAN, found again by content: an encoder, a classifier, the judge."""
+
+    name: ClassVar[str]  # part of the keys of what was trained: written down, it stays when the class is renamed
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
+
+    def product(self) -> nn.Module:
+        """The trained network that other stages use."""
+        raise NotImplementedError
+
+
+@plain_dataclass(frozen=True)
+class Sample:
+    """Generated images [N, C, S, S] in [-1, 1] (points [N, 2] for 2-D data), and what each was asked to be.
+
+    asked: class or cluster numbers [N]; attribute values {0, 1} [N, A]; for instance and latent conditioning the rows
+    [N] of the bank (`Method.condition_on`) whose features were used; None where nothing was asked.
+    """
+
+    images: Tensor
+    asked: Tensor | None
+
+
+@plain_dataclass(frozen=True)
+class Grid:
+    """A picture for the run folder: images [rows, columns, C, S, S] in [-1, 1], with names of rows and columns."""
+
+    images: Tensor
+    rows: list[str]
+    columns: list[str]
+
+
+@plain_dataclass(frozen=True)
+class Embedding:
+    """Points for a t-SNE picture: features [N, d], their labels [N], the labels' names."""
+
+    features: Tensor
+    labels: Tensor
+    names: list[str]
+
+
+@plain_dataclass(frozen=True)
+class Measurement:
+    """A number that only this method has; it goes into the record beside the harness's own.
+
+    protocol: everything that decides the value besides the model. details: curves, parts.
+    """
+
+    id: str
+    name: str
+    value: float
+    better: Literal["lower", "higher"] | None
+    protocol: dict[str, Any]
+    details: dict[str, Any]
+
+
+class Method(Trainable):
+    """One GAN of the benchmark: one file in `methods/`, found by its name.
+
+    The file defines `Config`, `RECIPES` ({recipe: {dataset or "default": Config}}) and one subclass of this class,
+    whose docstring's first line is what `list` shows.
+    """
+
+    G: nn.Module
+    cfg: GANConfig
+    kinds: ClassVar[tuple[str, ...]] = ("images",)  # the data it takes: "images", "points"
+    conditioning: Conditioning = "none"  # what `asked` means; may be set from the configuration in __init__
+    n_labels: int = 0  # classes, attributes or clusters that can be asked for; rows of the bank
+    drawn: str = "nothing"  # what `sample` asks for when nothing is given, and from which split; recorded
+
+    @staticmethod
+    def stages(job: Job, cfg: Any) -> dict[str, Any]:
+        """Make or find what must exist before training; becomes keyword arguments of `__init__`."""
+        return {}
+
+    def __init__(self, cfg: Any, data: Dataset, **stages: Any) -> None:
+        raise NotImplementedError
+
+    def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
+        """Generate n images with generator G (the trained one or its average).
+
+        asked: what each image is to show, coded as in `Sample.asked`; None: drawn as the paper draws it.
+        All randomness comes from torch's global generator, which the caller seeds.
+        """
+        raise NotImplementedError
+
+    def condition_on(self, data: Dataset, split: str) -> None:
+        """For instance and latent conditioning: `asked` are from now on rows of this split of this dataset.
+
+        The training split of the method's own data is what it begins with; another dataset is a transfer.
+        Raises ConfigError for data it cannot take.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is not conditioned on images")
+
+    def condition_features(self) -> Tensor | None:
+        """Features [M, d] that stand for the images of the bank, as G is given them; None where there are none."""
+        return None
+
+    def targets(self, asked: Tensor | None) -> Tensor | None:
+        """Training images [N, k] that samples asked for these rows [N] are to be like; None where there are none."""
+        return None
+
+    def judge_own(self, images: Tensor) -> Tensor | None:
+        """Logits [N, n_labels] of the classifier this method trains against, where it has one."""
+        return None
+
+    def pictures(self, G: nn.Module, data: Dataset) -> Iterator[tuple[str, Grid | Embedding]]:
+        """Pictures of the method's own, by file name: traversals, embeddings."""
+        return iter(())
+
+    def measurements(self, G: nn.Module, data: Dataset) -> Iterator[Measurement]:
+        """Numbers of the method's own."""
+        return iter(())
+
+
+@plain_dataclass(frozen=True)
+class MethodFile:
+    """A method file's parts."""
+
+    name: str
+    cls: type[Method]
+    Config: type[GANConfig]
+    RECIPES: dict[str, dict[str, Any]]
+
+    @property
+    def summary(self) -> str:
+        """The first line of the method's docstring."""
+        return (self.cls.__doc__ or "").strip().splitlines()[0]
+
+    def recipe(self, recipe: str, dataset: str) -> Any:
+        """The configuration of a recipe for a dataset. Raises ConfigError, naming what there is."""
+        if recipe not in self.RECIPES:
+            raise ConfigError(f"{self.name}: no recipe {recipe!r}", nearest(recipe, self.RECIPES))
+        rows, name = self.RECIPES[recipe], recipes_of(dataset)
+        if name not in rows and "default" not in rows:
+            others = [other_name for other_name, other in self.RECIPES.items() if name in other or "default" in other]
+            raise ConfigError(
+                f"{self.name}: the recipe {recipe!r} has no settings for {dataset!r}",
+                f"it has them for {', '.join(sorted(rows))}",
+                f"use RECIPE={others[0]}" if others else "",
+            )
+        return rows.get(name, rows.get("default"))
+
+    def default_recipe(self, dataset: str, preferred: str) -> str:
+        """The recipe used when none is asked for: the dataset's preferred one where this method has it."""
+        rows, dataset = self.RECIPES.get(preferred, {}), recipes_of(dataset)
+        return preferred if dataset in rows or "default" in rows else "small"
+
+
+def find_method(name: str) -> MethodFile:
+    """Load a method file by name. Raises ConfigError as `check_method` does."""
+    check_method(name)
+    module = importlib.import_module(f"methods.{name}")
+    classes = [
+        v
+        for v in vars(module).values()
+        if isinstance(v, type) and issubclass(v, Method) and v.__module__ == module.__name__
+    ]
+    if len(classes) != 1:
+        raise ConfigError(
+            f"methods/{name}.py defines {len(classes)} subclasses of Method", "a method file is one method"
+        )
+    return MethodFile(name, classes[0], module.Config, module.RECIPES)
+
+
+C = TypeVar("C", bound=Trainable)
+
+
+def construct(cls: type[C], cfg: Any, data: Dataset, device: torch.device, seed: int, **inputs: Any) -> C:
+    """Build a stage or method on a device, its initial weights a function of the seed alone (equal on every rank).
+
+    Convolution weights are laid out channels last, the faster order on CPUs and on tensor cores.
+    """
+    thing = cls.__new__(cls)
+    thing.cfg, thing.device = cfg, device
+    thing.first_bad_step = torch.full((), -1, dtype=torch.int64, device=device)
+    torch.manual_seed(derive_seed(seed, 0x1217))
+    with torch.device(device):
+        thing.__init__(cfg, data, **inputs)  # type: ignore[misc]
+    for module in thing.modules().values():
+        module.to(memory_format=torch.channels_last)
+    return thing

@@ -1,0 +1,121 @@
+"""k-means on the training device, and the renaming of a new partition's clusters after an old one's.
+
+Sources: Lloyd (1982) with the k-means++ start of Arthur and Vassilvitskii (2007); the assignment problem of Kuhn
+(1955), used for clusters by Liu et al., "Diverse Image Generation via Self-Conditioned GANs" (CVPR 2020).
+All randomness comes from torch's global generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from benchmark.data.prepared import Dataset
+from benchmark.metrics.clusters import nmi, purity, purity_chance
+from benchmark.training.method import Measurement
+
+MAX_ITERATIONS = 300  # of Lloyd's algorithm, as scikit-learn's default
+CHUNK = 1 << 24  # entries of the table of distances that are held at once
+
+
+class Clusters(NamedTuple):
+    """A partition: labels [N] int64 in 0..k-1, centres [k, d]."""
+
+    labels: Tensor
+    centres: Tensor
+
+
+def k_means(x: Tensor, k: int, centres: Tensor | None = None, restarts: int = 10) -> Clusters:
+    """Partition points x [N, d] into k clusters that minimise the sum of squared distances to their means.
+
+    centres: where to start [k, d], one run; None: the best of `restarts` runs from k-means++ starts.
+    A cluster that loses all its points goes on from a random point. Fewer than k distinct points leave some empty.
+    """
+    assert 1 <= k <= len(x), "as many points as clusters"
+    shift = x.mean(0)  # distances from the data's mean lose fewer digits
+    x = x - shift
+    if centres is not None:
+        found = _lloyd(x, centres - shift)
+    else:
+        runs = [_lloyd(x, _plus_plus(x, k)) for _ in range(restarts)]
+        found = min(runs, key=lambda run: inertia(x, run))
+    return Clusters(found.labels, found.centres + shift)
+
+
+def inertia(x: Tensor, clusters: Clusters) -> float:
+    """The sum over all points of the squared distance to their cluster's centre."""
+    return float((x - clusters.centres[clusters.labels]).square().sum(dtype=torch.float64))
+
+
+def nearest_centre(x: Tensor, centres: Tensor) -> Tensor:
+    """The cluster [N] int64 of each point x [N, d]: the nearest of the centres [k, d]; the first of equals."""
+    half = centres.square().sum(1) / 2
+    rows = max(1, CHUNK // len(centres))  # |x|^2 is the same for every centre: it decides nothing
+    return torch.cat([(half - part @ centres.T).argmin(1) for part in x.split(rows)])
+
+
+def means(x: Tensor, labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Mean [k, d] and number of points [k] of each cluster; zeros where it has none. x [N, d], labels [N]."""
+    counts = torch.bincount(labels, minlength=k)
+    sums = x.new_zeros(k, x.shape[1]).index_add_(0, labels, x)
+    return sums / counts.clamp(min=1)[:, None], counts
+
+
+def means_or_random(x: Tensor, labels: Tensor, k: int) -> Tensor:
+    """The mean of each cluster [k, d], a random point for an empty one: never a centre that no point is near."""
+    centres, counts = means(x, labels, k)
+    others = x[torch.randint(len(x), (k,), device=x.device)]
+    return torch.where((counts > 0)[:, None], centres, others)
+
+
+def match(new: Tensor, old: Tensor, k: int) -> Tensor:
+    """The permutation rho [k] that renames new clusters so that most points keep their old name: rho[new] is like old.
+
+    new, old: labels [N] of the same points. Maximises sum_c |{new = c} and {old = rho(c)}|, which is the minimum of the
+    paper's total set difference (its equation 7).
+    """
+    from scipy.optimize import linear_sum_assignment  # a third of a second to import, and only this needs it
+
+    shared = torch.bincount(new * k + old, minlength=k * k).view(k, k)  # [new, old]
+    _, rho = linear_sum_assignment(shared.cpu().numpy(), maximize=True)
+    return torch.from_numpy(rho).to(new)
+
+
+def _lloyd(x: Tensor, centres: Tensor) -> Clusters:
+    """Alternate nearest centres and means until no point changes its cluster."""
+    k = len(centres)
+    labels = nearest_centre(x, centres)
+    for _ in range(MAX_ITERATIONS):
+        centres = means_or_random(x, labels, k)
+        before, labels = labels, nearest_centre(x, centres)
+        if torch.equal(before, labels):
+            break
+    return Clusters(labels, centres)
+
+
+def _plus_plus(x: Tensor, k: int) -> Tensor:
+    """k starting centres [k, d]: points drawn with probability proportional to the squared distance to those drawn."""
+    chosen = [x[torch.randint(len(x), (), device=x.device)]]
+    distance = (x - chosen[0]).square().sum(1)  # [N] to the nearest chosen one
+    for _ in range(k - 1):
+        # inverse of the cumulative weights: `multinomial` takes no more than 2^24 points
+        cumulative = distance.double().cumsum(0)
+        drawn = torch.rand((), device=x.device, dtype=torch.float64) * cumulative[-1]
+        chosen.append(x[torch.searchsorted(cumulative, drawn, right=True).clamp(max=len(x) - 1)])
+        distance = torch.minimum(distance, (x - chosen[-1]).square().sum(1))
+    return torch.stack(chosen)
+
+
+def cluster_measurements(clusters: Tensor, data: Dataset) -> Iterator[Measurement]:
+    """How far clusters [N] of the training images agree with their classes, which no one was told; for a record."""
+    labels = data.train.labels
+    if labels is None or len(set(labels.tolist())) < 2:
+        return
+    found = clusters.cpu()
+    protocol = {"images": "the training split", "clusters": int(found.max()) + 1}
+    yield Measurement("nmi", "Clusters, NMI", nmi(found, labels), "higher", protocol | {"mean": "arithmetic"}, {})
+    chance = {"chance": purity_chance(labels)}
+    yield Measurement("purity", "Clusters, purity", purity(found, labels), "higher", protocol, chance)

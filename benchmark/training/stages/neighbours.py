@@ -1,0 +1,119 @@
+"""Exact nearest neighbours of images in feature space, and the instances that stand for a whole data set.
+
+IC-GAN's neighbourhoods (Casanova et al., NeurIPS 2021, sec. 3): features of unit length, so that the order by Euclidean
+distance and by cosine is the same, and no image is its own neighbour.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from benchmark.core.errors import ConfigError, UserError
+from benchmark.data.prepared import Dataset
+from benchmark.metrics.extractors import exact_float32
+from benchmark.training.artifacts import computation
+
+MEMORY_BYTES = 2**28  # that one chunk of queries may take
+SPARE = 8  # candidates beyond k whose distance is computed from the difference
+
+
+@torch.no_grad()
+def nearest_rows(
+    queries: Tensor, bank: Tensor, k: int, exclude: Tensor | None = None, memory: int = MEMORY_BYTES
+) -> tuple[Tensor, Tensor]:
+    """The k rows of `bank` nearest to each query, nearest first: rows [M, k] int64, Euclidean distances [M, k].
+
+    queries [M, d] and bank [N, d] are floats on one device, compared as they are: normalise them before if directions
+    are meant. exclude [M] int64: a row of the bank that is no neighbour of this query (itself); None: every row may be.
+    memory: bytes a chunk of queries may take, whatever N is; it changes no result.
+    Candidates come from one matrix product, |b|^2 - 2 q.b; their distances then from the differences, in float64,
+    because the product form cancels between near copies. Of equal distances the smaller row number comes first.
+    """
+    assert 0 < k <= len(bank) - (exclude is not None)
+    n_candidates = min(k + SPARE, len(bank))
+    chunk = max(1, memory // (bank.element_size() * len(bank) + 8 * n_candidates * bank.shape[1]))
+    bank_sq = bank.square().sum(1)  # [N]
+    found = []
+    with exact_float32(bank.device.type):
+        for start in range(0, len(queries), chunk):
+            q = queries[start : start + chunk]
+            scores = torch.addmm(bank_sq, q, bank.T, alpha=-2)  # [chunk, N], |q - b|^2 less the query's |q|^2
+            if exclude is not None:
+                scores.scatter_(1, exclude[start : start + chunk, None], torch.inf)
+            found.append(_nearest_of(q, bank, scores, n_candidates, k))
+    return torch.cat([rows for rows, _ in found]), torch.cat([distances for _, distances in found])
+
+
+def _nearest_of(q: Tensor, bank: Tensor, scores: Tensor, n_candidates: int, k: int) -> tuple[Tensor, Tensor]:
+    """The k nearest of the candidates with the smallest scores [chunk, N], by the distance itself."""
+    rough, rows = scores.topk(n_candidates, largest=False)
+    rows, order = rows.sort(1)
+    distances = (bank[rows].double() - q[:, None].double()).norm(dim=2)  # [chunk, n_candidates]
+    distances = distances.masked_fill(rough.gather(1, order).isinf(), torch.inf)  # what is excluded stays so
+    distances, order = distances.sort(dim=1, stable=True)
+    return rows.gather(1, order)[:, :k], distances[:, :k].to(q.dtype)
+
+
+@computation("benchmark.neighbours", "nearest_neighbours")
+def nearest_neighbours(data: Dataset, h: Mapping[str, Tensor], k: int) -> dict[str, Tensor]:
+    """A_i of every training image: its k nearest others. A `job.compute` function.
+
+    h: {"h": [N, d]}, features of the training images in their order, of any length.
+    Returns {"neighbours": [N, k] int64, nearest first; "radius": [N], the distance to the k-th on the unit sphere}.
+    The query's own index is left out, not the first hit: an exact duplicate of an image is its neighbour.
+    Source: IC-GAN, sec. 3; that x_i is left out is its authors' code.
+    Raises ConfigError when the data have no k others, UserError for features that are not finite.
+    """
+    f = unit_features(h["h"])
+    k = possible_k(data, k, len(f))
+    rows, distances = nearest_rows(f, f, k, exclude=torch.arange(len(f), device=f.device))
+    return {"neighbours": rows, "radius": distances[:, -1].clone()}
+
+
+def possible_k(data: Dataset, k: int, n: int) -> int:
+    """k, or fewer on the few pictures of a synthetic stand-in. Raises ConfigError where real data lack k others."""
+    if n < 2 or (data.meta and k >= n):
+        raise ConfigError(
+            f"k = {k}", f"{data.name} has {n} training images, {n - 1} besides each", "choose fewer neighbours"
+        )
+    return min(k, n - 1)
+
+
+@computation("benchmark.neighbours", "kmeans_instances")
+def kmeans_instances(data: Dataset, h: Mapping[str, Tensor], n: int) -> dict[str, Tensor]:
+    """Few instances that stand for the data set: {"rows": [at most n] int64, ascending}. A `job.compute` function.
+
+    The rows nearest to the n centroids of k-means on unit features, each row once: centroids may share one.
+    h: {"h": [N, d]}, features of the training images.
+    Source: IC-GAN, sec. 4.1 (1,000 instances of ImageNet; 100 iterations in its code). Ours: k-means++ with seed 0.
+    Raises ConfigError when there are fewer than n images, UserError for features that are not finite.
+    """
+    from sklearn.cluster import KMeans  # a second to import, and only this needs it
+    from sklearn.exceptions import ConvergenceWarning
+
+    f = unit_features(h["h"])
+    if data.meta and n > len(f):
+        raise ConfigError(f"n_instances = {n}", f"{data.name} has {len(f)} training images", "choose fewer instances")
+    n = min(n, len(f))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct images than n: fewer rows are returned
+        found = KMeans(n, n_init=1, max_iter=100, random_state=0).fit(f.cpu().numpy())
+    centres = torch.tensor(found.cluster_centers_, dtype=f.dtype, device=f.device)
+    rows, _ = nearest_rows(centres, f, 1)
+    return {"rows": rows.unique()}
+
+
+def unit_features(h: Tensor) -> Tensor:
+    """Features [N, d] divided by their length. A row of zeros stays: it is equally far from every other."""
+    if not bool(torch.isfinite(h).all()):
+        raise UserError(
+            "the features hold NaN or infinity",
+            "the extractor's weights are broken, or its training diverged",
+            "train it with a lower learning rate, or give other weights",
+        )
+    return normalize(h.float())

@@ -1,0 +1,116 @@
+"""Two ranks under torchrun, on the CPU: they end with equal weights, and share the work as one process would do it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers import DIGITS, INFOSCC, TESTS, TINY, Finished, environment, outcome, run_arguments
+from torch import nn
+from two_ranks import train_plain
+
+from benchmark.core import distributed
+
+PATCH = [*INFOSCC, "discriminator=patch", "patch_layers=2", "patch_width=4"]  # batch norm in D
+CASES: dict[str, tuple[str, list[str]]] = {
+    "global": ("infoscc", INFOSCC),
+    "patch": ("infoscc", PATCH),
+    "sngan": ("sngan", [*TINY, *DIGITS, "width=4"]),  # batch norm in G, spectral norm in D
+}
+
+
+@pytest.fixture(scope="module")
+def two_ranks(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two ranks left of several runs, one of them stopped and continued."""
+    folder = tmp_path_factory.mktemp("two_ranks")
+
+    def order(name: str, case: str, stop_at: int | None = None, extra: list[str] | None = None) -> dict[str, Any]:
+        method, settings = CASES[case]
+        results = folder / name
+        if not results.exists():
+            finished.seeded(results)
+        replaced = [
+            item for item in settings if not extra or item.split("=")[0] not in {e.split("=")[0] for e in extra}
+        ]
+        return {"arguments": run_arguments(results, [*replaced, *(extra or [])], method=method), "stop_at": stop_at}
+
+    orders = {case: order(case, case) for case in CASES}
+    orders["stopped"] = order("continued", "patch", stop_at=9)
+    orders["continued"] = order("continued", "patch")
+    orders["odd"] = order("odd", "global", extra=["batch=7"])
+    orders["odd_encoder"] = order("odd", "global", extra=["encoder.batch=15", "eval.judge.batch=21"])
+    (folder / "orders.json").write_text(json.dumps(orders))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*launcher, str(TESTS / "two_ranks.py"), str(folder)],
+        capture_output=True, text=True, cwd=folder, env=environment(), timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    (folder / "stderr").write_text(done.stderr)
+    return folder
+
+
+def seen(folder: Path, name: str) -> list[dict[str, Any]]:
+    """What the two ranks wrote down of a run."""
+    return [json.loads((folder / f"{name}.{rank}.json").read_text()) for rank in (0, 1)]
+
+
+@pytest.mark.parametrize("case", [*CASES, "continued"])
+def test_ranks_end_with_equal_weights(case: str, two_ranks: Path) -> None:
+    first, second = seen(two_ranks, case)
+    assert first["status"] == second["status"] == 0
+    assert set(first["weights"]) == {"G", "D"}
+    assert first["weights"] == second["weights"]  # parameters and buffers
+    assert first["average"] == second["average"] != []
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_rank_0_alone_samples_scores_and_writes(case: str, two_ranks: Path) -> None:
+    first, second = seen(two_ranks, case)
+    assert (first["evaluations"], first["records"]) == (1, 1)
+    assert "evaluations" not in second
+    assert "records" not in second
+    left = outcome(two_ranks / case)
+    assert left.record["environment"]["ranks"] == 2
+    assert [json.loads(line)["images"] for line in left.log] == [16, 32, 48, 64, 80, 96]  # over both ranks together
+
+
+def test_a_run_of_two_ranks_continues_to_the_same_bits(two_ranks: Path) -> None:
+    assert [rank["status"] for rank in seen(two_ranks, "stopped")] == [130, 130]
+    outcome(two_ranks / "continued").same_as(outcome(two_ranks / "patch"))
+    assert seen(two_ranks, "continued")[1]["weights"] == seen(two_ranks, "patch")[1]["weights"]
+
+
+def test_two_ranks_compute_what_one_process_does(two_ranks: Path, tmp_path: Path) -> None:
+    """Gradients are averages over the whole batch, and reach the weights in the right order."""
+    one = train_plain(tmp_path)
+    for rank in (0, 1):
+        for name, tensor in torch.load(two_ranks / f"plain.{rank}.pt", weights_only=True).items():
+            assert torch.allclose(tensor, one[name], atol=1e-5), name
+
+
+def test_a_batch_that_cannot_be_shared_is_refused_before_anything_is_trained(two_ranks: Path) -> None:
+    text = (two_ranks / "stderr").read_text()
+    for name in ("odd", "odd_encoder"):
+        assert [rank["status"] for rank in seen(two_ranks, name)] == [2, 2]
+    assert "batch = 7: cannot be shared by 2 processes" in text
+    assert "encoder.batch = 15, eval.judge.batch = 21: cannot be shared by 2 processes" in text
+    assert "choose multiples of 2" in text
+    assert not list((two_ranks / "odd" / "artifacts").glob("SimCLR-*"))
+
+
+def test_one_process_needs_no_group() -> None:
+    gradients = [torch.ones(2), None]
+    assert distributed.mean_gradients(gradients) is gradients
+    assert (distributed.rank(), distributed.world(), distributed.is_main()) == (0, 1, True)
+    assert distributed.agree("x") == "x"
+    norm = nn.BatchNorm1d(2)
+    distributed.average_buffers([norm])
+    distributed.barrier()
+    assert torch.equal(norm.running_var, torch.ones(2))
+    assert int(distributed.latest(torch.tensor(-1))) == -1

@@ -1,0 +1,226 @@
+"""kill -9 anywhere, the same command again: the same bits. And two processes on the same work."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import DIGITS, INFOSCC, TINY, TSNE, Finished, Outcome, RunServer, outcome, run_arguments
+
+DEATHS = [
+    "step SimCLR 3",  # in the middle of the encoder, between two of its checkpoints
+    "checkpoint inside SimCLR 4",
+    "artifact SimCLR",  # half of the encoder's weights are written
+    "artifact encode",  # between encoder and classifier
+    "step Classifier 2",
+    "checkpoint before infoscc 8",
+    "checkpoint inside infoscc 4",  # the first checkpoint: nothing lies below it
+    "checkpoint inside infoscc 8",
+    "checkpoint after infoscc 8",
+    "metrics",
+    "record",
+]
+CHAIN = [
+    "step SimCLR 0",
+    "meta SimCLR",  # its weights are written, but not the file that says so
+    *(f"step infoscc {t}" for t in (0, 3, 6, 9, 11)),
+    "checkpoint after infoscc 12",
+    "step Judge 2",
+    "features judge",
+    "record",
+]
+
+
+def torn_files(results: Path) -> list[Path]:
+    """Temporary files that lie about."""
+    return [path for part in ("runs", "artifacts") for path in (results / part).rglob("*.tmp")]
+
+
+def killed(ended: object) -> None:
+    assert getattr(ended, "status", None) == -signal.SIGKILL, ended
+
+
+@pytest.mark.parametrize("at", DEATHS)
+def test_a_killed_run_continues_to_the_same_bits(at: str, server: RunServer, finished: Finished, results: Path) -> None:
+    command = run_arguments(results, INFOSCC)
+    killed(server.run(command, results, at=at))
+    assert not list(results.glob("records/*.json")), "a killed run leaves no record"
+    assert bool(torn_files(results)) == ("inside" in at or "artifact" in at)
+    ended = server.run(command, results)
+    assert ended.status == 0, ended.stderr
+    outcome(results).same_as(finished.outcome)
+    assert torn_files(results) == []
+
+
+def test_a_run_killed_again_and_again_still_gives_the_same_bits(
+    server: RunServer, finished: Finished, results: Path
+) -> None:
+    command = run_arguments(results, INFOSCC)
+    for at in CHAIN:
+        killed(server.run(command, results, at=at))
+    assert server.run(command, results).status == 0
+    outcome(results).same_as(finished.outcome)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        (
+            "sngan",
+            [*TINY, *DIGITS, "width=4", "n_dis=2"],
+        ),  # learning rates that fall, spectral norm, batch norm, several batches a step
+        (
+            "infoscc",
+            [*INFOSCC, "discriminator=patch", "patch_layers=2", "patch_width=4", *TSNE],
+        ),  # batch norm in D; t-SNE
+        ("infoscc", [*INFOSCC, "labels=clusters", "ema_half_life_images=0"]),  # labels made on the way; no average
+        pytest.param("infoscc", [*INFOSCC, *TSNE], marks=pytest.mark.slow),
+    ],
+)
+def test_other_machinery_continues_too(
+    method: str, settings: list[str], server: RunServer, finished: Finished, tmp_path: Path
+) -> None:
+    outcomes = []
+    for name, deaths in (("whole", []), ("killed", [f"step {method} 6", "tsne" if TSNE[0] in settings else "metrics"])):
+        results = finished.seeded(tmp_path / name)
+        command = run_arguments(results, settings, method=method)
+        for at in deaths:
+            killed(server.run(command, results, at=at))
+        ended = server.run(command, results)
+        assert ended.status == 0, ended.stderr
+        outcomes.append(outcome(results))
+    outcomes[0].same_as(outcomes[1])
+
+
+def test_the_result_changes_when_the_seed_does(server: RunServer, finished: Finished, results: Path) -> None:
+    """So that the equalities above mean something."""
+    assert server.run([*run_arguments(results, INFOSCC), "--seed", "1"], results).status == 0
+    mine, theirs = outcome(results), finished.outcome
+    assert mine.result["weights_sha256"] != theirs.result["weights_sha256"]
+    assert mine.result["samples_sha256"] != theirs.result["samples_sha256"]
+    assert mine.log != theirs.log
+    assert mine.result["stages"] == theirs.result["stages"], "the encoder has a seed of its own"
+
+
+def test_a_checkpoint_that_is_not_whole_is_named(server: RunServer, finished: Finished, results: Path) -> None:
+    command = run_arguments(results, INFOSCC)
+    killed(server.run(command, results, at="step infoscc 9"))
+    (path,) = results.glob("runs/*/*/*/checkpoint.pt")
+    whole = path.read_bytes()
+    for damage in (whole[: len(whole) // 2], b"", b"not a checkpoint at all"):
+        path.write_bytes(damage)
+        ended = server.run(command, results)
+        assert ended.status == 2
+        assert f"{path}: not a checkpoint" in ended.stderr
+        assert f"remove {path} to start again" in ended.stderr
+        assert "Traceback" not in ended.stderr
+    torch.save({"step": 4, "state": {}}, path)  # a checkpoint of something else
+    assert f"{path}: not a checkpoint" in server.run(command, results).stderr
+    path.unlink()
+    assert server.run(command, results).status == 0
+    outcome(results).same_as(finished.outcome)
+
+
+def test_a_stage_whose_weights_are_damaged_can_be_made_again(
+    server: RunServer, finished: Finished, results: Path
+) -> None:
+    command = run_arguments(results, INFOSCC)
+    killed(server.run(command, results, at="step infoscc 2"))
+    (path,) = results.glob("artifacts/SimCLR-*/artifact.pt")
+    path.write_bytes(path.read_bytes()[:1000])
+    ended = server.run(command, results)
+    assert ended.status == 2
+    assert f"remove {path} to start again" in ended.stderr
+    path.unlink()
+    assert server.run(command, results).status == 0
+    outcome(results).same_as(finished.outcome)
+
+
+def wait_for(path: Path, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.02)
+
+
+def test_a_second_process_on_a_run_refuses_and_harms_nothing(
+    server: RunServer, finished: Finished, results: Path
+) -> None:
+    command = run_arguments(results, INFOSCC)
+    first = server.start(command, results, at="step infoscc 5", do="pause")
+    wait_for(results / "reached")
+    second = server.run(command, results)
+    assert second.status == 3
+    assert "is being worked on" in second.stderr
+    assert f"process {first} on {os.uname().nodename}" in second.stderr
+    assert "wait until it ends, or stop it" in second.stderr
+    (results / "go").touch()
+    assert server.wait(first).status == 0
+    outcome(results).same_as(finished.outcome)
+    third = server.run(command, results)  # over: it shows the record
+    assert third.status == 0
+    assert "FD-judge" in third.stdout
+
+
+def test_of_two_processes_that_need_an_encoder_one_waits(server: RunServer, finished: Finished, results: Path) -> None:
+    command = run_arguments(results, INFOSCC)
+    first = server.start([*command, "--seed", "0"], results, at="step SimCLR 3", do="pause")
+    wait_for(results / "reached")
+    second = server.start([*command, "--seed", "1"], results)
+    report = results / f"stdout.{second}"
+    deadline = time.monotonic() + 60
+    while "waiting for the artefact SimCLR" not in (report.read_text() if report.exists() else ""):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    (results / "go").touch()
+    ended = [server.wait(pid) for pid in (first, second)]
+    assert [e.status for e in ended] == [0, 0], ended
+    assert re.search(rf"waiting for the artefact SimCLR-\w+: process {first} on .* is making it", ended[1].stdout)
+    records = [json.loads(path.read_text()) for path in sorted(results.glob("records/*.json"))]
+    assert [record["seed"] for record in records] == [0, 1]
+    assert records[0]["result"]["stages"] == records[1]["result"]["stages"]
+    assert len(list(results.glob("artifacts/SimCLR-*/meta.json"))) == 1
+    assert records[0]["result"] == finished.outcome.result
+
+
+def test_a_dead_holder_is_not_waited_for(server: RunServer, finished: Finished, results: Path) -> None:
+    """The lock goes with the process that held it, and the next holder's name replaces the dead one's."""
+    command = run_arguments(results, INFOSCC)
+    killed(server.run(command, results, at="step infoscc 1"))
+    (owner,) = results.glob("runs/*/*/*/.lock.owner")
+    dead = owner.read_text()
+    pid = server.start(command, results, at="step infoscc 2", do="pause")
+    wait_for(results / "reached")
+    assert owner.read_text() == f"process {pid} on {os.uname().nodename}" != dead
+    (results / "go").touch()
+    assert server.wait(pid).status == 0
+    assert not owner.exists()
+
+
+def test_what_is_scored_is_what_is_saved(server: RunServer, finished: Finished, results: Path) -> None:
+    """SNGAN's generator has batch norm, whose standing statistics are part of the weights that `sample` loads."""
+    from benchmark.nn.sngan import SNGANGenerator
+    from benchmark.runs.run import weights_hash
+
+    assert server.run(run_arguments(results, [*TINY, *DIGITS, "width=4"], method="sngan"), results).status == 0
+    left: Outcome = outcome(results)
+    G = SNGANGenerator(16, 1, 64, 4)
+    G.load_state_dict(left.generator)
+    assert weights_hash(G) == left.result["weights_sha256"]
+
+
+def test_copied_results_still_count_as_done(server: RunServer, finished: Finished, tmp_path: Path) -> None:
+    """A record is enough: nothing is trained or looked for again."""
+    results = tmp_path / "results"
+    shutil.copytree(finished.results / "records", results / "records")
+    ended = server.run(run_arguments(results, INFOSCC), tmp_path)
+    assert ended.status == 0
+    assert "FD-judge" in ended.stdout
+    assert not (results / "runs").exists()

@@ -1,0 +1,77 @@
+"""Made-up records, written as runs write theirs: what tests of tables, suites and claims need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmark.core.config import content_hash
+from benchmark.evaluation.value import Value
+from benchmark.runs.records import write_record
+
+BETTER = {"fd_judge": "lower", "score_judge": "higher", "control_accuracy_judge": "higher", "odd": None}
+NAMES = {"fd_judge": "FD-judge", "score_judge": "CS-judge", "control_accuracy_judge": "control accuracy by the judge"}
+
+
+def protocol(**changes: Any) -> dict[str, Any]:
+    identity = {"extractor": "judge", "weights": {"file": "judge ab", "sha256": "c0ffee" * 10, "verified": True}}
+    return {
+        "dataset": "digits",
+        "reference": "train",
+        "n_reference": 1198,
+        "n_fake": 2000,
+        "conditions": "empirical",
+        "extractor": identity,
+        **changes,
+    }
+
+
+def write(
+    results: Path,
+    values: dict[str, float | None] | None,
+    *,
+    method: str = "infoscc",
+    seed: int = 0,
+    changes: dict[str, Any] | None = None,
+    config: dict[str, Any] | None = None,
+    reason: str = "",
+    dataset: str = "digits",
+    recipe: str = "small",
+    **protocol_changes: Any,
+) -> str:
+    """Write a record as a run does. values None: the run failed. Returns the run's name."""
+    changes = changes or {}
+    config = {"method": method, "recipe": recipe, "data": {"name": dataset}, "config": changes, **(config or {})}
+    digest = content_hash(config)
+    run = f"{dataset}-{method}-{recipe}-s{seed}-{digest[:8]}"
+    plain = [
+        Value(
+            id,
+            NAMES.get(id, id),
+            value,
+            BETTER.get(id, "lower"),  # type: ignore[arg-type]
+            protocol(**protocol_changes),
+            status="ok" if value is not None else "unavailable",
+            reason="" if value is not None else "no attribute was asked both on and off",
+        ).plain()
+        for id, value in (values or {}).items()
+    ]
+    write_record(
+        results,
+        run,
+        status="failed" if values is None else "done",
+        reason=reason,
+        identity={
+            "method": method,
+            "dataset": dataset,
+            "recipe": recipe,
+            "seed": seed,
+            "changes": changes,
+            "config_hash": digest,
+            "config": config,
+        },
+        result=None if values is None else {"steps": 10, "values": plain},
+        time={"training_s": 1.0},
+        device={"device": "cpu"},
+    )
+    return run

@@ -1,0 +1,79 @@
+"""The border effect: margins of features, and the share of hits by third of margin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.neighbors import NearestNeighbors
+
+from benchmark.evaluation.border import MOST_IMAGES, Asked, asked_once, border_effect, margins
+from benchmark.runs.figures.pictures import save_border
+
+
+def two_blobs(n: int = 300, apart: float = 3.0) -> tuple[torch.Tensor, np.ndarray]:
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) % 2
+    return torch.tensor(rng.normal(size=(n, 4)) + apart * labels[:, None] * np.array([1, 0, 0, 0])), labels
+
+
+def test_margins_are_those_of_an_independent_search() -> None:
+    features, labels = two_blobs()
+    found = margins(features, labels, k=5)
+    for label in (0, 1):
+        mine, others = (features[torch.tensor(which)].numpy() for which in (labels == label, labels != label))
+        to_own = NearestNeighbors(n_neighbors=6).fit(mine).kneighbors(mine)[0][:, 1:].mean(1)  # itself left out
+        to_others = NearestNeighbors(n_neighbors=5).fit(others).kneighbors(mine)[0].mean(1)
+        assert np.allclose(found[labels == label], to_others - to_own)
+
+
+def test_a_duplicate_is_its_neighbour_and_a_lonely_class_has_no_margin() -> None:
+    features = torch.cat([torch.zeros(6, 3), torch.ones(6, 3), torch.full((1, 3), 5.0)])
+    labels = np.array([0] * 6 + [1] * 6 + [2])
+    found = margins(features, labels, k=5)
+    assert found[:12] == pytest.approx(np.sqrt(3))
+    assert np.isnan(found[12])
+
+
+def test_misses_between_the_classes_are_seen_and_misses_elsewhere_are_not() -> None:
+    features, labels = two_blobs()
+    margin, n = margins(features, labels), len(labels)
+    draws, rng = np.ones(n, dtype=np.int64), np.random.default_rng(1)
+    near = border_effect(Asked(features, labels, (margin > np.quantile(margin, 0.2)).astype(float), draws))
+    low, middle, high = near["hits_by_third_of_margin"]
+    assert (middle, high) == (1, 1)
+    assert low == pytest.approx(0.4)  # three fifths of the lowest third
+    anywhere = border_effect(Asked(features, labels, (rng.random(n) < 0.8).astype(float), draws))
+    assert np.ptp(anywhere["hits_by_third_of_margin"]) < 0.15
+    assert near["largest_margin"] == sorted(near["largest_margin"])
+    assert near["images"] == n
+
+
+def test_too_few_images_have_no_thirds() -> None:
+    features, labels = two_blobs(8)
+    assert border_effect(Asked(features, labels, np.ones(8), np.ones(8, dtype=np.int64))) == {}
+    assert border_effect(Asked(features[:3], labels[:3], np.ones(3), np.ones(3, dtype=np.int64))) == {}
+
+
+def test_samples_are_counted_by_the_image_they_were_asked_for() -> None:
+    bank = torch.arange(10.0)[:, None].expand(-1, 2)
+    rows, labels = np.array([7, 2, 7, 7, 2]), np.array([1, 0, 1, 1, 0])
+    asked = asked_once(bank, rows, labels, np.array([True, False, False, True, False]))
+    assert asked.features[:, 0].tolist() == [2, 7]
+    assert asked.labels.tolist() == [0, 1]
+    assert asked.hits.tolist() == [0, 2 / 3]
+    assert asked.draws.tolist() == [2, 3]
+    many = np.arange(MOST_IMAGES + 5)
+    assert len(asked_once(torch.zeros(len(many), 2), many, many, many > 0).labels) == MOST_IMAGES
+
+
+@pytest.mark.parametrize("apart", [3.0, 0.0])
+def test_the_picture_is_drawn_even_of_features_that_are_all_equal(apart: float, tmp_path: Path) -> None:
+    features, labels = two_blobs(60)
+    hits = np.random.default_rng(0).random(60)
+    save_border(tmp_path / "border.png", Asked(features * apart, labels, hits, np.ones(60, dtype=np.int64)), ["a", "b"])
+    with Image.open(tmp_path / "border.png") as picture:
+        assert picture.size[0] > picture.size[1] > 300

@@ -1,0 +1,108 @@
+"""Tables of a suite: what its rows cost, beside what they found."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.core.config import content_hash
+from benchmark.evaluation.value import Value
+from benchmark.report.suite_tables import write_suite_table
+from benchmark.runs.records import write_record
+
+pytestmark = pytest.mark.usefixtures("quick_environment")
+
+SUITE = """
+title: Two losses
+source: made up
+dataset: digits
+recipe: small
+seeds: [0, 1]
+columns: [Loss, Model]
+metrics: [fd_judge]
+sizes:
+  small: {}
+  both: {dataset: [digits, shapes]}
+rows:
+  - {labels: {Loss: Hinge, Model: InfoSCC}, method: infoscc, set: {loss: hinge}}
+  - {labels: {Loss: LSGAN, Model: InfoSCC}, method: infoscc, set: {loss: lsgan}}
+"""
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> str:
+    path = tmp_path / "two.yaml"
+    path.write_text(SUITE)
+    return str(path)
+
+
+def write(results: Path, seed: int, seconds: float, *, dataset: str = "digits", **result: Any) -> None:
+    """A record of the hinge row: 100 steps of 64 images at two steps a second."""
+    config = {"loss": "hinge", "dataset": dataset}
+    done = {"steps": 100, "images_seen": 6400, "parameters": {"G": 10, "D": 20}, "flops_per_step": 5_000.0, **result}
+    done["values"] = [Value("fd_judge", "FD-judge", 3.0, "lower", {"n_fake": 100}).plain()]
+    write_record(
+        results,
+        f"{dataset}-infoscc-small-s{seed}-{content_hash(config)[:8]}",
+        status="done",
+        reason="",
+        identity={
+            "method": "infoscc",
+            "dataset": dataset,
+            "recipe": "small",
+            "seed": seed,
+            "changes": {"loss": "hinge"},
+            "config": config,
+            "config_hash": content_hash(config),
+        },
+        result=done,
+        time={"training_s": seconds, "stages_s": 0.0, "evaluation_s": 25.0, "steps_per_s": 2.0, "peak_memory_mb": 300},
+        device={"device": "cpu", "threads": 1, "ranks": 1},
+    )
+
+
+def read(results: Path, name: str) -> list[dict[str, str]]:
+    with open(results / "tables" / f"{name}.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_suite_has_a_table_of_costs(suite: str, tmp_path: Path) -> None:
+    write(tmp_path, 0, 50.0)
+    write(tmp_path, 1, 100.0)
+    written = {path.name for path in write_suite_table(suite, "small", tmp_path)}
+    forms = ("csv", "tex", "md")
+    assert written == {f"two-small{part}.{form}" for part in ("", "-cost") for form in forms}
+    hinge, lsgan = read(tmp_path, "two-small-cost")
+    numbers = {name: float(text) for name, text in hinge.items() if name not in ("Loss", "Model", "Machine")}
+    assert numbers == pytest.approx(
+        {
+            "Generator steps": 100,
+            "Images seen by D": 6400,
+            "Parameters": 30,
+            "FLOPs a step": 5000,
+            "s a step": 0.5,
+            "Images a s": 128,
+            "Training s": 75,
+            "Stages s": 0,
+            "Evaluation s": 25,
+            "Evaluation share": (25 / 75 + 25 / 125) / 2,
+            "Peak memory MB": 300,
+        }
+    )
+    assert (hinge["Loss"], hinge["Model"]) == ("Hinge", "InfoSCC")
+    assert hinge["Machine"].endswith("1 threads, 1 ranks")
+    assert (lsgan["Loss"], {text for name, text in lsgan.items() if name not in ("Loss", "Model")}) == ("LSGAN", {""})
+    page = (tmp_path / "tables" / "two-small-cost.md").read_text()
+    assert page.startswith("# Two losses: digits, recipe small: what it cost")
+    assert "| Hinge | InfoSCC | 100 | 6,400 | 30 | 5,000 | 0.5000 | 128 |" in page
+
+
+def test_costs_of_another_dataset_are_a_table_of_their_own(suite: str, tmp_path: Path) -> None:
+    write(tmp_path, 0, 50.0)
+    write(tmp_path, 0, 800.0, dataset="shapes")
+    write_suite_table(suite, "both", tmp_path)
+    seconds = [read(tmp_path, f"two-both-{dataset}-cost")[0]["Training s"] for dataset in ("digits", "shapes")]
+    assert seconds == ["50", "800"]

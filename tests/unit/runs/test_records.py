@@ -1,0 +1,105 @@
+"""The record of a run: what is in it, what is not, and what cannot be read."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from helpers import Finished
+
+from benchmark.core.environment import environment
+from benchmark.core.errors import UserError
+from benchmark.evaluation.value import Value
+from benchmark.runs.records import read_record, read_records, record_path, show, write_record
+
+
+def written(results: Path, run: str = "a", status: str = "done", **more: object) -> dict[str, object]:
+    identity = {"method": "m", "dataset": "d", "recipe": "small", "seed": 0}
+    result = None if status == "failed" else {"values": [Value("fd", "FD", 1.5, "lower", {"n": 1}).plain()]}
+    return write_record(
+        results, run, status=status, reason=str(more.get("reason", "")), identity=identity,  # type: ignore[arg-type]
+        result=result, time={"training_s": 1.0}, device={"device": "cpu"},
+    )  # fmt: skip
+
+
+def test_records_are_read_back_by_name(tmp_path: Path) -> None:
+    for run in ("b", "a"):
+        written(tmp_path, run)
+    records = read_records(tmp_path)
+    assert [record.run for record in records] == ["a", "b"]
+    assert records[0].status == "done"
+    assert records[0].values["fd"]["value"] == 1.5
+    written(tmp_path, "c", "failed", reason="why")
+    assert read_record(record_path(tmp_path, "c")).values == {}
+
+
+def test_a_record_of_another_schema_is_refused(tmp_path: Path) -> None:
+    path = record_path(tmp_path, "a")
+    written(tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 99}))
+    with pytest.raises(UserError, match=r"(?s)not a record of this version.*schema 99"):
+        read_record(path)
+    path.write_text("[]")
+    with pytest.raises(UserError, match="not a record"):
+        read_record(path)
+
+
+def test_values_share_a_column_only_under_one_protocol() -> None:
+    one, same = Value("fd", "FD", 1.0, "lower", {"n": 1, "m": 2}), Value("fd", "FD", 2.0, "lower", {"m": 2, "n": 1})
+    assert one.protocol_key == same.protocol_key
+    assert one.protocol_key != Value("fd", "FD", 1.0, "lower", {"n": 2, "m": 2}).protocol_key
+    assert one.protocol_key != Value("is", "FD", 1.0, "lower", {"n": 1, "m": 2}).protocol_key
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_value_that_is_not_finite_is_failed(bad: float) -> None:
+    plain = Value("fd", "FD", bad, "lower", {}).plain()
+    assert (plain["value"], plain["status"]) == (None, "failed")
+    assert str(bad) in plain["reason"]
+
+
+def test_a_row_is_shown_with_its_interval(tmp_path: Path) -> None:
+    record = written(tmp_path, "x", "failed", reason="broke")
+    out = io.StringIO()
+    show(record, out)
+    assert "m on d, recipe small, seed 0: failed: broke" in out.getvalue()
+    record = written(tmp_path)
+    record["result"] = {"values": [Value("a", "accuracy", 0.5, "higher", {}, 0.4, 0.6).plain()]}
+    show(record, out)
+    assert "accuracy" in out.getvalue()
+    assert "^ 0.5  [0.4, 0.6]" in out.getvalue()
+
+
+def test_the_environment_says_what_numbers_could_depend_on() -> None:
+    found = environment()
+    assert set(found["libraries"]) >= {"torch", "torchvision", "numpy", "scipy", "scikit-learn"}
+    assert all(found["libraries"][name] for name in ("torch", "numpy", "scipy"))
+    assert found["cpu"]
+
+
+def test_a_run_s_record_carries_its_protocol_and_no_path(finished: Finished) -> None:
+    record = finished.outcome.record
+    assert record["status"] == "done"
+    assert {"method", "dataset", "recipe", "seed", "changes", "config", "config_hash"} <= set(record)
+    assert record["environment"]["ranks"] == 1
+    assert record["result"]["steps"] == 12
+    ids = [value["id"] for value in record["result"]["values"]]
+    assert len(ids) == len(set(ids))
+    for value in record["result"]["values"]:
+        protocol = value["protocol"]
+        assert {"protocol", "dataset", "data_sha256", "reference", "n_reference", "n_fake", "set_seed"} <= set(protocol)
+        assert {"conditioning", "drawn", "latents_seed", "weights"} <= set(value["conditions"])
+        assert "extractor" in protocol or "scorer" in protocol
+    assert str(finished.results) not in json.dumps(record), "a record means the same on another machine"
+
+
+def test_time_is_counted_once(finished: Finished) -> None:
+    """Each stage's seconds, however often the run asks for it; evaluation and training apart."""
+    metas = [json.loads(path.read_text()) for path in finished.results.glob("artifacts/*/meta.json")]
+    stages = {meta["key"]: meta["seconds"] for meta in metas if "key" in meta}
+    time = finished.outcome.record["time"]
+    assert time["stages_s"] == pytest.approx(sum(stages.values()))
+    assert time["training_s"] > 0
+    assert time["evaluation_s"] > 0

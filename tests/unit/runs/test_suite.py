@@ -1,0 +1,218 @@
+"""Suites: every shipped one resolves, its rows, budgets and tables are what they say, a bad file is named."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from made_records import write
+from made_suites import SUITE
+
+from benchmark.core.errors import ConfigError
+from benchmark.core.registry import method_names
+from benchmark.report.suite_tables import suite_table, suite_tables, write_suite_table
+from benchmark.report.writers import write_tables
+from benchmark.runs.records import read_record, read_records, record_path
+from benchmark.runs.spec import Places, resolve
+from benchmark.runs.suites.suite import Cell, cells, find_suite, list_suites
+from benchmark.training.method import find_method
+
+pytestmark = pytest.mark.usefixtures("quick_environment")
+
+
+def shipped() -> list[tuple[str, str]]:
+    return [(name, size) for name, suite in list_suites().items() for size in suite.sizes]
+
+
+@pytest.mark.parametrize(("name", "size"), shipped())
+def test_every_cell_of_every_suite_is_a_valid_run(name: str, size: str, tmp_path: Path) -> None:
+    suite = find_suite(name)
+    runs = []
+    for cell in cells(suite, size):
+        assert cell.spec.method in method_names()
+        spec = cell.spec
+        runs.append(resolve(spec, Places(tmp_path, tmp_path)).run)
+    assert len(set(runs)) == len(runs), "every cell is a run of its own"
+
+
+def test_the_ablation_is_the_posters_grid_with_both_readings_of_lsgan() -> None:
+    suite = find_suite("infoscc-ablation")
+    poster = [
+        ("Global", "Hinge", 13.08, 10.71, 4030),
+        ("Global", "Non saturating", 25.62, 10.33, 28595),
+        ("Global", "LSGAN", 29.02, 9.89, 45583),
+        ("Patch", "Hinge", 15.95, 10.51, 7327),
+        ("Patch", "Non saturating", 14.83, 10.21, 5114),
+        ("Patch", "LSGAN", 11.59, 11.06, 3645),
+    ]
+    rows = [row for row in suite.rows if row.method == "infoscc" and row.published]
+    found = [
+        (row.labels["Discriminator"], row.labels["Loss"].removesuffix(" (4th power)"), *row.published.values())
+        for row in rows
+    ]
+    assert found == poster
+    assert [row.set["loss"] for row in rows] == 2 * ["hinge", "non_saturating", "lsgan4"]
+    squares = [row for row in suite.rows if row.set.get("loss") == "lsgan"]
+    assert [row.labels["Loss"] for row in squares] == 2 * ["LSGAN (squares)"]
+    assert not any(row.published for row in squares)
+    baseline = suite.rows[0]
+    assert (baseline.method, baseline.published) == ("eigengan", {"FID": 29.02, "IS": 8.52})
+    assert [cell.spec.seed for cell in cells(suite, "paper")] == 9 * [0] + 9 * [1] + 9 * [2]
+    assert {(c.spec.dataset, c.spec.recipe) for c in cells(suite, "paper")} == {("afhq", "paper")}
+    assert {(c.spec.dataset, c.spec.recipe, c.spec.seed) for c in cells(suite, "small")} == {
+        ("digits", "small", seed) for seed in (0, 1, 2)
+    }
+
+
+def test_cells_merge_the_changes_of_suite_size_and_row(suite_file: str) -> None:
+    suite = find_suite(suite_file)
+    assert [cell.spec.changes for cell in cells(suite, "small", seeds=[7])] == [
+        {"steps": 10, "loss": "hinge"},
+        {"steps": 10, "loss": "lsgan"},
+    ]
+    assert [cell.spec.changes["steps"] for cell in cells(suite, "paper")] == [20, 20]
+    assert [cell.spec.seed for cell in cells(suite, "small")] == [0, 0, 1, 1]
+    with pytest.raises(ConfigError, match="no size 'papers'"):
+        cells(suite, "papers")
+
+
+def test_published_values_stand_only_beside_their_own_dataset(suite_file: str, places: Places) -> None:
+    for size, dataset, recipe, steps in (("small", "digits", "small", 10), ("paper", "afhq", "paper", 20)):
+        changes = {"steps": steps, "loss": "hinge"}
+        write(places.results, {"fd_judge": 3.0, "unasked": 1.0}, dataset=dataset, recipe=recipe, changes=changes)
+        write_suite_table(suite_file, size, places.results)
+    small, paper = ((places.results / "tables" / f"two-{size}.md").read_text() for size in ("small", "paper"))
+    assert "published" not in small.lower()
+    assert "| InfoSCC | Hinge | 3.000 | 1 | 13.08 |" in paper
+    assert "| InfoSCC | LSGAN | – | not run (1 of 1) | – |" in paper
+    assert "the paper's table 1. They are not comparable digit by digit" in paper
+    assert "unasked" not in paper, "only the suite's metrics"
+
+
+def test_a_metric_that_no_record_has_is_named(suite_file: str, places: Places) -> None:
+    Path(suite_file).write_text(SUITE.replace("[fd_judge]", "[fd_judge, fd_jugde]"))
+    write(places.results, {"fd_judge": 3.0}, changes={"steps": 10, "loss": "hinge"})
+    write_suite_table(suite_file, "small", places.results)
+    assert "No run has a value of fd\\_jugde." in (places.results / "tables" / "two-small.md").read_text()
+
+
+def test_a_cell_recorded_under_two_configurations_gives_two_rows(suite_file: str, places: Places) -> None:
+    for version, value in ((1, 3.0), (2, 30.0)):
+        write(places.results, {"fd_judge": value}, changes={"steps": 10, "loss": "hinge"}, config={"version": version})
+    (table,) = suite_tables(read_records(places.results), [suite_file])
+    assert len(table.rows) == 3
+    assert sorted(table.rows[i].summary(table.columns[0]).mean for i in (0, 1)) == [3.0, 30.0]
+    assert any("configured differently" in note for note in table.notes)
+
+
+def test_write_tables_adds_the_suites_that_have_records(suite_file: str, places: Places) -> None:
+    write(places.results, {"fd_judge": 3.0}, changes={"steps": 10, "loss": "hinge"})
+    names = {path.name for path in write_tables(places.results, [suite_file])}
+    assert {"two-small.csv", "two-small.tex", "two-small.md", "digits.md", "tables.tex"} <= names
+    assert "two-paper.md" not in names
+    assert r"\input{two-small.tex}" in (places.results / "tables" / "tables.tex").read_text()
+    shipped_names = {path.name for path in write_tables(places.results)}
+    assert not any(name.startswith("infoscc-ablation") for name in shipped_names)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("method: infoscc, set: {loss: lsgan}", "method: infoscx", "row 2: unknown method 'infoscx'"),
+        ("Loss: LSGAN}", "Los: LSGAN}", r"row 2: labels \['Los', 'Model'\]"),
+        ("metrics:", "metric:", "metric: unknown key; did you mean 'metrics'"),
+        ("set: {loss: lsgan}", "sett: {loss: lsgan}", "(?s)row 2.*sett: unknown key; did you mean 'set'"),
+        ("{FID: 13.08}", "{FIDD: 13.08}", "row 1: published value 'FIDD'"),
+        ("seeds: [0, 1]", "seeds: [1, 1]", "a seed is given twice"),
+        ("method: infoscc, set: {loss: lsgan}", "method: infoscc, sizes: {smal: {}}", "row 2: no size 'smal'"),
+        ("method: infoscc, set: {loss: lsgan}", "method: infoscc, only: [papr]", "row 2: no size 'papr'"),
+        ("{loss: lsgan}", "{steps: 5}", "row 2: steps"),
+        ("seeds: [0, 1]", "seeds: []", "seeds"),
+        ("seeds: [0, 1]", "seeds: [-1]", "seeds"),
+    ],
+)
+def test_a_bad_suite_names_its_file_and_key(suite_file: str, old: str, new: str, message: str) -> None:
+    assert SUITE.count(old) == 1
+    text = SUITE.replace(old, new)
+    Path(suite_file).write_text(text.replace("\ncolumns:", "\nimages: 640\ncolumns:") if "steps" in message else text)
+    with pytest.raises(ConfigError, match=message) as error:
+        find_suite(suite_file)
+    assert "two.yaml" in str(error.value)
+
+
+def test_an_unknown_suite_offers_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'smoke'"):
+        find_suite("smok")
+
+
+def test_a_row_may_differ_between_sizes_or_be_of_one_only(suite_file: str, places: Places) -> None:
+    text = SUITE.replace("set: {loss: lsgan}", "set: {loss: lsgan}, sizes: {paper: {loss: lsgan4}}")
+    text += "  - {labels: {Model: EigenGAN, Loss: Hinge}, method: eigengan, only: [paper]}\n"
+    Path(suite_file).write_text(text)
+    suite = find_suite(suite_file)
+    assert [cell.spec.changes["loss"] for cell in cells(suite, "small", [0])] == ["hinge", "lsgan"]
+    assert [cell.spec.changes.get("loss") for cell in cells(suite, "paper", [0])] == ["hinge", "lsgan4", None]
+    changes = {"steps": 10, "loss": "lsgan"}
+    write(places.results, {"fd_judge": 3.0}, changes=changes)
+    assert len(suite_tables(read_records(places.results), [suite_file])[0].rows) == 2
+    write(places.results, {"fd_judge": 3.0}, method="eigengan", dataset="afhq", recipe="paper", changes={"steps": 20})
+    (_, paper) = suite_tables(read_records(places.results), [suite_file])
+    assert [len(row.done) for row in paper.rows] == [0, 0, 1]
+
+
+def test_a_run_that_another_suite_asked_for_in_other_words_is_the_row_s(tmp_path: Path) -> None:
+    """IC-GAN's recipe for digits has k = 5, so the row that says so and one that says nothing are the same run."""
+    suite = find_suite("icgan-k")
+    (spec,) = (cell.spec for cell in cells(suite, "small", [1]) if cell.spec.changes.get("k") == 5)
+    same = {key: value for key, value in spec.changes.items() if key != "k"}
+    places = Places(tmp_path, tmp_path)
+    known = resolve(spec, places)
+    assert known.config_hash == resolve(dataclasses.replace(spec, changes=same), places).config_hash
+    written = write(tmp_path, {"fd_judge": 3.0}, method="icgan", seed=1, changes=same)
+    path = record_path(tmp_path, written)
+    path.write_text(path.read_text().replace(read_record(path).plain["config_hash"], known.config_hash))
+    write(tmp_path, {"fd_judge": 9.0}, method="icgan", seed=1, changes={**same, "k": 7})  # no row's
+    write(tmp_path, {"fd_judge": 9.0}, method="icgan", seed=1, changes=same, recipe="paper")
+    rows = suite_table(suite, "small", read_records(tmp_path), "digits").rows
+    assert [[record.run for record in row.done] for row in rows] == [[], [], [written], []]
+
+
+def d_images(cell: Cell) -> int:
+    """Images that a cell's discriminator sees, by its whole configuration."""
+    config = resolve(cell.spec, Places(Path(), Path())).config
+    return config.steps * config.batch * config.n_dis
+
+
+def test_compare_has_every_method_at_one_budget() -> None:
+    suite = find_suite("compare")
+    assert {row.method for row in suite.rows} == set(method_names())
+    for size, images in (("small", 64_000), ("shapes", 64_000), ("gpu", 6_400_000)):
+        assert {d_images(cell) for cell in cells(suite, size, [0])} == {images}
+    unequal = cells(find_suite("infoscc-attributes"), "paper", [0])
+    assert len({d_images(cell) for cell in unequal}) > 1, "without a budget rows may differ, and the check sees it"
+
+
+def test_a_budget_is_a_whole_number_of_steps(suite_file: str) -> None:
+    suite = dataclasses.replace(find_suite(suite_file), images=6400)
+    batch = find_method("infoscc").recipe("small", "digits").batch
+    assert [cell.spec.changes["steps"] for cell in cells(suite, "small", [0])] == [6400 // batch] * 2
+    with pytest.raises(ConfigError, match=f"infoscc sees {batch} images a step on digits"):
+        cells(dataclasses.replace(suite, images=6401), "small", [0])
+
+
+def test_smoke_has_every_method_for_a_few_steps() -> None:
+    suite = find_suite("smoke")
+    assert {row.method for row in suite.rows} == set(method_names())
+    for cell in cells(suite, "small"):
+        resolved = resolve(cell.spec, Places(Path(), Path()))
+        assert resolved.config.steps <= 50
+        assert (resolved.evaluation.n_fake or 0) <= 500
+
+
+def test_every_suite_has_a_small_size_of_embedded_data_and_several_seeds() -> None:
+    embedded = {"digits", "digits_0to4", "digits_5to9", "shapes", "shapes_class", "stacked_digits", "ring2d", "grid2d"}
+    for name, suite in list_suites().items():
+        assert {cell.spec.dataset for cell in cells(suite, "small")} <= embedded, name
+        seeds = {"smoke": 1, "compare": 5}.get(name, 3)  # five: compare's records are the drift gate's baselines
+        assert len({cell.spec.seed for cell in cells(suite, "small")}) == seeds, name

@@ -1,0 +1,128 @@
+"""Stages by content: found when nothing that matters differs, made anew when something does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmark.data.cards import find_card
+from benchmark.data.prepared import Dataset
+from benchmark.data.stream import Stream
+from benchmark.training.artifacts import META, VALUE, Job
+from benchmark.training.loop import CHECKPOINT
+from benchmark.training.method import Stage, TrainConfig, construct
+from benchmark.training.stages.simclr import SimCLR, SimCLRConfig, encode
+from methods.infoscc import Classifier, ClassifierConfig, cluster
+
+CPU = torch.device("cpu")
+ENCODER = SimCLRConfig(net="conv", width=2, steps=2, batch=4, blur=False)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return Job(Dataset.tiny(find_card("digits")), tmp_path, CPU, quiet=True)
+
+
+def again(job: Job, **changes: Any) -> Job:
+    """Another process's job on the same folder."""
+    return Job(replace(job.data, **changes), job.folder, CPU, quiet=True)
+
+
+def test_a_stage_is_trained_once_and_found_again(job: Job) -> None:
+    first = job.train(SimCLR, ENCODER)
+    other = again(job)
+    second = other.train(SimCLR, ENCODER)
+    assert [made.found for made in (*job.made, *other.made)] == [False, True]
+    assert job.made[0].key == other.made[0].key == other.key_of(second)
+    assert job.made[0].seconds == other.made[0].seconds > 0
+    for a, b in zip(first.state_dict().values(), second.state_dict().values()):
+        assert torch.equal(a, b)
+    assert not second.training
+    assert not any(p.requires_grad for p in second.parameters())
+    assert not (job.made[0].folder / CHECKPOINT).exists(), "its checkpoint is no longer needed"
+
+
+def test_what_matters_makes_another_key(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = set()
+
+    def add(job: Job, cfg: SimCLRConfig) -> None:
+        job.train(SimCLR, cfg)
+        keys.add(job.made[-1].key)
+
+    add(job, ENCODER)
+    add(job, replace(ENCODER, tau=0.7))
+    add(job, replace(ENCODER, seed=1))
+    add(again(job, sha256="other data"), ENCODER)
+    monkeypatch.setattr(SimCLR, "version", 2)
+    add(job, ENCODER)
+    assert len(keys) == 5
+
+
+def test_a_key_carries_the_keys_of_its_inputs(job: Job) -> None:
+    def classifier_key(encoder_cfg: SimCLRConfig) -> str:
+        embeddings = job.compute(encode, encoder=job.train(SimCLR, encoder_cfg))
+        job.train(Classifier, ClassifierConfig(steps=2, batch=8), embeddings=embeddings, clusters=None)
+        return job.made[-1].key
+
+    assert classifier_key(ENCODER) == classifier_key(ENCODER)
+    assert classifier_key(ENCODER) != classifier_key(replace(ENCODER, tau=0.7))
+
+
+def test_a_computation_is_found_again_and_plain_inputs_count(job: Job) -> None:
+    embeddings = job.compute(encode, encoder=job.train(SimCLR, ENCODER))
+    one, two, same = (job.compute(cluster, embeddings=embeddings, k=k) for k in (3, 4, 3))
+    assert (len(one["centres"]), len(two["centres"])) == (3, 4)
+    assert torch.equal(one["labels"], same["labels"])
+    assert [made.found for made in job.made[-3:]] == [False, False, True]
+
+
+def test_what_is_not_whole_is_made_again(job: Job) -> None:
+    first = job.train(SimCLR, ENCODER)
+    folder = job.made[0].folder
+    for missing in (META, VALUE):
+        (folder / missing).unlink()
+        (folder / ".artifact.pt.x.tmp").write_text("torn")
+        other = again(job)
+        second = other.train(SimCLR, ENCODER)
+        assert not other.made[0].found
+        assert not list(folder.glob(".*.tmp"))
+        for a, b in zip(first.state_dict().values(), second.state_dict().values()):
+            assert torch.equal(a, b)
+
+
+def test_an_input_must_be_known(job: Job) -> None:
+    with pytest.raises(TypeError, match=r"made by job\.train or job\.compute"):
+        job.compute(encode, encoder=nn.Linear(1, 1))
+
+
+def test_inputs_are_not_saved_with_a_stage(job: Job) -> None:
+    """A classifier's checkpoint holds the classifier, not the embeddings of the whole data set."""
+    embeddings = {"h": torch.zeros(len(job.data.train), 7)}
+    stage = construct(Classifier, ClassifierConfig(steps=1, batch=4), job.data, CPU, 0, embeddings=embeddings)
+    assert set(stage.state_dict()) == {"C", "opt", "first_bad_step"}
+
+
+def test_a_stage_learns_from_its_own_split(job: Job) -> None:
+    seen: list[Tensor] = []
+
+    class Looking(Stage):
+        split = "test"
+
+        def __init__(self, cfg: TrainConfig, data: Dataset) -> None:
+            self.net = nn.Linear(1, 1)
+
+        def step(self, stream: Stream, t: int) -> dict[str, Tensor]:
+            seen.append(next(stream).images)
+            return {"x": torch.zeros(())}
+
+        def product(self) -> nn.Module:
+            return self.net
+
+    job.data.test.images = job.data.test.images * 0
+    job.train(Looking, TrainConfig(steps=1, batch=4))
+    assert torch.equal(seen[0], torch.full_like(seen[0], -1.0))
