@@ -24,7 +24,7 @@ from benchmark.core.signals import Ended, signals_raised
 from benchmark.evaluation.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
-    from benchmark.runs.spec import Places, RunSpec
+    from benchmark.runs.spec import Paths, RunSpec
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,11 +33,11 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"gantlet {__version__}")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
 
-    places = argparse.ArgumentParser(add_help=False)
-    places.add_argument("--data-root", type=Path, default=Path(os.environ.get("GANTLET_DATA") or "data"), metavar="DIR",
+    paths = argparse.ArgumentParser(add_help=False)
+    paths.add_argument("--data-root", type=Path, default=Path(os.environ.get("GANTLET_DATA") or "data"), metavar="DIR",
                         help="where datasets lie (default: $GANTLET_DATA, else data)")  # fmt: skip
-    places.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="where runs and tables go")
-    places.add_argument("--quiet", action="store_true", help="no progress, only the outcome")
+    paths.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="where runs and tables go")
+    paths.add_argument("--quiet", action="store_true", help="no progress, only the outcome")
 
     what = argparse.ArgumentParser(add_help=False)
     what.add_argument("--method", nargs="+", default=["infoscc"], help="one or more; `list` shows them")
@@ -54,16 +54,16 @@ def parser() -> argparse.ArgumentParser:
 
     verb = verbs.add_parser("list", help="methods, datasets, metrics and suites, a line each")
     verb.set_defaults(do=do_list)
-    verb = verbs.add_parser("plan", parents=[what, device, places], help="what a run, or a suite, would do and cost")
+    verb = verbs.add_parser("plan", parents=[what, device, paths], help="what a run, or a suite, would do and cost")
     verb.add_argument("--suite", metavar="NAME", help="a suite instead of a run")
     verb.add_argument("--size", default="small", help="of the suite (default: small)")
     verb.set_defaults(do=do_plan)
-    verb = verbs.add_parser("prepare", parents=[places], help="make a dataset's arrays")
+    verb = verbs.add_parser("prepare", parents=[paths], help="make a dataset's arrays")
     verb.add_argument("--dataset", nargs="+", required=True)
     verb.set_defaults(do=do_prepare)
-    verb = verbs.add_parser("run", parents=[what, device, places], help="train, evaluate, write the record")
+    verb = verbs.add_parser("run", parents=[what, device, paths], help="train, evaluate, write the record")
     verb.set_defaults(do=do_run)
-    verb = verbs.add_parser("suite", parents=[device, places], help="all runs of a suite, then its table")
+    verb = verbs.add_parser("suite", parents=[device, paths], help="all runs of a suite, then its table")
     verb.add_argument("name", help="`list` shows them")
     verb.add_argument("--size", default="small", help="one of the suite's sizes (default: small)")
     verb.add_argument("--seed", nargs="+", type=int, help="instead of the suite's")
@@ -74,14 +74,14 @@ def parser() -> argparse.ArgumentParser:
         "--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="options of sbatch, by submitit's names"
     )
     verb.set_defaults(do=do_suite)
-    verb = verbs.add_parser("sample", parents=[what, device, places], help="pictures from a finished run")
+    verb = verbs.add_parser("sample", parents=[what, device, paths], help="pictures from a finished run")
     verb.add_argument("--n", type=int, default=64, help="how many (default: 64)")
     verb.add_argument("--instances", metavar="DATASET", help="ask for images of this dataset, not of the run's own "
                       "(transfer; methods conditioned on images)")  # fmt: skip
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the PNG files go")
     verb.set_defaults(do=do_sample)
     verb = verbs.add_parser(
-        "eval", parents=[device, places], help="score anyone's pictures, or a run by another protocol"
+        "eval", parents=[device, paths], help="score anyone's pictures, or a run by another protocol"
     )
     verb.add_argument("pictures", type=Path, metavar="PATH", help="a folder, zip, .npz or .npy file of pictures, or "
                       "the folder of a finished run")  # fmt: skip
@@ -97,13 +97,13 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="changes",
                       help="change a setting of the evaluation, such as k=3 or half_samples=0")  # fmt: skip
     verb.set_defaults(do=do_eval)
-    verb = verbs.add_parser("table", parents=[places], help="CSV, LaTeX and Markdown tables from the records")
+    verb = verbs.add_parser("table", parents=[paths], help="CSV, LaTeX and Markdown tables from the records")
     verb.set_defaults(do=do_table)
-    verb = verbs.add_parser("report", parents=[places], help="one HTML page of all results")
+    verb = verbs.add_parser("report", parents=[paths], help="one HTML page of all results")
     verb.add_argument("--out", type=Path, metavar="FILE", help="the page (default: report.html in the results)")
     verb.set_defaults(do=do_report)
     verb = verbs.add_parser(
-        "drift", parents=[places], help="do metrics, or a method's results, still give what they gave?"
+        "drift", parents=[paths], help="do metrics, or a method's results, still give what they gave?"
     )
     verb.add_argument("--model", metavar="METHOD", help="compare new records of this method with its baseline")
     verb.add_argument("--dataset", help="with --model")
@@ -155,11 +155,11 @@ def check_suite(name: str, size: str) -> None:
     scope_of(find_suite(name), size)
 
 
-def places_of(arguments: argparse.Namespace) -> Places:
+def paths_of(arguments: argparse.Namespace) -> Paths:
     """Where the command reads and writes."""
-    from benchmark.runs.spec import Places
+    from benchmark.runs.spec import Paths
 
-    return Places(arguments.data_root, arguments.results)
+    return Paths(arguments.data_root, arguments.results)
 
 
 def do_list(arguments: argparse.Namespace) -> int:
@@ -201,18 +201,18 @@ def do_plan(arguments: argparse.Namespace) -> int:
         check_suite(arguments.suite, arguments.size)
         from benchmark.runs.suites.cost import suite_plan
 
-        places, settings = places_of(arguments), {"device": arguments.device, "threads": arguments.threads}
-        print(suite_plan(arguments.suite, arguments.size, places, seeds=arguments.seed, **settings))
+        paths, settings = paths_of(arguments), {"device": arguments.device, "threads": arguments.threads}
+        print(suite_plan(arguments.suite, arguments.size, paths, seeds=arguments.seed, **settings))
         return 0
-    wanted, places = specs(arguments), places_of(arguments)
+    wanted, paths = specs(arguments), paths_of(arguments)
     from benchmark.runs.plan import make_plan
     from benchmark.runs.run import pick_device, use_threads
     from benchmark.runs.spec import resolve
 
     for spec in wanted:
-        resolved = resolve(spec, places)
+        resolved = resolve(spec, paths)
         use_threads(resolved, arguments.threads)
-        plan = make_plan(resolved, places, pick_device(arguments.device))
+        plan = make_plan(resolved, paths, pick_device(arguments.device))
         print(plan.text())
         if plan.warning():
             print(f"note: {plan.warning()}")
@@ -229,7 +229,7 @@ def do_prepare(arguments: argparse.Namespace) -> int:
 
     for name in arguments.dataset:
         data = prepare(
-            find_card(name), arguments.data_root, places_of(arguments).artifacts / "data", not arguments.quiet
+            find_card(name), arguments.data_root, paths_of(arguments).artifacts / "data", not arguments.quiet
         )
         labels = f"{data.n_labels} {data.conditioning}" if data.n_labels else "no labels"
         counts = f"{len(data.train)} train, {len(data.test)} test"
@@ -239,7 +239,7 @@ def do_prepare(arguments: argparse.Namespace) -> int:
 
 def do_run(arguments: argparse.Namespace) -> int:
     """Train and evaluate; one run after the other. The exit status is the worst run's."""
-    wanted, places = specs(arguments), places_of(arguments)
+    wanted, paths = specs(arguments), paths_of(arguments)
     from benchmark.core import distributed
     from benchmark.core.errors import RunFailed
     from benchmark.runs import records
@@ -250,18 +250,18 @@ def do_run(arguments: argparse.Namespace) -> int:
     status = 0
     try:
         for spec in wanted:  # every run's settings and files are checked before the first one starts
-            require_files(resolve(spec, places), places)
+            require_files(resolve(spec, paths), paths)
         for spec in wanted:
             try:
-                record = run(spec, places, device=arguments.device, quiet=arguments.quiet, threads=arguments.threads)
+                record = run(spec, paths, device=arguments.device, quiet=arguments.quiet, threads=arguments.threads)
             except RunFailed as error:
                 say(error)
                 status = error.exit_code
                 continue
             if distributed.is_main():
                 records.show(record)
-                again = f"  to try again, remove {records.record_path(places.results, record['run'])}"
-                grid = f"  pictures: {resolve(spec, places).folder}{os.sep}samples.png and beside it"
+                again = f"  to try again, remove {records.record_path(paths.results, record['run'])}"
+                grid = f"  pictures: {resolve(spec, paths).folder}{os.sep}samples.png and beside it"
                 print(grid if record["status"] == "done" else again)
                 status = status if record["status"] == "done" else RunFailed.exit_code
     finally:
@@ -288,7 +288,7 @@ def do_suite(arguments: argparse.Namespace) -> int:
         with signals_raised() if distributed.world() == 1 else nullcontext():
             status = run_suite(
                 arguments.name,
-                places_of(arguments),
+                paths_of(arguments),
                 size=arguments.size,
                 seeds=arguments.seed,
                 device=arguments.device,
@@ -309,7 +309,7 @@ def do_suite(arguments: argparse.Namespace) -> int:
 
 def do_sample(arguments: argparse.Namespace) -> int:
     """Write pictures from a finished run, with a list of what each was asked to be."""
-    wanted, places = specs(arguments), places_of(arguments)
+    wanted, paths = specs(arguments), paths_of(arguments)
     from benchmark.runs.finished import write_samples
     from benchmark.runs.run import pick_device
     from benchmark.runs.spec import resolve
@@ -317,7 +317,7 @@ def do_sample(arguments: argparse.Namespace) -> int:
     for spec in wanted:
         folder = arguments.out if len(wanted) == 1 else arguments.out / f"{spec.method}-s{spec.seed}"
         device = pick_device(arguments.device)
-        write_samples(resolve(spec, places), places, device, arguments.n, folder, arguments.instances)
+        write_samples(resolve(spec, paths), paths, device, arguments.n, folder, arguments.instances)
         print(f"{arguments.n} pictures in {folder}")
     return 0
 
@@ -328,7 +328,7 @@ def do_eval(arguments: argparse.Namespace) -> int:
     from benchmark.runs.records import show, show_protocol
     from benchmark.runs.run import pick_device
 
-    places, changes = places_of(arguments), parse_overrides(arguments.changes)
+    paths, changes = paths_of(arguments), parse_overrides(arguments.changes)
     asked = {"protocol": arguments.protocol, "n_fake": arguments.n, "extractors": arguments.extractors}
     changes = merge({key: value for key, value in asked.items() if value is not None}, changes)
     if arguments.threads is not None:
@@ -344,12 +344,12 @@ def do_eval(arguments: argparse.Namespace) -> int:
                 "a run is scored against its own dataset",
                 "leave them out, or write its pictures with `sample` and score these",
             )
-        record = rescore(arguments.pictures, places, changes, pick_device(arguments.device), quiet=arguments.quiet)
+        record = rescore(arguments.pictures, paths, changes, pick_device(arguments.device), quiet=arguments.quiet)
     else:
         from benchmark.runs.standalone import request_for, score_pictures
 
         request = request_for(arguments.pictures, arguments.reference, changes, arguments.resolution, arguments.name)
-        record = score_pictures(request, places, pick_device(arguments.device), quiet=arguments.quiet)
+        record = score_pictures(request, paths, pick_device(arguments.device), quiet=arguments.quiet)
     show(record)
     show_protocol(record)
     return 0

@@ -45,7 +45,11 @@ class ACGAN(Method):
 
     def __init__(self, cfg: Config, data: Dataset) -> None:
         self.labels = Labels(data, self.device, cfg.label_noise, cfg.noise_seed)
-        self.conditioning, self.n_labels, self.drawn = self.labels.kind, self.labels.n, self.labels.drawn
+        self.conditioning, self.n_labels, self.default_conditions = (
+            self.labels.kind,
+            self.labels.n,
+            self.labels.default_conditions,
+        )
         side, channels, n = data.resolution, data.channels, self.labels.n
         self.G = SNGANGenerator(side, channels, cfg.z_dim, cfg.width, n_classes=n)
         self.D = SNGANDiscriminator(side, channels, cfg.width)
@@ -78,13 +82,13 @@ class ACGAN(Method):
         return G(self.normal(len(y), self.cfg.z_dim), self.labels.index(y))
 
     @torch.no_grad()
-    def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
+    def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
         """Images of the asked labels; by default of uniform classes, or of training images' attributes."""
-        asked = self.labels.draw(n) if asked is None else asked.to(self.device)
-        return Sample(self.generate(G, asked), asked.long())
+        conditions = self.labels.draw(n) if conditions is None else conditions.to(self.device)
+        return Sample(self.generate(G, conditions), conditions.long())
 
     @torch.no_grad()
-    def judge_own(self, images: Tensor) -> Tensor:
+    def own_classifier(self, images: Tensor) -> Tensor:
         """C's logits [N, n_labels], with the spectral norms held still: looking must not move the training."""
         nets = (self.D, self.C)
         training = [net.training for net in nets]

@@ -57,7 +57,7 @@ class BigGAN(Method):
             )
         if cfg.conditional and data.conditioning == "class":
             assert data.train.labels is not None, "the dataset has the labels its conditioning says"
-            self.conditioning, self.n_labels, self.drawn = "class", data.n_classes, "uniform classes"
+            self.conditioning, self.n_labels, self.default_conditions = "class", data.n_classes, "uniform classes"
             self.training = (torch.tensor(data.train.labels, device=self.device),)  # in a tuple: not in checkpoints
         n_classes = self.n_labels or 1  # ours: a table of the constant label alone, not of the 1,000 of [I]
         nets: dict[str, Any] = {
@@ -116,14 +116,14 @@ class BigGAN(Method):
         return torch.randint(self.n_labels or 1, (n,), device=self.device)
 
     @torch.no_grad()
-    def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
+    def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
         """Images of the asked classes, by default uniform ones; with a constant label nothing is asked."""
         if self.conditioning == "none":
             return Sample(G(self.z(n), torch.zeros(n, dtype=torch.int64, device=self.device)), None)
-        if asked is None:
-            asked = torch.randint(self.n_labels, (n,), device=self.device)
-        asked = asked.to(self.device)
-        return Sample(G(self.z(n), asked), asked)
+        if conditions is None:
+            conditions = torch.randint(self.n_labels, (n,), device=self.device)
+        conditions = conditions.to(self.device)
+        return Sample(G(self.z(n), conditions), conditions)
 
 
 def _published(*, steps: int, batch: int, ema_start_steps: int = 20_000, **settings: object) -> Config:

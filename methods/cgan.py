@@ -48,7 +48,11 @@ class CGAN(Method):
 
     def __init__(self, cfg: Config, data: Dataset) -> None:
         self.labels = Labels(data, self.device, cfg.label_noise, cfg.noise_seed)
-        self.conditioning, self.n_labels, self.drawn = self.labels.kind, self.labels.n, self.labels.drawn
+        self.conditioning, self.n_labels, self.default_conditions = (
+            self.labels.kind,
+            self.labels.n,
+            self.labels.default_conditions,
+        )
         side, channels, n = data.resolution, data.channels, self.labels.n
         if cfg.conditioning == "projection":
             if cfg.backbone != "resnet":
@@ -104,10 +108,10 @@ class CGAN(Method):
         return 1 - t / self.cfg.steps if self.cfg.linear_decay else 1.0
 
     @torch.no_grad()
-    def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
+    def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
         """Images of the asked labels; by default of uniform classes, or of training images' attributes."""
-        asked = self.labels.draw(n) if asked is None else asked.to(self.device)
-        return Sample(self.generate(G, asked), asked.long())
+        conditions = self.labels.draw(n) if conditions is None else conditions.to(self.device)
+        return Sample(self.generate(G, conditions), conditions.long())
 
 
 _CIFAR = Config(  # cGAN-PD on SNGAN's nets and schedule [C]

@@ -68,7 +68,7 @@ class CRGAN(Method):
         self.terms, self.max_shift_px, self.flip_ok = TERMS[cfg.consistency], _max_shift(cfg, data), data.flip_ok
         if cfg.conditional:
             _check_classes(cfg, data)
-            self.conditioning, self.n_labels, self.drawn = "class", data.n_classes, "uniform classes"
+            self.conditioning, self.n_labels, self.default_conditions = "class", data.n_classes, "uniform classes"
         self.G, self.D = _nets(cfg, data, self.n_labels)
         self.loss_D, self.loss_G = adversarial(cfg.loss)
         self.opt_G = self.adam(self.G, cfg.lr_G, cfg.betas)
@@ -150,10 +150,10 @@ class CRGAN(Method):
         return torch.randint(self.n_labels, (n,), device=self.device) if self.n_labels else None
 
     @torch.no_grad()
-    def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
+    def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
         """Images of the asked classes, by default uniform ones; nothing is asked without conditioning."""
-        asked = self.labels(n) if asked is None else asked.to(self.device)
-        return Sample(self.generate(G, self.z(n), asked), asked)
+        conditions = self.labels(n) if conditions is None else conditions.to(self.device)
+        return Sample(self.generate(G, self.z(n), conditions), conditions)
 
 
 def _max_shift(cfg: Config, data: Dataset) -> int:

@@ -30,8 +30,8 @@ class DCGAN(Method):
     """DCGAN: the plain unconditional GAN, cross-entropy with the non-saturating generator; images or 2-D points."""
 
     cfg: Config
-    kinds: ClassVar[tuple[str, ...]] = ("images", "points")
-    drawn: str = "nothing"
+    accepts: ClassVar[tuple[str, ...]] = ("images", "points")
+    default_conditions: str = "nothing"
 
     def __init__(self, cfg: Config, data: Dataset) -> None:
         self.G, self.D = build_nets(cfg.backbone, data, cfg.z_dim, width_G=cfg.width_G, width_D=cfg.width_D)
@@ -62,7 +62,7 @@ class DCGAN(Method):
         return self.cfg.lr_factor(t)
 
     @torch.no_grad()
-    def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
+    def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
         """Unconditional: nothing is asked."""
         return Sample(G(self.normal(n, self.cfg.z_dim)), None)
 

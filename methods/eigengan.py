@@ -94,7 +94,7 @@ class EigenGAN(Method):
         return G(None, self.normal(n, self.cfg.eps_dim), self.normal(n, self.G.n_layers, self.cfg.n_basis))
 
     @torch.no_grad()
-    def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
+    def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
         """Unconditional: nothing is asked."""
         return Sample(self.generate(G, n), None)
 

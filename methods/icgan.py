@@ -39,7 +39,7 @@ from benchmark.nn.augment import DiffAugment
 from benchmark.nn.biggan import BigGANDiscriminator, BigGANGenerator
 from benchmark.nn.losses import adversarial, lazy_adam, path_lengths, r1
 from benchmark.nn.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
-from benchmark.training.artifacts import Job
+from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.method import GANConfig, Grid, Method, Sample, half_life
 from benchmark.training.stages.encoders import FeatureConfig, FeatureNet, Prepare, pooled_features
 from benchmark.training.stages.encoders import image_encoder as make_encoder
@@ -116,19 +116,19 @@ class ICGAN(Method):
     conditioning = "instance"
 
     @staticmethod
-    def stages(job: Job, cfg: Config) -> dict[str, Any]:
+    def stages(artifacts: ArtifactStore, cfg: Config) -> dict[str, Any]:
         """f, the features of the training images and of their mirror images, neighbourhoods, k-means instances."""
-        _check(cfg, job.data)  # a mistake is reported before an encoder is trained
-        f = make_encoder(job, cfg.features)
-        h = job.compute(pooled_features, encoder=f)
-        mirrored = cfg.flip_instances and job.data.flip_ok
-        n = min(cfg.n_instances, max(1, len(job.data.train) // 20))  # 20 images to a centroid, or more [ours]
+        _check(cfg, artifacts.data)  # a mistake is reported before an encoder is trained
+        f = make_encoder(artifacts, cfg.features)
+        h = artifacts.compute(pooled_features, encoder=f)
+        mirrored = cfg.flip_instances and artifacts.data.flip_ok
+        n = min(cfg.n_instances, max(1, len(artifacts.data.train) // 20))  # 20 images to a centroid, or more [ours]
         return {
             "f": f,
             "h": h,
-            "h_mirrored": job.compute(pooled_features, encoder=f, flip=True) if mirrored else None,
-            "A": job.compute(nearest_neighbours, h=h, k=cfg.k),
-            "instances": job.compute(kmeans_instances, h=h, n=n) if n else None,
+            "h_mirrored": artifacts.compute(pooled_features, encoder=f, flip=True) if mirrored else None,
+            "A": artifacts.compute(nearest_neighbours, h=h, k=cfg.k),
+            "instances": artifacts.compute(kmeans_instances, h=h, n=n) if n else None,
         }
 
     def __init__(
@@ -261,9 +261,9 @@ class ICGAN(Method):
             h = unit_features(pooled_features(data, f, split)["h"])
             self.bank = Bank(h, torch.arange(len(h), device=self.device), own=False)
         self.n_labels = len(self.bank.h)
-        self.drawn = self._drawn(data.name, split)
+        self.default_conditions = self._default_conditions(data.name, split)
 
-    def _drawn(self, name: str, split: str) -> str:
+    def _default_conditions(self, name: str, split: str) -> str:
         """In words, what `sample` draws."""
         where = f"the {split} split" if self.bank.own else f"the {split} split of {name}"
         if self.bank.own and self.cfg.balance_classes:
@@ -274,14 +274,14 @@ class ICGAN(Method):
         return f"{what}, uniformly{labels}"
 
     @torch.no_grad()
-    def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
+    def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
         """Images for the instances asked for, rows of the bank; by default those that `drawn` says.
 
         With classes, each image is given that of a random one of its instance's `targets`.
         """
         y = None
-        if asked is not None:
-            j = asked.to(self.device)
+        if conditions is not None:
+            j = conditions.to(self.device)
         elif self.bank.own and self.cfg.balance_classes:
             j, y = self.draw_by_class(n)
         else:
@@ -305,12 +305,12 @@ class ICGAN(Method):
         return self.bank.h
 
     @torch.no_grad()
-    def targets(self, asked: Tensor | None) -> Tensor:
+    def targets(self, conditions: Tensor | None) -> Tensor:
         """The k training images [N, k] nearest to each instance asked for; of a training image its A_i."""
-        assert asked is not None, "an instance is asked for"
+        assert conditions is not None, "an instance is asked for"
         if self.bank.own:
-            return self.instances.A[asked]
-        return nearest_rows(self.bank.h[asked], self.instances.h, self.instances.A.shape[1])[0]
+            return self.instances.A[conditions]
+        return nearest_rows(self.bank.h[conditions], self.instances.h, self.instances.A.shape[1])[0]
 
     @torch.no_grad()
     def pictures(self, G: nn.Module, data: Dataset) -> Iterator[tuple[str, Grid]]:

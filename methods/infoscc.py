@@ -30,7 +30,7 @@ from benchmark.nn.augment import DiffAugment
 from benchmark.nn.discriminators import GlobalDiscriminator, PatchDiscriminator
 from benchmark.nn.eigengan import EigenGenerator
 from benchmark.nn.losses import adversarial, r1
-from benchmark.training.artifacts import Job, computation
+from benchmark.training.artifacts import ArtifactStore, computation
 from benchmark.training.method import Embedding, GANConfig, Grid, Measurement, Method, Sample, Stage, TrainConfig
 from benchmark.training.stages.clustering import cluster_measurements
 from benchmark.training.stages.simclr import SimCLR, SimCLRConfig, encode, recipe
@@ -143,19 +143,21 @@ class InfoSCC(Method):
     n_labels: int  # A: classes, attributes or clusters
 
     @staticmethod
-    def stages(job: Job, cfg: Config) -> dict[str, Any]:
+    def stages(artifacts: ArtifactStore, cfg: Config) -> dict[str, Any]:
         """Stages 1 and 2: the encoder, then the classifier on its embeddings."""
-        _conditioning(cfg, job.data)  # a mistake is reported before the encoder is trained
-        encoder = job.train(SimCLR, cfg.encoder)
-        embeddings = job.compute(encode, encoder=encoder)
-        clusters = job.compute(cluster, embeddings=embeddings, k=cfg.n_clusters) if cfg.labels == "clusters" else None
-        classifier = job.train(Classifier, cfg.classifier, embeddings=embeddings, clusters=clusters)
+        _conditioning(cfg, artifacts.data)  # a mistake is reported before the encoder is trained
+        encoder = artifacts.train(SimCLR, cfg.encoder)
+        embeddings = artifacts.compute(encode, encoder=encoder)
+        clusters = (
+            artifacts.compute(cluster, embeddings=embeddings, k=cfg.n_clusters) if cfg.labels == "clusters" else None
+        )
+        classifier = artifacts.train(Classifier, cfg.classifier, embeddings=embeddings, clusters=clusters)
         return {"E": encoder, "C": classifier, "clusters": clusters}
 
     def __init__(self, cfg: Config, data: Dataset, E: nn.Module, C: nn.Linear, clusters: Any = None) -> None:
         self.E, self.C, self.n_labels = E, C, int(C.out_features)
         self.conditioning = _conditioning(cfg, data)
-        self.drawn = {
+        self.default_conditions = {
             "class": "uniform classes",
             "cluster": "uniform clusters",
             "attributes": "attributes by fair coins",
@@ -227,17 +229,17 @@ class InfoSCC(Method):
         return one_hot(y, self.n_labels).float() if y.ndim == 1 else y.float()
 
     @torch.no_grad()
-    def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
+    def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
         """Images of the asked labels; by default of uniform classes, or of attributes from fair coins [C]."""
-        if asked is None and self.conditioning == "attributes":
-            asked = torch.randint(2, (n, self.n_labels), device=self.device)
-        elif asked is None:
-            asked = torch.randint(self.n_labels, (n,), device=self.device)
-        asked = asked.to(self.device)
-        return Sample(self.generate(G, asked), asked)
+        if conditions is None and self.conditioning == "attributes":
+            conditions = torch.randint(2, (n, self.n_labels), device=self.device)
+        elif conditions is None:
+            conditions = torch.randint(self.n_labels, (n,), device=self.device)
+        conditions = conditions.to(self.device)
+        return Sample(self.generate(G, conditions), conditions)
 
     @torch.no_grad()
-    def judge_own(self, images: Tensor) -> Tensor:
+    def own_classifier(self, images: Tensor) -> Tensor:
         """C(E(images)): the classifier G was trained against."""
         return self.C(self.E(images))
 
@@ -249,7 +251,7 @@ class InfoSCC(Method):
     @torch.no_grad()
     def pictures(self, G: nn.Module, data: Dataset) -> Iterator[tuple[str, Grid | Embedding]]:
         """The poster's "L0 D1" traversals, one for each layer and dimension, and the encoder's embedding."""
-        y = self.sample(G, 8).asked
+        y = self.sample(G, 8).conditions
         assert y is not None
         y = torch.arange(8, device=self.device) % self.n_labels if y.ndim == 1 else y
         eps = SCALE * self.normal(8, self.cfg.eps_dim)

@@ -29,7 +29,7 @@ from benchmark.data.stream import Batch, Stream, to_float
 from benchmark.metrics.neighbours import chance_agreement, neighbour_agreement
 from benchmark.nn.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
 from benchmark.nn.sngan import SNGANDiscriminator, SNGANGenerator
-from benchmark.training.artifacts import Job, computation
+from benchmark.training.artifacts import ArtifactStore, computation
 from benchmark.training.method import Embedding, GANConfig, Grid, Measurement, Method, Sample
 from benchmark.training.stages.encoders import (
     FeatureConfig,
@@ -115,7 +115,7 @@ def steered_by_labels(P: Tensor, y: Tensor) -> Tensor:
 
 @computation("methods.latentcond", "bank_neighbours")
 def bank_neighbours(data: Dataset, f: dict[str, Tensor]) -> dict[str, Tensor]:
-    """`neighbours` over the whole training split: {"near": [N], "far": [N]} int64. For `job.compute`."""
+    """`neighbours` over the whole training split: {"near": [N], "far": [N]} int64. A computation."""
     table, near, far = f["f"], [], []
     for rows in torch.arange(len(table), device=table.device).split(512):
         P = torch.cdist(table[rows], table, p=1)  # [512, N]
@@ -127,7 +127,7 @@ def bank_neighbours(data: Dataset, f: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @computation("methods.latentcond", "reduction")
 def reduction(data: Dataset, table: dict[str, Tensor], f_dim: int) -> dict[str, Tensor]:
-    """How features become G's f: {"mean": [d], "std": [d], "axes": [d, f_dim], "f": [N, f_dim]}. For `job.compute`.
+    """How features become G's f: {"mean": [d], "std": [d], "axes": [d, f_dim], "f": [N, f_dim]}. A computation.
 
     Every dimension is standardised over the training split, so that f is of the noise's size and does not drown it;
     then come the first f_dim principal components, scaled by one factor to a mean square of 1. All [ours].
@@ -159,18 +159,18 @@ class LatentCond(Method):
     conditioning = "latent"
 
     @staticmethod
-    def stages(job: Job, cfg: Config) -> dict[str, Any]:
+    def stages(artifacts: ArtifactStore, cfg: Config) -> dict[str, Any]:
         """E, its features of the training images, and what reduces them to G's f."""
-        _check(cfg, job.data)
-        E = image_encoder(job, cfg.features)
+        _check(cfg, artifacts.data)
+        E = image_encoder(artifacts, cfg.features)
         wanted = cfg.neighbour_pool == "bank" or cfg.f_source == "map"
-        maps = job.compute(map_features, encoder=E) if wanted or _n_features(E, job.data) <= CACHE else None
-        table = maps if cfg.f_source == "map" else job.compute(pooled_features, encoder=E)
+        maps = artifacts.compute(map_features, encoder=E) if wanted or _n_features(E, artifacts.data) <= CACHE else None
+        table = maps if cfg.f_source == "map" else artifacts.compute(pooled_features, encoder=E)
         return {
             "E": E,
             "maps": maps,
-            "reduced": job.compute(reduction, table=table, f_dim=cfg.f_dim),
-            "bank": job.compute(bank_neighbours, f=maps) if cfg.neighbour_pool == "bank" else None,
+            "reduced": artifacts.compute(reduction, table=table, f_dim=cfg.f_dim),
+            "bank": artifacts.compute(bank_neighbours, f=maps) if cfg.neighbour_pool == "bank" else None,
         }
 
     def __init__(self, cfg: Config, data: Dataset, E: FeatureNet, maps: Any, reduced: Any, bank: Any) -> None:
@@ -279,7 +279,7 @@ class LatentCond(Method):
 
     @torch.no_grad()
     def condition_on(self, data: Dataset, split: str) -> None:
-        """From now on `asked` are rows of this split of this dataset; E and the reduction stay those of the training.
+        """From now on `conditions` are rows of this split; E and the reduction stay those of the training.
 
         Raises ConfigError for images that E or, with f_source = map, the reduction cannot take.
         """
@@ -288,7 +288,7 @@ class LatentCond(Method):
             self.banks[known] = self.reduce(data, split)
         self.bank = (self.banks[known],)  # [M, f_dim], in a tuple: it is not part of the state
         self.n_labels = len(self.bank[0])
-        self.drawn = f"features of {data.name}'s {split} images, uniformly"
+        self.default_conditions = f"features of {data.name}'s {split} images, uniformly"
 
     def reduce(self, data: Dataset, split: str) -> Tensor:
         """f of every image of a split, [M, f_dim]."""
@@ -308,29 +308,29 @@ class LatentCond(Method):
         return self.bank[0]
 
     @torch.no_grad()
-    def targets(self, asked: Tensor | None) -> Tensor | None:
+    def targets(self, conditions: Tensor | None) -> Tensor | None:
         """The training images [N, k] whose f is nearest by L1 to those of the asked rows [N], the image itself apart.
 
         k is 5 [ours], or as many others as there are.
         """
-        if asked is None:
+        if conditions is None:
             return None
         (bank,), (f,) = self.bank, self.training_f
         own = bank is f  # its rows are training images: none is its own target
         found = []
-        for rows in asked.to(self.device).split(512):
+        for rows in conditions.to(self.device).split(512):
             P = torch.cdist(bank[rows], f, p=1)  # [512, N]
             P = P.scatter(1, rows[:, None], torch.inf) if own else P
             found.append(P.topk(min(N_TARGETS, len(f) - own), dim=1, largest=False).indices)
         return torch.cat(found)
 
     @torch.no_grad()
-    def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
+    def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
         """Images for the features of the asked rows of the bank [n]; by default of rows drawn with replacement."""
-        if asked is None:
-            asked = torch.randint(self.n_labels, (n,), device=self.device)
-        asked = asked.to(self.device)
-        return Sample(self.generate(G, self.bank[0][asked]), asked)
+        if conditions is None:
+            conditions = torch.randint(self.n_labels, (n,), device=self.device)
+        conditions = conditions.to(self.device)
+        return Sample(self.generate(G, self.bank[0][conditions]), conditions)
 
     def measurements(self, G: nn.Module, data: Dataset) -> Iterator[Measurement]:
         """Does the k-th neighbour show an image's class, in the features G is given? Table 2, by L1 [P]."""

@@ -267,7 +267,7 @@ class LTGAN(Method):
         self.net = BACKBONES[cfg.backbone](cfg, data)
         self.conditioning = "class" if cfg.conditional else "none"
         self.n_labels = self.net.n_classes
-        self.drawn = "uniform classes" if cfg.conditional else "nothing"
+        self.default_conditions = "uniform classes" if cfg.conditional else "nothing"
         self.flip_ok = data.flip_ok
         self.G, self.D = self.net.nets()
         self.z_dim = getattr(self.G, "z_dim", cfg.z_dim)  # BigGAN's is a multiple of its chunks
@@ -374,11 +374,11 @@ class LTGAN(Method):
         return code.moved(eps[which] * in_second_half[:, None, None])
 
     @torch.no_grad()
-    def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
+    def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
         """Images of plain latents, one style each; of the asked classes, or of uniform ones, where G has classes."""
         code = self.code(n, mix=False)
-        if asked is not None and self.cfg.conditional:
-            code = replace(code, y=asked.to(self.device))
+        if conditions is not None and self.cfg.conditional:
+            code = replace(code, y=conditions.to(self.device))
         return Sample(self.net.generate(G, code).clamp(-1, 1), code.y)
 
     def measurements(self, G: nn.Module, data: Dataset) -> Iterator[Measurement]:

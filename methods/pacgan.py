@@ -35,7 +35,7 @@ class PacGAN(Method):
     """PacGAN: the discriminator judges packs of m samples, which shows it missing modes; images or 2-D points."""
 
     cfg: Config
-    kinds: ClassVar[tuple[str, ...]] = ("images", "points")
+    accepts: ClassVar[tuple[str, ...]] = ("images", "points")
 
     def __init__(self, cfg: Config, data: Dataset) -> None:
         if cfg.batch < cfg.m:
@@ -78,7 +78,7 @@ class PacGAN(Method):
         return self.cfg.lr_factor(t)
 
     @torch.no_grad()
-    def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
+    def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
         """Unconditional: nothing is asked."""
         return Sample(G(self.normal(n, self.cfg.z_dim)), None)
 

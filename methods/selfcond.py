@@ -62,12 +62,12 @@ class SelfCond(Method):
     """
 
     cfg: Config
-    kinds: ClassVar[tuple[str, ...]] = ("images", "points")
+    accepts: ClassVar[tuple[str, ...]] = ("images", "points")
 
     def __init__(self, cfg: Config, data: Dataset) -> None:
         self.data = data
         self.conditioning, self.n_labels = _conditions(cfg, data)
-        self.drawn = {
+        self.default_conditions = {
             "classes": "uniform classes",
             "random": "uniform labels",
             "none": "nothing",
@@ -206,11 +206,15 @@ class SelfCond(Method):
     # ---- generating ------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
+    def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
         """G(z, c) with c from P_pi [C]; of classes and random labels uniform [C]."""
         if self.conditioning == "none":
             return Sample(G(self.normal(n, self.cfg.z_dim), None), None)
-        c = torch.multinomial(self.frequencies, n, replacement=True) if asked is None else asked.to(self.device)
+        c = (
+            torch.multinomial(self.frequencies, n, replacement=True)
+            if conditions is None
+            else conditions.to(self.device)
+        )
         return Sample(G(self.normal(n, self.cfg.z_dim), c), c)
 
     def measurements(self, G: nn.Module, data: Dataset) -> Iterator[Measurement]:
@@ -221,7 +225,7 @@ class SelfCond(Method):
     @torch.no_grad()
     def pictures(self, G: nn.Module, data: Dataset) -> Iterator[tuple[str, Grid | Embedding]]:
         """The largest clusters: training images above generated ones (as the paper's figures of clusters)."""
-        if self.cfg.labels not in ("clusters", "fixed") or data.points:
+        if self.cfg.labels not in ("clusters", "fixed") or data.is_points:
             return
         rows, names = [], []
         for c in self.frequencies.argsort(descending=True)[:8].tolist():

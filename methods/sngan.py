@@ -74,7 +74,7 @@ class SNGAN(Method):
         return self.normal(n, self.cfg.z_dim)
 
     @torch.no_grad()
-    def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
+    def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
         """Unconditional: nothing is asked."""
         return Sample(G(self.z(n)), None)
 

@@ -116,7 +116,7 @@ class StyleGAN2(Method):
         return self.normal(n, self.cfg.z_dim)
 
     @torch.no_grad()
-    def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
+    def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
         """Unconditional: nothing is asked. One style an image, fresh noise, no truncation."""
         return Sample(G(self.z(n)).clamp(-1, 1), None)
 

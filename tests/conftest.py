@@ -15,7 +15,7 @@ from helpers import Finished, RunServer, finish_run
 from made_suites import SUITE, FakeRuns
 
 from benchmark.runs import records
-from benchmark.runs.spec import Places
+from benchmark.runs.spec import Paths
 
 torch.set_num_threads(1)
 
@@ -47,9 +47,9 @@ def suite_file(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
+def paths(tmp_path: Path) -> Paths:
     """Empty folders for data and results."""
-    return Places(tmp_path / "data", tmp_path / "results")
+    return Paths(tmp_path / "data", tmp_path / "results")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.core.config import content_hash
-from benchmark.evaluation.value import Value
+from benchmark.evaluation.value import MetricValue
 from benchmark.runs.records import write_record
 
 BETTER = {"fd_judge": "lower", "score_judge": "higher", "control_accuracy_judge": "higher", "odd": None}
@@ -45,7 +45,7 @@ def write(
     digest = content_hash(config)
     run = f"{dataset}-{method}-{recipe}-s{seed}-{digest[:8]}"
     plain = [
-        Value(
+        MetricValue(
             id,
             NAMES.get(id, id),
             value,

@@ -12,7 +12,7 @@ from benchmark.core.config import content_hash
 from benchmark.core.errors import RunFailed
 from benchmark.runs import run as experiment
 from benchmark.runs.records import read_record, record_path
-from benchmark.runs.spec import Places, RunSpec
+from benchmark.runs.spec import Paths, RunSpec
 from benchmark.runs.suites import cost as plan_module
 from benchmark.runs.suites.cost import RowCost
 
@@ -58,11 +58,11 @@ class FakeRuns:
         self.asked: list[tuple[str, int]] = []
         self.errors: dict[tuple[str, int], Exception] = {}
         monkeypatch.setattr(experiment, "resolve", self.resolve)
-        monkeypatch.setattr(experiment, "require_files", lambda resolved, places: None)
+        monkeypatch.setattr(experiment, "require_files", lambda resolved, paths: None)
         monkeypatch.setattr(experiment, "run", self.run)
         monkeypatch.setattr(plan_module, "_rehearsed", self.rehearse)
 
-    def resolve(self, spec: RunSpec, places: Places) -> Any:
+    def resolve(self, spec: RunSpec, paths: Paths) -> Any:
         class Resolved:
             config_hash = content_hash(spec.changes)
             run = f"{spec.dataset}-{spec.method}-{spec.changes['loss']}-s{spec.seed}"
@@ -73,14 +73,14 @@ class FakeRuns:
         stage = {("digits", "SimCLR", 5): 30.0}
         return dataclasses.replace(cost, seconds=60.0, bytes=10**6, source="rehearsed", shared=stage)
 
-    def run(self, spec: RunSpec, places: Places, **options: Any) -> dict[str, Any]:
+    def run(self, spec: RunSpec, paths: Paths, **options: Any) -> dict[str, Any]:
         key = (spec.changes["loss"], spec.seed)
         self.asked.append(key)
         error = self.errors.get(key)
         if error and not isinstance(error, RunFailed):
             raise error
         written = write(
-            places.results,
+            paths.results,
             None if error else {"fd_judge": 10.0 + spec.seed},
             method=spec.method,
             dataset=spec.dataset,
@@ -89,8 +89,8 @@ class FakeRuns:
             changes=spec.changes,
             reason=str(error) if error else "",
         )
-        path = record_path(places.results, written)
-        path.rename(record_path(places.results, self.resolve(spec, places).run))
+        path = record_path(paths.results, written)
+        path.rename(record_path(paths.results, self.resolve(spec, paths).run))
         if error:
             raise error
-        return read_record(record_path(places.results, self.resolve(spec, places).run)).plain
+        return read_record(record_path(paths.results, self.resolve(spec, paths).run)).plain

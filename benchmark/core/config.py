@@ -19,7 +19,7 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from benchmark.core.errors import ConfigError, nearest
+from benchmark.core.errors import ConfigError, suggest
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -146,7 +146,7 @@ def _explain(cls: type, problem: Any) -> str:
         problem.get("ctx", {}),
     )
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"  {key}: unknown key; {nearest(path[-1], field_names(cls, path[:-1]))}"
+        return f"  {key}: unknown key; {suggest(path[-1], field_names(cls, path[:-1]))}"
     if kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return f"  {key}: missing; give it a value"
     reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
@@ -192,7 +192,7 @@ def _alternatives(annotation: Any, cls: type) -> Iterator[Any]:
         yield from _alternatives(argument, cls)
 
 
-def to_plain(config: Any) -> Any:
+def to_dict(config: Any) -> Any:
     """A configuration as plain dictionaries, lists and scalars, in the order of declaration."""
     return json.loads(TypeAdapter(type(config)).dump_json(config))
 
@@ -233,7 +233,7 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 def override(config: T, changes: Mapping[str, Any], where: str = "--set") -> T:
     """`config` with some values replaced, validated as a whole. Raises ConfigError as `build` does."""
-    return build(type(config), merge(to_plain(config), changes), where)
+    return build(type(config), merge(to_dict(config), changes), where)
 
 
 def canonical(value: Any) -> str:

@@ -47,7 +47,7 @@ class RunFailed(UserError):
     exit_code = 1
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def suggest(name: str, known: Iterable[str]) -> str:
     """A hint for a name that is not known: the nearest one, or all of them when none is near."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmark.core.errors import ConfigError, nearest
+from benchmark.core.errors import ConfigError, suggest
 
 
 def method_names() -> list[str]:
@@ -38,4 +38,4 @@ def check_method(name: str) -> None:
     """Raise ConfigError, with the nearest name, unless a method file of this name exists."""
     if name not in method_names():
         mend = "`python -m benchmark list` shows what there is"
-        raise ConfigError(f"unknown method {name!r}", nearest(name, method_names()), mend)
+        raise ConfigError(f"unknown method {name!r}", suggest(name, method_names()), mend)

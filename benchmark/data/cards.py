@@ -27,14 +27,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
-from benchmark.core.config import STRICT, build, load_yaml, merge, to_plain
-from benchmark.core.errors import ConfigError, DataError, nearest
+from benchmark.core.config import STRICT, build, load_yaml, merge, to_dict
+from benchmark.core.errors import ConfigError, DataError, suggest
 from benchmark.core.paths import card_folder
 from benchmark.data.kinds import CELEBA_ATTRIBUTES, KINDS, LABELS, POINTS, SHAPES_ATTRIBUTES, Folder, Source, Zip
 from benchmark.data.layout import fingerprint, locate
 from benchmark.data.trees import open_tree, own_split
 
-__all__ = ["Card", "card_with", "find_card", "fingerprint", "list_cards", "load_card", "locate"]
+__all__ = ["DatasetCard", "card_with", "find_card", "fingerprint", "list_cards", "load_card", "locate"]
 
 MIN_SIDE = 8  # pixels, of pictures
 PATHS = ("path", "test_path", "table", "train_list", "test_list")  # keys of sources that name files or folders
@@ -44,7 +44,7 @@ SetName = Annotated[str, BeforeValidator(lambda value: str(value) if type(value)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Card:
+class DatasetCard:
     """What a data set is and how it is served. Checked as a whole by `check`."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]  # also names folders of the cache
@@ -81,7 +81,7 @@ def known_attributes(kind: str) -> tuple[str, ...] | None:
     return {"celeba": CELEBA_ATTRIBUTES, "shapes": SHAPES_ATTRIBUTES}.get(kind)
 
 
-def check(card: Card, where: str) -> Card:
+def check(card: DatasetCard, where: str) -> DatasetCard:
     """The card itself when its parts fit together. Raises ConfigError naming `where` and the key."""
     possible = (*LABELS[card.source.kind], "none")
     if card.conditioning not in possible:
@@ -94,14 +94,14 @@ def check(card: Card, where: str) -> Card:
     if card.attribute_set is not None and card.attribute_set not in card.attribute_sets:
         raise ConfigError(
             f"{where}: attribute_set: {card.attribute_set!r} is not one of attribute_sets",
-            nearest(card.attribute_set, card.attribute_sets),
+            suggest(card.attribute_set, card.attribute_sets),
         )
     for key, names in card.attribute_sets.items():
         _check_attributes(card, f"{where}: attribute_sets.{key}", names)
     return card
 
 
-def _check_shape(card: Card, where: str) -> None:
+def _check_shape(card: DatasetCard, where: str) -> None:
     """Points have one shape and no picture's handling; pictures need a side and a channel or three."""
     if card.source.kind in POINTS:
         allowed = {"resolution": 1, "channels": 2, "crop": "none", "pad": 0, "flip_ok": False, "split": "own"}
@@ -116,21 +116,21 @@ def _check_shape(card: Card, where: str) -> None:
             )
 
 
-def _check_attributes(card: Card, where: str, names: tuple[str, ...]) -> None:
+def _check_attributes(card: DatasetCard, where: str, names: tuple[str, ...]) -> None:
     if not names or len(set(names)) != len(names):
         raise ConfigError(where, "a set names at least one attribute, each of them once")
     known = known_attributes(card.source.kind)
     for name in names:
         if known is not None and name not in known:
-            raise ConfigError(f"{where}: unknown attribute {name!r}", nearest(name, known))
+            raise ConfigError(f"{where}: unknown attribute {name!r}", suggest(name, known))
 
 
-def list_cards() -> dict[str, Card]:
+def list_cards() -> dict[str, DatasetCard]:
     """Every card of the suite by its name. Raises ConfigError naming file and key of a bad one."""
     return {path.stem: load_card(path) for path in sorted(card_folder().glob("*.yaml"))}
 
 
-def load_card(path: Path) -> Card:
+def load_card(path: Path) -> DatasetCard:
     """Read one card. Raises ConfigError naming file and key."""
     card = _build(load_yaml(path), str(path))
     if path.parent == card_folder() and card.name != path.stem:
@@ -140,18 +140,18 @@ def load_card(path: Path) -> Card:
     return card
 
 
-def _build(values: Mapping[str, Any], where: str) -> Card:
+def _build(values: Mapping[str, Any], where: str) -> DatasetCard:
     """Validate the source by its own kind first: its errors then name the keys of that kind."""
     source = values.get("source")
     if isinstance(source, Mapping):
         kind = source.get("kind")
         if kind not in KINDS:
-            raise ConfigError(f"{where}: source.kind: {kind!r} is not a kind of source", nearest(str(kind), KINDS))
+            raise ConfigError(f"{where}: source.kind: {kind!r} is not a kind of source", suggest(str(kind), KINDS))
         build(KINDS[str(kind)], source, f"{where}: source")
-    return check(build(Card, values, where), where)
+    return check(build(DatasetCard, values, where), where)
 
 
-def find_card(name_or_path: str) -> Card:
+def find_card(name_or_path: str) -> DatasetCard:
     """The card of this name, of this .yaml file, or made for this folder or zip file of pictures.
 
     Raises DataError for a name that is not known, offering the nearest; ConfigError for a card with errors.
@@ -166,25 +166,25 @@ def find_card(name_or_path: str) -> Card:
         return card_for(path.absolute())
     raise DataError(
         f"unknown data set {name_or_path!r}",
-        nearest(name_or_path, [card.stem for card in card_folder().glob("*.yaml")]),
+        suggest(name_or_path, [card.stem for card in card_folder().glob("*.yaml")]),
         "give a card's name, the path of a .yaml card, or the path of a folder or zip file of pictures",
     )
 
 
-def _beside(card: Card, folder: Path) -> Card:
+def _beside(card: DatasetCard, folder: Path) -> DatasetCard:
     """A user's card with those paths of its source made absolute that exist beside the card."""
     paths = {key: getattr(card.source, key, None) for key in PATHS}
     found = {key: str(folder / path) for key, path in paths.items() if path and (folder / path).exists()}
     return card_with(card, {"source": found})
 
 
-def card_for(path: Path) -> Card:
+def card_for(path: Path) -> DatasetCard:
     """A card made on the fly for a folder or zip file: 32 pixels, RGB; several sub-folders are its classes."""
     tree = open_tree(path)
     n_classes = len(tree.children(own_split(tree)[0][0]))
     source = Zip(path=str(path)) if path.is_file() else Folder(path=str(path))
     stem = path.stem if path.is_file() else path.name
-    return Card(
+    return DatasetCard(
         name=re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).lstrip("_.-") or "pictures",
         title=f"pictures of {path.name}",
         source=source,
@@ -195,6 +195,6 @@ def card_for(path: Path) -> Card:
     )
 
 
-def card_with(card: Card, changes: Mapping[str, Any]) -> Card:
+def card_with(card: DatasetCard, changes: Mapping[str, Any]) -> DatasetCard:
     """The card with some fields changed (`--set data.resolution=64`). Raises ConfigError as `load_card` does."""
-    return _build(merge(to_plain(card), changes), f"card {card.name}")
+    return _build(merge(to_dict(card), changes), f"card {card.name}")

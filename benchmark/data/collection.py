@@ -23,7 +23,7 @@ from tqdm import tqdm
 from benchmark.core.errors import DataError
 from benchmark.data.cards import card_for, card_with
 from benchmark.data.images import decoded, explain, to_array
-from benchmark.data.opened import Opened
+from benchmark.data.opened import SourceImages
 from benchmark.data.sources.pictures import open_folder
 from benchmark.data.trees import open_tree
 
@@ -83,7 +83,9 @@ def _as_is(image: Image.Image, channels: int) -> np.ndarray:
     return np.asarray(picture).reshape(picture.height, picture.width, channels)
 
 
-def _read_all(opened: Opened, rows: range, read: Callable[[Image.Image], np.ndarray], progress: bool) -> np.ndarray:
+def _read_all(
+    opened: SourceImages, rows: range, read: Callable[[Image.Image], np.ndarray], progress: bool
+) -> np.ndarray:
     """Every picture of these rows, read by a few threads. Raises DataError naming those that cannot be."""
 
     def one(row: int) -> np.ndarray | str:

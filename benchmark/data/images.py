@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 if TYPE_CHECKING:
-    from benchmark.data.cards import Card
+    from benchmark.data.cards import DatasetCard
 
 FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -21,7 +21,7 @@ EXIF_ORIENTATION = 0x0112
 WIDE_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # Pillow's modes of grey with more than 8 bits
 
 
-def to_array(image: Image.Image, card: Card) -> tuple[np.ndarray, list[str]]:
+def to_array(image: Image.Image, card: DatasetCard) -> tuple[np.ndarray, list[str]]:
     """A picture as the card wants it: uint8 [H, W, C], and the kinds of conversion it needed.
 
     Order: first frame, EXIF orientation, grey or RGB, crop, pad, resize.

@@ -23,7 +23,7 @@ class Labels:
 
     kind: Literal["class", "attributes"]
     n: int  # classes or attributes
-    drawn: str  # what `draw` gives, in words
+    default_conditions: str  # what `draw` gives, in words
 
     def __init__(self, data: Dataset, device: torch.device, noise: float = 0.0, noise_seed: int = 0) -> None:
         if data.conditioning not in ("class", "attributes"):
@@ -38,10 +38,10 @@ class Labels:
         if data.conditioning == "class":
             assert data.train.labels is not None, "the dataset has the labels its conditioning says"
             labels = noisy_labels(data.train.labels, noise, self.n, noise_seed) if noise else data.train.labels
-            self.kind, self.drawn = "class", "uniform classes"
+            self.kind, self.default_conditions = "class", "uniform classes"
             self.table = torch.tensor(labels, device=device)  # [N] int64, a row for each training image
         else:
-            self.kind, self.drawn = "attributes", "attributes of training images drawn uniformly"
+            self.kind, self.default_conditions = "attributes", "attributes of training images drawn uniformly"
             self.table = torch.tensor(data.train.attributes, dtype=torch.float32, device=device)  # [N, A]
 
     def of(self, batch: Batch) -> Tensor:

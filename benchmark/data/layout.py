@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from benchmark.core.config import content_hash, to_plain
+from benchmark.core.config import content_hash, to_dict
 from benchmark.core.errors import DataError
 from benchmark.data.kinds import (
     STL10,
@@ -26,7 +26,7 @@ from benchmark.data.kinds import (
 from benchmark.data.lists import read_list
 
 if TYPE_CHECKING:
-    from benchmark.data.cards import Card
+    from benchmark.data.cards import DatasetCard
 
 FORMAT = 1  # of the prepared arrays; raise it when the same files would give other bytes
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
@@ -129,7 +129,7 @@ def zip_names(path: Path) -> list[str]:
     return names
 
 
-def locate(card: Card, data_root: Path) -> None:
+def locate(card: DatasetCard, data_root: Path) -> None:
     """Check that the source's files lie where they should; nothing is decoded.
 
     Returns for sources that need no files, and for missing ones that can be downloaded.
@@ -151,7 +151,7 @@ def locate(card: Card, data_root: Path) -> None:
             raise not_a_zip(path, "its end is missing or damaged")
 
 
-def required(card: Card, data_root: Path) -> list[str]:
+def required(card: DatasetCard, data_root: Path) -> list[str]:
     """Absolute paths or glob patterns that must be there; "a | b": one of them is enough."""
     source = card.source
     if isinstance(source, Zip):
@@ -207,7 +207,7 @@ def _files(source: object, data_root: Path) -> list[Path]:
     return [resolve(data_root, path) for path in paths if path]
 
 
-def missing_files(card: Card, lines: list[str]) -> DataError:
+def missing_files(card: DatasetCard, lines: list[str]) -> DataError:
     """The error for files that are not there."""
     page = f" from {card.homepage}" if card.homepage else ""
     return DataError(
@@ -252,7 +252,7 @@ def _check_sizes(files: dict[Path, int | None], mend: str) -> None:
             )
 
 
-def source_files(card: Card, data_root: Path) -> Iterator[tuple[str, os.stat_result]]:
+def source_files(card: DatasetCard, data_root: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Every file of the source as (path relative to the source, its stat)."""
     source = card.source
     paths = list(torchvision_files(source, data_root)) or _files(source, data_root)
@@ -263,12 +263,12 @@ def source_files(card: Card, data_root: Path) -> Iterator[tuple[str, os.stat_res
             yield path.name, path.stat()
 
 
-def fingerprint(card: Card, data_root: Path) -> str:
+def fingerprint(card: DatasetCard, data_root: Path) -> str:
     """A key (hex) of the card's fields and of its files' names, sizes and times; nothing is opened.
 
     Texts that change no byte (title, licence, homepage, recipe) do not count.
     """
-    fields = to_plain(card)
+    fields = to_dict(card)
     for key in ("title", "licence", "homepage", "default_recipe"):
         del fields[key]
     files = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in source_files(card, data_root)]

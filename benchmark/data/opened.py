@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Opened:
+class SourceImages:
     """A source whose pictures can be read one by one."""
 
     names: list[str]  # N, relative paths; the split by hash looks at them

@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from benchmark.core.config import content_hash, to_plain
+from benchmark.core.config import content_hash, to_dict
 from benchmark.core.errors import DataError
 from benchmark.core.files import lock, not_writable, require_space, require_writable, sha256_file, write_json
 from benchmark.data.attributes import MAX_SHOWN
-from benchmark.data.cards import Card, fingerprint, locate
+from benchmark.data.cards import DatasetCard, fingerprint, locate
 from benchmark.data.images import explain, to_array
 from benchmark.data.kinds import DRAWN_LABELS
 from benchmark.data.layout import FORMAT
-from benchmark.data.opened import Opened
+from benchmark.data.opened import SourceImages
 from benchmark.data.prepared import Dataset
 from benchmark.data.sources.opening import download, open_source
 
@@ -34,7 +34,7 @@ CHUNK_BYTES = 16 * 2**20  # decoded pictures held in memory at a time
 CHUNK_IMAGES = 128  # at most so many pictures in a chunk
 
 
-def prepare(card: Card, data_root: Path, cache: Path, progress: bool = True) -> Dataset:
+def prepare(card: DatasetCard, data_root: Path, cache: Path, progress: bool = True) -> Dataset:
     """The card's prepared data set, made now if it is not in `cache` yet.
 
     A second process that wants the same data waits. A killed one leaves nothing that looks complete.
@@ -54,7 +54,7 @@ def prepare(card: Card, data_root: Path, cache: Path, progress: bool = True) -> 
     return Dataset.load(folder)
 
 
-def find_prepared(card: Card, data_root: Path, cache: Path) -> Dataset | None:
+def find_prepared(card: DatasetCard, data_root: Path, cache: Path) -> Dataset | None:
     """The prepared data set if it is in `cache` already. Reads no pictures."""
     try:
         folder = _folder(card, data_root, cache)
@@ -63,7 +63,7 @@ def find_prepared(card: Card, data_root: Path, cache: Path) -> Dataset | None:
     return Dataset.load(folder) if _complete(folder) else None
 
 
-def _folder(card: Card, data_root: Path, cache: Path) -> Path:
+def _folder(card: DatasetCard, data_root: Path, cache: Path) -> Path:
     return cache / f"{card.name}-{fingerprint(card, data_root)[:12]}"
 
 
@@ -72,7 +72,7 @@ def _complete(folder: Path) -> bool:
     return (folder / "meta.json").is_file()
 
 
-def _make(card: Card, source: Opened, folder: Path, progress: bool) -> None:
+def _make(card: DatasetCard, source: SourceImages, folder: Path, progress: bool) -> None:
     """Write the arrays into a temporary folder beside `folder`, then give it the final name."""
     splits = split(card, source)
     bytes_per_image = card.resolution**2 * card.channels * (1 if source.points is None else 4)
@@ -93,7 +93,7 @@ def _make(card: Card, source: Opened, folder: Path, progress: bool) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def split(card: Card, source: Opened) -> dict[str, np.ndarray]:
+def split(card: DatasetCard, source: SourceImages) -> dict[str, np.ndarray]:
     """Rows of the source that make up each split. Raises DataError when one, or a class in train, is empty."""
     is_test = source.is_test
     if is_test is None or card.split == "hash":
@@ -123,7 +123,9 @@ def in_test(name: str, share: float) -> bool:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") < share * 2**64
 
 
-def _write(card: Card, source: Opened, splits: dict[str, np.ndarray], folder: Path, progress: bool) -> None:
+def _write(
+    card: DatasetCard, source: SourceImages, splits: dict[str, np.ndarray], folder: Path, progress: bool
+) -> None:
     converted: Counter[str] = Counter()
     bad: list[str] = []
     n = sum(len(rows) for rows in splits.values())
@@ -152,8 +154,8 @@ def _write(card: Card, source: Opened, splits: dict[str, np.ndarray], folder: Pa
 
 def _write_images(
     path: Path,
-    card: Card,
-    source: Opened,
+    card: DatasetCard,
+    source: SourceImages,
     rows: np.ndarray,
     converted: Counter[str],
     bad: list[str],
@@ -179,7 +181,9 @@ def _write_images(
         os.fsync(file.fileno())
 
 
-def _decoded(card: Card, source: Opened, rows: np.ndarray) -> Iterator[tuple[np.ndarray | None, list[str], str]]:
+def _decoded(
+    card: DatasetCard, source: SourceImages, rows: np.ndarray
+) -> Iterator[tuple[np.ndarray | None, list[str], str]]:
     """For each row its array and conversions, or None and the problem; decoded by a few threads, in order."""
 
     def decode(row: int) -> tuple[np.ndarray | None, list[str], str]:
@@ -198,7 +202,7 @@ def _decoded(card: Card, source: Opened, rows: np.ndarray) -> Iterator[tuple[np.
 
 
 def _meta(
-    card: Card, source: Opened, splits: dict[str, np.ndarray], folder: Path, converted: Counter[str]
+    card: DatasetCard, source: SourceImages, splits: dict[str, np.ndarray], folder: Path, converted: Counter[str]
 ) -> dict[str, Any]:
     """What meta.json says."""
     files = {path.name: sha256_file(path) for path in sorted(folder.glob("*.npy"))}
@@ -213,7 +217,7 @@ def _meta(
         "format": FORMAT,
         "sha256": content_hash(contents),
         **contents,
-        "card": to_plain(card),
+        "card": to_dict(card),
         "crop": card.crop,
         "filter": card.filter,
         "split": source.split_rule if own else f"by hash of the file name, test share {card.test_share}",

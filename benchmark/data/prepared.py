@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.core.config import content_hash, to_plain
+from benchmark.core.config import content_hash, to_dict
 from benchmark.core.errors import DataError, UserError
 from benchmark.core.files import read_json
-from benchmark.data.cards import Card
+from benchmark.data.cards import DatasetCard
 from benchmark.data.kinds import POINTS, STACKED, Grid2D, Ring2D
 from benchmark.data.layout import FORMAT
 from benchmark.data.sources.mixtures import draw_points, mixture_of
@@ -50,12 +50,12 @@ class Dataset:
     source: dict[str, Any] = field(default_factory=dict)  # the card's source; benchmark.data.kinds says its keys
 
     @property
-    def points(self) -> bool:
+    def is_points(self) -> bool:
         """Are its rows 2-D points? Then `images` are float32 [N, 2], and no picture's metric applies."""
         return self.source.get("kind") in POINTS
 
     @property
-    def stacked(self) -> bool:
+    def is_stacked(self) -> bool:
         """Are its channels independent digits, and its class d0 * 100 + d1 * 10 + d2?"""
         return self.source.get("kind") in STACKED
 
@@ -100,7 +100,7 @@ class Dataset:
             ) from None
 
     @classmethod
-    def tiny(cls, card: Card) -> Dataset:
+    def tiny(cls, card: DatasetCard) -> Dataset:
         """A stand-in of random pictures (or true points) with the card's shapes and labels, made in memory.
 
         Its costs a step are those of the real data. What only the source knows is guessed: ten classes or attributes.
@@ -122,7 +122,7 @@ class Dataset:
 
         return cls(
             name=card.name,
-            sha256=content_hash({"tiny": to_plain(card)}),
+            sha256=content_hash({"tiny": to_dict(card)}),
             resolution=card.resolution,
             channels=card.channels,
             conditioning=card.conditioning,
@@ -131,7 +131,7 @@ class Dataset:
             flip_ok=card.flip_ok,
             train=split("train"),
             test=split("test"),
-            source=to_plain(card)["source"],
+            source=to_dict(card)["source"],
         )
 
 

@@ -138,7 +138,7 @@ def read_baseline(path: Path) -> Baseline:
 # ---- measuring and comparing ----------------------------------------------------------------------------------------
 
 
-class Verdict(StrEnum):
+class CheckVerdict(StrEnum):
     """What became of one number."""
 
     PASS = "pass"
@@ -148,7 +148,7 @@ class Verdict(StrEnum):
     SKIPPED = "skipped"
 
 
-_CODES = {Verdict.MOVED: REGRESSION, Verdict.INCOMPARABLE: INCOMPARABLE, Verdict.NEW: NO_BASELINE}
+_CODES = {CheckVerdict.MOVED: REGRESSION, CheckVerdict.INCOMPARABLE: INCOMPARABLE, CheckVerdict.NEW: NO_BASELINE}
 
 
 @dataclass(frozen=True)
@@ -161,13 +161,13 @@ class Check:
     now: str
     difference: float | None  # relative, or absolute where the tolerance is
     tolerance: float | None
-    verdict: Verdict
+    verdict: CheckVerdict
     note: str = ""
 
     @property
     def message(self) -> str:
         """A line for a check that did not pass."""
-        if self.verdict is Verdict.MOVED and self.difference is not None:
+        if self.verdict is CheckVerdict.MOVED and self.difference is not None:
             return (
                 f"{self.name} moved: {self.expected} ({self.against}) -> {self.now}, difference {self.difference:.2g}, "
                 f"allowed {self.tolerance:.2g} ({self.note})"
@@ -197,7 +197,7 @@ class Report:
     def text(self) -> str:
         """What a reader needs: the checks that did not pass, the notes, the counts."""
         counts = Counter(str(check.verdict) for check in self.checks)
-        lines = [check.message for check in self.checks if check.verdict is not Verdict.PASS]
+        lines = [check.message for check in self.checks if check.verdict is not CheckVerdict.PASS]
         total = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes), f"metric drift: {total}"])
 
@@ -240,7 +240,7 @@ def check_metrics(
     baseline, environment = read_baseline(path), gate_environment()
     if baseline.metric_set != METRIC_SET or baseline.frozen != dict(inputs.sha256):
         note = f"{path} was made of other frozen inputs, or for metric set {baseline.metric_set}"
-        check = Check("frozen inputs", "baseline", "", "", None, None, Verdict.INCOMPARABLE, note)
+        check = Check("frozen inputs", "baseline", "", "", None, None, CheckVerdict.INCOMPARABLE, note)
         return Report((check,), (), environment)
     changed = other_environment(baseline.environment, environment)
     with one_thread():
@@ -293,22 +293,22 @@ def _against_baseline(measure: Measure, inputs: frozen.Frozen, baseline: Baselin
         found = measured(measure, inputs)
     except Exception as error:  # whatever a changed library raises, the number is gone
         skip = measure.optional and isinstance(error, UserError | ImportError)
-        verdict, reason = (Verdict.SKIPPED if skip else Verdict.MOVED), _said(error)
+        verdict, reason = (CheckVerdict.SKIPPED if skip else CheckVerdict.MOVED), _said(error)
         for name in known or [measure.name]:
             yield Check(name, "baseline", "", "", None, None, verdict, reason)
         return
     for name, value in found.items():
         if name not in known:
-            yield Check(name, "baseline", "", _show(value), None, None, Verdict.NEW, "accept a new baseline")
+            yield Check(name, "baseline", "", _show(value), None, None, CheckVerdict.NEW, "accept a new baseline")
             continue
         stored = known[name]
         allowed = stored.other if elsewhere else stored.same
         difference = distance(stored.measured, value)
-        verdict = Verdict.PASS if difference <= allowed else Verdict.MOVED
+        verdict = CheckVerdict.PASS if difference <= allowed else CheckVerdict.MOVED
         expected = _show(stored.measured)
         yield Check(name, "baseline", expected, _show(value), difference, allowed, verdict, stored.why)
     for name in known.keys() - found.keys():
-        yield Check(name, "baseline", "", "", None, None, Verdict.MOVED, "it is no longer measured")
+        yield Check(name, "baseline", "", "", None, None, CheckVerdict.MOVED, "it is no longer measured")
 
 
 def _vanished(baseline: Baseline, only: Sequence[str] | None) -> Iterator[Check]:
@@ -316,26 +316,26 @@ def _vanished(baseline: Baseline, only: Sequence[str] | None) -> Iterator[Check]
     names = {measure.name for measure in MEASURES}
     for name in baseline.numbers:
         if name.split(".")[0] not in names and _asked(name, only):
-            yield Check(name, "baseline", "", "", None, None, Verdict.MOVED, "it is no longer measured")
+            yield Check(name, "baseline", "", "", None, None, CheckVerdict.MOVED, "it is no longer measured")
 
 
 def _against_formula(expectation: Expectation, inputs: frozen.Frozen) -> Check:
     """A check that needs no baseline. Where the other library itself breaks, its part is skipped, and said so."""
     allowed = expectation.tolerance.same
 
-    def outcome(expected: str, now: str, difference: float | None, verdict: Verdict, note: str) -> Check:
+    def outcome(expected: str, now: str, difference: float | None, verdict: CheckVerdict, note: str) -> Check:
         return Check(expectation.name, expectation.source, expected, now, difference, allowed, verdict, note)
 
     try:
         expected = np.asarray(expectation.expected(inputs), dtype=np.float64)
     except Exception as error:
-        return outcome("", "", None, Verdict.SKIPPED, f"{expectation.source}: {_said(error)}")
+        return outcome("", "", None, CheckVerdict.SKIPPED, f"{expectation.source}: {_said(error)}")
     try:
         now = np.asarray(expectation.now(inputs), dtype=np.float64)
     except Exception as error:
-        return outcome(_mean(expected), "", None, Verdict.MOVED, _said(error))
+        return outcome(_mean(expected), "", None, CheckVerdict.MOVED, _said(error))
     difference = _largest(expected, now, expectation.tolerance.absolute)
-    verdict = Verdict.PASS if difference <= allowed else Verdict.MOVED
+    verdict = CheckVerdict.PASS if difference <= allowed else CheckVerdict.MOVED
     return outcome(_mean(expected), _mean(now), difference, verdict, expectation.tolerance.why)
 
 
@@ -414,7 +414,7 @@ def accept_metrics(reason: str, baselines: Path = BASELINES, commit: Callable[[]
 
 
 def _require_formulas(inputs: frozen.Frozen) -> None:
-    wrong = [check for e in EXPECTATIONS if (check := _against_formula(e, inputs)).verdict is Verdict.MOVED]
+    wrong = [check for e in EXPECTATIONS if (check := _against_formula(e, inputs)).verdict is CheckVerdict.MOVED]
     if wrong:
         raise DriftError(
             "these numbers cannot become a baseline\n" + "\n".join(f"  {check.message}" for check in wrong),

@@ -25,7 +25,7 @@ from benchmark.runs.records import Record, read_records
 
 
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=STRICT)
-class Outcome:
+class MetricOfRun:
     """One metric of one run. reason: why there is no value."""
 
     seed: int
@@ -41,7 +41,7 @@ class Metric:
     better: Literal["lower", "higher"]
     protocol_key: str
     protocol: dict[str, Any]
-    runs: tuple[Outcome, ...]
+    runs: tuple[MetricOfRun, ...]
     half_sampling_sd: float | None = None  # mean over runs: the error of sampling one generator
 
 
@@ -121,21 +121,21 @@ def _same_request(run: Record, like: ModelBaseline) -> bool:
     return run.plain["recipe"] == like.recipe and run.plain["changes"] == like.changes
 
 
-def outcomes(runs: Sequence[Record], id: str) -> tuple[Outcome, ...]:
+def outcomes(runs: Sequence[Record], id: str) -> tuple[MetricOfRun, ...]:
     """A metric of each run; a run that failed, or whose value is none, has the reason instead."""
     return tuple(_outcome(run, id) for run in runs)
 
 
-def _outcome(run: Record, id: str) -> Outcome:
+def _outcome(run: Record, id: str) -> MetricOfRun:
     seed = run.plain["seed"]
     if run.status != "done":
-        return Outcome(seed=seed, value=None, reason=f"the run failed: {run.plain['reason']}")
+        return MetricOfRun(seed=seed, value=None, reason=f"the run failed: {run.plain['reason']}")
     value = run.values.get(id)
     if value is None:
-        return Outcome(seed=seed, value=None, reason="the evaluation did not ask for it")
+        return MetricOfRun(seed=seed, value=None, reason="the evaluation did not ask for it")
     if value["status"] != "ok" or value["value"] is None or not math.isfinite(value["value"]):
-        return Outcome(seed=seed, value=None, reason=f"{value['status']}: {value['reason']}")
-    return Outcome(seed=seed, value=float(value["value"]))
+        return MetricOfRun(seed=seed, value=None, reason=f"{value['status']}: {value['reason']}")
+    return MetricOfRun(seed=seed, value=float(value["value"]))
 
 
 def accept_model(

@@ -40,8 +40,8 @@ from benchmark.drift.metric_gate import (
 )
 from benchmark.drift.model_baseline import (
     Metric,
+    MetricOfRun,
     ModelBaseline,
-    Outcome,
     accept_model,
     model_baseline_path,
     outcomes,
@@ -51,9 +51,9 @@ from benchmark.drift.model_baseline import (
 )
 from benchmark.drift.statistics import (
     MOST_SEEDS,
+    DriftVerdict,
     Floats,
     Settings,
-    Verdict,
     fisher_p,
     holm_levels,
     judge,
@@ -67,10 +67,10 @@ from benchmark.report.compare import COUNTED, scale_of
 from benchmark.runs.records import Record, read_records
 
 _CODES = {
-    Verdict.REGRESSED: REGRESSION,
-    Verdict.INCONCLUSIVE: INCONCLUSIVE,
-    Verdict.INCOMPARABLE: INCOMPARABLE,
-    Verdict.NO_BASELINE: NO_BASELINE,
+    DriftVerdict.REGRESSED: REGRESSION,
+    DriftVerdict.INCONCLUSIVE: INCONCLUSIVE,
+    DriftVerdict.INCOMPARABLE: INCOMPARABLE,
+    DriftVerdict.NO_BASELINE: NO_BASELINE,
 }
 
 
@@ -78,12 +78,12 @@ _CODES = {
 
 
 @dataclass(frozen=True)
-class Row:
+class MetricComparison:
     """One metric's comparison. Numbers in the metric's own unit unless said otherwise; None where not compared."""
 
     id: str
     name: str
-    verdict: Verdict
+    verdict: DriftVerdict
     note: str = ""
     better: str = ""  # "lower" or "higher"
     scale: Scale | None = None
@@ -109,7 +109,7 @@ class ModelReport:
 
     method: str
     dataset: str
-    rows: tuple[Row, ...]
+    rows: tuple[MetricComparison, ...]
     notes: tuple[str, ...] = ()
     settings: Settings = field(default_factory=Settings)
 
@@ -132,7 +132,7 @@ class ModelReport:
         return "\n".join(
             [
                 *(f"{row.name}: {row.verdict}{', ' + row.note if row.note else ''}" for row in self.rows
-                  if row.note or row.verdict is not Verdict.PASS),
+                  if row.note or row.verdict is not DriftVerdict.PASS),
                 *(f"note: {note}" for note in self.notes),
                 f"model drift of {self.method} on {self.dataset}: {', '.join(f'{n} {v}' for v, n in counts.items())}",
             ]
@@ -161,7 +161,7 @@ class _Sample:
     n_images: int
     old: Floats
     new: Floats
-    failed_new: tuple[Outcome, ...]
+    failed_new: tuple[MetricOfRun, ...]
     repeated: bool  # every new run is one of the baseline's again, weights and value
 
     @property
@@ -208,12 +208,12 @@ def compare(
     ids = _ids(baseline, runs, metrics)
     if blocking:
         why = f"other settings: {blocking}"
-        rows = [Row(id, _name(baseline, runs, id), Verdict.INCOMPARABLE, why) for id in ids]
+        rows = [MetricComparison(id, _name(baseline, runs, id), DriftVerdict.INCOMPARABLE, why) for id in ids]
         return ModelReport(baseline.method, baseline.dataset, tuple(rows), tuple(notes), settings)
     sampled = {id: _sample(baseline, runs, id, settings) for id in ids}
     testable = [sample for sample in sampled.values() if isinstance(sample, _Sample)]
     judged = dict(zip((sample.id for sample in testable), _judged(testable, settings)))
-    rows = [sample if isinstance(sample, Row) else judged[id] for id, sample in sampled.items()]
+    rows = [sample if isinstance(sample, MetricComparison) else judged[id] for id, sample in sampled.items()]
     rows.insert(0, _finished_row(baseline, runs, settings))
     return ModelReport(
         baseline.method, baseline.dataset, tuple(rows), (*notes, *_machine_notes(baseline, runs)), settings
@@ -266,21 +266,23 @@ def _leaves(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-def _sample(baseline: ModelBaseline, runs: Sequence[Record], id: str, settings: Settings) -> _Sample | Row:
+def _sample(baseline: ModelBaseline, runs: Sequence[Record], id: str, settings: Settings) -> _Sample | MetricComparison:
     """The two sets of values, or the row of a metric that cannot be tested."""
     name, metric = _name(baseline, runs, id), baseline.metrics.get(id)
     found = outcomes(runs, id)
     if metric is None:
-        return Row(
-            id, name, Verdict.NO_BASELINE, "accept a new baseline", n_new=sum(o.value is not None for o in found)
+        return MetricComparison(
+            id, name, DriftVerdict.NO_BASELINE, "accept a new baseline", n_new=sum(o.value is not None for o in found)
         )
     others = [run for run in runs if id in run.values and run.values[id]["protocol_key"] != metric.protocol_key]
     if others:
-        return Row(id, name, Verdict.INCOMPARABLE, _protocol_note(id, metric, others))
+        return MetricComparison(id, name, DriftVerdict.INCOMPARABLE, _protocol_note(id, metric, others))
     if all(
         run.values.get(id, {}).get("status", "unavailable") == "unavailable" for run in runs if run.status == "done"
     ):
-        return Row(id, name, Verdict.INCOMPARABLE, f"the new runs do not have it ({found[-1].reason})")
+        return MetricComparison(
+            id, name, DriftVerdict.INCOMPARABLE, f"the new runs do not have it ({found[-1].reason})"
+        )
     old = [outcome.value for outcome in metric.runs if outcome.value is not None]
     new = [outcome.value for outcome in found if outcome.value is not None]
     scale = scale_of(id, [*old, *new])
@@ -291,8 +293,9 @@ def _sample(baseline: ModelBaseline, runs: Sequence[Record], id: str, settings: 
         note = (
             f"{len(old)} baseline and {len(new)} new values; {settings.min_baseline} and {settings.min_new} are needed"
         )
-        return Row(
-            id, name, Verdict.INCONCLUSIVE, "; ".join([note, *_failures(failed)]), n_baseline=len(old), n_new=len(new),
+        return MetricComparison(
+            id, name, DriftVerdict.INCONCLUSIVE, "; ".join([note, *_failures(failed)]),
+            n_baseline=len(old), n_new=len(new),
             failed_baseline=len(metric.runs) - len(old), failed_new=len(failed),
         )  # fmt: skip
     known = {outcome.seed: outcome.value for outcome in metric.runs}
@@ -314,12 +317,12 @@ def _short(value: Any) -> str:
     return text if len(text) <= 24 else f"{text[:12]}..."
 
 
-def _failures(failed: Sequence[Outcome]) -> Iterator[str]:
+def _failures(failed: Sequence[MetricOfRun]) -> Iterator[str]:
     if failed:
         yield "without a value: " + ", ".join(f"seed {outcome.seed} ({outcome.reason})" for outcome in failed)
 
 
-def _judged(samples: Sequence[_Sample], settings: Settings) -> Iterator[Row]:
+def _judged(samples: Sequence[_Sample], settings: Settings) -> Iterator[MetricComparison]:
     """The rows of the metrics of one family."""
     if not samples:
         return
@@ -330,20 +333,20 @@ def _judged(samples: Sequence[_Sample], settings: Settings) -> Iterator[Row]:
         yield _row(sample, float(level), settings.family / len(samples), settings)
 
 
-def _row(sample: _Sample, level: float, first_level: float, settings: Settings) -> Row:
+def _row(sample: _Sample, level: float, first_level: float, settings: Settings) -> MetricComparison:
     """One metric's row. first_level: Holm's strictest; powers are given for it, since other metrics may not move."""
     metric, sd, centre = sample.metric, sample.sd, float(sample.old.mean())
     margin = practical_margin(sample.id, sample.scale, centre, metric.better, settings)
     counts = len(sample.old), len(sample.new)
     h = limit(sd, level, *counts)
     # Runs that are the baseline's to the bit are no sample of what might be: nothing has changed, however few they are.
-    verdict = Verdict.PASS if sample.repeated else judge(sample.delta, h, margin, settings.wide)
+    verdict = DriftVerdict.PASS if sample.repeated else judge(sample.delta, h, margin, settings.wide)
     notes = list(_failures(sample.failed_new))
-    if verdict is Verdict.INCONCLUSIVE:
+    if verdict is DriftVerdict.INCONCLUSIVE:
         notes.insert(0, _seeds_note(seeds_needed(sd, margin, level, *counts, settings.wide)))
-    if verdict is Verdict.PASS and not sample.repeated and abs(sample.delta) > h:
+    if verdict is DriftVerdict.PASS and not sample.repeated and abs(sample.delta) > h:
         notes.insert(0, "a change beyond chance, but smaller than the practical margin")
-    return Row(
+    return MetricComparison(
         sample.id,
         metric.name,
         verdict,
@@ -373,7 +376,7 @@ def _seeds_note(needed: tuple[int, int] | None) -> str:
     return f"{needed[0]} baseline and {needed[1]} new seeds would decide"
 
 
-def _finished_row(baseline: ModelBaseline, runs: Sequence[Record], settings: Settings) -> Row:
+def _finished_row(baseline: ModelBaseline, runs: Sequence[Record], settings: Settings) -> MetricComparison:
     """Do more runs fail than before? Fisher's exact test.
 
     Outside of Holm's family, because it cannot give a false alarm where runs do not fail.
@@ -391,14 +394,14 @@ def _finished_row(baseline: ModelBaseline, runs: Sequence[Record], settings: Set
     }
     reasons = "; ".join(f"seed {run.plain['seed']}: {run.plain['reason']}" for run in failed)
     if row["new"] >= row["baseline"]:
-        return Row("finished_runs", "finished runs", Verdict.PASS, reasons, **row)  # type: ignore[arg-type]
+        return MetricComparison("finished_runs", "finished runs", DriftVerdict.PASS, reasons, **row)  # type: ignore[arg-type]
     if fisher_p(len(failed), done, old_failed, old_done) <= settings.family:
-        return Row("finished_runs", "finished runs", Verdict.REGRESSED, reasons, **row)  # type: ignore[arg-type]
+        return MetricComparison("finished_runs", "finished runs", DriftVerdict.REGRESSED, reasons, **row)  # type: ignore[arg-type]
     times = next(
         (n for n in range(2, 50) if fisher_p(n * len(failed), n * done, old_failed, old_done) <= settings.family), None
     )
     more = f"; {times * len(runs)} new seeds that fail as often would decide" if times else ""
-    return Row("finished_runs", "finished runs", Verdict.INCONCLUSIVE, reasons + more, **row)  # type: ignore[arg-type]
+    return MetricComparison("finished_runs", "finished runs", DriftVerdict.INCONCLUSIVE, reasons + more, **row)  # type: ignore[arg-type]
 
 
 def _machine_notes(baseline: ModelBaseline, runs: Sequence[Record]) -> Iterator[str]:
@@ -442,7 +445,7 @@ def _back(scale: Scale, value: float) -> float:
     return {"log": math.exp, "logit": lambda x: float(scipy.special.expit(x)), "identity": float}[scale](value)
 
 
-def _step(row: Row, worsening: float | None) -> str:
+def _step(row: MetricComparison, worsening: float | None) -> str:
     """A step towards worse as readers know it: signed per cent of a distance, points of a share, else plain."""
     if worsening is None or row.baseline is None or row.scale is None:
         return ""
@@ -455,7 +458,7 @@ def _step(row: Row, worsening: float | None) -> str:
     return f"{step:+.3g}"
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: MetricComparison) -> list[str]:
     return [
         row.name,
         str(row.verdict),

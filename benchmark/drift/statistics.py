@@ -115,7 +115,7 @@ def fisher_p(failed: int, done: int, old_failed: int, old_done: int) -> float:
     return float(scipy.stats.fisher_exact([[failed, done], [old_failed, old_done]], alternative="greater").pvalue)
 
 
-class Verdict(StrEnum):
+class DriftVerdict(StrEnum):
     """Of one metric; the docstring of `benchmark.drift.model_gate` says what each means."""
 
     PASS = "PASS"
@@ -126,13 +126,13 @@ class Verdict(StrEnum):
     NO_BASELINE = "NO BASELINE"
 
 
-def judge(delta: float, h: float, margin: float, wide: float = Settings.wide) -> Verdict:
+def judge(delta: float, h: float, margin: float, wide: float = Settings.wide) -> DriftVerdict:
     """The verdict of one metric. delta: change in the bad direction; h: what chance allows; both on one scale."""
     if delta > h and delta > margin:
-        return Verdict.REGRESSED
+        return DriftVerdict.REGRESSED
     if -delta > h and -delta > margin:
-        return Verdict.IMPROVED
-    return Verdict.INCONCLUSIVE if h > wide * margin else Verdict.PASS
+        return DriftVerdict.IMPROVED
+    return DriftVerdict.INCONCLUSIVE if h > wide * margin else DriftVerdict.PASS
 
 
 def practical_margin(id: str, scale: Scale, centre: float, better: str, settings: Settings) -> float:

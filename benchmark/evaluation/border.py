@@ -19,7 +19,7 @@ MOST_IMAGES = 2000  # whose margin and place are looked at: distances of all pai
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestedImages:
     """Real images that were asked for, each once."""
 
     features: Tensor  # [n, d], what the generator was given
@@ -28,7 +28,7 @@ class Asked:
     draws: np.ndarray  # int64 [n], its samples
 
 
-def asked_once(bank: Tensor, rows: np.ndarray, labels: np.ndarray, hits: np.ndarray) -> Asked:
+def requested_once(bank: Tensor, rows: np.ndarray, labels: np.ndarray, hits: np.ndarray) -> RequestedImages:
     """The images behind many samples: the first `MOST_IMAGES` in order of row.
 
     bank: features [M, d] of the images that could be asked for. rows [N] of it, the class [N] of each, and whether its
@@ -38,7 +38,7 @@ def asked_once(bank: Tensor, rows: np.ndarray, labels: np.ndarray, hits: np.ndar
     share = np.bincount(place, weights=hits) / draws
     kept = slice(None, MOST_IMAGES)
     features = bank[torch.as_tensor(distinct[kept], device=bank.device)].float().cpu()
-    return Asked(features, labels[first][kept], share[kept], draws[kept])
+    return RequestedImages(features, labels[first][kept], share[kept], draws[kept])
 
 
 def margins(features: Tensor, labels: np.ndarray, k: int = NEIGHBOURS) -> np.ndarray:
@@ -56,14 +56,14 @@ def margins(features: Tensor, labels: np.ndarray, k: int = NEIGHBOURS) -> np.nda
     return np.where(np.isfinite(margin), margin, np.nan)
 
 
-def border_effect(asked: Asked) -> dict[str, Any]:
+def border_effect(conditions: RequestedImages) -> dict[str, Any]:
     """Share of hits by third of margin, least margin first, and each third's largest margin; {} for too few images."""
-    margin = margins(asked.features, asked.labels)
+    margin = margins(conditions.features, conditions.labels)
     known = np.flatnonzero(np.isfinite(margin))
     if len(known) < 3 * NEIGHBOURS:
         return {}
     thirds = np.array_split(known[np.argsort(margin[known], kind="stable")], 3)
-    shares = [float(np.average(asked.hits[rows], weights=asked.draws[rows])) for rows in thirds]
+    shares = [float(np.average(conditions.hits[rows], weights=conditions.draws[rows])) for rows in thirds]
     return {
         "hits_by_third_of_margin": shares,
         "largest_margin": [float(margin[rows].max()) for rows in thirds],

@@ -19,7 +19,7 @@ from benchmark.data.prepared import Dataset
 from benchmark.data.stream import to_uint8
 from benchmark.metrics.extractors import JudgeExtractor, extract
 from benchmark.metrics.store import FeatureStore, images_sha256
-from benchmark.training.artifacts import Job
+from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.method import Method
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ BATCH = 250  # images a forward pass: fixed, so that it cannot move a number
 
 
 @dataclass(frozen=True)
-class Fakes:
+class GeneratedImages:
     """Generated images (N, S, S, C) uint8, or points (N, 2) float32, and what each was asked to be."""
 
     images: np.ndarray
-    asked: Tensor | None  # coded as in `method.Sample`
+    conditions: Tensor | None  # coded as in `method.Sample`
 
     def __len__(self) -> int:
         return len(self.images)
@@ -48,34 +48,34 @@ class Fakes:
 class HeldOut:
     """Samples for held-out images."""
 
-    asked: Tensor  # [N], rows of the held-out split
+    conditions: Tensor  # [N], rows of the held-out split
     logits: np.ndarray  # [N, n_labels], the judge's of the samples
     features: Tensor | None  # [M, d], what the generator is given of every held-out image
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvaluationContext:
     """A generator under evaluation."""
 
     method: Method
     G: nn.Module  # the weights that are scored
-    fakes: Fakes
+    fakes: GeneratedImages
     judge: JudgeExtractor | None  # None: the data have no labels
     protocol: dict[str, Any]  # what decides every number
     cfg: EvalConfig
-    job: Job  # of the data that the images are compared with
+    artifacts: ArtifactStore  # of the data that the images are compared with
     transferred: bool = False  # these data are not those that the method learned from
     show_progress: bool = False
 
     @property
     def data(self) -> Dataset:
         """What the images are compared with."""
-        return self.job.data
+        return self.artifacts.data
 
     @property
     def store(self) -> FeatureStore:
         """Features of images, shared by all runs of a results folder."""
-        return self.job.store
+        return self.artifacts.store
 
     @property
     def seed(self) -> int:
@@ -99,13 +99,13 @@ class Subject:
     @cached_property
     def classes(self) -> np.ndarray | None:
         """The dataset's class that each generated image was to show, [N]; None where that means nothing."""
-        asked = self.fakes.asked
-        if self.data.conditioning != "class" or asked is None:
+        conditions = self.fakes.conditions
+        if self.data.conditioning != "class" or conditions is None:
             return None
         if self.method.conditioning == "class":
-            return asked.cpu().numpy()
+            return conditions.cpu().numpy()
         if self.method.conditioning in ("instance", "latent"):
-            return labels_of(self.data, "train", asked).numpy()
+            return labels_of(self.data, "train", conditions).numpy()
         return None
 
     @cached_property
@@ -116,27 +116,27 @@ class Subject:
         rows = np.random.Generator(np.random.PCG64([self.seed, 0x1ABE])).integers(len(self.data.test), size=n)
         self.method.condition_on(self.data, "test")
         torch.manual_seed(seed)
-        asked = torch.tensor(rows, device=self.method.device)
-        images = np.concatenate([drawn(self.method, self.G, part) for part in asked.split(BATCH)])
+        conditions = torch.tensor(rows, device=self.method.device)
+        images = np.concatenate([drawn(self.method, self.G, part) for part in conditions.split(BATCH)])
         features = self.method.condition_features()
         self.method.condition_on(self.data, "train")
-        return HeldOut(asked, judged_logits(self.judge, images), features)
+        return HeldOut(conditions, judged_logits(self.judge, images), features)
 
     def targets(self, n: int) -> np.ndarray | None:
         """Training images [n, k] that each of the first n images was to be like, as rows; None where there are none.
 
         Under transfer that is the image that was asked for: its neighbours are images of another dataset.
         """
-        asked = None if self.fakes.asked is None else self.fakes.asked[:n]
-        if self.transferred and asked is not None:
-            return asked[:, None].cpu().numpy()
-        targets = self.method.targets(asked)
+        conditions = None if self.fakes.conditions is None else self.fakes.conditions[:n]
+        if self.transferred and conditions is not None:
+            return conditions[:, None].cpu().numpy()
+        targets = self.method.targets(conditions)
         return None if targets is None else targets.cpu().numpy()
 
 
-def drawn(method: Method, G: nn.Module, asked: Tensor) -> np.ndarray:
+def drawn(method: Method, G: nn.Module, conditions: Tensor) -> np.ndarray:
     """Quantised images for what is asked, (N, S, S, C) uint8."""
-    return to_uint8(method.sample(G, len(asked), asked).images).permute(0, 2, 3, 1).cpu().numpy()
+    return to_uint8(method.sample(G, len(conditions), conditions).images).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def judged_logits(judge: JudgeExtractor, images: np.ndarray) -> np.ndarray:

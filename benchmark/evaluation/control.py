@@ -16,9 +16,9 @@ from torch import Tensor
 from benchmark.core.seeds import derive_seed
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import to_float
-from benchmark.evaluation.border import Asked, asked_once, border_effect
-from benchmark.evaluation.context import BATCH, Subject, drawn, judged_logits, labels_of
-from benchmark.evaluation.value import Value
+from benchmark.evaluation.border import RequestedImages, border_effect, requested_once
+from benchmark.evaluation.context import BATCH, EvaluationContext, drawn, judged_logits, labels_of
+from benchmark.evaluation.value import MetricValue
 from benchmark.metrics.accuracy import attribute_accuracy, class_accuracy, recall_at
 from benchmark.metrics.extractors import JudgeExtractor
 from benchmark.training.method import Method
@@ -28,53 +28,53 @@ OWN = {"name": "the classifier the generator was trained against"}
 TEXTS = {"judge": "(judge)", "own": "(own)"}  # at the end of a column's name
 
 
-def control_accuracy(subject: Subject, judge: JudgeExtractor, asked: Tensor) -> list[Value]:
+def control_accuracy(subject: EvaluationContext, judge: JudgeExtractor, conditions: Tensor) -> list[MetricValue]:
     """Macro accuracy over classes, or over attributes (mean of on and off), with 95 % intervals.
 
-    asked: what each generated image was to show, as `Sample.asked`. The judge is silent on clusters: it knows the
-    dataset's labels, not those a run made for itself.
+    conditions: what each generated image was to show, as `Sample.conditions`. The judge is silent on clusters: it knows
+    the dataset's labels, not those a run made for itself.
     """
     method, data = subject.method, subject.data
     values = []
     if method.conditioning != "cluster":
         settings = subject.protocol | {"scorer": judge.identity, "conditioning": method.conditioning}
         ceiling = {"on_real": _on_real(subject.judged_real, data)}
-        values.append(_accuracy("judge", subject.judged, asked, settings, data, ceiling))
+        values.append(_accuracy("judge", subject.judged, conditions, settings, data, ceiling))
     if (own := own_logits(method, subject.fakes.images)) is not None:
         settings = subject.protocol | {"scorer": OWN, "conditioning": method.conditioning}
-        values.append(_accuracy("own", own, asked, settings, data, {}))
+        values.append(_accuracy("own", own, conditions, settings, data, {}))
     return values
 
 
 def pictures_accuracy(
     judge: JudgeExtractor, judged: np.ndarray, labels: np.ndarray, protocol: dict[str, Any], data: Dataset
-) -> list[Value]:
+) -> list[MetricValue]:
     """Control accuracy of pictures that someone else generated for these classes [N], whose logits are `judged`."""
     settings = protocol | {"scorer": judge.identity, "conditioning": "class"}
     return [_accuracy("judge", judged, torch.from_numpy(labels), settings, data, {})]
 
 
 @torch.no_grad()
-def label_agreement(subject: Subject, judge: JudgeExtractor) -> list[Value]:
+def label_agreement(subject: EvaluationContext, judge: JudgeExtractor) -> list[MetricValue]:
     """For methods conditioned on images: does a sample show the label of the image it was asked for?
 
     Asked for held-out images, which the method never saw; the same for the training images of the subject's own samples
     is in the details. Chance is what a generator that ignores the image gets.
     """
     fakes, data, held_out = subject.fakes, subject.data, subject.held_out
-    assert fakes.asked is not None
+    assert fakes.conditions is not None
     settings = subject.protocol | {"scorer": judge.identity, "conditioning": "image", "asked": HELD_OUT_IMAGES}
-    on_train = _accuracy("judge", subject.judged, labels_of(data, "train", fakes.asked), settings, data, {}).value
+    on_train = _accuracy("judge", subject.judged, labels_of(data, "train", fakes.conditions), settings, data, {}).value
     more: dict[str, Any] = {"on_real": _on_real(subject.judged_real, data), "on_training_images": on_train}
-    if (asked := held_out_images(subject)) is not None:
-        more["border"] = border_effect(asked)
-    wanted = labels_of(data, "test", held_out.asked)
+    if (conditions := held_out_images(subject)) is not None:
+        more["border"] = border_effect(conditions)
+    wanted = labels_of(data, "test", held_out.conditions)
     value = _accuracy("judge", held_out.logits, wanted, settings, data, more)
     asked_here = {"drawn": HELD_OUT_IMAGES}
     return [replace(value, id="label_agreement_judge", name="Label agreement (judge)", conditions=asked_here)]
 
 
-def held_out_images(subject: Subject) -> Asked | None:
+def held_out_images(subject: EvaluationContext) -> RequestedImages | None:
     """The held-out images that were asked for, with the share of their samples that show their class.
 
     None for a method that is not conditioned on images, and for data without classes.
@@ -83,11 +83,11 @@ def held_out_images(subject: Subject) -> Asked | None:
     if not of_images or subject.data.conditioning != "class" or (features := subject.held_out.features) is None:
         return None
     held_out = subject.held_out
-    labels = labels_of(subject.data, "test", held_out.asked).numpy()
-    return asked_once(features, held_out.asked.cpu().numpy(), labels, held_out.logits.argmax(1) == labels)
+    labels = labels_of(subject.data, "test", held_out.conditions).numpy()
+    return requested_once(features, held_out.conditions.cpu().numpy(), labels, held_out.logits.argmax(1) == labels)
 
 
-def recall(subject: Subject, judge: JudgeExtractor, n: int) -> list[Value]:
+def recall(subject: EvaluationContext, judge: JudgeExtractor, n: int) -> list[MetricValue]:
     """InfoSCC-GAN's multi-label protocol, from its code: share of sigmoid > 0.2 where an attribute was forced on.
 
     n images an attribute, their other labels fair coins. No negatives are tested: see control accuracy for both sides.
@@ -96,9 +96,9 @@ def recall(subject: Subject, judge: JudgeExtractor, n: int) -> list[Value]:
     torch.manual_seed(derive_seed(subject.seed, 0x2EC1))
     found: dict[str, dict[str, float]] = {"judge": {}, "own": {}}
     for a, name in enumerate(data.attribute_names):
-        asked = torch.randint(2, (n, data.n_labels), device=method.device)
-        asked[:, a] = 1
-        images = np.concatenate([drawn(method, subject.G, part) for part in asked.split(BATCH)])
+        conditions = torch.randint(2, (n, data.n_labels), device=method.device)
+        conditions[:, a] = 1
+        images = np.concatenate([drawn(method, subject.G, part) for part in conditions.split(BATCH)])
         for scorer, logits in (("judge", judged_logits(judge, images)), ("own", own_logits(method, images))):
             if logits is not None:
                 found[scorer][name] = recall_at(logits, a, threshold=0.2).value
@@ -106,7 +106,7 @@ def recall(subject: Subject, judge: JudgeExtractor, n: int) -> list[Value]:
     settings = {k: v for k, v in subject.protocol.items() if k not in of_sets}
     settings |= {"threshold": 0.2, "images_per_attribute": n, "labels": "fair coins, one forced on"}
     return [
-        Value(
+        MetricValue(
             f"recall_0.2_{scorer}",
             f"Recall@0.2 {TEXTS[scorer]}",
             float(np.mean(list(recalls.values()))),
@@ -124,17 +124,17 @@ def own_logits(method: Method, images: np.ndarray) -> np.ndarray | None:
     parts = []
     for i in range(0, len(images), BATCH):
         x = to_float(torch.tensor(images[i : i + BATCH]).permute(0, 3, 1, 2).to(method.device))
-        if (logits := method.judge_own(x)) is None:
+        if (logits := method.own_classifier(x)) is None:
             return None
         parts.append(logits.cpu().numpy())
     return np.concatenate(parts)
 
 
 def _accuracy(
-    scorer: str, logits: np.ndarray, asked: Tensor, settings: dict[str, Any], data: Dataset, more: dict[str, Any]
-) -> Value:
+    scorer: str, logits: np.ndarray, conditions: Tensor, settings: dict[str, Any], data: Dataset, more: dict[str, Any]
+) -> MetricValue:
     """One scorer's control accuracy, whichever kind of label."""
-    wanted = asked.cpu().numpy()
+    wanted = conditions.cpu().numpy()
     if wanted.ndim == 2:
         accuracy, details = _of_attributes(logits, wanted, data)
     else:
@@ -142,7 +142,7 @@ def _accuracy(
         names = [f"cluster {i}" for i in range(logits.shape[1])] if clusters else data.class_names
         accuracy, details = _of_classes(logits, wanted, names)
     value, low, high = accuracy or (None, None, None)
-    return Value(
+    return MetricValue(
         f"control_accuracy_{scorer}",
         f"Control accuracy {TEXTS[scorer]}",
         value,
@@ -159,14 +159,16 @@ def _accuracy(
 Interval = tuple[float, float, float]  # value, low, high
 
 
-def _of_classes(logits: np.ndarray, asked: np.ndarray, names: Sequence[str]) -> tuple[Interval | None, dict[str, Any]]:
-    found = class_accuracy(logits, asked)
+def _of_classes(
+    logits: np.ndarray, conditions: np.ndarray, names: Sequence[str]
+) -> tuple[Interval | None, dict[str, Any]]:
+    found = class_accuracy(logits, conditions)
     details = {"per_class": dict(zip(names, found.per_class)), "chance": 1 / len(names)}
     return (found.macro, found.ci_low, found.ci_high), details
 
 
-def _of_attributes(logits: np.ndarray, asked: np.ndarray, data: Dataset) -> tuple[Interval | None, dict[str, Any]]:
-    report = attribute_accuracy(logits, asked)
+def _of_attributes(logits: np.ndarray, conditions: np.ndarray, data: Dataset) -> tuple[Interval | None, dict[str, Any]]:
+    report = attribute_accuracy(logits, conditions)
     sides = {
         name: {"on": a.on and a.on.value, "off": a.off and a.off.value}
         for name, a in zip(data.attribute_names, report.attributes)

@@ -17,9 +17,9 @@ from benchmark.core.errors import UserError, WeightsError
 from benchmark.core.seeds import derive_seed
 from benchmark.data.stream import to_uint8
 from benchmark.evaluation.config import Extra
-from benchmark.evaluation.context import BATCH, Subject, drawn, judged_logits
+from benchmark.evaluation.context import BATCH, EvaluationContext, drawn, judged_logits
 from benchmark.evaluation.latents import LatentSpace
-from benchmark.evaluation.value import Value
+from benchmark.evaluation.value import MetricValue
 from benchmark.metrics.boundary import Boundary, boundary_accuracy
 from benchmark.metrics.cas import cas_with_control
 from benchmark.metrics.checks import MetricError
@@ -30,12 +30,12 @@ from benchmark.metrics.steerability import MEASURES, SteerSettings, learn_direct
 
 
 @torch.no_grad()
-def extra_values(subject: Subject) -> list[Value]:
+def extra_values(subject: EvaluationContext) -> list[MetricValue]:
     """The extra metrics that were asked for, as far as they mean something for this method and dataset.
 
     One that cannot be had for another reason is `unavailable`, with the reason.
     """
-    values: list[Value] = []
+    values: list[MetricValue] = []
     for name in subject.cfg.extra:
         try:
             values += _MAKERS[name](subject)
@@ -44,12 +44,12 @@ def extra_values(subject: Subject) -> list[Value]:
         except (MetricError, WeightsError) as problem:
             settings = of_generator(subject)
             values.append(
-                Value(name, TITLES[name], None, None, settings, status="unavailable", reason=str(problem.what))
+                MetricValue(name, TITLES[name], None, None, settings, status="unavailable", reason=str(problem.what))
             )
     return values
 
 
-def of_generator(subject: Subject) -> dict[str, Any]:
+def of_generator(subject: EvaluationContext) -> dict[str, Any]:
     """The protocol of a number that comes of the generator itself and not of one set of its images."""
     of_sets = ("n_fake", "reference", "n_reference")
     return {k: v for k, v in subject.protocol.items() if k not in of_sets} | {"seed": subject.seed}
@@ -69,7 +69,7 @@ class Unfit(UserError):
     """A metric that means nothing for this method or dataset."""
 
 
-def _cas(subject: Subject) -> list[Value]:
+def _cas(subject: EvaluationContext) -> list[MetricValue]:
     """Classification accuracy score: top-1 on held-out images of a classifier trained on generated ones."""
     data, fakes, labels = subject.data, subject.fakes, subject.classes
     if labels is None or data.train.labels is None or data.test.labels is None:
@@ -86,7 +86,7 @@ def _cas(subject: Subject) -> list[Value]:
         data.test.images,
         data.test.labels,
         cfg,
-        subject.job.device,
+        subject.artifacts.device,
         data.n_classes,
     )
     settings = subject.protocol | {"classifier": asdict(cfg), "n_train": n, "tested_on": "held-out images"}
@@ -96,38 +96,40 @@ def _cas(subject: Subject) -> list[Value]:
         "of_real": found.real.top1,
         "ratio": found.ratio,
     }
-    return [Value("cas", "CAS", found.generated.top1, "higher", settings, details=details)]
+    return [MetricValue("cas", "CAS", found.generated.top1, "higher", settings, details=details)]
 
 
-def _lpips(subject: Subject) -> list[Value]:
+def _lpips(subject: EvaluationContext) -> list[MetricValue]:
     """Mean LPIPS of images of one condition: how much of an image its latent decides."""
     method, G, cfg = subject.method, subject.G, subject.cfg.extras
     if method.conditioning == "none":
         raise Unfit("it compares images of one condition, and this method has none")
     distance = _lpips_of("alex", subject)
     torch.manual_seed(derive_seed(subject.seed, 0x1915))
-    first = method.sample(G, cfg.lpips_conditions).asked
+    first = method.sample(G, cfg.lpips_conditions).conditions
     assert first is not None
     groups = np.stack([drawn(method, G, row.repeat(cfg.lpips_images, *[1] * row.ndim)) for row in first])
     found = diversity(groups.transpose(0, 1, 4, 2, 3), distance)
     settings = of_generator(subject)
     settings |= {"distance": distance.identity, "conditions": len(groups), "images": cfg.lpips_images}
-    return [Value("lpips", "LPIPS diversity", found.mean, "higher", settings, details={"standard_error": found.se})]
+    return [
+        MetricValue("lpips", "LPIPS diversity", found.mean, "higher", settings, details={"standard_error": found.se})
+    ]
 
 
-def _lpips_of(net: Literal["alex", "vgg"], subject: Subject) -> LPIPS:
-    return lpips_distance(net, device=subject.job.device, allow_unverified=subject.cfg.allow_unverified)
+def _lpips_of(net: Literal["alex", "vgg"], subject: EvaluationContext) -> LPIPS:
+    return lpips_distance(net, device=subject.artifacts.device, allow_unverified=subject.cfg.allow_unverified)
 
 
-def _ppl(subject: Subject) -> list[Value]:
+def _ppl(subject: EvaluationContext) -> list[MetricValue]:
     """Perceptual path length in z, and in w where there is a mapping network."""
     distance = _lpips_of("vgg", subject)
     return path_lengths(subject, distance, distance.identity)
 
 
 def path_lengths(
-    subject: Subject, distance: Callable[[Tensor, Tensor], Tensor], identity: dict[str, Any]
-) -> list[Value]:
+    subject: EvaluationContext, distance: Callable[[Tensor, Tensor], Tensor], identity: dict[str, Any]
+) -> list[MetricValue]:
     """Path lengths in z, and in w where there is a mapping network, by any distance of images."""
     cfg, seed = subject.cfg.extras, subject.seed
     space = LatentSpace(subject.method, subject.G, seed=derive_seed(seed, 0x99))
@@ -138,7 +140,7 @@ def path_lengths(
     if space.has_w:
         found["w"] = path_length(space.pairs_of_styles, space.draw, distance, space="w", mapping=space.styles, **how)
     return [
-        Value(
+        MetricValue(
             f"ppl_{name}", f"PPL ({name})", one.mean, "lower", settings | {"space": name},
             details={"sd": one.sd, "kept": one.n},
         )
@@ -146,7 +148,7 @@ def path_lengths(
     ]  # fmt: skip
 
 
-def _boundary(subject: Subject) -> list[Value]:
+def _boundary(subject: EvaluationContext) -> list[MetricValue]:
     """How well a plane in latent space separates images with an attribute from those without."""
     data, judge, cfg, seed = subject.data, subject.judge, subject.cfg.extras, subject.seed
     if judge is None:
@@ -172,7 +174,7 @@ def _boundary(subject: Subject) -> list[Value]:
         sides = [side for boundary in found.values() if (side := getattr(boundary, part)) is not None]
         mean = float(np.mean([side.balanced for side in sides])) if sides else None
         values.append(
-            Value(
+            MetricValue(
                 f"boundary_{part}",
                 f"SVM boundary ({text})",
                 mean,
@@ -191,7 +193,7 @@ def _plain(boundary: Boundary) -> dict[str, Any]:
     return {name: None if side is None else asdict(side) for name, side in sides.items()}
 
 
-def _correlation(subject: Subject) -> list[Value]:
+def _correlation(subject: EvaluationContext) -> list[MetricValue]:
     """Mean absolute correlation of the judge's attribute scores, beside that of real images."""
     data, judge = subject.data, subject.judge
     if judge is None or not data.attribute_names:
@@ -206,11 +208,13 @@ def _correlation(subject: Subject) -> list[Value]:
     settings = subject.protocol | {"scorer": judge.identity}
     settings |= {"correlation": "Pearson, of logits; mean of |r| over pairs"}
     return [
-        Value("correlation", "Attribute correlation", here.mean_abs_off_diagonal, "lower", settings, details=details)
+        MetricValue(
+            "correlation", "Attribute correlation", here.mean_abs_off_diagonal, "lower", settings, details=details
+        )
     ]
 
 
-def _steerability(subject: Subject) -> list[Value]:
+def _steerability(subject: EvaluationContext) -> list[MetricValue]:
     """How steadily a direction in latent space moves, zooms or brightens an image: Spearman's rank correlation."""
     cfg, seed, device = subject.cfg.extras, subject.seed, subject.method.device
     space = LatentSpace(subject.method, subject.G, seed=derive_seed(seed, 0x57))
@@ -225,10 +229,12 @@ def _steerability(subject: Subject) -> list[Value]:
                 direction = learn_direction(space.images, transform, space.dim, how, device=device, seed=seed)  # type: ignore[arg-type]
             found = steer(space.images, direction.u, measure, device=device, seed=seed)
         except MetricError as problem:
-            values.append(Value(id, name, None, "higher", settings, status="unavailable", reason=str(problem.what)))
+            values.append(
+                MetricValue(id, name, None, "higher", settings, status="unavailable", reason=str(problem.what))
+            )
             continue
         details = {"r2": direction.r2, "error": direction.error, "error_at_start": direction.error_at_start}
-        values.append(Value(id, name, found.spearman, "higher", settings, details=details))
+        values.append(MetricValue(id, name, found.spearman, "higher", settings, details=details))
     return values
 
 
@@ -236,7 +242,7 @@ def _stored(images: Tensor) -> np.ndarray:
     return to_uint8(images).permute(0, 2, 3, 1).cpu().numpy()
 
 
-_MAKERS: dict[Extra, Callable[[Subject], list[Value]]] = {
+_MAKERS: dict[Extra, Callable[[EvaluationContext], list[MetricValue]]] = {
     "cas": _cas,
     "lpips": _lpips,
     "ppl": _ppl,

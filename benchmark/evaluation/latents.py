@@ -21,13 +21,13 @@ from benchmark.training.method import Method
 class LatentSpace:
     """The latents of a method's generator G, as rows z [N, dim] of independent standard normal numbers.
 
-    asked: conditions to hold, coded as in `Sample.asked`: row i of every batch gets the i-th; None: drawn as the method
+    conditions: those to hold, coded as in `Sample.conditions`: row i of every batch gets the i-th; None: as the method
         draws them, from the seed, the same for row i of every batch of one size.
     seed: of all that is random beside z, in every call.
     """
 
-    def __init__(self, method: Method, G: nn.Module, asked: Tensor | None = None, seed: int = 0) -> None:
-        self.method, self.G, self.asked, self.seed = method, G, asked, seed
+    def __init__(self, method: Method, G: nn.Module, conditions: Tensor | None = None, seed: int = 0) -> None:
+        self.method, self.G, self.conditions, self.seed = method, G, conditions, seed
         self.shapes: list[tuple[int, ...]] = []  # of each draw of an image
         with self._drawing(self._note_shape):
             self._sample(1)
@@ -93,12 +93,12 @@ class LatentSpace:
         return torch.zeros(n, *shape, device=self.method.device)
 
     def _sample(self, n: int) -> Tensor:
-        asked = None if self.asked is None else self.asked[:n]
+        conditions = None if self.conditions is None else self.conditions[:n]
         sample = unwrap(type(self.method).sample)  # without its no_grad
         devices = [self.method.device] if self.method.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(self.seed)
-            return sample(self.method, self.G, n, asked).images
+            return sample(self.method, self.G, n, conditions).images
 
     @contextmanager
     def _drawing(self, normal: Callable[..., Tensor]) -> Iterator[None]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmark.core.errors import UserError
 from benchmark.evaluation.config import SetSettings
-from benchmark.evaluation.value import Value
+from benchmark.evaluation.value import MetricValue
 from benchmark.metrics.chamfer import chamfer
 from benchmark.metrics.checks import Array, MetricError
 from benchmark.metrics.corruptions import CORRUPTIONS, NEEDS_LABELS, halves
@@ -59,12 +59,12 @@ def metric_names(extractor_name: str) -> dict[str, str]:
     }
 
 
-def unavailable(extractor_name: str, protocol: dict[str, Any], problem: UserError) -> list[Value]:
+def unavailable(extractor_name: str, protocol: dict[str, Any], problem: UserError) -> list[MetricValue]:
     """The set metrics of an extractor whose weights are absent: no value, and why."""
     extractor_name = extractor_name.replace(":", "-")
     some = ("fd_", "score_", "kd_", "precision_", "recall_", "density_", "coverage_", "chamfer_")
     return [
-        Value(id, name, None, "lower" if id.startswith(("fd_", "kd_", "chamfer_")) else "higher",
+        MetricValue(id, name, None, "lower" if id.startswith(("fd_", "kd_", "chamfer_")) else "higher",
               protocol | {"extractor": {"extractor": extractor_name}}, status="unavailable", reason=problem.what)
         for id, name in metric_names(extractor_name).items() if id.startswith(some) and "infinity" not in id
     ]  # fmt: skip
@@ -78,10 +78,10 @@ def set_values(
     settings: SetSettings,
     controls: dict[str, dict[str, float]] | None = None,
     progress: bool = False,
-) -> list[Value]:
+) -> list[MetricValue]:
     """Every number of a generated set against a real one that features alone give.
 
-    protocol: what decides the numbers beside the extractor. controls: `control_rows` of the same reference; they go
+    protocol: what decides the numbers beside the extractor. controls: `real_data_rows` of the same reference; they go
     into the details of each value.
     """
     a, b = np.asarray(real.pooled), np.asarray(fake.pooled)
@@ -98,7 +98,7 @@ def set_values(
             details["controls"] = {row: numbers[part] for row, numbers in controls.items() if part in numbers}
         id = f"{part}_{key}"
         values.append(
-            Value(id, names[id], found.value, found.better, protocol | found.protocol, details=details)  # type: ignore[arg-type]
+            MetricValue(id, names[id], found.value, found.better, protocol | found.protocol, details=details)  # type: ignore[arg-type]
         )
     return values
 
@@ -149,12 +149,14 @@ def intra_class_values(
     real_labels: np.ndarray,
     class_names: Sequence[str],
     protocol: dict[str, Any],
-) -> list[Value]:
+) -> list[MetricValue]:
     """Mean Frechet distance within classes; unavailable where a class has too few images: a mean over the others would
     look better than it is."""
     key = extractor.name.replace("-", "_")
     id = f"intra_fd_{key}"
-    value = Value(id, metric_names(extractor.name)[id], None, "lower", protocol | {"extractor": extractor.identity})
+    value = MetricValue(
+        id, metric_names(extractor.name)[id], None, "lower", protocol | {"extractor": extractor.identity}
+    )
     try:
         found = intra_class_fd(np.asarray(real.pooled), real_labels, np.asarray(fake.pooled), fake_labels)
     except MetricError as problem:
@@ -180,7 +182,7 @@ def _half_sampling(real: np.ndarray, fake: np.ndarray, settings: SetSettings) ->
     }
 
 
-def control_rows(
+def real_data_rows(
     extractor: Extractor, real: Side, n_fake: int, settings: SetSettings, store: FeatureStore
 ) -> dict[str, dict[str, float]]:
     """What the set metrics say of known damage: {row: {part of the id: value}}. Kept in the store.

@@ -31,14 +31,14 @@ from benchmark.evaluation.evaluate import (
 from benchmark.evaluation.point_plots import modes_text, save_scatters
 from benchmark.evaluation.protocols import labelled
 from benchmark.evaluation.scores import metric_names
-from benchmark.evaluation.value import Value
+from benchmark.evaluation.value import MetricValue
 from benchmark.metrics.frechet import frechet_distance
 from benchmark.metrics.modes import mode_statistics
 from benchmark.metrics.store import FeatureStore
 from benchmark.training.method import Method
 
 if TYPE_CHECKING:
-    from benchmark.training.artifacts import Job
+    from benchmark.training.artifacts import ArtifactStore
 
 FILE = "snapshots.jsonl"
 POINTS_FOLDER = "snapshots"  # in the run's folder: `<step>.npy` float32 [N, 2], and `real.npy`
@@ -60,7 +60,7 @@ class Scorer(Protocol):
     def score(self, step: int, G: nn.Module) -> Line:
         """Scores of a generator, which may be changed, after a step."""
 
-    def values(self, lines: list[Line]) -> list[Value]:
+    def values(self, lines: list[Line]) -> list[MetricValue]:
         """What all snapshots say."""
 
 
@@ -70,14 +70,16 @@ class Snapshots:
     A run that is resumed forgets lines, and points, of steps that it will take again.
     """
 
-    def __init__(self, method: Method, cfg: EvalConfig, job: Job, folder: Path) -> None:
-        self.method, self.points = method, job.data.points
+    def __init__(self, method: Method, cfg: EvalConfig, artifacts: ArtifactStore, folder: Path) -> None:
+        self.method, self.points = method, artifacts.data.is_points
         self.folder, self.path = folder, folder / FILE
         self.steps = snapshot_steps(cfg, method.cfg.steps)
         self.scorer: Scorer | None = None
         if self.steps:
             kept = folder / POINTS_FOLDER
-            self.scorer = PointScorer(method, cfg, job, kept) if self.points else ImageScorer(method, cfg, job)
+            self.scorer = (
+                PointScorer(method, cfg, artifacts, kept) if self.points else ImageScorer(method, cfg, artifacts)
+            )
 
     def begin(self, step: int) -> None:
         """Start, or continue after this step."""
@@ -103,7 +105,7 @@ class Snapshots:
                 file.write(json.dumps(line) + "\n")
         distributed.barrier()
 
-    def values(self) -> list[Value]:
+    def values(self) -> list[MetricValue]:
         """Mean of the last snapshots with the curve, of images also the best; none without snapshots."""
         return self.scorer.values(self._lines()) if self.scorer is not None else []
 
@@ -125,24 +127,24 @@ class Snapshots:
 class ImageScorer:
     """The Frechet distance in the features of the evaluation's first extractor."""
 
-    def __init__(self, method: Method, cfg: EvalConfig, job: Job) -> None:
-        self.method, self.cfg, self.job = method, cfg, job
-        self.extractor = build_extractor(cfg.extractors[0], cfg, build_judge(cfg, job), job)
+    def __init__(self, method: Method, cfg: EvalConfig, artifacts: ArtifactStore) -> None:
+        self.method, self.cfg, self.artifacts = method, cfg, artifacts
+        self.extractor = build_extractor(cfg.extractors[0], cfg, build_judge(cfg, artifacts), artifacts)
 
     def score(self, step: int, G: nn.Module) -> Line:
         """FD of few images of G against the whole reference."""
-        fakes = generate(self.method, G, self.cfg.snapshot_images, self.cfg, self.job.data)
-        reference = reference_of(self.job.data, self.cfg.reference)
-        real = self.job.store.features(self.extractor, reference.images, sha256=reference.sha256)
+        fakes = generate(self.method, G, self.cfg.snapshot_images, self.cfg, self.artifacts.data)
+        reference = reference_of(self.artifacts.data, self.cfg.reference)
+        real = self.artifacts.store.features(self.extractor, reference.images, sha256=reference.sha256)
         fake = FeatureStore(None).features(self.extractor, fakes.images)
         fd = frechet_distance(real.pooled, fake.pooled)
         return {"fd": fd if np.isfinite(fd) else None}
 
-    def values(self, lines: list[Line]) -> list[Value]:
+    def values(self, lines: list[Line]) -> list[MetricValue]:
         """The best and the mean of the last ones."""
         key = self.extractor.name.replace("-", "_")
         name = metric_names(self.extractor.name)[f"fd_{key}"]
-        protocol = protocol_of(self.job.data, self.cfg, self.cfg.snapshot_images)
+        protocol = protocol_of(self.artifacts.data, self.cfg, self.cfg.snapshot_images)
         protocol |= {"extractor": self.extractor.identity, "snapshots": self.cfg.snapshots}
         curve = curve_of(lines, "fd")
         best = min((line["fd"] for line in curve), default=None)
@@ -164,9 +166,9 @@ POINT_SCORES: dict[str, tuple[str, Literal["lower", "higher"]]] = {
 class PointScorer:
     """Modes, share of high quality and reverse KL of points of a known mixture; keeps the points."""
 
-    def __init__(self, method: Method, cfg: EvalConfig, job: Job, kept: Path) -> None:
-        self.method, self.cfg, self.data, self.kept = method, cfg, job.data, kept
-        self.mixture = mixture_of(job.data)
+    def __init__(self, method: Method, cfg: EvalConfig, artifacts: ArtifactStore, kept: Path) -> None:
+        self.method, self.cfg, self.data, self.kept = method, cfg, artifacts.data, kept
+        self.mixture = mixture_of(artifacts.data)
 
     def begin(self, step: int) -> None:
         """Forget the points of steps that will be taken again, and keep real ones for the pictures."""
@@ -185,7 +187,7 @@ class PointScorer:
         found = mode_statistics(points, self.mixture.centres, self.mixture.std)
         return {"modes": found.n_modes, "high_quality": found.high_quality, "reverse_kl": found.reverse_kl}
 
-    def values(self, lines: list[Line]) -> list[Value]:
+    def values(self, lines: list[Line]) -> list[MetricValue]:
         """Means of the last ones."""
         protocol = protocol_of(self.data, self.cfg, N_POINTS)
         protocol |= {"n_modes": len(self.mixture.centres), "std": self.mixture.std, "snapshots": self.cfg.snapshots}
@@ -238,9 +240,9 @@ def snapshot_value(
     cfg: EvalConfig,
     protocol: dict[str, Any],
     curve: list[Line],
-) -> Value:
+) -> MetricValue:
     """One number of all snapshots, as the record keeps it: the curve is in its details."""
-    return Value(
+    return MetricValue(
         id,
         labelled(title, cfg.protocol),
         value,

@@ -10,7 +10,7 @@ from benchmark.core.config import content_hash
 
 
 @dataclass(frozen=True)
-class Value:
+class MetricValue:
     """One number and the protocol that made it.
 
     id: machine name, unique in a record (`fd_judge`, `control_accuracy_judge`).

@@ -186,7 +186,7 @@ class Lite0Extractor(Extractor):
         return pooled, self.net._fc(pooled)
 
 
-class Judge(Protocol):
+class JudgeNetwork(Protocol):
     """What the judge's extractor needs of a classifier: in eval mode, forward(x) is head(features(x))."""
 
     dim: int  # width of the features
@@ -201,7 +201,7 @@ class Judge(Protocol):
 class JudgeExtractor(Extractor):
     """The suite's own classifier, trained on the dataset's held-out split, as an extractor.
 
-    net: a module with `features`, `head` and `dim` (see `Judge`), fed [-1, 1] images of its own number of channels.
+    net: a module with `features`, `head` and `dim` (see `JudgeNetwork`), fed images in [-1, 1] of its own channels.
     key: of the artefact that holds it. side: of its training images, in pixels; other sides are refused, because a
     resized image is not what it learnt to judge.
     """

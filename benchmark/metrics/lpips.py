@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from benchmark.core.errors import ConfigError, WeightsError, nearest
+from benchmark.core.errors import ConfigError, WeightsError, suggest
 from benchmark.core.files import sha256_file
 from benchmark.metrics.checks import Array, Float64, MetricError
 from benchmark.metrics.extractors import exact_float32
@@ -49,7 +49,7 @@ def find_lpips_weights(
     for an unknown net.
     """
     if net not in BACKBONES:
-        raise ConfigError(f"LPIPS has no net {net!r}", nearest(str(net), BACKBONES))
+        raise ConfigError(f"LPIPS has no net {net!r}", suggest(str(net), BACKBONES))
     if importlib.util.find_spec("lpips") is None:
         raise WeightsError(
             "LPIPS: the package lpips is not installed",

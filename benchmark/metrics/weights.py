@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from benchmark.core.errors import ConfigError, WeightsError, nearest
+from benchmark.core.errors import ConfigError, WeightsError, suggest
 from benchmark.core.files import sha256_file
 
 EXTRACTORS = (
@@ -134,7 +134,7 @@ def check_name(name: str) -> None:
     elif name not in EXTRACTORS:
         raise ConfigError(
             f"unknown feature extractor {name!r}",
-            nearest(name, EXTRACTORS),
+            suggest(name, EXTRACTORS),
             f"choose one of them, or {TORCHVISION}MODEL for a classifier of torchvision",
         )
 
@@ -161,7 +161,7 @@ def _torchvision_enum(name: str) -> Any:
 
     model, known = name.removeprefix(TORCHVISION), models.list_models(module=models)
     if model not in known:
-        raise ConfigError(f"torchvision has no classifier {model!r}", nearest(model, known), "choose another model")
+        raise ConfigError(f"torchvision has no classifier {model!r}", suggest(model, known), "choose another model")
     enum = models.get_model_weights(model)
     if not len(enum):
         raise ConfigError(f"torchvision publishes no weights of {model}", "", "choose another model")

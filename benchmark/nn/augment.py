@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmark.core.errors import ConfigError, nearest
+from benchmark.core.errors import ConfigError, suggest
 
 
 def _uniform(x: Tensor, low: float, high: float) -> Tensor:
@@ -134,7 +134,7 @@ class DiffAugment:
     def __init__(self, ops: tuple[str, ...] = tuple(DIFFAUGMENT_OPS), p: float = 0.6) -> None:
         for name in ops:
             if name not in DIFFAUGMENT_OPS:
-                raise ConfigError(f"DiffAugment op {name!r}", "no op has this name", nearest(name, DIFFAUGMENT_OPS))
+                raise ConfigError(f"DiffAugment op {name!r}", "no op has this name", suggest(name, DIFFAUGMENT_OPS))
         if not 0 <= p <= 1:
             raise ConfigError(f"DiffAugment p = {p}", "it is a probability", "give a number from 0 to 1")
         self.ops, self.p = ops, p

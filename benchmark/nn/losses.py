@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmark.core.errors import ConfigError, nearest
+from benchmark.core.errors import ConfigError, suggest
 
 AdversarialName = Literal["hinge", "hinge_v1", "non_saturating", "lsgan", "lsgan4"]
 
@@ -82,7 +82,7 @@ ADVERSARIAL: dict[str, Adversarial] = {
 def adversarial(name: str) -> Adversarial:
     """The discriminator's and the generator's loss of that name. Raises ConfigError for a name that is not known."""
     if name not in ADVERSARIAL:
-        raise ConfigError(f"adversarial loss {name!r}", "no loss has this name", nearest(name, ADVERSARIAL))
+        raise ConfigError(f"adversarial loss {name!r}", "no loss has this name", suggest(name, ADVERSARIAL))
     return ADVERSARIAL[name]
 
 

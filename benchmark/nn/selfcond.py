@@ -270,8 +270,8 @@ def build_nets(
     n_labels: conditions, 0 for none. width_G, width_D: see the classes; None: the paper's.
     Raises ConfigError when the backbone is for points and the data are images, or the other way round.
     """
-    if (backbone == "mlp") != data.points:
-        kind, mend = ("points", "mlp") if data.points else ("images", "shallow")
+    if (backbone == "mlp") != data.is_points:
+        kind, mend = ("points", "mlp") if data.is_points else ("images", "shallow")
         raise ConfigError(f"backbone = {backbone}", f"{data.name} holds {kind}", f"set backbone={mend}")
     width_G, width_D = width_G or WIDTHS[backbone][0], width_D or WIDTHS[backbone][1]
     side, channels = data.resolution, data.channels

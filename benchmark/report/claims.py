@@ -14,20 +14,20 @@ from typing import Literal
 
 from benchmark.core.stats import ALPHA, Paired, Scale, holm
 from benchmark.report.compare import Verdict, pair, scale_of, verdict
-from benchmark.report.ledger import Listing
+from benchmark.report.ledger import PlainTable
 from benchmark.report.tables import Column, Row, Table
 from benchmark.runs.suites.suite import Claim, Suite
 
-Outcome = Literal["holds", "the opposite holds", "cannot be told", "not comparable", "not run"]
+ClaimOutcome = Literal["holds", "the opposite holds", "cannot be told", "not comparable", "not run"]
 
 
 @dataclass(frozen=True)
-class Checked:
+class TestedClaim:
     """A claim and what the runs say of it."""
 
     suite: str  # the table's name
     claim: Claim
-    outcome: Outcome
+    outcome: ClaimOutcome
     column: Column | None = None  # None: no run has the metric
     better: Row | None = None  # the row that is claimed to be better
     than: Row | None = None
@@ -36,14 +36,14 @@ class Checked:
     p: float | None = None  # Holm's
 
 
-def check_claims(suite: Suite, table: Table) -> list[Checked]:
+def check_claims(suite: Suite, table: Table) -> list[TestedClaim]:
     """Every claim of a suite against one of its tables; claims about rows that the table does not have are left out."""
     found = [one for claim in suite.claims if (one := _test(suite, claim, table)) is not None]
     adjusted = iter(holm([one.test.p for one in found if one.test is not None]))
     return [one if one.test is None else _judged(one, next(adjusted)) for one in found]
 
 
-def _test(suite: Suite, claim: Claim, table: Table) -> Checked | None:
+def _test(suite: Suite, claim: Claim, table: Table) -> TestedClaim | None:
     """A claim with its test, not judged yet; None where the table has not both rows."""
     rows = [_row(suite, wanted, table) for wanted in (claim.better, claim.than)]
     if rows[0] is None or rows[1] is None:
@@ -51,16 +51,16 @@ def _test(suite: Suite, claim: Claim, table: Table) -> Checked | None:
     better, than = rows[0], rows[1]
     columns = [c for c in table.columns if c.id == claim.metric or c.id.startswith(f"{claim.metric}_")]
     if not columns:
-        return Checked(table.name, claim, "not run", None, better, than)
+        return TestedClaim(table.name, claim, "not run", None, better, than)
     # a metric of several protocols has a column each: the claim is about one that both rows have
     shared = [c for c in columns if better.by_seed(c) and than.by_seed(c)]
     if not shared and all(any(row.by_seed(c) for c in columns) for row in (better, than)):
-        return Checked(table.name, claim, "not comparable", None, better, than)
+        return TestedClaim(table.name, claim, "not comparable", None, better, than)
     column = (shared or columns)[0]
     values = [row.by_seed(column) for row in table.rows]
     scale = scale_of(column.id, [value for row in values for value in row.values()])
     test = pair(better.by_seed(column), than.by_seed(column), column, scale)
-    return Checked(table.name, claim, "not run", column, better, than, test, scale)
+    return TestedClaim(table.name, claim, "not run", column, better, than, test, scale)
 
 
 def _row(suite: Suite, wanted: dict[str, str], table: Table) -> Row | None:
@@ -73,14 +73,14 @@ def _row(suite: Suite, wanted: dict[str, str], table: Table) -> Row | None:
     return max(fitting, key=lambda row: len(row.done), default=None)
 
 
-_OUTCOMES: dict[Verdict, Outcome] = {
+_OUTCOMES: dict[Verdict, ClaimOutcome] = {
     "better": "holds",
     "worse": "the opposite holds",
     "cannot be told": "cannot be told",
 }
 
 
-def _judged(one: Checked, p: float) -> Checked:
+def _judged(one: TestedClaim, p: float) -> TestedClaim:
     assert one.test is not None
     assert one.column is not None
     return replace(one, outcome=_OUTCOMES[verdict(one.test, p, one.column.better)], p=p)
@@ -91,7 +91,7 @@ def _judged(one: Checked, p: float) -> Checked:
 _WHOSE = {"paper": "the paper's", "ours": "ours"}
 
 
-def claims_listing(tested: Iterable[Checked]) -> Listing | None:
+def claims_listing(tested: Iterable[TestedClaim]) -> PlainTable | None:
     """The claims of all tables as a listing `claims`; None where there are none."""
     lines = tuple(
         (
@@ -110,11 +110,11 @@ def claims_listing(tested: Iterable[Checked]) -> Listing | None:
     )
     if not lines:
         return None
-    return Listing(
+    return PlainTable(
         "claims",
         "Claims, tested",
         10,
-        ("Claim", "Outcome", "Difference", "p", "Seeds", "Row said to be better", "Than", "By", "Whose", "Suite"),
+        ("Claim", "ClaimOutcome", "Difference", "p", "Seeds", "Row said to be better", "Than", "By", "Whose", "Suite"),
         lines,
         (
             "Each claim names two rows of a suite's table and the metric that decides; it stands in the suite's file. "

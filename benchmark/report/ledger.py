@@ -14,18 +14,18 @@ from typing import Any
 from benchmark.runs.records import Record
 
 UNKNOWN = "not known"  # of runs that failed before they said what they ask for
-Cell = str | float | int | None
+PlainCell = str | float | int | None
 
 
 @dataclass(frozen=True)
-class Listing:
+class PlainTable:
     """A table of plain cells, which are no metrics: no means, no bold."""
 
     name: str  # of its files
     title: str
     n_labels: int  # columns of text at the left
     heads: tuple[str, ...]
-    lines: tuple[tuple[Cell, ...], ...]  # None: the records do not have it
+    lines: tuple[tuple[PlainCell, ...], ...]  # None: the records do not have it
     notes: tuple[str, ...]
 
 
@@ -33,7 +33,7 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Encoder:
+class EncoderUse:
     """A frozen network a method conditions on, or takes neighbours from."""
 
     name: str
@@ -46,7 +46,7 @@ class Given:
     """What a method had beside the images of the training split."""
 
     labels: str  # none, labels, attributes, or `UNKNOWN`
-    encoders: tuple[Encoder, ...] = ()
+    encoders: tuple[EncoderUse, ...] = ()
 
     @property
     def text(self) -> str:
@@ -54,7 +54,7 @@ class Given:
         return "; ".join([self.labels, *map(encoder_text, self.encoders)])
 
 
-def encoder_text(encoder: Encoder) -> str:
+def encoder_text(encoder: EncoderUse) -> str:
     """An encoder in a few words, with what it was trained on."""
     if encoder.pretrained:
         return f"{encoder.name} ({encoder.learned_from})"
@@ -98,33 +98,33 @@ def _features(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return features if isinstance(features, Mapping) else {}
 
 
-def _encoders(config: Mapping[str, Any], kind: str) -> tuple[Encoder, ...]:
+def _encoders(config: Mapping[str, Any], kind: str) -> tuple[EncoderUse, ...]:
     """The encoders of a configuration: its `features`, and the contrastive encoder that is a stage of its own."""
     found = []
     if config.get("encoder"):
-        found.append(Encoder("SimCLR", "instances", pretrained=False))
+        found.append(EncoderUse("SimCLR", "instances", pretrained=False))
     if features := _features(config):
         found.append(_feature_encoder(features, kind))
     return tuple(found)
 
 
-def _feature_encoder(features: Mapping[str, Any], kind: str) -> Encoder:
+def _feature_encoder(features: Mapping[str, Any], kind: str) -> EncoderUse:
     """The encoder of a `features` section."""
     file = PurePosixPath(str(features.get("weights") or "")).name
     known = {
-        "simclr": Encoder("SimCLR", "instances", pretrained=False),
-        "rotnet": Encoder("RotNet", "rotations", pretrained=False),
-        "classifier": Encoder("classifier", kind, pretrained=False),
-        "alexnet": Encoder("AlexNet", "nothing", pretrained=False),
-        "pixels": Encoder("pixels", "nothing", pretrained=False),
-        "lite0": Encoder("EfficientNet-Lite0", "ImageNet labels", pretrained=True),
-        "resnet50": Encoder("ResNet-50", f"weights of {file}", pretrained=True),
+        "simclr": EncoderUse("SimCLR", "instances", pretrained=False),
+        "rotnet": EncoderUse("RotNet", "rotations", pretrained=False),
+        "classifier": EncoderUse("classifier", kind, pretrained=False),
+        "alexnet": EncoderUse("AlexNet", "nothing", pretrained=False),
+        "pixels": EncoderUse("pixels", "nothing", pretrained=False),
+        "lite0": EncoderUse("EfficientNet-Lite0", "ImageNet labels", pretrained=True),
+        "resnet50": EncoderUse("ResNet-50", f"weights of {file}", pretrained=True),
     }
     name = str(features.get("name"))
-    return known.get(name) or Encoder(name, "not listed", pretrained=True)
+    return known.get(name) or EncoderUse(name, "not listed", pretrained=True)
 
 
-def ledger(records: Iterable[Record]) -> Listing:
+def ledger(records: Iterable[Record]) -> PlainTable:
     """Who was given what: a line for each method, dataset and supervision, and what samples are asked for."""
     lines = set()
     for record in records:
@@ -139,7 +139,7 @@ def ledger(records: Iterable[Record]) -> Listing:
                 (plain["result"] or {}).get("conditions", {}).get("drawn", UNKNOWN),
             )
         )
-    return Listing(
+    return PlainTable(
         "supervision",
         "What each method was given",
         6,
@@ -231,12 +231,12 @@ def cost_listing(
     title: str,
     label_names: Sequence[str],
     rows: Sequence[tuple[Sequence[str], Sequence[Record]]],
-) -> Listing:
+) -> PlainTable:
     """What the rows of a table cost. rows: labels, and the runs behind them."""
     lines = tuple(
         (*labels, *(_whole(cost(records, read)) for _, read in COSTS), device_text(records)) for labels, records in rows
     )
-    return Listing(
+    return PlainTable(
         f"{name}-cost",
         f"{title}: what it cost",
         len(label_names),

@@ -39,7 +39,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Cell:
+class HtmlCell:
     """A table's cell."""
 
     text: str
@@ -56,12 +56,12 @@ class Cell:
 class Line:
     """A table's row."""
 
-    cells: Sequence[Cell]
+    cells: Sequence[HtmlCell]
     published: bool = False
 
 
 @dataclass(frozen=True)
-class PlainTable:
+class HtmlTable:
     """A table of the page."""
 
     id: str
@@ -77,7 +77,7 @@ class PublishedPaper:
     """What one paper or repository reports."""
 
     title: str
-    tables: Sequence[PlainTable]
+    tables: Sequence[HtmlTable]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Card:
+class FactSheet:
     """What stands behind a number."""
 
     id: str
@@ -123,9 +123,9 @@ class Section:
     """One dataset."""
 
     name: str
-    table: PlainTable
-    cards: Sequence[Card]
-    beside: PlainTable | None
+    table: HtmlTable
+    cards: Sequence[FactSheet]
+    beside: HtmlTable | None
     curves: Figure | None
     snapshots: Sequence[Figure]  # scores during training, one figure a score
     scatter: Figure | None  # points during training
@@ -133,9 +133,9 @@ class Section:
     gallery: Sequence[Figure]
     n_without_folder: int
     n_runs: int
-    runs: PlainTable
+    runs: HtmlTable
     rows: Sequence[RowRuns]
-    environments: Sequence[Card]
+    environments: Sequence[FactSheet]
     more: Sequence[tuple[str, Sequence[Figure]]] = field(default_factory=list)
 
 
@@ -143,21 +143,21 @@ class Section:
 class SuiteTables:
     """What a suite found, and what it cost."""
 
-    table: PlainTable
-    cost: PlainTable
+    table: HtmlTable
+    cost: HtmlTable
 
 
 @dataclass(frozen=True)
 class Page:
     """Everything."""
 
-    datasets: PlainTable
+    datasets: HtmlTable
     n_runs: int
     n_failed: int
     failures: Sequence[Fact]
     sections: Sequence[Section]
     suites: Sequence[SuiteTables]
-    claims: PlainTable | None
+    claims: HtmlTable | None
     published: Sequence[PublishedPaper]
     certainty: Mapping[str, str]
     n_left_out: int  # pictures that the page's limit left no place for

@@ -33,7 +33,7 @@ CERTAINTY = {
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedValue:
     """One published value; see results/reference/published.csv."""
 
     paper: str
@@ -55,7 +55,7 @@ def find_published(results: Path) -> Path | None:
     return next((place / "published.csv" for place in places if (place / "published.csv").is_file()), None)
 
 
-def read_published(path: Path | None) -> list[Published]:
+def read_published(path: Path | None) -> list[PublishedValue]:
     """All published values of a file, in its order; none for None.
 
     Raises DataError naming the line for other columns, an unknown certainty, or a value that is no number.
@@ -69,7 +69,7 @@ def read_published(path: Path | None) -> list[Published]:
         return [_published(path, line, plain) for line, plain in enumerate(reader, start=2)]
 
 
-def _published(path: Path, line: int, plain: dict[str, str]) -> Published:
+def _published(path: Path, line: int, plain: dict[str, str]) -> PublishedValue:
     value = number(plain["value"] or "")
     if value is None:
         raise DataError(f"{path}, line {line}: value {plain['value']!r}", "it is not a number", "write a number")
@@ -77,7 +77,7 @@ def _published(path: Path, line: int, plain: dict[str, str]) -> Published:
         raise DataError(
             f"{path}, line {line}: certainty {plain['certainty']!r}", f"known: {', '.join(CERTAINTY)}", "use one"
         )
-    return Published(plain["paper"], plain["method"], plain["dataset"], plain["metric"], value, plain)
+    return PublishedValue(plain["paper"], plain["method"], plain["dataset"], plain["metric"], value, plain)
 
 
 def number(text: str) -> float | None:

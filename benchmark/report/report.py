@@ -21,24 +21,24 @@ from benchmark.report.claims import claims_listing
 from benchmark.report.comparison_figures import figures_of, first_samples, save_figures
 from benchmark.report.curves import snapshot_curves, snapshot_name
 from benchmark.report.figure_rows import at_recipe, figure_names, row_name, run_folder
-from benchmark.report.ledger import Listing
+from benchmark.report.ledger import PlainTable
 from benchmark.report.page import (
     Album,
-    Card,
-    Cell,
     Fact,
+    FactSheet,
     Figure,
     Head,
+    HtmlCell,
+    HtmlTable,
     Line,
     Page,
-    PlainTable,
     PublishedPaper,
     RowRuns,
     Section,
     SuiteTables,
     render,
 )
-from benchmark.report.published import CERTAINTY, Published, find_published, number, read_published
+from benchmark.report.published import CERTAINTY, PublishedValue, find_published, number, read_published
 from benchmark.report.suite_tables import suite_claims, suite_tables
 from benchmark.report.tables import EMPTY, Column, Row, Table, dataset_table
 from benchmark.report.writers import cost_of
@@ -66,7 +66,7 @@ def write_report(results: Path, out: Path | None = None) -> Path:
     return out
 
 
-def gather(results: Path, records: Sequence[Record], published: Sequence[Published]) -> Page:
+def gather(results: Path, records: Sequence[Record], published: Sequence[PublishedValue]) -> Page:
     """Everything the page shows. Also writes the figures that it embeds."""
     album = Album()
     tables = [
@@ -96,7 +96,7 @@ def gather(results: Path, records: Sequence[Record], published: Sequence[Publish
 # ---- overview -------------------------------------------------------------------------------------------------------
 
 
-def _overview(tables: Sequence[Table]) -> PlainTable:
+def _overview(tables: Sequence[Table]) -> HtmlTable:
     lines = []
     for table in tables:
         records = [record for row in table.rows for record in row.records]
@@ -107,11 +107,11 @@ def _overview(tables: Sequence[Table]) -> PlainTable:
         lines.append(
             Line(
                 [
-                    Cell(table.name, link=f"#data-{table.name}"),
-                    Cell(card.get("title", "") if isinstance(card, Mapping) else ""),
-                    Cell(", ".join(methods)),
-                    Cell(str(len(records)), sort=len(records)),
-                    Cell(str(len(failed)), sort=len(failed)),
+                    HtmlCell(table.name, link=f"#data-{table.name}"),
+                    HtmlCell(card.get("title", "") if isinstance(card, Mapping) else ""),
+                    HtmlCell(", ".join(methods)),
+                    HtmlCell(str(len(records)), sort=len(records)),
+                    HtmlCell(str(len(failed)), sort=len(failed)),
                 ]
             )
         )
@@ -122,7 +122,7 @@ def _overview(tables: Sequence[Table]) -> PlainTable:
         Head("Runs", numeric=True),
         Head("Failed", numeric=True),
     ]
-    return PlainTable("overview", "Datasets, methods and runs", heads, lines)
+    return HtmlTable("overview", "Datasets, methods and runs", heads, lines)
 
 
 def _failures(records: Sequence[Record]) -> list[Fact]:
@@ -132,7 +132,7 @@ def _failures(records: Sequence[Record]) -> list[Fact]:
 # ---- a dataset ------------------------------------------------------------------------------------------------------
 
 
-def _section(results: Path, table: Table, published: Sequence[Published], album: Album) -> Section:
+def _section(results: Path, table: Table, published: Sequence[PublishedValue], album: Album) -> Section:
     figures = figures_of(results, table)
     save_figures(results, table.name, figures)
     records = [record for row in table.rows for record in row.records]
@@ -181,7 +181,7 @@ def card_id(dataset: str, column: Column) -> str:
     return f"card-{dataset}-{column.id}-{column.key[:8]}"
 
 
-def _table_view(table: Table, dataset: str) -> PlainTable:
+def _table_view(table: Table, dataset: str) -> HtmlTable:
     """A table of results for the page: one more column for the runs, published values marked."""
     heads = [
         *(Head(name) for name in table.label_names[: _shown_labels(table)]),
@@ -192,25 +192,25 @@ def _table_view(table: Table, dataset: str) -> PlainTable:
     lines = [Line(list(_cells(table, row))) for row in table.rows]
     controls = []
     for control in table.controls:
-        shown = [Cell(control.text(column), control.value(column)) for column in table.columns]
-        blank = [Cell("")] * (1 + len(table.extra_names))
-        controls.append(Line([*map(Cell, control.labels[: _shown_labels(table)]), *shown, *blank]))
-    return PlainTable(table.name, table.title, heads, lines, list(table.notes), controls)
+        shown = [HtmlCell(control.text(column), control.value(column)) for column in table.columns]
+        blank = [HtmlCell("")] * (1 + len(table.extra_names))
+        controls.append(Line([*map(HtmlCell, control.labels[: _shown_labels(table)]), *shown, *blank]))
+    return HtmlTable(table.name, table.title, heads, lines, list(table.notes), controls)
 
 
-def _listing_view(listing: Listing) -> PlainTable:
+def _listing_view(listing: PlainTable) -> HtmlTable:
     """A listing for the page: its labels and its last column, the machine, are text."""
     n = len(listing.heads)
     heads = [Head(name, numeric=listing.n_labels <= k < n - 1) for k, name in enumerate(listing.heads)]
     lines = [Line([_listing_cell(cell) for cell in line]) for line in listing.lines]
-    return PlainTable(listing.name, listing.title, heads, lines, list(listing.notes))
+    return HtmlTable(listing.name, listing.title, heads, lines, list(listing.notes))
 
 
-def _listing_cell(cell: str | float | int | None) -> Cell:
+def _listing_cell(cell: str | float | int | None) -> HtmlCell:
     """A listing's cell: whole numbers in full, others to four digits."""
     if cell is None or isinstance(cell, str):
-        return Cell(EMPTY if cell is None else cell)
-    return Cell(f"{cell:,}" if isinstance(cell, int) else format_cell(summary([cell])), cell)
+        return HtmlCell(EMPTY if cell is None else cell)
+    return HtmlCell(f"{cell:,}" if isinstance(cell, int) else format_cell(summary([cell])), cell)
 
 
 def _shown_labels(table: Table) -> int:
@@ -221,25 +221,25 @@ def _shown_labels(table: Table) -> int:
     return 1 if table.label_names[:1] == ("Method",) and "Changes" in table.label_names else len(table.label_names)
 
 
-def _cells(table: Table, row: Row) -> Iterator[Cell]:
+def _cells(table: Table, row: Row) -> Iterator[HtmlCell]:
     if _shown_labels(table) < len(row.labels):
         others = [f"{name.lower()}: {text}" for name, text in zip(table.label_names[1:-1], row.labels[1:-1]) if text]
-        yield Cell(row.labels[0], note="; ".join(others), more=row.labels[-1])
+        yield HtmlCell(row.labels[0], note="; ".join(others), more=row.labels[-1])
     else:
-        yield from map(Cell, row.labels)
+        yield from map(HtmlCell, row.labels)
     for column in table.columns:
         found = row.summary(column)
-        yield Cell(row.text(column), found.mean if found else None, bold=table.bold(row, column))
-    yield Cell(row.runs, len(row.done), note=row.reasons)
+        yield HtmlCell(row.text(column), found.mean if found else None, bold=table.bold(row, column))
+    yield HtmlCell(row.runs, len(row.done), note=row.reasons)
     for text in row.extras:
         value = number(text)
-        yield Cell(text, value, mark="†" if value is not None else "")
+        yield HtmlCell(text, value, mark="†" if value is not None else "")
 
 
 # ---- what stands behind a number ------------------------------------------------------------------------------------
 
 
-def _card(table: Table, column: Column) -> Card:
+def _card(table: Table, column: Column) -> FactSheet:
     """A column's protocol, whole, with the seeds and the library versions of the runs that have the value."""
     rows = [(row, [record for record in row.done if _has(record, column)]) for row in table.rows]
     seeds = [
@@ -253,7 +253,7 @@ def _card(table: Table, column: Column) -> Card:
             for name, version in record.plain["environment"].get("libraries", {}).items():
                 versions[name].add(str(version))
     direction = {"lower": "lower is better", "higher": "higher is better"}.get(column.better or "", "neither is better")
-    return Card(
+    return FactSheet(
         id=card_id(table.name, column),
         title=column.name,
         facts=[
@@ -308,11 +308,11 @@ def _environment(record: Record) -> str:
     return canonical({key: value for key, value in record.plain["environment"].items() if key != "commit"})
 
 
-def _environment_card(name: str, text: str) -> Card:
-    return Card(id="", title=name, facts=list(_facts(yaml.safe_load(text))), seeds=[])
+def _environment_card(name: str, text: str) -> FactSheet:
+    return FactSheet(id="", title=name, facts=list(_facts(yaml.safe_load(text))), seeds=[])
 
 
-def _runs_table(table: Table, environments: Mapping[str, str]) -> PlainTable:
+def _runs_table(table: Table, environments: Mapping[str, str]) -> HtmlTable:
     heads = [
         Head("Run"),
         Head("Row"),
@@ -331,22 +331,22 @@ def _runs_table(table: Table, environments: Mapping[str, str]) -> PlainTable:
             lines.append(
                 Line(
                     [
-                        Cell(record.run),
-                        Cell(row_name(row)),
-                        Cell(str(plain["seed"]), plain["seed"]),
-                        Cell(record.status, note=plain["reason"]),
+                        HtmlCell(record.run),
+                        HtmlCell(row_name(row)),
+                        HtmlCell(str(plain["seed"]), plain["seed"]),
+                        HtmlCell(record.status, note=plain["reason"]),
                         *(_seconds(plain["time"].get(key)) for key in ("training_s", "evaluation_s")),
-                        Cell(environments[_environment(record)]),
-                        Cell(plain["environment"].get("commit") or "–"),
-                        Cell(plain["time"].get("utc", "–")[:16].replace("T", " ")),
+                        HtmlCell(environments[_environment(record)]),
+                        HtmlCell(plain["environment"].get("commit") or "–"),
+                        HtmlCell(plain["time"].get("utc", "–")[:16].replace("T", " ")),
                     ]
                 )
             )
-    return PlainTable(f"runs-{table.name}", f"Every run on {table.name}", heads, lines)
+    return HtmlTable(f"runs-{table.name}", f"Every run on {table.name}", heads, lines)
 
 
-def _seconds(value: float | None) -> Cell:
-    return Cell("–") if value is None else Cell(f"{value:.0f}", value)
+def _seconds(value: float | None) -> HtmlCell:
+    return HtmlCell("–") if value is None else HtmlCell(f"{value:.0f}", value)
 
 
 def _row_runs(row: Row) -> RowRuns:
@@ -400,15 +400,15 @@ def _more_pictures(results: Path, table: Table, album: Album) -> Iterator[tuple[
 _MARKS = {"read": "", "quoted": "‡", "remembered": "?"}
 
 
-def _published_cell(value: Published | None, mark: str = "") -> Cell:
+def _published_cell(value: PublishedValue | None, mark: str = "") -> HtmlCell:
     """A published value; its mark says how certain it is, after `mark`."""
     if value is None:
-        return Cell("–")
+        return HtmlCell("–")
     certainty = value.plain["certainty"]
-    return Cell(value.text, value.value, mark=mark + _MARKS[certainty], remembered=certainty == "remembered")
+    return HtmlCell(value.text, value.value, mark=mark + _MARKS[certainty], remembered=certainty == "remembered")
 
 
-def _protocols(values: Iterable[Published]) -> list[str]:
+def _protocols(values: Iterable[PublishedValue]) -> list[str]:
     """How published values were measured, a line for each protocol and source."""
     names: dict[str, dict[str, None]] = defaultdict(dict)
     for value in values:
@@ -416,7 +416,7 @@ def _protocols(values: Iterable[Published]) -> list[str]:
     return [f"{', '.join(metrics)}: {text}" for text, metrics in names.items()]
 
 
-def _beside_published(table: Table, published: Sequence[Published]) -> PlainTable | None:
+def _beside_published(table: Table, published: Sequence[PublishedValue]) -> HtmlTable | None:
     """Our rows and published ones in one table, for metrics of the same name; None where nothing is to compare."""
     metrics = list(dict.fromkeys(value.metric for value in published))
     columns = [column for column in table.columns if column.name in metrics]
@@ -428,29 +428,35 @@ def _beside_published(table: Table, published: Sequence[Published]) -> PlainTabl
         *(Head(column.name, True, column.better, f"#{card_id(table.name, column)}") for column in columns),
     ]
     lines = [
-        Line([Cell("here"), Cell(f"{row_name(row)}, {row.records[0].plain['recipe']}"), *_plain_cells(row, columns)])
+        Line(
+            [
+                HtmlCell("here"),
+                HtmlCell(f"{row_name(row)}, {row.records[0].plain['recipe']}"),
+                *_plain_cells(row, columns),
+            ]
+        )
         for row in table.rows
     ]
-    theirs: dict[tuple[str, str], dict[str, Published]] = defaultdict(dict)
+    theirs: dict[tuple[str, str], dict[str, PublishedValue]] = defaultdict(dict)
     for value in published:
         theirs[value.paper, value.method].setdefault(value.metric, value)
     for (paper, method), by_metric in theirs.items():
         cells = [_published_cell(by_metric.get(column.name), "†") for column in columns]
-        lines.append(Line([Cell(paper), Cell(method), *cells], published=True))
+        lines.append(Line([HtmlCell(paper), HtmlCell(method), *cells], published=True))
     names = {column.name for column in columns}
     notes = _protocols(value for value in published if value.metric in names)
-    return PlainTable(f"{table.name}-published", f"{table.title}, beside published values", heads, lines, notes)
+    return HtmlTable(f"{table.name}-published", f"{table.title}, beside published values", heads, lines, notes)
 
 
-def _plain_cells(row: Row, columns: Sequence[Column]) -> Iterator[Cell]:
+def _plain_cells(row: Row, columns: Sequence[Column]) -> Iterator[HtmlCell]:
     for column in columns:
         found = row.summary(column)
-        yield Cell(row.text(column), found.mean if found else None)
+        yield HtmlCell(row.text(column), found.mean if found else None)
 
 
-def _published_by_paper(published: Sequence[Published]) -> list[PublishedPaper]:
+def _published_by_paper(published: Sequence[PublishedValue]) -> list[PublishedPaper]:
     """Every published value: a paper's tables with a row a method and a column a metric."""
-    papers: dict[str, dict[str, list[Published]]] = defaultdict(lambda: defaultdict(list))
+    papers: dict[str, dict[str, list[PublishedValue]]] = defaultdict(lambda: defaultdict(list))
     for value in published:
         papers[f"{value.paper} ({value.plain['year']})"][value.plain["table"]].append(value)
     return [
@@ -462,18 +468,23 @@ def _published_by_paper(published: Sequence[Published]) -> list[PublishedPaper]:
     ]
 
 
-def _published_table(id: str, name: str, values: Sequence[Published]) -> PlainTable:
+def _published_table(id: str, name: str, values: Sequence[PublishedValue]) -> HtmlTable:
     metrics = list(dict.fromkeys(value.metric for value in values))
-    rows: dict[tuple[str, ...], dict[str, Published]] = defaultdict(dict)
+    rows: dict[tuple[str, ...], dict[str, PublishedValue]] = defaultdict(dict)
     for value in values:
         rows[tuple(value.plain[key] for key in ("method", "dataset", "resolution"))][value.metric] = value
     heads = [Head("Method"), Head("Dataset"), Head("px", numeric=True), *(Head(name, numeric=True) for name in metrics)]
     lines = [
         Line(
-            [Cell(method), Cell(dataset), Cell(px or "–", number(px)), *(_published_cell(row.get(m)) for m in metrics)]
+            [
+                HtmlCell(method),
+                HtmlCell(dataset),
+                HtmlCell(px or "–", number(px)),
+                *(_published_cell(row.get(m)) for m in metrics),
+            ]
         )
         for (method, dataset, px), row in rows.items()
     ]
-    return PlainTable(
+    return HtmlTable(
         id, f"Table {name}" if name[:1].isdigit() else name[:1].upper() + name[1:], heads, lines, _protocols(values)
     )

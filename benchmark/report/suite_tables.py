@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from benchmark.core.config import canonical
 from benchmark.core.errors import UserError
-from benchmark.report.claims import Checked, check_claims
-from benchmark.report.tables import Row, Table, control_rows, find_columns, group, table_notes, tell_apart
+from benchmark.report.claims import TestedClaim, check_claims
+from benchmark.report.tables import Row, Table, find_columns, group, real_data_rows, table_notes, tell_apart
 from benchmark.report.writers import cost_of, write_listing, write_table
 from benchmark.runs.records import Record, read_records
 from benchmark.runs.suites.suite import (
-    Published,
+    PublishedColumns,
     Scope,
     Suite,
     SuiteRow,
@@ -63,7 +63,7 @@ def suite_tables(records: Sequence[Record], names: Sequence[str] | None = None) 
     ]
 
 
-def suite_claims(records: Sequence[Record], names: Sequence[str] | None = None) -> list[Checked]:
+def suite_claims(records: Sequence[Record], names: Sequence[str] | None = None) -> list[TestedClaim]:
     """The claims of all suites, or of those named, tested in each table of which any cell has a record."""
     return [
         checked
@@ -111,7 +111,7 @@ def suite_table(suite: Suite, size: str, records: Sequence[Record], dataset: str
             *_published_notes(published),
         ),
         tuple(f"{name} (published)" for name in published.columns) if published else (),
-        control_rows(columns, rows, len(suite.columns)),
+        real_data_rows(columns, rows, len(suite.columns)),
     )
 
 
@@ -139,12 +139,12 @@ def _recipe_of(record: Record) -> tuple[str, str, str]:
 
 def _config_hash(spec: RunSpec) -> str | None:
     """Of the configuration that such a run has today, whatever its seed; None where it has none any more."""
-    from benchmark.runs.spec import Places, resolve
+    from benchmark.runs.spec import Paths, resolve
 
     key = canonical([spec.method, spec.dataset, spec.recipe, spec.changes])
     if key not in _HASHES:
         try:
-            _HASHES[key] = resolve(spec, Places(Path(), Path())).config_hash
+            _HASHES[key] = resolve(spec, Paths(Path(), Path())).config_hash
         except UserError:
             _HASHES[key] = None
     return _HASHES[key]
@@ -163,7 +163,7 @@ def _absent_notes(scope: Scope, present: set[str]) -> list[str]:
     return [f"No run has a value of {', '.join(absent)}."] if absent else []
 
 
-def _published_notes(published: Published | None) -> list[str]:
+def _published_notes(published: PublishedColumns | None) -> list[str]:
     if published is None:
         return []
     return [f"Published values: {published.source}. They are not comparable digit by digit: {published.protocol}"]

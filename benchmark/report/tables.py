@@ -123,7 +123,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class ControlRow:
+class RealDataRow:
     """What the metrics say of real images: of half against half, or of known damage."""
 
     labels: tuple[str, ...]
@@ -150,7 +150,7 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
     extra_names: tuple[str, ...] = ()
-    controls: tuple[ControlRow, ...] = ()
+    controls: tuple[RealDataRow, ...] = ()
 
     def bold(self, row: Row, column: Column) -> bool:
         """Whether the row is better than every row that shares two seeds with it: see `compare.winner`."""
@@ -194,7 +194,7 @@ def dataset_table(dataset: str, records: Sequence[Record], headline: bool = Fals
         columns,
         rows,
         (*table_notes(columns, rows), *notes),
-        controls=control_rows(columns, rows, len(DATASET_LABELS)),
+        controls=real_data_rows(columns, rows, len(DATASET_LABELS)),
     )
 
 
@@ -204,14 +204,14 @@ def given_text(runs: Sequence[Record]) -> str:
     return next((text for text in texts if not text.startswith(UNKNOWN)), texts[0])
 
 
-def control_rows(columns: Sequence[Column], rows: Sequence[Row], n_labels: int) -> tuple[ControlRow, ...]:
+def real_data_rows(columns: Sequence[Column], rows: Sequence[Row], n_labels: int) -> tuple[RealDataRow, ...]:
     """The controls that the runs' values carry: equal for all runs of a column, whose protocol they share."""
     found: dict[str, dict[tuple[str, str], float]] = {}
     for column in columns:
         values = (value for row in rows for value in row.values(column) if value["details"].get("controls"))
         for name, number in next(values, {"details": {"controls": {}}})["details"]["controls"].items():
             found.setdefault(name, {})[column.id, column.key] = number
-    return tuple(ControlRow((name, *[""] * (n_labels - 1)), numbers) for name, numbers in found.items())
+    return tuple(RealDataRow((name, *[""] * (n_labels - 1)), numbers) for name, numbers in found.items())
 
 
 def group(records: Iterable[Record]) -> dict[str, list[Record]]:
@@ -337,7 +337,7 @@ def _collapse_notes(rows: Sequence[Row]) -> list[str]:
 
 def _control_notes(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     """What the rows of real images are, where there are any."""
-    if not control_rows(columns, rows, n_labels=1):
+    if not real_data_rows(columns, rows, n_labels=1):
         return []
     return [
         "Rows of real images say what the metrics see: one half of the reference against the other (fewer images, so a "

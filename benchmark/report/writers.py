@@ -17,9 +17,9 @@ from benchmark.core.files import write_text
 from benchmark.core.stats import format_cell, summary
 from benchmark.report.claims import claims_listing
 from benchmark.report.compare import comparisons
-from benchmark.report.ledger import Cell as PlainCell
-from benchmark.report.ledger import Listing, cost_listing, ledger
-from benchmark.report.tables import EMPTY, Column, ControlRow, Row, Table, changes_text, dataset_table
+from benchmark.report.ledger import PlainCell as PlainCell
+from benchmark.report.ledger import PlainTable, cost_listing, ledger
+from benchmark.report.tables import EMPTY, Column, RealDataRow, Row, Table, changes_text, dataset_table
 from benchmark.runs.records import Record, read_records
 
 
@@ -66,7 +66,7 @@ def write_table(results: Path, table: Table) -> list[Path]:
     return [_write(folder / f"{table.name}.{form}", text) for form, text in forms.items()]
 
 
-def write_listing(results: Path, listing: Listing) -> list[Path]:
+def write_listing(results: Path, listing: PlainTable) -> list[Path]:
     """Write a listing in its three forms. Returns the files."""
     folder = results / "tables"
     forms = {"csv": listing_csv(listing), "tex": listing_latex(listing), "md": listing_markdown(listing)}
@@ -78,7 +78,7 @@ def pages(table: Table) -> dict[str, str]:
     return {"tex": to_latex(table), "md": to_markdown(table)}
 
 
-def cost_of(table: Table) -> Listing:
+def cost_of(table: Table) -> PlainTable:
     """What the rows of a table cost."""
     return cost_listing(table.name, table.title, table.label_names, [(row.labels, row.records) for row in table.rows])
 
@@ -122,7 +122,7 @@ def _csv_row(row: Row, columns: Sequence[Column]) -> list[Any]:
     return [*cells, *row.extras]
 
 
-def _csv_control(row: ControlRow, table: Table) -> list[Any]:
+def _csv_control(row: RealDataRow, table: Table) -> list[Any]:
     """A control row: one value a metric, without statistics."""
     cells: list[Any] = [*row.labels, "", "", "", "", ""]
     for column in table.columns:
@@ -156,7 +156,7 @@ def _row_name(table: Table, i: int) -> str:
     return ", ".join(label for name, label in labels if label and name != "Supervision")
 
 
-def listing_csv(listing: Listing) -> str:
+def listing_csv(listing: PlainTable) -> str:
     """A listing in full precision; empty: not there."""
     return _csv([listing.heads, *(map(_full, line) for line in listing.lines)])
 
@@ -220,7 +220,7 @@ def to_markdown(table: Table) -> str:
     return _markdown_page(table.title, names, len(table.label_names), rows, table.notes)
 
 
-def listing_markdown(listing: Listing) -> str:
+def listing_markdown(listing: PlainTable) -> str:
     """A pipe table of a listing with its notes below."""
     rows = [[_markdown(_plain(cell)) for cell in line] for line in listing.lines]
     return _markdown_page(listing.title, listing.heads, listing.n_labels, rows, listing.notes)
@@ -309,7 +309,7 @@ def to_latex(table: Table) -> str:
     return _tabular(table.title, names, len(table.label_names), lines, table.notes)
 
 
-def listing_latex(listing: Listing) -> str:
+def listing_latex(listing: PlainTable) -> str:
     """A `tabular` of a listing."""
     lines = [_tex_line([tex(_plain(cell)) for cell in line]) for line in listing.lines]
     return _tabular(listing.title, listing.heads, listing.n_labels, lines, listing.notes)
@@ -346,7 +346,7 @@ def _comment(text: str) -> str:
     return " ".join(text.split())
 
 
-def document(tables: Sequence[Table | Listing]) -> str:
+def document(tables: Sequence[Table | PlainTable]) -> str:
     """A whole LaTeX document that shows every table with its notes: `pdflatex tables.tex` in the tables' folder."""
     parts = [_PREAMBLE]
     for table in tables:

@@ -22,15 +22,15 @@ from benchmark.data.prepare import prepare
 from benchmark.evaluation.evaluate import build_judges, stored
 from benchmark.runs.figures.pictures import save_grid
 from benchmark.runs.records import read_record, record_path, write_record
-from benchmark.runs.run import CONFIG, GENERATOR, device_name, instance_grid, score, scoring_job, spread
-from benchmark.runs.spec import Places, Resolved, RunSpec, resolve
-from benchmark.training.artifacts import Job
+from benchmark.runs.run import CONFIG, GENERATOR, device_name, instance_grid, score, scoring_artifacts, spread
+from benchmark.runs.spec import Paths, Resolved, RunSpec, resolve
+from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.loop import load_checkpoint, load_tensors
 from benchmark.training.method import Method, construct
 
 
-def load_run(resolved: Resolved, places: Places, device: torch.device) -> tuple[Method, nn.Module, Job]:
-    """A finished run's method as training left it, the generator that was scored, and the job of its data.
+def load_run(resolved: Resolved, paths: Paths, device: torch.device) -> tuple[Method, nn.Module, ArtifactStore]:
+    """A finished run's method as training left it, the generator that was scored, and the artifacts of its data.
 
     Raises UserError when the run has no weights, or not all of them.
     """
@@ -41,13 +41,15 @@ def load_run(resolved: Resolved, places: Places, device: torch.device) -> tuple[
             "the run has not finished training, or its weights were removed",
             "run it first: `python -m benchmark run ...`",
         )
-    job = Job(prepare(resolved.card, places.data_root, places.artifacts / "data"), places.artifacts, device, quiet=True)
-    stages = resolved.method.cls.stages(job, resolved.config)
-    method = construct(resolved.method.cls, resolved.config, job.data, device, resolved.spec.seed, **stages)
+    artifacts = ArtifactStore(
+        prepare(resolved.card, paths.data_root, paths.artifacts / "data"), paths.artifacts, device, quiet=True
+    )
+    stages = resolved.method.cls.stages(artifacts, resolved.config)
+    method = construct(resolved.method.cls, resolved.config, artifacts.data, device, resolved.spec.seed, **stages)
     method.load_state_dict(saved["state"])  # what is drawn may be learned as well: frequencies of clusters
     G = copy.deepcopy(method.G)
     G.load_state_dict(load_tensors(path, device))
-    return method, G.eval(), job
+    return method, G.eval(), artifacts
 
 
 def is_run(path: Path) -> bool:
@@ -56,7 +58,7 @@ def is_run(path: Path) -> bool:
 
 
 def rescore(
-    folder: Path, places: Places, changes: dict[str, Any], device: torch.device, quiet: bool = False
+    folder: Path, paths: Paths, changes: dict[str, Any], device: torch.device, quiet: bool = False
 ) -> dict[str, Any]:
     """Evaluate a finished run again with other settings of the evaluation. Writes a record of its own; returns it.
 
@@ -64,9 +66,9 @@ def rescore(
     of these results, or the code's settings have changed since.
     """
     run = "-".join(folder.absolute().parts[-3:])
-    record = read_record(record_path(places.results, run)).plain
+    record = read_record(record_path(paths.results, run)).plain
     before = RunSpec(record["method"], record["dataset"], record["seed"], record["recipe"], record["changes"])
-    resolved = resolve(before, places)
+    resolved = resolve(before, paths)
     if resolved.run != run:
         raise ConfigError(
             f"{folder}: its settings are not those of today",
@@ -77,19 +79,19 @@ def rescore(
         "missing_weights": "unavailable"
     } | changes  # the generator is there: what can be had is better than none
     again = replace(before, changes=merge(before.changes, {"eval": changes}))
-    wanted = resolve(again, places)
+    wanted = resolve(again, paths)
     began = time.perf_counter()
-    method, G, job = load_run(resolved, places, device)
-    scoring = scoring_job(wanted, places, job)
+    method, G, artifacts = load_run(resolved, paths, device)
+    scoring = scoring_artifacts(wanted, paths, artifacts)
     build_judges(wanted.evaluation, scoring)
-    scored = score(method, G, wanted.evaluation, scoring, job, show_progress=not quiet)
+    scored = score(method, G, wanted.evaluation, scoring, artifacts, show_progress=not quiet)
     result = record["result"] | {
         "samples_sha256": scored.samples_sha256,
         "distinct_samples": scored.distinct,
-        "conditions": scored.asked,
+        "conditions": scored.conditions,
     }
     return write_record(
-        places.results,
+        paths.results,
         f"{run}-eval-{content_hash(wanted.plain['eval'])[:8]}",
         status="done",
         reason="",
@@ -102,7 +104,7 @@ def rescore(
 
 
 def write_samples(
-    resolved: Resolved, places: Places, device: torch.device, n: int, folder: Path, instances: str | None = None
+    resolved: Resolved, paths: Paths, device: torch.device, n: int, folder: Path, instances: str | None = None
 ) -> None:
     """Write n pictures of a finished run as PNG files, and `asked.csv` with what each was asked to be.
 
@@ -113,12 +115,12 @@ def write_samples(
     name = resolved.method.name
     if instances is not None and resolved.method.cls.condition_on is Method.condition_on:
         raise ConfigError(f"--instances {instances}", f"{name} is not conditioned on images", "use icgan or latentcond")
-    method, G, job = load_run(resolved, places, device)
-    data = job.data
+    method, G, artifacts = load_run(resolved, paths, device)
+    data = artifacts.data
     require_writable(folder)
     if instances is not None:
         card = card_with(find_card(instances), {"resolution": data.resolution})
-        other = prepare(card, places.data_root, places.artifacts / "data")
+        other = prepare(card, paths.data_root, paths.artifacts / "data")
         method.condition_on(other, "train")
         torch.manual_seed(derive_seed(0x5A3C))
         numbers = spread(len(other.train), 10)
@@ -126,15 +128,18 @@ def write_samples(
     torch.manual_seed(derive_seed(0x5A3B))
     sample = [method.sample(G, min(250, n - first)) for first in range(0, n, 250)]
     images = np.concatenate([stored(part.images) for part in sample])
-    if data.points:
+    if data.is_points:
         write_text(folder / "points.csv", "x,y\n" + "".join(f"{x:.9g},{y:.9g}\n" for x, y in images))
         return
-    asked = [
-        " ".join(map(str, one.reshape(-1).tolist())) for part in sample if part.asked is not None for one in part.asked
+    conditions = [
+        " ".join(map(str, one.reshape(-1).tolist()))
+        for part in sample
+        if part.conditions is not None
+        for one in part.conditions
     ]
     lines = ["file,asked"]
     for i, image in enumerate(images):
         file = f"{i:06d}.png"
         Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(folder / file)
-        lines.append(f"{file},{asked[i] if asked else ''}")
+        lines.append(f"{file},{conditions[i] if conditions else ''}")
     write_text(folder / "asked.csv", "\n".join(lines) + "\n")

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmark.core.config import to_plain
+from benchmark.core.config import to_dict
 from benchmark.core.errors import UserError
 from benchmark.core.files import require_space
 from benchmark.core.seeds import seed_step
@@ -28,8 +28,8 @@ from benchmark.data.prepare import find_prepared
 from benchmark.data.prepared import Dataset
 from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.evaluate import KINDS, build_judges, generate
-from benchmark.runs.spec import Places, Resolved, missing
-from benchmark.training.artifacts import META, Job
+from benchmark.runs.spec import Paths, Resolved, missing
+from benchmark.training.artifacts import META, ArtifactStore
 from benchmark.training.loop import stream_for
 from benchmark.training.method import Method, Stage, Trainable, construct
 
@@ -112,8 +112,8 @@ def duration(seconds: float) -> str:
 
 
 @dataclass
-class Rehearsal(Job):
-    """A job on synthetic pictures that times its stages instead of training them."""
+class DryRun(ArtifactStore):
+    """A store on synthetic pictures that times its stages instead of training them."""
 
     parts: list[Part] = field(default_factory=list)
     real_sha256: str | None = None  # of the prepared data, when it is there: stages that are ready can then be found
@@ -122,7 +122,7 @@ class Rehearsal(Job):
         """The untrained product of a stage, its cost noted."""
         real = replace(self.data, sha256=self.real_sha256 or self.data.sha256)
         tiny, self.data = self.data, real
-        key = self._key(stage.name, stage.version, {"config": to_plain(cfg), "split": stage.split}, inputs)
+        key = self._key(stage.name, stage.version, {"config": to_dict(cfg), "split": stage.split}, inputs)
         self.data = tiny
         if (known := next((value for value, k in self._keys if k == key), None)) is not None:
             return known
@@ -131,7 +131,7 @@ class Rehearsal(Job):
             part = Part(stage.name, parameters(trainable), cfg.steps, 0.0, 0, ready=True)
         else:
             again = partial(construct, stage, data=self.data, device=self.device, seed=0, **inputs)
-            part = rehearse(stage.name, trainable, self.data, again)
+            part = dry_run(stage.name, trainable, self.data, again)
         self.parts.append(part)
         product = trainable.product().requires_grad_(False).eval()
         self._keys.append((product, key))
@@ -153,7 +153,7 @@ def parameters(trainable: Trainable) -> dict[str, int]:
     return {name: sum(p.numel() for p in net.parameters()) for name, net in trainable.modules().items()}
 
 
-def rehearse(name: str, trainable: Trainable, data: Dataset, again: Callable[[Any], Trainable]) -> Part:
+def dry_run(name: str, trainable: Trainable, data: Dataset, again: Callable[[Any], Trainable]) -> Part:
     """Time a few steps of a stage or method. again: builds it with another configuration."""
     nets = parameters(trainable)
     floats = sum(nets.values())
@@ -300,23 +300,23 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def make_plan(resolved: Resolved, places: Places, device: torch.device) -> Plan:
+def make_plan(resolved: Resolved, paths: Paths, device: torch.device) -> Plan:
     """Rehearse a run. Raises ConfigError for settings that do not fit, UserError when the disk is too small."""
     data, prepared = (
         Dataset.tiny(resolved.card),
-        find_prepared(resolved.card, places.data_root, places.artifacts / "data"),
+        find_prepared(resolved.card, paths.data_root, paths.artifacts / "data"),
     )
-    job = Rehearsal(data, places.artifacts, device, quiet=True, real_sha256=prepared.sha256 if prepared else None)
-    plan = Plan(resolved, device, job.parts, missing=missing(resolved, places))
+    artifacts = DryRun(data, paths.artifacts, device, quiet=True, real_sha256=prepared.sha256 if prepared else None)
+    plan = Plan(resolved, device, artifacts.parts, missing=missing(resolved, paths))
     cls, cfg = resolved.method.cls, resolved.config
-    stages = cls.stages(job, cfg)
+    stages = cls.stages(artifacts, cfg)
     method = construct(cls, cfg, data, device, 0, **stages)
     again = partial(construct, cls, data=data, device=device, seed=0, **stages)
-    job.parts.append(rehearse(resolved.method.name, method, data, again))
-    build_judges(resolved.evaluation, job)
+    artifacts.parts.append(dry_run(resolved.method.name, method, data, again))
+    build_judges(resolved.evaluation, artifacts)
     n_reference = len(prepared.train) if prepared else 0
     plan.evaluation_s = evaluation_seconds(method, resolved.evaluation, data, n_reference)
-    require_space(places.results, 2 * plan.bytes, f"the run {resolved.run}")
+    require_space(paths.results, 2 * plan.bytes, f"the run {resolved.run}")
     return plan
 
 

@@ -22,22 +22,22 @@ from torch import Tensor, nn
 from benchmark.core import distributed
 from benchmark.core.config import difference, dump_yaml, load_yaml
 from benchmark.core.environment import environment
-from benchmark.core.errors import ConfigError, DataError, RunFailed, nearest
+from benchmark.core.errors import ConfigError, DataError, RunFailed, suggest
 from benchmark.core.files import lock, read_json, remove_torn, require_writable, write_json, write_text
 from benchmark.core.seeds import derive_seed
 from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import to_float
 from benchmark.evaluation.config import EvalConfig
-from benchmark.evaluation.evaluate import Scored, build_judges, evaluate, standing_statistics
+from benchmark.evaluation.evaluate import EvaluationResult, build_judges, evaluate, standing_statistics
 from benchmark.evaluation.point_plots import save_scatter
 from benchmark.evaluation.snapshots import Snapshots
 from benchmark.runs.figures.curves import save_curves
 from benchmark.runs.figures.pictures import grid_of_rows, save_border, save_embedding, save_grid
 from benchmark.runs.plan import make_plan
 from benchmark.runs.records import record_path, write_record
-from benchmark.runs.spec import Places, Resolved, RunSpec, require_files, resolve
-from benchmark.training.artifacts import Job
+from benchmark.runs.spec import Paths, Resolved, RunSpec, require_files, resolve
+from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.loop import LOG, save_tensors, train
 from benchmark.training.method import Grid, Method, construct
 
@@ -50,7 +50,7 @@ GENERATOR = "generator.pt"
 def pick_device(name: str) -> torch.device:
     """auto: CUDA where there is one, the rank's own under torchrun. Raises ConfigError for one that is not there."""
     if name not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"--device {name}", "no such device", nearest(name, ["auto", "cpu", "cuda"]))
+        raise ConfigError(f"--device {name}", "no such device", suggest(name, ["auto", "cpu", "cuda"]))
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device cuda", "torch finds no CUDA device here", "use --device cpu, or auto")
     if name == "cpu" or not torch.cuda.is_available():
@@ -72,43 +72,41 @@ def use_threads(resolved: Resolved, threads: int | None) -> None:
 
 
 def run(
-    spec: RunSpec, places: Places, *, device: str = "auto", quiet: bool = False, threads: int | None = None
+    spec: RunSpec, paths: Paths, *, device: str = "auto", quiet: bool = False, threads: int | None = None
 ) -> dict[str, Any]:
     """Train and evaluate one run, or find its record. Returns the record as plain values.
 
     Raises UserError for anything the user can mend, before long work starts; RunFailed, after a record with the reason
     was written, when training or evaluation stopped; BusyError when another process works on the run.
     """
-    resolved = resolve(spec, places)
-    path = record_path(places.results, resolved.run)
+    resolved = resolve(spec, paths)
+    path = record_path(paths.results, resolved.run)
     if distributed.agree(path.exists()):
-        return found_record(resolved, places, path)
+        return found_record(resolved, paths, path)
     where = pick_device(device)
     use_threads(resolved, threads)
-    require_writable(places.results)
+    require_writable(paths.results)
     require_shares(resolved, distributed.world())
-    require_files(resolved, places)
+    require_files(resolved, paths)
     if distributed.is_main():
         with distributed.alone():
-            plan = make_plan(resolved, places, where)
+            plan = make_plan(resolved, paths, where)
         if not quiet:
             print(plan.text(), flush=True)
         if plan.warning():
             print(f"note: {plan.warning()}", flush=True)
     if not distributed.is_main():
         distributed.barrier()  # rank 0 prepares the data, the others find it
-    data = prepare(
-        resolved.card, places.data_root, places.artifacts / "data", progress=not quiet and sys.stderr.isatty()
-    )
+    data = prepare(resolved.card, paths.data_root, paths.artifacts / "data", progress=not quiet and sys.stderr.isatty())
     if distributed.is_main():
         distributed.barrier()
         with lock(resolved.folder / ".lock", f"the run {resolved.run}", wait=False):
             remove_torn(resolved.folder)
-            return _run(resolved, places, data, where, quiet, plan.flops_per_step)
-    return _run(resolved, places, data, where, quiet, 0.0)
+            return _run(resolved, paths, data, where, quiet, plan.flops_per_step)
+    return _run(resolved, paths, data, where, quiet, 0.0)
 
 
-def found_record(resolved: Resolved, places: Places, path: Path) -> dict[str, Any]:
+def found_record(resolved: Resolved, paths: Paths, path: Path) -> dict[str, Any]:
     """The record of a run that is over. Raises ConfigError when the pictures it was made of have changed since."""
     record = read_json(path)
     result = record["result"] or {}
@@ -116,7 +114,7 @@ def found_record(resolved: Resolved, places: Places, path: Path) -> dict[str, An
         if card is None or "sha256" not in known:
             continue
         try:
-            data = prepare(card, places.data_root, places.artifacts / "data", progress=False)
+            data = prepare(card, paths.data_root, paths.artifacts / "data", progress=False)
         except DataError:
             continue  # the pictures are gone: the record is what is left of them
         if known["sha256"] != data.sha256:
@@ -129,7 +127,7 @@ def found_record(resolved: Resolved, places: Places, path: Path) -> dict[str, An
 
 
 def _run(
-    resolved: Resolved, places: Places, data: Dataset, device: torch.device, quiet: bool, flops: float
+    resolved: Resolved, paths: Paths, data: Dataset, device: torch.device, quiet: bool, flops: float
 ) -> dict[str, Any]:
     """`run` with the data prepared and, on rank 0, the run's lock held. flops: a step's, from the rehearsal."""
     if distributed.is_main():
@@ -138,7 +136,7 @@ def _run(
     failure: RunFailed | None = None
     result, times = None, {"training_s": 0.0, "stages_s": 0.0, "evaluation_s": 0.0}
     try:
-        result = _train_and_score(resolved, places, data, device, quiet, times)
+        result = _train_and_score(resolved, paths, data, device, quiet, times)
         if result is not None:
             result["flops_per_step"] = flops
     except RunFailed as error:
@@ -146,7 +144,7 @@ def _run(
     record = {}
     if distributed.is_main():
         record = write_record(
-            places.results,
+            paths.results,
             resolved.run,
             status="failed" if failure else "done",
             reason=failure.what if failure else "",
@@ -211,16 +209,16 @@ def claim_folder(resolved: Resolved, data: Dataset) -> None:
 
 
 def _train_and_score(
-    resolved: Resolved, places: Places, data: Dataset, device: torch.device, quiet: bool, times: dict[str, float]
+    resolved: Resolved, paths: Paths, data: Dataset, device: torch.device, quiet: bool, times: dict[str, float]
 ) -> dict[str, Any] | None:
     """Stages, training, evaluation, pictures. Returns the record's `result`, on rank 0; fills in `times`."""
-    job = Job(data, places.artifacts, device, quiet)
-    scoring = scoring_job(resolved, places, job)
+    artifacts = ArtifactStore(data, paths.artifacts, device, quiet)
+    scoring = scoring_artifacts(resolved, paths, artifacts)
     seed, cls, cfg, folder = resolved.spec.seed, resolved.method.cls, resolved.config, resolved.folder
-    stages = cls.stages(job, cfg)
-    n_stages = len(job.made)
+    stages = cls.stages(artifacts, cfg)
+    n_stages = len(artifacts.made)
     method = construct(cls, cfg, data, device, seed, **stages)
-    snapshots = Snapshots(method, resolved.evaluation, job, folder)
+    snapshots = Snapshots(method, resolved.evaluation, artifacts, folder)
     outcome = train(
         method, data, folder, seed=derive_seed(seed, 1), label=resolved.method.name, quiet=quiet, watch=snapshots
     )
@@ -234,7 +232,7 @@ def _train_and_score(
             standing_statistics(method, G)  # part of the weights: what is saved is what is scored
             save_tensors(folder / GENERATOR, G.state_dict())
             shown = not quiet and sys.stderr.isatty()
-            scored = score(method, G, resolved.evaluation, scoring, job, show_progress=shown)
+            scored = score(method, G, resolved.evaluation, scoring, artifacts, show_progress=shown)
             save_pictures(method, G, data, folder, shown=scoring.data)
             snapshots.pictures()
             if scored.border is not None:
@@ -243,37 +241,43 @@ def _train_and_score(
     if scored is None:
         return None
     times["evaluation_s"] = time.perf_counter() - began
-    made_here = [*job.made, *scoring.made]
+    made_here = [*artifacts.made, *scoring.made]
     times["stages_s"] = sum({made.key: made.seconds for made in made_here}.values())  # each once, however often used
     times["steps_per_s"] = outcome.steps_per_s
     times["peak_memory_mb"] = peak_memory_mb(device)
-    of_transfer = {} if scoring is job else {"transfer": about(scoring.data)}
+    of_transfer = {} if scoring is artifacts else {"transfer": about(scoring.data)}
     return {
         "data": about(data),
         **of_transfer,
-        "stages": [{"name": made.name, "key": made.key} for made in job.made[:n_stages]],
+        "stages": [{"name": made.name, "key": made.key} for made in artifacts.made[:n_stages]],
         "parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in method.modules().items()},
         "steps": cfg.steps,
         "images_seen": outcome.images,
         "weights_sha256": weights_hash(G),
         "samples_sha256": scored.samples_sha256,
         "distinct_samples": scored.distinct,
-        "conditions": scored.asked,
+        "conditions": scored.conditions,
         "values": [value.plain() for value in [*scored.values, *snapshots.values()]],
     }
 
 
-def scoring_job(resolved: Resolved, places: Places, job: Job) -> Job:
-    """The job of the data that a run is scored against: its own, or those of a transfer, prepared here."""
+def scoring_artifacts(resolved: Resolved, paths: Paths, artifacts: ArtifactStore) -> ArtifactStore:
+    """The artifacts of the data that a run is scored against: its own, or those of a transfer, prepared here."""
     if resolved.transfer is None:
-        return job
-    data = prepare(resolved.transfer, places.data_root, places.artifacts / "data", progress=False)
-    return Job(data, places.artifacts, job.device, job.quiet)
+        return artifacts
+    data = prepare(resolved.transfer, paths.data_root, paths.artifacts / "data", progress=False)
+    return ArtifactStore(data, paths.artifacts, artifacts.device, artifacts.quiet)
 
 
 def score(
-    method: Method, G: nn.Module, cfg: EvalConfig, scoring: Job, trained: Job, *, show_progress: bool = False
-) -> Scored:
+    method: Method,
+    G: nn.Module,
+    cfg: EvalConfig,
+    scoring: ArtifactStore,
+    trained: ArtifactStore,
+    *,
+    show_progress: bool = False,
+) -> EvaluationResult:
     """Evaluate a run on the data of `scoring`; where these are not those it was trained on, it is asked for them."""
     transferred = scoring is not trained
     if transferred:
@@ -302,7 +306,7 @@ def save_pictures(method: Method, G: nn.Module, data: Dataset, folder: Path, sho
     """
     shown = shown or data
     torch.manual_seed(derive_seed(0x91C5))
-    if data.points:
+    if data.is_points:
         fake = method.sample(G, SCATTERED).images.cpu().numpy()
         save_scatter(folder / "samples.png", {"real": data.train.images[:SCATTERED], "generated": fake})
     else:
@@ -331,8 +335,8 @@ def sample_grid(method: Method, G: nn.Module, data: Dataset, columns: int = 10) 
         if method.conditioning in ("instance", "latent"):
             return instance_grid(method, G, data, numbers, names, columns)
         rows = torch.tensor(numbers)[:, None].expand(-1, columns)
-    asked = rows.flatten(0, 1)
-    images = torch.cat([method.sample(G, len(part), part).images for part in asked.split(250)])
+    conditions = rows.flatten(0, 1)
+    images = torch.cat([method.sample(G, len(part), part).images for part in conditions.split(250)])
     return Grid(images.unflatten(0, (len(rows), columns)), names, [""] * columns)
 
 
@@ -340,8 +344,8 @@ def instance_grid(
     method: Method, G: nn.Module, data: Dataset, numbers: list[int], names: list[str], columns: int
 ) -> Grid:
     """Training images of these numbers, the bank's, each left of its samples."""
-    asked = torch.tensor(numbers)[:, None].expand(-1, columns).flatten()
-    images = method.sample(G, len(asked), asked).images.cpu().unflatten(0, (len(numbers), columns))
+    conditions = torch.tensor(numbers)[:, None].expand(-1, columns).flatten()
+    images = method.sample(G, len(conditions), conditions).images.cpu().unflatten(0, (len(numbers), columns))
     real = as_float(data.train.images[numbers]).expand(-1, images.shape[2], -1, -1)  # grey beside colour
     return Grid(torch.cat([real[:, None], images], 1), names, ["asked", *[""] * columns])
 
@@ -374,7 +378,7 @@ def as_float(images: np.ndarray) -> Tensor:
 def real_grid(data: Dataset, columns: int = 10) -> Grid:
     """Training images to set beside `sample_grid`: one row a class, else eight rows as they come."""
     labels = data.train.labels
-    if labels is None or data.stacked:  # 1,000 classes of a few pictures each say nothing in rows
+    if labels is None or data.is_stacked:  # 1,000 classes of a few pictures each say nothing in rows
         rows = {" " * i: np.arange(i * columns, min((i + 1) * columns, len(data.train))) for i in range(8)}
     else:
         rows = {data.class_names[k]: np.flatnonzero(labels == k)[:columns] for k in spread(data.n_classes)}

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.core.config import build, content_hash, merge, to_plain
+from benchmark.core.config import build, content_hash, merge, to_dict
 from benchmark.core.errors import ConfigError, UserError
 from benchmark.core.registry import check_method, method_names
-from benchmark.data.cards import Card, card_with, find_card
+from benchmark.data.cards import DatasetCard, card_with, find_card
 from benchmark.data.kinds import POINTS
 from benchmark.data.layout import locate
 from benchmark.evaluation.config import EvalConfig
@@ -48,7 +48,7 @@ class RunSpec:
 
 
 @dataclass(frozen=True)
-class Places:
+class Paths:
     """Where data is read from and results are written to."""
 
     data_root: Path
@@ -65,7 +65,7 @@ class Resolved:
     """A run with every setting known."""
 
     spec: RunSpec
-    card: Card
+    card: DatasetCard
     method: MethodFile
     recipe: str
     config: GANConfig
@@ -73,7 +73,7 @@ class Resolved:
     run: str  # name of the run and its record
     folder: Path
     config_hash: str
-    transfer: Card | None = None  # the dataset it is asked for and compared with; None: the one it learns from
+    transfer: DatasetCard | None = None  # the dataset it is asked for and compared with; None: the one it learns from
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -82,14 +82,14 @@ class Resolved:
             "method": self.method.name,
             "version": self.method.cls.version,
             "recipe": self.recipe,
-            "data": to_plain(self.card),
-            "config": to_plain(self.config),
-            "eval": to_plain(self.evaluation),
+            "data": to_dict(self.card),
+            "config": to_dict(self.config),
+            "eval": to_dict(self.evaluation),
         }
-        return plain if self.transfer is None else plain | {"transfer": to_plain(self.transfer)}
+        return plain if self.transfer is None else plain | {"transfer": to_dict(self.transfer)}
 
 
-def resolve(spec: RunSpec, places: Places) -> Resolved:
+def resolve(spec: RunSpec, paths: Paths) -> Resolved:
     """Find every part of a run and validate its configuration. Raises ConfigError or DataError; trains nothing."""
     check_method(spec.method)
     changes = dict(spec.changes)
@@ -101,7 +101,7 @@ def resolve(spec: RunSpec, places: Places) -> Resolved:
     recipe = spec.recipe or method.default_recipe(card.name, card.default_recipe)
     card = card_with(_sized(card, recipe), data_changes) if data_changes else _sized(card, recipe)
     base = method.recipe(recipe, card.name)
-    config = build(method.Config, merge(to_plain(base), changes), f"--set for {spec.method}")
+    config = build(method.Config, merge(to_dict(base), changes), f"--set for {spec.method}")
     target = None if other is None else _transfer_card(str(other), card, method)
     evaluation = _evaluation(recipe, target or card, eval_changes)
     if target is not None and evaluation.snapshots:
@@ -110,12 +110,12 @@ def resolve(spec: RunSpec, places: Places) -> Resolved:
         raise ConfigError(f"seed {spec.seed}", "a seed is not negative", "use 0, 1, 2, ...")
     digest = content_hash(Resolved(spec, card, method, recipe, config, evaluation, "", Path(), "", target).plain)
     leaf = f"{recipe}-s{spec.seed}-{digest[:8]}"
-    folder = places.results / "runs" / card.name / spec.method / leaf
+    folder = paths.results / "runs" / card.name / spec.method / leaf
     run = f"{card.name}-{spec.method}-{leaf}"
     return Resolved(spec, card, method, recipe, config, evaluation, run, folder, digest, target)
 
 
-def _transfer_card(name: str, own: Card, method: MethodFile) -> Card:
+def _transfer_card(name: str, own: DatasetCard, method: MethodFile) -> DatasetCard:
     """The card of a transfer's target, at the side and channels of the method's images.
 
     Raises ConfigError where it cannot be a target.
@@ -130,14 +130,14 @@ def _transfer_card(name: str, own: Card, method: MethodFile) -> Card:
     return card_with(card, {"resolution": own.resolution, "channels": own.channels})
 
 
-def require_kind(method: MethodFile, card: Card) -> None:
+def require_kind(method: MethodFile, card: DatasetCard) -> None:
     """Raise ConfigError for a method that does not take the card's kind of data."""
     kind = "points" if card.source.kind in POINTS else "images"
-    if kind not in method.cls.kinds:
-        others = [name for name in method_names() if kind in find_method(name).cls.kinds]
+    if kind not in method.cls.accepts:
+        others = [name for name in method_names() if kind in find_method(name).cls.accepts]
         raise ConfigError(
             f"{method.name} on {card.name}",
-            f"{card.name} is made of {kind}, {method.name} takes {' and '.join(method.cls.kinds)}",
+            f"{card.name} is made of {kind}, {method.name} takes {' and '.join(method.cls.accepts)}",
             f"for {kind} use one of {', '.join(others)}",
         )
 
@@ -150,7 +150,7 @@ def _section(changes: dict[str, Any], name: str) -> dict[str, Any]:
     return section
 
 
-def _sized(card: Card, recipe: str) -> Card:
+def _sized(card: DatasetCard, recipe: str) -> DatasetCard:
     """The card at the recipe's size: the small recipes take large pictures at a size a CPU can train on."""
     side = card.resolution
     while recipe == "small" and side > SMALL_SIDES.get(card.name, SMALL_SIDE):
@@ -158,11 +158,11 @@ def _sized(card: Card, recipe: str) -> Card:
     return card if side == card.resolution else card_with(card, {"resolution": side})
 
 
-def _evaluation(recipe: str, card: Card, changes: dict[str, Any]) -> EvalConfig:
+def _evaluation(recipe: str, card: DatasetCard, changes: dict[str, Any]) -> EvalConfig:
     """The recipe's evaluation for this dataset, with the user's changes."""
-    base = to_plain(EVALUATION["paper" if recipe.startswith("paper") else "small"])
-    base["encoder"] = to_plain(encoder_recipe(recipe, card.name))
-    base["judge"] = to_plain(judge_recipe(recipe, card.name))
+    base = to_dict(EVALUATION["paper" if recipe.startswith("paper") else "small"])
+    base["encoder"] = to_dict(encoder_recipe(recipe, card.name))
+    base["judge"] = to_dict(judge_recipe(recipe, card.name))
     if card.source.kind in POINTS:
         base |= {"n_fake": N_POINTS, "extractors": [], "encoder": None}
     elif card.conditioning == "none" and base["extractors"] == ["judge"]:
@@ -178,7 +178,7 @@ def evaluation(base: dict[str, Any], changes: dict[str, Any], name: str, *, has_
     """
     paper = PROTOCOLS.get(str(changes.get("protocol", "suite")), PROTOCOLS["suite"])
     if paper.settings:
-        base = merge(base, {**to_plain(paper.settings), "missing_weights": "unavailable"})
+        base = merge(base, {**to_dict(paper.settings), "missing_weights": "unavailable"})
     config = build(EvalConfig, merge(base, changes), where)
     for extractor in config.extractors:
         if extractor == "judge" and not has_labels:
@@ -197,12 +197,12 @@ def evaluation(base: dict[str, Any], changes: dict[str, Any], name: str, *, has_
     return config
 
 
-def missing(resolved: Resolved, places: Places) -> list[UserError]:
+def missing(resolved: Resolved, paths: Paths) -> list[UserError]:
     """The files a run needs and lacks: pictures, and weights of extractors. Each error says which, why and the mend."""
     problems: list[UserError] = []
     for card in filter(None, (resolved.card, resolved.transfer)):
         try:
-            locate(card, places.data_root)
+            locate(card, paths.data_root)
         except UserError as error:
             problems.append(error)
     needed = resolved.evaluation.extractors if resolved.evaluation.missing_weights == "refuse" else ()
@@ -214,7 +214,7 @@ def missing(resolved: Resolved, places: Places) -> list[UserError]:
     return problems + list(missing_weights(resolved.config))
 
 
-def require_files(resolved: Resolved, places: Places) -> None:
+def require_files(resolved: Resolved, paths: Paths) -> None:
     """Raise the first of `missing`: DataError or WeightsError."""
-    for problem in missing(resolved, places):
+    for problem in missing(resolved, paths):
         raise problem

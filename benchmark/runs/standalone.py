@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmark.core.config import content_hash, to_plain
+from benchmark.core.config import content_hash, to_dict
 from benchmark.core.errors import ConfigError, DataError, WeightsError
-from benchmark.data.cards import Card, card_with, find_card
+from benchmark.data.cards import DatasetCard, card_with, find_card
 from benchmark.data.collection import Collection, is_collection, read_collection
 from benchmark.data.kinds import POINTS
 from benchmark.data.layout import locate
@@ -32,15 +32,15 @@ from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.control import pictures_accuracy
 from benchmark.evaluation.evaluate import build_extractor, build_judge, copy_values, protocol_of, reference_of
 from benchmark.evaluation.protocols import labelled
-from benchmark.evaluation.scores import Side, control_rows, intra_class_values, set_values, unavailable
-from benchmark.evaluation.value import Value
+from benchmark.evaluation.scores import Side, intra_class_values, real_data_rows, set_values, unavailable
+from benchmark.evaluation.value import MetricValue
 from benchmark.metrics import extractors
 from benchmark.metrics.extractors import Extractor, JudgeExtractor
 from benchmark.metrics.store import FeatureStore, images_sha256
 from benchmark.metrics.weights import TRAINED_HERE
 from benchmark.runs.records import write_record
-from benchmark.runs.spec import Places, evaluation
-from benchmark.training.artifacts import Job
+from benchmark.runs.spec import Paths, evaluation
+from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.stages.judge import recipe as judge_recipe
 from benchmark.training.stages.simclr import recipe as encoder_recipe
 
@@ -73,7 +73,7 @@ def request_for(
             "give --reference: a dataset's name (`list` shows them), or the path of real pictures",
         )
     path = Path(reference).expanduser()
-    base = to_plain(EvalConfig(extractors=("lite0",), missing_weights="unavailable"))
+    base = to_dict(EvalConfig(extractors=("lite0",), missing_weights="unavailable"))
     has_labels = False
     if not (is_collection(path) and path.exists()):
         card = find_card(reference)
@@ -81,8 +81,8 @@ def request_for(
             raise ConfigError(f"--reference {card.name}", "it is made of 2-D points", "give a dataset of pictures")
         has_labels = card.conditioning != "none"
         base |= {"extractors": ["judge"] if has_labels else ["lite0"]}
-        base["judge"] = to_plain(judge_recipe(card.default_recipe, card.name))
-        base["encoder"] = to_plain(encoder_recipe(card.default_recipe, card.name))
+        base["judge"] = to_dict(judge_recipe(card.default_recipe, card.name))
+        base["encoder"] = to_dict(encoder_recipe(card.default_recipe, card.name))
     return Request(
         pictures,
         reference,
@@ -103,11 +103,11 @@ class _Against:
     data: Dataset | None  # of the suite: then there are a judge, and held-out images
 
 
-def score_pictures(request: Request, places: Places, device: torch.device, quiet: bool = False) -> dict[str, Any]:
+def score_pictures(request: Request, paths: Paths, device: torch.device, quiet: bool = False) -> dict[str, Any]:
     """Read, compare, write the record; returns it. Raises UserError before any long work for what the user can mend."""
     began, cfg = time.perf_counter(), request.evaluation
     shown = not quiet and sys.stderr.isatty()
-    job, against = _reference(request, places, device, quiet, shown)
+    artifacts, against = _reference(request, paths, device, quiet, shown)
     pictures = read_collection(
         request.pictures,
         channels=against.side.images.shape[3],
@@ -123,7 +123,7 @@ def score_pictures(request: Request, places: Places, device: torch.device, quiet
         )
     sha256 = images_sha256(pictures.images)
     values = _Scores(
-        pictures, sha256, against, cfg, job, FeatureStore(places.artifacts / "features"), device, shown
+        pictures, sha256, against, cfg, artifacts, FeatureStore(paths.artifacts / "features"), device, shown
     ).all()
     name = request.name or pictures.name
     identity = {
@@ -132,7 +132,7 @@ def score_pictures(request: Request, places: Places, device: torch.device, quiet
         "recipe": "pictures",
         "seed": 0,
         "changes": {},
-        "config": {"eval": to_plain(cfg), "resolution": request.resolution},
+        "config": {"eval": to_dict(cfg), "resolution": request.resolution},
     }
     digest = content_hash({**identity, "images": sha256, "reference": against.side.sha256})
     run = f"{_slug(against.name)}-{_slug(name)}-pictures-{digest[:8]}"
@@ -144,7 +144,7 @@ def score_pictures(request: Request, places: Places, device: torch.device, quiet
         "values": [value.plain() for value in values],
     }
     return write_record(
-        places.results,
+        paths.results,
         run,
         status="done",
         reason="",
@@ -156,8 +156,8 @@ def score_pictures(request: Request, places: Places, device: torch.device, quiet
 
 
 def _reference(
-    request: Request, places: Places, device: torch.device, quiet: bool, shown: bool
-) -> tuple[Job | None, _Against]:
+    request: Request, paths: Paths, device: torch.device, quiet: bool, shown: bool
+) -> tuple[ArtifactStore | None, _Against]:
     """The reference, prepared or read as it is."""
     cfg, path = request.evaluation, Path(request.reference).expanduser()
     if is_collection(path) and path.exists():
@@ -173,11 +173,11 @@ def _reference(
         }
         return None, _Against(found.name, side, found.class_names, protocol, None)
     card = find_card(request.reference)
-    locate(card, places.data_root)
-    data = prepare(_at(card, request.resolution), places.data_root, places.artifacts / "data", progress=shown)
+    locate(card, paths.data_root)
+    data = prepare(_at(card, request.resolution), paths.data_root, paths.artifacts / "data", progress=shown)
     protocol = {k: v for k, v in protocol_of(data, cfg, 0).items() if k != "n_fake"}
-    job = Job(data, places.artifacts, device, quiet)
-    return job, _Against(data.name, reference_of(data, cfg.reference), data.class_names, protocol, data)
+    artifacts = ArtifactStore(data, paths.artifacts, device, quiet)
+    return artifacts, _Against(data.name, reference_of(data, cfg.reference), data.class_names, protocol, data)
 
 
 @dataclass(frozen=True)
@@ -188,18 +188,18 @@ class _Scores:
     sha256: str  # of the pictures
     against: _Against
     cfg: EvalConfig
-    job: Job | None  # None: the reference is no dataset of the suite
+    artifacts: ArtifactStore | None  # None: the reference is no dataset of the suite
     store: FeatureStore
     device: torch.device
     shown: bool  # progress
 
-    def all(self) -> list[Value]:
+    def all(self) -> list[MetricValue]:
         """The numbers of every extractor, marked with protocol and pictures."""
         asked = {"pictures": self.pictures.name, "labels": "none" if self.labels is None else "given"}
         values = [value for name in self.cfg.extractors for value in self.of(name)]
         return [replace(value, name=labelled(value.name, self.cfg.protocol), conditions=asked) for value in values]
 
-    def of(self, name: str) -> list[Value]:
+    def of(self, name: str) -> list[MetricValue]:
         """The numbers of one extractor; unavailable ones where its weights are absent."""
         cfg, side, store, protocol = self.cfg, self.against.side, self.store, self.protocol
         try:
@@ -209,7 +209,7 @@ class _Scores:
         seen = store.features(extractor, self.pictures.images, sha256=self.sha256, progress=self.shown)
         real = store.features(extractor, side.images, sha256=side.sha256, progress=self.shown)
         n = len(self.pictures)
-        controls = control_rows(extractor, side, n, cfg.set_settings, store) if cfg.controls else None
+        controls = real_data_rows(extractor, side, n, cfg.set_settings, store) if cfg.controls else None
         values = set_values(extractor, seen, real, protocol, cfg.set_settings, controls, self.shown)
         if self.labels is not None and side.labels is not None:
             names = self.against.class_names
@@ -234,7 +234,7 @@ class _Scores:
 
     def extractor(self, name: str) -> Extractor:
         """An extractor that can look at these pictures. Raises ConfigError for one trained on another size."""
-        if name not in TRAINED_HERE or self.job is None:
+        if name not in TRAINED_HERE or self.artifacts is None:
             return extractors.build(name, device=self.device, allow_unverified=self.cfg.allow_unverified)
         mine, side = self.pictures.images.shape[1:3], self.against.side.images.shape[1]
         if mine != (side, side):
@@ -243,8 +243,8 @@ class _Scores:
                 f"it knows pictures of {side} px, these have {mine[1]} x {mine[0]}",
                 f"give --resolution {side}, or --extractors lite0",
             )
-        judge = build_judge(self.cfg, self.job) if name == "judge" else None
-        return build_extractor(name, self.cfg, judge, self.job)
+        judge = build_judge(self.cfg, self.artifacts) if name == "judge" else None
+        return build_extractor(name, self.cfg, judge, self.artifacts)
 
 
 def common_labels(pictures: Collection, class_names: Sequence[str]) -> np.ndarray | None:
@@ -259,7 +259,7 @@ def common_labels(pictures: Collection, class_names: Sequence[str]) -> np.ndarra
     return None
 
 
-def _at(card: Card, side: int | None) -> Card:
+def _at(card: DatasetCard, side: int | None) -> DatasetCard:
     return card if side is None else card_with(card, {"resolution": side})
 
 

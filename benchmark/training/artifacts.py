@@ -1,6 +1,6 @@
 """Stages and computations made once and found again by content.
 
-`job.train(SimCLR, cfg)` and `job.compute(cluster_labels, encoder=encoder, k=10)` are keyed by name, version,
+`artifacts.train(SimCLR, cfg)` and `artifacts.compute(cluster, encoder=encoder, k=10)` are keyed by name, version,
 configuration, the data's hash and the keys of their inputs, made under a lock by the same resumable loop, and shared
 by every run that needs the same thing.
 """
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.core import distributed
-from benchmark.core.config import content_hash, to_plain
+from benchmark.core.config import content_hash, to_dict
 from benchmark.core.files import lock, read_json, remove_torn, write_json
 from benchmark.core.seeds import derive_seed
 from benchmark.data.prepared import Dataset
@@ -32,7 +32,7 @@ VALUE = "artifact.pt"
 
 
 def computation(module: str, name: str) -> Callable[[F], F]:
-    """Names a function that `job.compute` calls.
+    """Names a function that `artifacts.compute` calls.
 
     The names are part of the keys of what it made, so they are written down: a function that moves, or is renamed,
     keeps them, and finds what was made before. They are those under which it was first published.
@@ -47,7 +47,7 @@ def computation(module: str, name: str) -> Callable[[F], F]:
 
 @dataclass
 class Made:
-    """One artefact a job made or found."""
+    """One artefact that was made or found."""
 
     name: str
     key: str
@@ -57,7 +57,7 @@ class Made:
 
 
 @dataclass
-class Job:
+class ArtifactStore:
     """Makes or finds the artefacts of one data set, in `folder`."""
 
     data: Dataset
@@ -77,7 +77,7 @@ class Job:
 
         inputs: products of other stages, or plain values.
         """
-        key = self._key(stage.name, stage.version, {"config": to_plain(cfg), "split": stage.split}, inputs)
+        key = self._key(stage.name, stage.version, {"config": to_dict(cfg), "split": stage.split}, inputs)
         folder = self.folder / f"{stage.name}-{key[:12]}"
         seed = getattr(cfg, "seed", 0)
 
@@ -90,7 +90,7 @@ class Job:
                 save_tensors(folder / VALUE, {name: net.state_dict() for name, net in trainable.modules().items()})
             return outcome.seconds
 
-        found, seconds = self._make_once(stage.name, key, folder, make, to_plain(cfg))
+        found, seconds = self._make_once(stage.name, key, folder, make, to_dict(cfg))
         trainable = construct(stage, cfg, self.data, self.device, seed, **inputs)
         for name, state in load_tensors(folder / VALUE, self.device).items():
             getattr(trainable, name).load_state_dict(state)
@@ -117,7 +117,7 @@ class Job:
         return value
 
     def key_of(self, value: Any) -> str:
-        """The key of a value this job handed out."""
+        """The key of a value this store handed out."""
         return next(key for known, key in self._keys if known is value)
 
     def _hand_out(self, value: Any, made: Made) -> None:
@@ -135,15 +135,15 @@ class Job:
         return self._key(name, getattr(function, "version", 1), {"module": module}, inputs)
 
     def _describe(self, value: Any) -> Any:
-        """An input's key if a job made it, else its plain value."""
+        """An input's key if it was made here, else its plain value."""
         for known, key in self._keys:
             if known is value:
                 return {"artefact": key}
         if hasattr(value, "identity"):  # a feature extractor says itself what it is
             return value.identity
         if isinstance(value, (nn.Module, Tensor)):
-            raise TypeError("an input of a stage is made by job.train or job.compute, or is a plain value")
-        return to_plain(value) if dataclasses.is_dataclass(value) else value
+            raise TypeError("an input of a stage is made by artifacts.train or artifacts.compute, or is a plain value")
+        return to_dict(value) if dataclasses.is_dataclass(value) else value
 
     def _make_once(
         self, name: str, key: str, folder: Path, make: Callable[[], float], settings: Any
@@ -181,7 +181,7 @@ class Job:
 def key_names(function: Callable[..., Any]) -> tuple[str, str]:
     """The module and name of a computation. Raises TypeError for a function that `computation` did not name."""
     if not hasattr(function, "key"):
-        raise TypeError(f"{function.__name__}: name it by @computation(module, name) before job.compute calls it")
+        raise TypeError(f"{function.__name__}: name it by @computation(module, name) before artifacts.compute calls it")
     return function.key
 
 

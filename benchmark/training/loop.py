@@ -43,7 +43,7 @@ class NonFiniteLoss(RunFailed):
 
 
 @dataclass
-class Average:
+class EMA:
     """Exponential moving average of a network's parameters; its buffers are copied.
 
     Source: beta = 0.5^(batch / half-life), the half-life counted in images (Karras et al. 2018; InfoSCC-GAN's code).
@@ -55,7 +55,7 @@ class Average:
     start_step: int = 0
 
     @classmethod
-    def of(cls, net: nn.Module, batch: int, half_life_images: float, start_step: int = 0) -> Average:
+    def of(cls, net: nn.Module, batch: int, half_life_images: float, start_step: int = 0) -> EMA:
         """Start an average at the network's present weights."""
         return cls(copy.deepcopy(net).requires_grad_(False).eval(), 0.5 ** (batch / half_life_images), start_step)
 
@@ -123,7 +123,7 @@ def _finite(values: dict[str, float]) -> dict[str, float | None]:
 
 
 @dataclass
-class Outcome:
+class TrainResult:
     """What training leaves: the average generator if one was kept, and the seconds spent over all processes' lives."""
 
     average: nn.Module | None
@@ -146,7 +146,7 @@ def stream_for(trainable: Trainable, data: Dataset, seed: int) -> Stream:
     )
 
 
-class Watch(Protocol):
+class Callback(Protocol):
     """Looks at a GAN in training; it may change nothing and may draw random numbers."""
 
     def begin(self, step: int) -> None:
@@ -164,8 +164,8 @@ def train(
     seed: int,
     label: str,
     quiet: bool = False,
-    watch: Watch | None = None,
-) -> Outcome:
+    watch: Callback | None = None,
+) -> TrainResult:
     """Train to the configured number of steps in `folder`, resuming from its checkpoint when there is one.
 
     watch: called after every step; its time is not the training's.
@@ -215,17 +215,17 @@ def train(
             checkpoint(done)
     progress.close()
     seconds += time.perf_counter() - began
-    return Outcome(
+    return TrainResult(
         average.net if average else None, seconds, (cfg.steps) / seconds if seconds else 0.0, stream.position
     )
 
 
-def _average(trainable: Trainable) -> Average | None:
+def _average(trainable: Trainable) -> EMA | None:
     """The moving average a GAN asks for by its configuration."""
     if not isinstance(trainable.cfg, GANConfig) or not trainable.cfg.ema_half_life_images:
         return None
     cfg = trainable.cfg
-    return Average.of(trainable.G, cfg.batch, cfg.ema_half_life_images, cfg.ema_start_steps)  # type: ignore[attr-defined]
+    return EMA.of(trainable.G, cfg.batch, cfg.ema_half_life_images, cfg.ema_start_steps)  # type: ignore[attr-defined]
 
 
 def _learning_rates(trainable: Trainable) -> list[tuple[dict[str, Any], float]]:
@@ -275,7 +275,7 @@ class Reporter:
 def save_checkpoint(
     folder: Path,
     trainable: Trainable,
-    average: Average | None,
+    average: EMA | None,
     step: int,
     position: int,
     seconds: float,
@@ -311,7 +311,7 @@ def save_tensors(path: Path, value: Any) -> None:
         file.write(buffer.getbuffer())
 
 
-def resume(folder: Path, trainable: Trainable, average: Average | None, stream: Stream) -> tuple[int, float]:
+def resume(folder: Path, trainable: Trainable, average: EMA | None, stream: Stream) -> tuple[int, float]:
     """Continue from the folder's checkpoint where there is one. Returns the steps done and the seconds they took.
 
     Raises UserError when the checkpoint is damaged or belongs to other networks.

@@ -18,14 +18,14 @@ from torch import Tensor, nn
 
 from benchmark.core import distributed
 from benchmark.core.config import STRICT, Beta, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from benchmark.core.errors import ConfigError, nearest
+from benchmark.core.errors import ConfigError, suggest
 from benchmark.core.registry import check_method, recipes_of
 from benchmark.core.seeds import derive_seed
 
 if TYPE_CHECKING:
     from benchmark.data.prepared import Dataset
     from benchmark.data.stream import Stream
-    from benchmark.training.artifacts import Job
+    from benchmark.training.artifacts import ArtifactStore
 
 Conditioning = Literal["none", "class", "attributes", "cluster", "instance", "latent"]
 
@@ -172,12 +172,12 @@ class Stage(Trainable):
 class Sample:
     """Generated images [N, C, S, S] in [-1, 1] (points [N, 2] for 2-D data), and what each was asked to be.
 
-    asked: class or cluster numbers [N]; attribute values {0, 1} [N, A]; for instance and latent conditioning the rows
+    conditions: class or cluster numbers [N]; attributes {0, 1} [N, A]; for instance and latent conditioning the rows
     [N] of the bank (`Method.condition_on`) whose features were used; None where nothing was asked.
     """
 
     images: Tensor
-    asked: Tensor | None
+    conditions: Tensor | None
 
 
 @plain_dataclass(frozen=True)
@@ -222,29 +222,29 @@ class Method(Trainable):
 
     G: nn.Module
     cfg: GANConfig
-    kinds: ClassVar[tuple[str, ...]] = ("images",)  # the data it takes: "images", "points"
-    conditioning: Conditioning = "none"  # what `asked` means; may be set from the configuration in __init__
+    accepts: ClassVar[tuple[str, ...]] = ("images",)  # the data it takes: "images", "points"
+    conditioning: Conditioning = "none"  # what `conditions` means; may be set from the configuration in __init__
     n_labels: int = 0  # classes, attributes or clusters that can be asked for; rows of the bank
-    drawn: str = "nothing"  # what `sample` asks for when nothing is given, and from which split; recorded
+    default_conditions: str = "nothing"  # what `sample` asks for when nothing is given, and from which split; recorded
 
     @staticmethod
-    def stages(job: Job, cfg: Any) -> dict[str, Any]:
+    def stages(artifacts: ArtifactStore, cfg: Any) -> dict[str, Any]:
         """Make or find what must exist before training; becomes keyword arguments of `__init__`."""
         return {}
 
     def __init__(self, cfg: Any, data: Dataset, **stages: Any) -> None:
         raise NotImplementedError
 
-    def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
+    def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
         """Generate n images with generator G (the trained one or its average).
 
-        asked: what each image is to show, coded as in `Sample.asked`; None: drawn as the paper draws it.
+        conditions: what each image is to show, coded as in `Sample.conditions`; None: drawn as the paper draws it.
         All randomness comes from torch's global generator, which the caller seeds.
         """
         raise NotImplementedError
 
     def condition_on(self, data: Dataset, split: str) -> None:
-        """For instance and latent conditioning: `asked` are from now on rows of this split of this dataset.
+        """For instance and latent conditioning: `conditions` are from now on rows of this split of this dataset.
 
         The training split of the method's own data is what it begins with; another dataset is a transfer.
         Raises ConfigError for data it cannot take.
@@ -255,11 +255,11 @@ class Method(Trainable):
         """Features [M, d] that stand for the images of the bank, as G is given them; None where there are none."""
         return None
 
-    def targets(self, asked: Tensor | None) -> Tensor | None:
+    def targets(self, conditions: Tensor | None) -> Tensor | None:
         """Training images [N, k] that samples asked for these rows [N] are to be like; None where there are none."""
         return None
 
-    def judge_own(self, images: Tensor) -> Tensor | None:
+    def own_classifier(self, images: Tensor) -> Tensor | None:
         """Logits [N, n_labels] of the classifier this method trains against, where it has one."""
         return None
 
@@ -289,7 +289,7 @@ class MethodFile:
     def recipe(self, recipe: str, dataset: str) -> Any:
         """The configuration of a recipe for a dataset. Raises ConfigError, naming what there is."""
         if recipe not in self.RECIPES:
-            raise ConfigError(f"{self.name}: no recipe {recipe!r}", nearest(recipe, self.RECIPES))
+            raise ConfigError(f"{self.name}: no recipe {recipe!r}", suggest(recipe, self.RECIPES))
         rows, name = self.RECIPES[recipe], recipes_of(dataset)
         if name not in rows and "default" not in rows:
             others = [other_name for other_name, other in self.RECIPES.items() if name in other or "default" in other]

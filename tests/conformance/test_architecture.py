@@ -149,7 +149,11 @@ def test_every_arrow_points_down_and_there_is_no_circle() -> None:
     ("file", "text", "complaint"),
     [
         ("benchmark/data/new.py", "from benchmark.report.tables import Table\n", "data imports from report"),
-        ("benchmark/metrics/new.py", "def f():\n    from benchmark.training.loop import train\n", "metrics imports from"),
+        (
+            "benchmark/metrics/new.py",
+            "def f():\n    from benchmark.training.loop import train\n",
+            "metrics imports from",
+        ),
         ("benchmark/loose.py", "", "benchmark.loose lies directly in benchmark/"),
         ("methods/new.py", "import methods.sngan\n", "a method imports no other"),
         ("methods/other.py", "from benchmark.evaluation.config import EvalConfig\n", "methods imports from evaluation"),

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 import benchmark.runs.run
 import methods
 from benchmark.__main__ import main
-from benchmark.core.config import build, to_plain
+from benchmark.core.config import build, to_dict
 from benchmark.core.registry import method_names
 from benchmark.core.seeds import seed_step
 from benchmark.data.cards import find_card, list_cards
 from benchmark.data.prepared import Dataset
 from benchmark.evaluation.latents import LatentSpace
-from benchmark.runs.plan import Rehearsal
+from benchmark.runs.plan import DryRun
 from benchmark.training.loop import stream_for
 from benchmark.training.method import Method, MethodFile, construct, find_method
 
@@ -33,7 +33,7 @@ EMBEDDED = ("digits", "shapes")  # a grey one with classes, a coloured one with 
 CASES = [
     (name, dataset)
     for name in method_names()
-    for dataset in (*EMBEDDED, *(("ring2d",) if "points" in find_method(name).cls.kinds else ()))
+    for dataset in (*EMBEDDED, *(("ring2d",) if "points" in find_method(name).cls.accepts else ()))
 ]
 LARGE_SIDE = 48  # pixels: nets for larger pictures take many seconds to build
 
@@ -52,7 +52,7 @@ RECIPES = [
 ]
 
 
-class Unrehearsed(Rehearsal):
+class Unrehearsed(DryRun):
     """Hands out untrained stages without timing any step: building costs no training."""
 
     def train(self, stage: Any, cfg: Any, **inputs: Any) -> nn.Module:
@@ -132,7 +132,7 @@ def check_method_file(file: MethodFile, dataset: str, folder: Path) -> None:
 
 def shape_of(data: Dataset, n: int) -> tuple[int, ...]:
     """Of n generated images or points."""
-    return (n, 2) if data.points else (n, data.channels, data.resolution, data.resolution)
+    return (n, 2) if data.is_points else (n, data.channels, data.resolution, data.resolution)
 
 
 def check_samples(method: Method, data: Dataset) -> None:
@@ -143,7 +143,7 @@ def check_samples(method: Method, data: Dataset) -> None:
     assert sample.images.dtype == torch.float32
     assert bool(torch.isfinite(sample.images).all())
     assert sample.images.shape == shape_of(data, 6)
-    if not data.points:
+    if not data.is_points:
         assert float(sample.images.min()) >= -1
         assert float(sample.images.max()) <= 1
     assert not sample.images.requires_grad
@@ -151,21 +151,21 @@ def check_samples(method: Method, data: Dataset) -> None:
     assert torch.equal(method.sample(G, 6).images, sample.images)
     torch.manual_seed(2)
     assert not torch.equal(method.sample(G, 6).images, sample.images)
-    assert method.drawn, "what is drawn is recorded with every number"
-    assert (method.drawn == "nothing") is (method.conditioning == "none")
+    assert method.default_conditions, "what is drawn is recorded with every number"
+    assert (method.default_conditions == "nothing") is (method.conditioning == "none")
     if method.conditioning == "none":
-        assert sample.asked is None
+        assert sample.conditions is None
         return
     assert method.n_labels > 0
-    assert sample.asked is not None
-    assert sample.asked.dtype == torch.int64
+    assert sample.conditions is not None
+    assert sample.conditions.dtype == torch.int64
     attributes = method.conditioning == "attributes"
-    assert sample.asked.shape == ((6, method.n_labels) if attributes else (6,))
-    assert int(sample.asked.min()) >= 0
-    assert int(sample.asked.max()) < (2 if attributes else method.n_labels)
-    asked = torch.zeros_like(sample.asked)
-    assert torch.equal(method.sample(G, 6, asked).asked, asked)  # type: ignore[arg-type]
-    own = method.judge_own(sample.images)
+    assert sample.conditions.shape == ((6, method.n_labels) if attributes else (6,))
+    assert int(sample.conditions.min()) >= 0
+    assert int(sample.conditions.max()) < (2 if attributes else method.n_labels)
+    conditions = torch.zeros_like(sample.conditions)
+    assert torch.equal(method.sample(G, 6, conditions).conditions, conditions)  # type: ignore[arg-type]
+    own = method.own_classifier(sample.images)
     assert own is None or own.shape == (6, method.n_labels)
     if method.conditioning in ("instance", "latent"):
         check_instances(method, G, data)
@@ -226,7 +226,7 @@ def test_every_recipe_builds(name: str, recipe: str, dataset: str, tmp_path: Pat
     assert dataset == "default" or dataset in list_cards(), "a row is named as a card"
     cfg = file.recipe(recipe, dataset)
     assert isinstance(cfg, file.Config)
-    assert build(file.Config, to_plain(cfg)) == cfg, "a recipe survives being written down"
+    assert build(file.Config, to_dict(cfg)) == cfg, "a recipe survives being written down"
     data = tiny_data(dataset)
     data.train.images, data.test.images = data.train.images[:2], data.test.images[:2]
     for split in (data.train, data.test):
@@ -245,9 +245,9 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from benchmark.config import STRICT
-from benchmark.losses import adversarial
-from benchmark.method import GANConfig, Method, PositiveInt, Sample
+from benchmark.core.config import STRICT, PositiveInt
+from benchmark.nn.losses import adversarial
+from benchmark.training.method import GANConfig, Method, Sample
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -275,7 +275,7 @@ class Toy(Method):
         return {"D": loss_D, "G": loss_G}
 
     @torch.no_grad()
-    def sample(self, G, n, asked=None):
+    def sample(self, G, n, conditions=None):
         return Sample(G(self.normal(n, self.cfg.z_dim)), None)
 
 

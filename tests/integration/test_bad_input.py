@@ -23,7 +23,7 @@ import benchmark.training.artifacts
 import benchmark.training.loop
 from benchmark.__main__ import main
 from benchmark.core.config import parse_overrides, parse_yaml
-from benchmark.runs.spec import Places, RunSpec, resolve
+from benchmark.runs.spec import Paths, RunSpec, resolve
 from benchmark.training.loop import load_checkpoint
 from methods.infoscc import InfoSCC
 
@@ -119,9 +119,9 @@ def test_two_bad_keys_are_named_at_once(complain: Complain) -> None:
 
 
 def test_a_number_in_scientific_notation_is_a_number(tmp_path: Path) -> None:
-    places = Places(tmp_path, tmp_path)
+    paths = Paths(tmp_path, tmp_path)
     assert parse_yaml("lr_G: 2e-4") == {"lr_G": 2e-4}
-    assert resolve(RunSpec("infoscc", "digits", 0, changes=parse_overrides(["lr_G=2e-4"])), places).config.lr_G == 2e-4
+    assert resolve(RunSpec("infoscc", "digits", 0, changes=parse_overrides(["lr_G=2e-4"])), paths).config.lr_G == 2e-4
 
 
 def test_a_card_with_a_key_given_twice(complain: Complain, untrained: None, tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint(
 def test_a_log_that_cannot_be_read(complain: Complain, results: Path) -> None:
     arguments = run_arguments(results, INFOSCC)
     changes = parse_overrides(arguments[arguments.index("--set") + 1 :])
-    folder = resolve(RunSpec("infoscc", "digits", 0, changes=changes), Places(Path("data"), results)).folder
+    folder = resolve(RunSpec("infoscc", "digits", 0, changes=changes), Paths(Path("data"), results)).folder
     (folder / "log.jsonl").mkdir(parents=True)
     message = complain(*run_arguments(results, INFOSCC))
     assert f"{folder / 'log.jsonl'}: cannot be" in message

@@ -41,7 +41,7 @@ def test_a_method_is_listed_by_its_docstring(name: str) -> None:
 
 
 def test_a_method_file_laid_out_in_another_way_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shape = "from benchmark import method\nclass Config: ...\nRECIPES = {}\nclass Odd(method.Method):\n"
+    shape = "from benchmark.training import method\nclass Config: ...\nRECIPES = {}\nclass Odd(method.Method):\n"
     text = f'{shape}    """An odd one."""\n'
     (tmp_path / "odd_one.py").write_text(text)
     monkeypatch.setattr("methods.__path__", [*methods.__path__, str(tmp_path)])
@@ -155,7 +155,7 @@ def test_several_seeds_and_methods_are_several_runs(
 ) -> None:
     ran = []
 
-    def run(spec: Any, places: Any, **_: Any) -> dict[str, Any]:
+    def run(spec: Any, paths: Any, **_: Any) -> dict[str, Any]:
         ran.append((spec.method, spec.seed))
         status = "failed" if spec.seed == 1 else "done"
         return {"run": "it", "status": status, "reason": "", "result": None, "recipe": "small", "dataset": "digits",

@@ -17,10 +17,10 @@ from made_suites import WORKING
 
 from benchmark.core.errors import ConfigError
 from benchmark.runs.records import read_records
-from benchmark.runs.spec import Places, RunSpec
+from benchmark.runs.spec import Paths, RunSpec
 from benchmark.runs.suites import running as suite_runs
-from benchmark.runs.suites.running import Outcome, RunCell, default_workers, job_executor, run_suite, submitted
-from benchmark.runs.suites.suite import Cell
+from benchmark.runs.suites.running import CellStatus, RunCell, default_workers, job_executor, run_suite, submitted
+from benchmark.runs.suites.suite import SuiteCell
 
 pytestmark = pytest.mark.usefixtures("quick_environment")
 
@@ -31,14 +31,14 @@ def test_workers_give_what_one_process_gives(
     (tmp_path / "rates.yaml").write_text(WORKING)
     results = []
     for workers in (1, 2):
-        places = Places(tmp_path / "data", tmp_path / f"results{workers}")
-        assert run_suite(str(tmp_path / "rates.yaml"), places, quiet=True, device="cpu", workers=workers) == 1
+        paths = Paths(tmp_path / "data", tmp_path / f"results{workers}")
+        assert run_suite(str(tmp_path / "rates.yaml"), paths, quiet=True, device="cpu", workers=workers) == 1
         assert "rates: 1 done, 1 failed" in capfd.readouterr().out
-        results.append({record.run: record.plain["result"] for record in read_records(places.results)})
+        results.append({record.run: record.plain["result"] for record in read_records(paths.results)})
     assert len(results[0]) == 2
     assert results[0] == results[1]
     monkeypatch.setattr(suite_runs, "submitted", lambda *_: pytest.fail("a cell that has a record needs no job"))
-    assert run_suite(str(tmp_path / "rates.yaml"), places, quiet=True, device="cpu", workers=2) == 1
+    assert run_suite(str(tmp_path / "rates.yaml"), paths, quiet=True, device="cpu", workers=2) == 1
     again = capfd.readouterr().out
     assert "cell 1/2: high, seed 0: done before" in again
     assert "cell 2/2: absurd, seed 0: failed before" in again
@@ -65,8 +65,8 @@ class FakeJob:
             self.executor.running -= 1
         return self.asked >= 2
 
-    def result(self) -> Outcome:
-        return Outcome("done", f"without a record {self.work}", 0)
+    def result(self) -> CellStatus:
+        return CellStatus("done", f"without a record {self.work}", 0)
 
     def cancel(self, check: bool) -> None:
         self.cancelled = True
@@ -115,20 +115,20 @@ def test_what_still_runs_is_cancelled_when_the_suite_stops() -> None:
     assert [job.cancelled for job in executor.jobs].count(True) == len(executor.jobs) - 1 == 3
 
 
-def test_a_preempted_job_is_queued_again_as_it_was(places: Places) -> None:
-    work = RunCell(Cell(0, RunSpec("sngan", "digits", 0)), "run", places, "cpu", True, 1)
+def test_a_preempted_job_is_queued_again_as_it_was(paths: Paths) -> None:
+    work = RunCell(SuiteCell(0, RunSpec("sngan", "digits", 0)), "run", paths, "cpu", True, 1)
     again = work.checkpoint()
     assert again.function == work
     assert (again.args, again.kwargs) == ((), {})
 
 
-def test_a_local_job_sees_the_gpus_of_its_suite(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_job_sees_the_gpus_of_its_suite(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr(suite_runs, "_run_cell", lambda work: seen.append(os.environ.get("CUDA_VISIBLE_DEVICES")))
     for value in ("1,3", None):
         monkeypatch.setenv("SUBMITIT_EXECUTOR", "local")
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-        RunCell(Cell(0, RunSpec("sngan", "digits", 0)), "run", places, "cpu", True, 1, gpus=value)()
+        RunCell(SuiteCell(0, RunSpec("sngan", "digits", 0)), "run", paths, "cpu", True, 1, gpus=value)()
     assert seen == ["1,3", None]
 
 
@@ -165,36 +165,36 @@ LONG = LONG[: LONG.index("  - {labels: {Rate: absurd}")]
     ("number", "status"), [(signal.SIGTERM, 143), pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow)]
 )
 def test_a_suite_that_is_ended_leaves_no_job_and_is_continued(
-    tmp_path: Path, places: Places, capfd: pytest.CaptureFixture[str], number: signal.Signals, status: int
+    tmp_path: Path, paths: Paths, capfd: pytest.CaptureFixture[str], number: signal.Signals, status: int
 ) -> None:
     (tmp_path / "rates.yaml").write_text(LONG)
     words = ["suite", str(tmp_path / "rates.yaml"), "--workers", "2", "--quiet", "--device", "cpu"]
     suite = subprocess.Popen(
-        [sys.executable, "-m", "benchmark", *words, "--results", str(places.results)],
+        [sys.executable, "-m", "benchmark", *words, "--results", str(paths.results)],
         env=environment(MARK=str(tmp_path)),
         stdout=subprocess.DEVNULL,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # as a shell starts what ends with &
     )
-    began = until(lambda: len(list(places.results.glob("runs/digits/*/*/checkpoint.pt"))) == 1, 300)
+    began = until(lambda: len(list(paths.results.glob("runs/digits/*/*/checkpoint.pt"))) == 1, 300)
     n_jobs = len(processes_of(str(tmp_path)))
     suite.send_signal(number)
     assert suite.wait(timeout=60) == status
     assert began
     assert n_jobs >= 3, "the suite, submitit's process and the run's"
     assert until(lambda: not processes_of(str(tmp_path)), 20)
-    assert not read_records(places.results), "it was stopped on the way"
-    assert not list((places.results / "runs" / suite_runs.JOBS).glob("*.lock"))
+    assert not read_records(paths.results), "it was stopped on the way"
+    assert not list((paths.results / "runs" / suite_runs.JOBS).glob("*.lock"))
     if number == signal.SIGTERM:
         assert "continues from the last checkpoint" in capfd.readouterr().err
-        assert run_suite(str(tmp_path / "rates.yaml"), places, quiet=True, device="cpu") == 0
-        (record,) = read_records(places.results)
+        assert run_suite(str(tmp_path / "rates.yaml"), paths, quiet=True, device="cpu") == 0
+        (record,) = read_records(paths.results)
         assert (record.status, record.plain["result"]["steps"]) == ("done", 250)
 
 
 JOB = """
 import subprocess, sys, time
 from pathlib import Path
-from benchmark.suite_runs import _end_with_suite
+from benchmark.runs.suites.running import _end_with_suite
 if sys.argv[1] != "-":
     _end_with_suite(Path(sys.argv[1]))
 subprocess.run(["sleep", "600"])
@@ -202,11 +202,11 @@ subprocess.run(["sleep", "600"])
 
 
 @needs_proc
-def test_a_job_ends_with_its_helpers_when_its_suites_lock_is_free(places: Places, tmp_path: Path) -> None:
+def test_a_job_ends_with_its_helpers_when_its_suites_lock_is_free(paths: Paths, tmp_path: Path) -> None:
     watched, unwatched = (str(tmp_path / name) for name in ("watched", "unwatched"))
     jobs = []
     try:
-        with suite_runs._sign_of_life(places) as alive:
+        with suite_runs._sign_of_life(paths) as alive:
             for mark, name in ((watched, str(alive)), (unwatched, "-")):
                 jobs.append(subprocess.Popen([sys.executable, "-c", JOB, name], env=environment(MARK=mark)))
             started = until(lambda: len(processes_of(watched)) == len(processes_of(unwatched)) == 2, 120)
@@ -223,30 +223,30 @@ def test_a_job_ends_with_its_helpers_when_its_suites_lock_is_free(places: Places
             job.wait()
 
 
-def test_only_jobs_of_this_machine_watch_the_suite(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_jobs_of_this_machine_watch_the_suite(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     for executor, n_watching in ((LocalExecutor(), 2), (FakeExecutor(), 0)):
-        work = [RunCell(Cell(0, RunSpec("sngan", "digits", i)), "run", places, "cpu", True, 1) for i in range(2)]
+        work = [RunCell(SuiteCell(0, RunSpec("sngan", "digits", i)), "run", paths, "cpu", True, 1) for i in range(2)]
         monkeypatch.setattr("time.sleep", lambda seconds: None)
-        list(suite_runs._by_jobs(work, ["a", "b"], executor, 2, places))  # type: ignore[arg-type]
+        list(suite_runs._by_jobs(work, ["a", "b"], executor, 2, paths))  # type: ignore[arg-type]
         assert sum(job.work.alive is not None for job in executor.jobs) == n_watching
 
 
 class Dies(RunCell):
     """A job whose process is gone without a word."""
 
-    def __call__(self) -> Outcome:
+    def __call__(self) -> CellStatus:
         os._exit(9)
 
 
-def test_a_job_that_dies_is_a_failed_cell(places: Places) -> None:
-    work = Dies(Cell(0, RunSpec("sngan", "digits", 0)), "run", places, "cpu", True, 1)
-    ((i, outcome),) = submitted([work], job_executor("local", places, 1, {}), 1)
+def test_a_job_that_dies_is_a_failed_cell(paths: Paths) -> None:
+    work = Dies(SuiteCell(0, RunSpec("sngan", "digits", 0)), "run", paths, "cpu", True, 1)
+    ((i, outcome),) = submitted([work], job_executor("local", paths, 1, {}), 1)
     assert (i, outcome.kind, outcome.exit_code) == (0, "failed", 1)
     assert "stopped, without a record" in outcome.text
-    assert str(places.results) in outcome.text, "it says where the log is"
+    assert str(paths.results) in outcome.text, "it says where the log is"
 
 
-def test_slurm_options_go_to_sbatch(places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slurm_options_go_to_sbatch(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
     for name in ("sbatch", "srun"):
@@ -254,19 +254,19 @@ def test_slurm_options_go_to_sbatch(places: Places, tmp_path: Path, monkeypatch:
         (tools / name).write_text(script)
         (tools / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
-    executor = job_executor("slurm", places, 3, {"partition": "gpu", "time": 60})
-    work = [RunCell(Cell(0, RunSpec("sngan", "digits", i)), "run", places, "cpu", True, 1) for i in range(5)]
+    executor = job_executor("slurm", paths, 3, {"partition": "gpu", "time": 60})
+    work = [RunCell(SuiteCell(0, RunSpec("sngan", "digits", i)), "run", paths, "cpu", True, 1) for i in range(5)]
     executor.submit_array(work)
     script = (tmp_path / "script").read_text()
     for line in ("--array=0-4%3", "--partition=gpu", "--time=60", "--open-mode=append", "--signal="):
         assert line in script
     with pytest.raises(ConfigError, match="partitionn"):
-        job_executor("slurm", places, 3, {"partitionn": "gpu"})
+        job_executor("slurm", paths, 3, {"partitionn": "gpu"})
 
 
-def test_slurm_needs_slurm_and_options_need_it(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slurm_needs_slurm_and_options_need_it(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ConfigError, match="no sbatch"):
-        job_executor("slurm", places, 1, {})
+        job_executor("slurm", paths, 1, {})
     with pytest.raises(ConfigError, match="options of sbatch: partition"):
-        job_executor("local", places, 1, {"partition": "gpu"})
+        job_executor("local", paths, 1, {"partition": "gpu"})

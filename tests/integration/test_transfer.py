@@ -15,14 +15,14 @@ from benchmark.__main__ import main
 from benchmark.core import paths
 from benchmark.core.config import parse_overrides
 from benchmark.core.errors import ConfigError
-from benchmark.data.cards import Card, find_card
+from benchmark.data.cards import DatasetCard, find_card
 from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
 from benchmark.report.suite_tables import suite_table
 from benchmark.report.tables import dataset_table
 from benchmark.runs import run as experiment
 from benchmark.runs.records import read_records
-from benchmark.runs.spec import Places, RunSpec, resolve
+from benchmark.runs.spec import Paths, RunSpec, resolve
 from benchmark.runs.suites.suite import find_suite
 
 SETTINGS = [*TINY, "ch=4", "k=3", "features.encoder.steps=4", "features.encoder.batch=16"]
@@ -87,7 +87,7 @@ def test_its_record_is_not_shown_when_either_dataset_has_changed(
 ) -> None:
     plain = experiment.prepare
 
-    def other_pictures(card: Card, *arguments: Any, **options: Any) -> Dataset:
+    def other_pictures(card: DatasetCard, *arguments: Any, **options: Any) -> Dataset:
         data = plain(card, *arguments, **options)
         return replace(data, sha256="0" * 64) if card.name == changed else data
 
@@ -136,4 +136,4 @@ def test_what_cannot_be_a_transfer(
     method: str, dataset: str, changes: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=reason):
-        resolve(RunSpec(method, dataset, 0, "small", changes), Places(tmp_path, tmp_path))
+        resolve(RunSpec(method, dataset, 0, "small", changes), Paths(tmp_path, tmp_path))

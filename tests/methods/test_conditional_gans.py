@@ -119,7 +119,7 @@ def test_acgans_head_learns_from_real_images_only() -> None:
 def test_acgan_judges_without_moving() -> None:
     method = made("acgan", tiny())
     before = {k: v.clone() for k, v in method.D.state_dict().items()}
-    logits = method.judge_own(torch.randn(3, 1, 16, 16))
+    logits = method.own_classifier(torch.randn(3, 1, 16, 16))
     assert logits.shape == (3, 10)
     assert method.D.training
     assert method.C.training
@@ -176,11 +176,11 @@ def test_a_supervised_method_refuses_data_without_labels(name: str) -> None:
 def test_what_biggan_is_conditioned_on() -> None:
     digits, shapes = tiny("digits"), tiny("shapes")
     method = made("biggan", digits)
-    assert (method.conditioning, method.n_labels, method.drawn) == ("class", 10, "uniform classes")
+    assert (method.conditioning, method.n_labels, method.default_conditions) == ("class", 10, "uniform classes")
     for data, changes in ((shapes, {}), (digits, {"conditional": False})):
         method = made("biggan", data, **changes)
-        assert (method.conditioning, method.n_labels, method.drawn) == ("none", 0, "nothing")
-        assert method.sample(method.G.eval(), 2).asked is None
+        assert (method.conditioning, method.n_labels, method.default_conditions) == ("none", 0, "nothing")
+        assert method.sample(method.G.eval(), 2).conditions is None
         assert method.G.embed.weight.shape[0] == 1
     with pytest.raises(ConfigError, match="hierarchical=false"):
         made("biggan", digits, class_embedding=0)

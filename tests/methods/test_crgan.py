@@ -198,12 +198,12 @@ def test_random_flip_mirrors_about_half() -> None:
 
 def test_conditional_biggan() -> None:
     method = built(backbone="biggan", conditional=True, consistency="icr")
-    assert (method.conditioning, method.n_labels, method.drawn) == ("class", 10, "uniform classes")
+    assert (method.conditioning, method.n_labels, method.default_conditions) == ("class", 10, "uniform classes")
     assert isinstance(method.G, BigGANGenerator)
     seed_step(0, 0)
     assert all(torch.isfinite(v) for v in method.step(stream_for(method, data_of(), seed=0), 0).values())
-    asked = torch.tensor([3, 1])
-    assert torch.equal(method.sample(method.G, 2, asked).asked, asked)  # type: ignore[arg-type]
+    conditions = torch.tensor([3, 1])
+    assert torch.equal(method.sample(method.G, 2, conditions).conditions, conditions)  # type: ignore[arg-type]
 
 
 def test_classes_that_are_not_there_are_refused() -> None:

@@ -17,7 +17,7 @@ from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream, to_float
 from benchmark.metrics.copying import instance_preference
-from benchmark.training.artifacts import Job
+from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.loop import stream_for
 from benchmark.training.method import Grid, construct, find_method, half_life
 from benchmark.training.stages.encoders import FeatureConfig, FeatureNet, Prepare, pooled_features
@@ -49,10 +49,10 @@ class Unhurried:
     """A job that computes at once and keeps nothing."""
 
     def __init__(self, data: Dataset) -> None:
-        self.data, self.device, self.asked = data, CPU, []  # type: ignore[var-annotated]
+        self.data, self.device, self.conditions = data, CPU, []  # type: ignore[var-annotated]
 
     def compute(self, function: Any, **inputs: Any) -> dict[str, Tensor]:
-        self.asked.append((function.__name__, inputs.get("flip", False)))
+        self.conditions.append((function.__name__, inputs.get("flip", False)))
         return function(self.data, **inputs)
 
 
@@ -141,16 +141,16 @@ def test_neighbours_are_drawn_anew_and_uniformly() -> None:
 
 def check_fake_instances(method: ICGAN, data: Dataset) -> None:
     """The instances of generated images are uniform over the training images, whatever the real batch is."""
-    asked: list[Tensor] = []
-    method.generate = lambda G, h, y: (asked.append(h), torch.zeros(len(h), 1, 16, 16))[1]  # type: ignore[method-assign,func-returns-value]
+    conditions: list[Tensor] = []
+    method.generate = lambda G, h, y: (conditions.append(h), torch.zeros(len(h), 1, 16, 16))[1]  # type: ignore[method-assign,func-returns-value]
     stream = Recording(stream_for(method, data, 0))
     same = 0
     for _ in range(100):
         method.real(stream)  # type: ignore[arg-type]
         method.fake(16)
-        same += int((asked[-1] == method.instances.h[stream.drawn[-1]]).all(1).sum())
+        same += int((conditions[-1] == method.instances.h[stream.drawn[-1]]).all(1).sum())
     assert same < 60, "i and j are independent: 1600 pairs agree 25 times by chance"
-    rows = (torch.cat(asked)[:, None] == method.instances.h).all(2).float().argmax(1)
+    rows = (torch.cat(conditions)[:, None] == method.instances.h).all(2).float().argmax(1)
     counts = rows.bincount(minlength=64)
     assert int(counts.min()) > 5
     assert int(counts.max()) < 50  # 25 each are expected
@@ -200,9 +200,9 @@ def test_both_flips_are_drawn_and_independent_of_each_other() -> None:
 @pytest.mark.parametrize(("flip_ok", "flip_instances"), [(False, True), (True, False)])
 def test_instances_are_not_mirrored_where_that_is_off_or_changes_the_label(flip_ok: bool, flip_instances: bool) -> None:
     data = pictures(flip_ok=flip_ok)
-    job, cfg = Unhurried(data), replace(TINY, flip_instances=flip_instances)
-    assert ICGAN.stages(job, cfg)["h_mirrored"] is None  # type: ignore[arg-type]
-    assert ("pooled_features", True) not in job.asked
+    artifacts, cfg = Unhurried(data), replace(TINY, flip_instances=flip_instances)
+    assert ICGAN.stages(artifacts, cfg)["h_mirrored"] is None  # type: ignore[arg-type]
+    assert ("pooled_features", True) not in artifacts.conditions
     method = icgan(data, flip_instances=flip_instances)
     i = torch.arange(64)
     assert torch.equal(method.features_of(i), method.instances.h)
@@ -309,10 +309,10 @@ def test_samples_are_drawn_for_the_k_means_instances() -> None:
     method = icgan(data)
     h = {"h": method.instances.h}
     assert torch.equal(method.instances.drawn, kmeans_instances(data, h, 3)["rows"])  # 64 images / 20
-    asked = method.sample(method.G, 200).asked
-    assert asked is not None
-    assert set(asked.tolist()) == set(method.instances.drawn.tolist())
-    assert method.drawn == "3 k-means instances of the train split, uniformly"
+    conditions = method.sample(method.G, 200).conditions
+    assert conditions is not None
+    assert set(conditions.tolist()) == set(method.instances.drawn.tolist())
+    assert method.default_conditions == "3 k-means instances of the train split, uniformly"
     assert len(icgan(data, n_instances=2).instances.drawn) == 2
     every = icgan(data, n_instances=0)
     assert torch.equal(every.instances.drawn, torch.arange(64))
@@ -331,10 +331,10 @@ def test_other_splits_become_the_bank_and_the_training_split_comes_back() -> Non
 
     method.condition_on(data, "test")
     assert method.n_labels == 20
-    assert method.drawn == "instances of the test split of digits, uniformly"
-    asked = method.sample(G, 300).asked
-    assert asked is not None
-    assert set(asked.tolist()) == set(range(20))
+    assert method.default_conditions == "instances of the test split of digits, uniformly"
+    conditions = method.sample(G, 300).conditions
+    assert conditions is not None
+    assert set(conditions.tolist()) == set(range(20))
     expected = torch.cdist(h_test.double(), h_train.double()).sort(1).indices[:, :4]
     assert torch.equal(method.targets(torch.arange(20)), expected)
     torch.manual_seed(4)
@@ -348,9 +348,9 @@ def test_other_splits_become_the_bank_and_the_training_split_comes_back() -> Non
     torch.manual_seed(3)
     after = method.sample(G, 8)
     assert torch.equal(after.images, before.images)
-    assert after.asked is not None
-    assert before.asked is not None
-    assert torch.equal(after.asked, before.asked)
+    assert after.conditions is not None
+    assert before.conditions is not None
+    assert torch.equal(after.conditions, before.conditions)
 
 
 def test_another_dataset_is_a_transfer() -> None:
@@ -358,7 +358,7 @@ def test_another_dataset_is_a_transfer() -> None:
     colour, grey = pictures("shapes"), pictures("digits", side=8)
     method = icgan(colour)
     method.condition_on(grey, "train")
-    assert method.drawn == "instances of the train split of digits, uniformly"
+    assert method.default_conditions == "instances of the train split of digits, uniformly"
     x = to_float(torch.tensor(grey.train.images)).permute(0, 3, 1, 2).expand(-1, 3, -1, -1)
     x = nn.functional.interpolate(x, size=(16, 16), mode="bicubic", antialias=True).clamp(-1, 1)
     assert torch.allclose(method.bank.h, unit_features(x.flatten(1)), atol=1e-6)
@@ -378,7 +378,7 @@ def test_balanced_classes_are_drawn_before_instances() -> None:
     assert abs(float((y == 8).float().mean()) - 0.5) < 0.05
     rare = method.instances.A[[62, 63]].flatten()
     assert set(j[y == 8].tolist()) == set(rare.tolist())
-    assert method.drawn.startswith("uniform classes of the train split")
+    assert method.default_conditions.startswith("uniform classes of the train split")
     data.train.images = data.train.images[:2]  # a class may have no image at all
     data.train.labels = np.array([0, 7])
     assert set(icgan(data, class_conditional=True, balance_classes=True).draw_by_class(50)[1].tolist()) == {0, 7}
@@ -416,10 +416,10 @@ def test_pictures_show_instances_neighbours_samples_and_the_nearest(changes: dic
 def test_settings_that_do_not_fit_are_refused_before_anything_is_trained(
     card: str, changes: dict[str, Any], what: str
 ) -> None:
-    job = Unhurried(pictures(card))
+    artifacts = Unhurried(pictures(card))
     with pytest.raises(ConfigError, match=what):
-        ICGAN.stages(job, replace(TINY, **changes))  # type: ignore[arg-type]
-    assert job.asked == []
+        ICGAN.stages(artifacts, replace(TINY, **changes))  # type: ignore[arg-type]
+    assert artifacts.conditions == []
 
 
 @pytest.mark.parametrize(("recipe", "dataset"), [(name, card) for name, rows in RECIPES.items() for card in rows])
@@ -460,7 +460,7 @@ def preference(method: ICGAN, data: Dataset) -> float:
     sample = method.sample(copy.deepcopy(method.G).eval(), 64)
     shades = to_float(torch.tensor(data.train.images)).flatten(1).mean(1, keepdim=True)
     random = shades[torch.randint(64, (64, 8))]
-    neighbours = shades[method.targets(sample.asked)]
+    neighbours = shades[method.targets(sample.conditions)]
     return instance_preference(sample.images.flatten(1).mean(1, keepdim=True), neighbours, random).value
 
 
@@ -503,9 +503,9 @@ def test_a_job_makes_and_finds_the_stages(tmp_path: Any) -> None:
     data = pictures(flip_ok=True)
     made = []
     for k in (3, 3, 4):
-        job = Job(data, tmp_path, CPU, quiet=True)
-        ICGAN.stages(job, replace(TINY, k=k))
-        made.append([(item.name, item.found) for item in job.made])
+        artifacts = ArtifactStore(data, tmp_path, CPU, quiet=True)
+        ICGAN.stages(artifacts, replace(TINY, k=k))
+        made.append([(item.name, item.found) for item in artifacts.made])
     names = ["pooled_features", "pooled_features", "nearest_neighbours", "kmeans_instances"]
     assert made[0] == [(name, False) for name in names]
     assert made[1] == [(name, True) for name in names]

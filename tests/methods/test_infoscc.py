@@ -54,13 +54,13 @@ def steps(method: InfoSCC, data: Dataset, n: int) -> list[dict[str, Tensor]]:
 
 
 @pytest.mark.parametrize(("n_cls", "asked"), [(0, []), (1, [*range(7)]), (2, [0, 2, 4, 6]), (3, [0, 3, 6])])
-def test_the_classifier_is_asked_every_n_th_step(n_cls: int, asked: list[int]) -> None:
+def test_the_classifier_is_asked_every_n_th_step(n_cls: int, conditions: list[int]) -> None:
     method, data = infoscc(n_cls=n_cls)
     calls: list[int] = []
     method.C.register_forward_hook(lambda *_: calls.append(method._step))
     logged = steps(method, data, 7)
-    assert calls == asked
-    assert [t for t, losses in enumerate(logged) if "class" in losses] == asked
+    assert calls == conditions
+    assert [t for t, losses in enumerate(logged) if "class" in losses] == conditions
 
 
 def test_the_gradient_penalty_comes_every_sixteenth_step() -> None:
@@ -127,13 +127,13 @@ def test_labels_of_fakes_are_uniform_classes_or_the_real_attributes() -> None:
 def test_sampling_draws_uniform_classes_and_fair_coins() -> None:
     torch.manual_seed(0)
     method, _ = infoscc()
-    asked = method.sample(method.G, 1000).asked
-    assert asked is not None
-    assert asked.unique().tolist() == list(range(10))
+    conditions = method.sample(method.G, 1000).conditions
+    assert conditions is not None
+    assert conditions.unique().tolist() == list(range(10))
     method, _ = infoscc("shapes")
-    asked = method.sample(method.G, 1000).asked
-    assert asked is not None
-    assert (asked.float().mean(0) - 0.5).abs().max() < 0.06
+    conditions = method.sample(method.G, 1000).conditions
+    assert conditions is not None
+    assert (conditions.float().mean(0) - 0.5).abs().max() < 0.06
 
 
 def test_label_loss_is_cross_entropy_or_its_binary_mean() -> None:

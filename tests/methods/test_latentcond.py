@@ -18,7 +18,7 @@ from benchmark.core.errors import ConfigError
 from benchmark.core.seeds import seed_step
 from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
-from benchmark.training.artifacts import Job
+from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.loop import stream_for
 from benchmark.training.method import construct, find_method
 from benchmark.training.stages.encoders import FeatureConfig
@@ -57,7 +57,7 @@ def made(
     """A tiny model on random pictures, with pixels as features."""
     data = data or Dataset.tiny(find_card(dataset))
     cfg = replace(TINY, **changes)
-    stages = cls.stages(Job(data, tmp_path, CPU, quiet=True), cfg)
+    stages = cls.stages(ArtifactStore(data, tmp_path, CPU, quiet=True), cfg)
     return construct(cls, cfg, data, CPU, 0, **stages), data
 
 

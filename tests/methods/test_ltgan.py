@@ -123,12 +123,12 @@ def test_A_has_adam_of_its_own_with_its_default_settings() -> None:
 def test_before_the_warm_up_is_over_there_is_no_task() -> None:
     method = ltgan(warmup=0.03)
     old = weights(method.A)
-    asked: list[int] = []
-    method.A.register_forward_hook(lambda *_: asked.append(1))
+    conditions: list[int] = []
+    method.A.register_forward_hook(lambda *_: conditions.append(1))
     assert set(take_steps(method, 0, 3)) == {"D", "G"}
-    assert (asked, same_weights(method.A, old), method.opt_A.state) == ([], True, {})
+    assert (conditions, same_weights(method.A, old), method.opt_A.state) == ([], True, {})
     assert set(take_steps(method, 3, 4)) == {"D", "G", "A", "A_right"}
-    assert len(asked) == 1
+    assert len(conditions) == 1
     assert not same_weights(method.A, old)
 
 
@@ -373,11 +373,15 @@ def test_consistency_mirrors_only_where_the_labels_allow_it() -> None:
 
 def test_classes_are_asked_and_given() -> None:
     method = ltgan(**BACKBONES["biggan"])
-    assert (method.conditioning, method.n_labels, method.drawn) == ("class", 10, "uniform classes")
-    asked = torch.arange(6)
-    assert torch.equal(method.sample(method.G, 6, asked).asked, asked)  # type: ignore[arg-type]
+    assert (method.conditioning, method.n_labels, method.default_conditions) == ("class", 10, "uniform classes")
+    conditions = torch.arange(6)
+    assert torch.equal(method.sample(method.G, 6, conditions).conditions, conditions)  # type: ignore[arg-type]
     plain = ltgan()
-    assert (plain.conditioning, plain.drawn, plain.sample(plain.G, 3).asked) == ("none", "nothing", None)
+    assert (plain.conditioning, plain.default_conditions, plain.sample(plain.G, 3).conditions) == (
+        "none",
+        "nothing",
+        None,
+    )
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def test_a_cluster_that_has_no_image_does_no_harm() -> None:
     data.train.images = np.zeros_like(data.train.images)  # images that cannot be told apart: one cluster holds all
     method.recluster(first=False)
     assert method.frequencies.max() == 1
-    assert bool((method.sample(method.G.eval(), 9).asked == method.frequencies.argmax()).all())
+    assert bool((method.sample(method.G.eval(), 9).conditions == method.frequencies.argmax()).all())
 
 
 def test_images_outside_X_s_get_the_nearest_centre() -> None:
@@ -212,9 +212,9 @@ def test_frequencies_are_the_histogram_and_are_sampled() -> None:
     assert torch.equal(method.frequencies, histogram)
     assert histogram.max() > 1.2 * histogram.min(), "the test can tell it from uniform"
     torch.manual_seed(0)
-    asked = method.sample(method.G.eval(), 4000).asked
-    assert asked is not None
-    torch.testing.assert_close(torch.bincount(asked, minlength=5) / 4000, histogram, atol=0.03, rtol=0)
+    conditions = method.sample(method.G.eval(), 4000).conditions
+    assert conditions is not None
+    torch.testing.assert_close(torch.bincount(conditions, minlength=5) / 4000, histogram, atol=0.03, rtol=0)
 
 
 def test_rank_0_decides(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,10 +248,10 @@ def test_what_is_asked(labels: Any, conditioning: str, n_labels: int) -> None:
     method, data = selfcond(labels=labels)
     assert (method.conditioning, method.n_labels) == (conditioning, n_labels)
     steps(method, data, 1)
-    asked = method.sample(method.G.eval(), 200).asked
-    assert asked is not None
-    assert set(asked.tolist()) == set(range(n_labels))
-    assert ("frequency" in method.drawn) == (labels in ("clusters", "fixed"))
+    conditions = method.sample(method.G.eval(), 200).conditions
+    assert conditions is not None
+    assert set(conditions.tolist()) == set(range(n_labels))
+    assert ("frequency" in method.default_conditions) == (labels in ("clusters", "fixed"))
 
 
 def test_random_labels_are_fresh_in_each_batch() -> None:
@@ -267,7 +267,7 @@ def test_random_labels_are_fresh_in_each_batch() -> None:
 def test_without_labels_it_is_the_plain_gan() -> None:
     """The same bits as DCGAN."""
     method, data = selfcond(labels="none")
-    assert (method.conditioning, method.n_labels, method.sample(method.G, 2).asked) == ("none", 0, None)
+    assert (method.conditioning, method.n_labels, method.sample(method.G, 2).conditions) == ("none", 0, None)
     steps(method, data, 3)
     cfg = replace(find_method("dcgan").recipe("small", "digits"), batch=8, width_G=2, width_D=2)
     plain = construct(find_method("dcgan").cls, cfg, data, CPU, 0)

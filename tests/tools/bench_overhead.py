@@ -29,12 +29,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 from torch import Tensor, nn
 
-from benchmark.data.cards import Card, card_with, find_card
+from benchmark.data.cards import DatasetCard, card_with, find_card
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream, to_float
 from benchmark.nn.losses import adversarial, r1
-from benchmark.runs.plan import Rehearsal
-from benchmark.training.artifacts import Job
+from benchmark.runs.plan import DryRun
+from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.loop import train
 from benchmark.training.method import Method, construct, find_method
 from methods.infoscc import LOSSES, label_loss
@@ -179,7 +179,7 @@ def plain_infoscc(method: Any, data: Dataset) -> Step:
     return step
 
 
-CASES: dict[str, tuple[Card, Callable[[Any, Dataset], Step]]] = {
+CASES: dict[str, tuple[DatasetCard, Callable[[Any, Dataset], Step]]] = {
     "sngan": (card_with(find_card("shapes"), {"conditioning": "none"}), plain_sngan),  # sndcgan nets, 32 px, width 16
     "infoscc": (find_card("digits"), plain_infoscc),
 }
@@ -191,8 +191,8 @@ def measure(name: str, blocks: int, steps: int) -> dict[str, Any]:
     data, file = Dataset.tiny(card), find_method(name)
     cfg = replace(file.recipe("small", card.name), steps=10**6)
     with tempfile.TemporaryDirectory() as folder:
-        job: Job = Rehearsal(data, Path(folder), CPU)
-        method = construct(file.cls, cfg, data, CPU, 0, **file.cls.stages(job, cfg))
+        artifacts: ArtifactStore = DryRun(data, Path(folder), CPU)
+        method = construct(file.cls, cfg, data, CPU, 0, **file.cls.stages(artifacts, cfg))
         ours, theirs = harness(method, data, Path(folder)), hand_written(by_hand(method, data))
         ours(steps), theirs(steps)  # warm up
         pairs = [(ours(steps), theirs(steps)) for _ in range(blocks)]

@@ -30,7 +30,7 @@ from benchmark.core.registry import method_names
 from benchmark.core.seeds import seed_step
 from benchmark.data.cards import card_with, find_card
 from benchmark.data.prepared import Dataset
-from benchmark.runs.plan import Rehearsal
+from benchmark.runs.plan import DryRun
 from benchmark.runs.spec import SMALL_SIDES
 from benchmark.training.loop import stream_for
 from benchmark.training.method import Method, construct, find_method
@@ -113,9 +113,7 @@ def build(name: str, dataset: str, folder: Path) -> tuple[Method, Dataset]:
     data = Dataset.tiny(card if card.resolution == 1 else card_with(card, {"resolution": side}))
     file = find_method(name)
     cfg = file.recipe("small", dataset)
-    return construct(
-        file.cls, cfg, data, CPU, 0, **file.cls.stages(Rehearsal(data, folder, CPU, quiet=True), cfg)
-    ), data
+    return construct(file.cls, cfg, data, CPU, 0, **file.cls.stages(DryRun(data, folder, CPU, quiet=True), cfg)), data
 
 
 def measure(name: str, dataset: str, steps: int) -> tuple[float, float, int, int]:

@@ -27,7 +27,7 @@ from torch import Tensor
 from benchmark.data.cards import find_card
 from benchmark.data.prepare import prepare
 from benchmark.metrics.neighbours import chance_agreement, neighbour_agreement
-from benchmark.training.artifacts import Job
+from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.stages.encoders import FeatureConfig, FeatureNet, image_encoder, map_features
 
 Rows = list[tuple[str, Tensor]]  # names of feature spaces, and features [N, d]
@@ -50,19 +50,19 @@ def main() -> None:
         assert data.train.labels is not None, "the statistic is about classes"
         labels = data.train.labels[: arguments.bank]
         train = replace(data.train, images=data.train.images[: arguments.bank], labels=labels)
-        job = Job(replace(data, train=train), Path(folder), torch.device("cpu"), quiet=True)
-        print_table(job, labels, arguments.queries, configs)
+        artifacts = ArtifactStore(replace(data, train=train), Path(folder), torch.device("cpu"), quiet=True)
+        print_table(artifacts, labels, arguments.queries, configs)
 
 
-def print_table(job: Job, labels: np.ndarray, n_queries: int, configs: list[FeatureConfig]) -> None:
+def print_table(artifacts: ArtifactStore, labels: np.ndarray, n_queries: int, configs: list[FeatureConfig]) -> None:
     """One row a feature space."""
     queries = np.random.default_rng(0).choice(len(labels), min(len(labels), n_queries), replace=False)
     chance = 100 * chance_agreement(labels)
-    print(f"{job.data.name}: {len(queries)} queries among {len(labels)} images, L1, chance {chance:.1f} %\n")
+    print(f"{artifacts.data.name}: {len(queries)} queries among {len(labels)} images, L1, chance {chance:.1f} %\n")
     print("| features | d | 1st | 2nd | 5th | CPU s |\n|---|---|---|---|---|---|", flush=True)
     for cfg in configs:
         began = time.process_time()
-        for name, table in spaces(image_encoder(job, cfg), job, cfg):
+        for name, table in spaces(image_encoder(artifacts, cfg), artifacts, cfg):
             found = neighbour_agreement(table, labels, queries=queries)
             shares = " | ".join(f"{100 * share:.1f} %" for share in found.values())
             print(f"| {name} | {table.shape[1]} | {shares} | {time.process_time() - began:.0f} |", flush=True)
@@ -70,18 +70,18 @@ def print_table(job: Job, labels: np.ndarray, n_queries: int, configs: list[Feat
     print("| published, MNIST | ? | 89 % | 84 % | 78 % | |")
 
 
-def spaces(E: FeatureNet, job: Job, cfg: FeatureConfig) -> Rows:
+def spaces(E: FeatureNet, artifacts: ArtifactStore, cfg: FeatureConfig) -> Rows:
     """An encoder's maps laid flat, and, where it is a network, their means over places."""
-    flat = map_features(job.data, E)["f"]
+    flat = map_features(artifacts.data, E)["f"]
     if cfg.name == "pixels":
         return [("pixels", flat)]
-    name, (_, n_channels, _, _) = f"AlexNet conv{cfg.layer}, {cfg.input_px} px", shape_of_maps(E, job)
+    name, (_, n_channels, _, _) = f"AlexNet conv{cfg.layer}, {cfg.input_px} px", shape_of_maps(E, artifacts)
     return [(f"{name}, flat", flat), (f"{name}, mean", flat.view(len(flat), n_channels, -1).mean(2))]
 
 
-def shape_of_maps(E: FeatureNet, job: Job) -> torch.Size:
+def shape_of_maps(E: FeatureNet, artifacts: ArtifactStore) -> torch.Size:
     """(1, channels, h, w) of one image's maps."""
-    return E.maps(torch.zeros(1, job.data.channels, job.data.resolution, job.data.resolution)).shape
+    return E.maps(torch.zeros(1, artifacts.data.channels, artifacts.data.resolution, artifacts.data.resolution)).shape
 
 
 if __name__ == "__main__":

@@ -17,16 +17,16 @@ import numpy as np
 
 from benchmark.core.errors import DataError
 from benchmark.data.attributes import MAX_SHOWN
-from benchmark.data.cards import Card
+from benchmark.data.cards import DatasetCard
 from benchmark.data.kinds import Coco
 from benchmark.data.layout import COCO_PICTURES, resolve
-from benchmark.data.opened import Opened
+from benchmark.data.opened import SourceImages
 from benchmark.data.trees import FolderTree, open_picture
 
 NOT_AN_OBJECT = "other"  # COCO-Stuff's category of everything that has no other
 
 
-def open_coco(card: Card, source: Coco, data_root: Path) -> Opened:
+def open_coco(card: DatasetCard, source: Coco, data_root: Path) -> SourceImages:
     """The pictures that the rule keeps, train2017 to train on and val2017 held out.
 
     Raises DataError naming annotations that cannot be read, or up to ten pictures that are not there.
@@ -50,7 +50,7 @@ def open_coco(card: Card, source: Coco, data_root: Path) -> Opened:
             f"unpack the whole archives from {card.homepage}",
         )
 
-    return Opened(
+    return SourceImages(
         names=names,
         read=lambda i: open_picture(folder / names[i]),
         where=lambda i: str(folder / names[i]),

@@ -12,12 +12,12 @@ import numpy as np
 from benchmark.core.config import build
 from benchmark.core.errors import DataError
 from benchmark.data.kinds import KINDS, POINTS, Grid2D, Ring2D
-from benchmark.data.opened import Opened
+from benchmark.data.opened import SourceImages
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from benchmark.data.cards import Card
+    from benchmark.data.cards import DatasetCard
     from benchmark.data.prepared import Dataset
 
 Points: TypeAlias = "np.ndarray[tuple[int, int], np.dtype[np.float32]]"
@@ -30,7 +30,7 @@ class Mixture(NamedTuple):
     std: float  # of each Gaussian along each axis
 
 
-def mixture_of(data: Card | Dataset) -> Mixture:
+def mixture_of(data: DatasetCard | Dataset) -> Mixture:
     """The mixture that a card, a prepared data set or a stand-in draws its points from.
 
     Mode m of the ring lies at the angle 2 pi m / M; mode m of the grid in column m // n_side, row m % n_side, from the
@@ -67,7 +67,7 @@ def draw_points(mixture: Mixture, n: int, rng: np.random.Generator) -> tuple[Poi
     return points.astype(np.float32), modes
 
 
-def open_points(card: Card) -> Opened:
+def open_points(card: DatasetCard) -> SourceImages:
     """A source of points; each split has a random stream of its own, so that one's size does not move the other."""
     source = card.source
     assert isinstance(source, Ring2D | Grid2D)
@@ -75,7 +75,7 @@ def open_points(card: Card) -> Opened:
     counts = (source.n_train, source.n_test)
     drawn = [draw_points(mixture, n, np.random.default_rng([source.seed, part])) for part, n in enumerate(counts)]
     names = [f"point/{i}" for i in range(sum(counts))]
-    return Opened(
+    return SourceImages(
         names=names,
         read=_no_picture,
         where=lambda i: names[i],

@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmark.core.errors import DataError
 from benchmark.data.attributes import MAX_SHOWN, read_attributes
-from benchmark.data.cards import Card
+from benchmark.data.cards import DatasetCard
 from benchmark.data.kinds import STL10, CelebAHQ, ImageNet, Listed
 from benchmark.data.layout import (
     CELEBA_HQ_ATTRIBUTES,
@@ -21,12 +21,12 @@ from benchmark.data.layout import (
     stl10_files,
 )
 from benchmark.data.lists import read_list
-from benchmark.data.opened import Opened
+from benchmark.data.opened import SourceImages
 from benchmark.data.sources.pictures import Part, match_names, open_parts, with_attributes
 from benchmark.data.trees import FolderTree, open_picture
 
 
-def open_stl10(source: STL10, data_root: Path) -> Opened:
+def open_stl10(source: STL10, data_root: Path) -> SourceImages:
     """STL-10's pictures, 96x96 RGB, without labels."""
     files = list(stl10_files(source, data_root))  # the last one is the test split
     arrays = [np.memmap(path, np.uint8, "r").reshape(-1, 3, STL10_SIDE, STL10_SIDE) for path in files]
@@ -37,7 +37,7 @@ def open_stl10(source: STL10, data_root: Path) -> Opened:
         return Image.fromarray(arrays[k][row].transpose(2, 1, 0))  # stored as [C, column, row]
 
     names = [f"{files[k].stem}/{row}" for k, row in rows]
-    return Opened(
+    return SourceImages(
         names=names,
         read=read,
         where=lambda i: f"{files[rows[i][0]]}, picture {rows[i][1]}",
@@ -46,7 +46,7 @@ def open_stl10(source: STL10, data_root: Path) -> Opened:
     )
 
 
-def open_celeba_hq(card: Card, source: CelebAHQ, data_root: Path) -> Opened:
+def open_celeba_hq(card: DatasetCard, source: CelebAHQ, data_root: Path) -> SourceImages:
     """CelebA-HQ with a seeded random split of its sorted file names; attributes where the card serves them."""
     folder = resolve(data_root, source.path)
     tree = FolderTree(folder / CELEBA_HQ_PICTURES)
@@ -60,7 +60,7 @@ def open_celeba_hq(card: Card, source: CelebAHQ, data_root: Path) -> Opened:
         names = {name: name for name in tree.pictures}
         opened = with_attributes(tree, names, read_attributes(folder / CELEBA_HQ_ATTRIBUTES))
     else:
-        opened = Opened(
+        opened = SourceImages(
             names=tree.pictures,
             read=lambda i: tree.open(tree.pictures[i]),
             where=lambda i: str(tree.where / tree.pictures[i]),
@@ -73,7 +73,7 @@ def open_celeba_hq(card: Card, source: CelebAHQ, data_root: Path) -> Opened:
     return opened
 
 
-def open_imagenet(card: Card, source: ImageNet, data_root: Path) -> Opened:
+def open_imagenet(card: DatasetCard, source: ImageNet, data_root: Path) -> SourceImages:
     """ImageNet with its validation pictures held out; classes are numbered by their sorted WordNet ids.
 
     Raises DataError as `open_folder`, and for validation pictures that LOC_val_solution.csv does not name.
@@ -101,7 +101,7 @@ def _solution(path: Path, val: FolderTree) -> dict[str, str]:
     return {name: wnid[stem] for stem, name in named.items()}
 
 
-def open_listed(card: Card, source: Listed, data_root: Path) -> Opened:
+def open_listed(card: DatasetCard, source: Listed, data_root: Path) -> SourceImages:
     """Pictures of two lists. Raises DataError naming pictures that are not there, and classes that a split lacks."""
     folder = resolve(data_root, source.path)
     train, test = (read_list(resolve(data_root, path)) for path in (source.train_list, source.test_list))
@@ -119,7 +119,7 @@ def open_listed(card: Card, source: Listed, data_root: Path) -> Opened:
             "\n        ".join(lost[:MAX_SHOWN]),
             "put them there, or correct the list",
         )
-    return Opened(
+    return SourceImages(
         names=[name for name, _ in rows],
         read=lambda i: open_picture(folder / rows[i][0]),
         where=lambda i: str(folder / rows[i][0]),
@@ -131,7 +131,7 @@ def open_listed(card: Card, source: Listed, data_root: Path) -> Opened:
     )
 
 
-def _listed_classes(card: Card, train: list[tuple[str, int]], test: list[tuple[str, int]]) -> tuple[str, ...]:
+def _listed_classes(card: DatasetCard, train: list[tuple[str, int]], test: list[tuple[str, int]]) -> tuple[str, ...]:
     """A name for each class number: its folder where every class has one of its own, else the number."""
     n_classes = 1 + max(label for _, label in (*train, *test))
     for part, rows in (("train", train), ("test", test)):

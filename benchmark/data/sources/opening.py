@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmark.core.errors import DataError, nearest
+from benchmark.core.errors import DataError, suggest
 from benchmark.data.attributes import MAX_SHOWN
-from benchmark.data.cards import Card
+from benchmark.data.cards import DatasetCard
 from benchmark.data.kinds import (
     SHAPES_ATTRIBUTES,
     STL10,
@@ -35,7 +35,7 @@ from benchmark.data.kinds import (
     Zip,
 )
 from benchmark.data.layout import missing_files, resolve, torchvision_files, torchvision_source
-from benchmark.data.opened import Opened
+from benchmark.data.opened import SourceImages
 from benchmark.data.sources import shapes
 from benchmark.data.sources.coco import open_coco
 from benchmark.data.sources.mixtures import open_points
@@ -47,7 +47,7 @@ from benchmark.data.trees import open_tree
 DOWNLOAD_TIMEOUT_S = 5.0  # of a silent connection
 
 
-def open_source(card: Card, data_root: Path) -> Opened:
+def open_source(card: DatasetCard, data_root: Path) -> SourceImages:
     """The card's source with the labels that the card serves, and no others.
 
     Raises DataError naming what is missing, what cannot be read, or which labels do not fit the pictures.
@@ -102,18 +102,18 @@ def open_source(card: Card, data_root: Path) -> Opened:
     return opened
 
 
-def _choose(card: Card, opened: Opened) -> None:
+def _choose(card: DatasetCard, opened: SourceImages) -> None:
     """Keep only the attributes that the card serves, in its order."""
     wanted = card.attribute_names or opened.attribute_names
     for name in wanted:
         if name not in opened.attribute_names:
-            raise DataError(f"data set {card.name}: no attribute {name!r}", nearest(name, opened.attribute_names))
+            raise DataError(f"data set {card.name}: no attribute {name!r}", suggest(name, opened.attribute_names))
     assert opened.attributes is not None
     opened.attributes = opened.attributes[:, [opened.attribute_names.index(name) for name in wanted]]
     opened.attribute_names = wanted
 
 
-def _digits(source: Digits) -> Opened:
+def _digits(source: Digits) -> SourceImages:
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -124,7 +124,7 @@ def _digits(source: Digits) -> Opened:
     for k in range(10):
         rows = rng.permutation(np.flatnonzero(labels == k))
         is_test[rows[: round(source.test_share * len(rows))]] = True
-    return Opened(
+    return SourceImages(
         names=[f"digit/{i}" for i in range(len(labels))],
         read=lambda i: Image.fromarray(arrays[i]),
         where=lambda i: f"digit {i}",
@@ -135,7 +135,7 @@ def _digits(source: Digits) -> Opened:
     )
 
 
-def _some_digits(source: SomeDigits) -> Opened:
+def _some_digits(source: SomeDigits) -> SourceImages:
     """The rows of these classes, numbered by their place in `source.classes`."""
     whole = _digits(Digits(test_share=source.test_share, seed=source.seed))
     assert whole.labels is not None
@@ -153,10 +153,10 @@ def _some_digits(source: SomeDigits) -> Opened:
     )
 
 
-def _shapes(source: Shapes) -> Opened:
+def _shapes(source: Shapes) -> SourceImages:
     n = source.n_train + source.n_test
     truths = [shapes.truth(source.seed, i) for i in range(n)]
-    return Opened(
+    return SourceImages(
         names=[f"shape/{i}" for i in range(n)],
         read=lambda i: shapes.draw(source.seed, i),
         where=lambda i: f"shape {i}",
@@ -169,7 +169,7 @@ def _shapes(source: Shapes) -> Opened:
     )
 
 
-def download(card: Card, data_root: Path) -> None:
+def download(card: DatasetCard, data_root: Path) -> None:
     """Fetch a torchvision data set that is not there; torchvision checks the sums. Other sources: nothing.
 
     Raises DataError within seconds when there is no network, naming the files and where to put them.
@@ -197,7 +197,7 @@ def download(card: Card, data_root: Path) -> None:
         socket.setdefaulttimeout(before)
 
 
-def _torchvision(card: Card, source: TorchVision, data_root: Path) -> Opened:
+def _torchvision(card: DatasetCard, source: TorchVision, data_root: Path) -> SourceImages:
     import torchvision.datasets
 
     try:
@@ -215,7 +215,7 @@ def _torchvision(card: Card, source: TorchVision, data_root: Path) -> Opened:
         return Image.fromarray(arrays[0][i] if i < n_train else arrays[1][i - n_train])
 
     names = [f"train/{i}" for i in range(n_train)] + [f"test/{i}" for i in range(n_test)]
-    return Opened(
+    return SourceImages(
         names=names,
         read=read,
         where=lambda i: names[i],

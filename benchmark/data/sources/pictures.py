@@ -11,10 +11,10 @@ import numpy as np
 
 from benchmark.core.errors import DataError
 from benchmark.data.attributes import MAX_SHOWN, AttributeTable, read_attributes, read_partition
-from benchmark.data.cards import Card
+from benchmark.data.cards import DatasetCard
 from benchmark.data.kinds import CelebA, Table
 from benchmark.data.layout import CELEBA_PICTURES, CELEBA_TABLES, find, missing_files, resolve
-from benchmark.data.opened import Opened
+from benchmark.data.opened import SourceImages
 from benchmark.data.trees import DATASET_JSON, Tree, base, open_tree, own_split
 
 
@@ -33,7 +33,7 @@ class Part:
         return str(self.tree.where / self.below)
 
 
-def open_folder(card: Card, tree: Tree, test_tree: Tree | None = None) -> Opened:
+def open_folder(card: DatasetCard, tree: Tree, test_tree: Tree | None = None) -> SourceImages:
     """Pictures in class folders, flat, or labelled by StyleGAN's dataset.json; `test_tree` holds the test split.
 
     Raises DataError naming empty class folders, pictures outside of any, and classes that only one split has.
@@ -47,7 +47,7 @@ def open_folder(card: Card, tree: Tree, test_tree: Tree | None = None) -> Opened
     return open_parts(card, parts)
 
 
-def open_parts(card: Card, parts: list[Part]) -> Opened:
+def open_parts(card: DatasetCard, parts: list[Part]) -> SourceImages:
     """The pictures of all parts. Raises DataError as `open_folder` does."""
     rows: list[tuple[Part, str]] = []
     classes: dict[tuple[str, str], str] = {}  # (tree, name) -> class
@@ -64,7 +64,7 @@ def open_parts(card: Card, parts: list[Part]) -> Opened:
     class_names = _common_classes(card, rows, labels)
     number = {name: k for k, name in enumerate(class_names)}
     own = parts[0].is_test is not None
-    return Opened(
+    return SourceImages(
         names=[name for _, name in rows],
         read=lambda i: rows[i][0].tree.open(rows[i][1]),
         where=lambda i: str(rows[i][0].tree.where / rows[i][1]),
@@ -149,7 +149,7 @@ def match_names(table: str, pictures: set[str], listed: set[str]) -> None:
         )
 
 
-def _common_classes(card: Card, rows: list[tuple[Part, str]], labels: list[str]) -> tuple[str, ...]:
+def _common_classes(card: DatasetCard, rows: list[tuple[Part, str]], labels: list[str]) -> tuple[str, ...]:
     """Names of the classes, by number where all are numbers. Raises DataError when one split lacks a class."""
     found: dict[bool | None, set[str]] = {}
     for (part, _), label in zip(rows, labels):
@@ -165,7 +165,7 @@ def _common_classes(card: Card, rows: list[tuple[Part, str]], labels: list[str])
     return tuple(sorted(names, key=int if all(name.isdecimal() for name in names) else None))
 
 
-def open_table(card: Card, source: Table, data_root: Path) -> Opened:
+def open_table(card: DatasetCard, source: Table, data_root: Path) -> SourceImages:
     """Pictures with a table of binary attributes."""
     tree = open_tree(resolve(data_root, source.path))
     table = read_attributes(resolve(data_root, source.table))
@@ -176,7 +176,7 @@ def open_table(card: Card, source: Table, data_root: Path) -> Opened:
     return with_attributes(tree, names, table)
 
 
-def open_celeba(card: Card, source: CelebA, data_root: Path) -> Opened:
+def open_celeba(card: DatasetCard, source: CelebA, data_root: Path) -> SourceImages:
     """CelebA with its official split. Attributes -1/1 become 0/1."""
     folder = resolve(data_root, source.path)
     paths = {key: _celeba_path(card, folder, pattern) for key, pattern in CELEBA_TABLES.items()}
@@ -198,7 +198,7 @@ def open_celeba(card: Card, source: CelebA, data_root: Path) -> Opened:
     return kept
 
 
-def _celeba_path(card: Card, folder: Path, pattern: str) -> Path:
+def _celeba_path(card: DatasetCard, folder: Path, pattern: str) -> Path:
     for choice in pattern.split(" | "):
         path = find(str(folder / choice))
         if path is not None:
@@ -206,12 +206,12 @@ def _celeba_path(card: Card, folder: Path, pattern: str) -> Path:
     raise missing_files(card, [str(folder / pattern)])
 
 
-def with_attributes(tree: Tree, names: dict[str, str], table: AttributeTable) -> Opened:
+def with_attributes(tree: Tree, names: dict[str, str], table: AttributeTable) -> SourceImages:
     """The pictures of a tree, each with its row of the table."""
     match_names(str(table.path), set(names), set(table.files))
     row = {file: i for i, file in enumerate(table.files)}
     order = sorted(names, key=_name_hash)
-    return Opened(
+    return SourceImages(
         names=order,
         read=lambda i: tree.open(names[order[i]]),
         where=lambda i: str(tree.where / names[order[i]]),
@@ -221,10 +221,10 @@ def with_attributes(tree: Tree, names: dict[str, str], table: AttributeTable) ->
     )
 
 
-def _subset(opened: Opened, rows: np.ndarray) -> Opened:
+def _subset(opened: SourceImages, rows: np.ndarray) -> SourceImages:
     """Only some rows of a source with attributes."""
     assert opened.attributes is not None
-    return Opened(
+    return SourceImages(
         names=[opened.names[i] for i in rows],
         read=lambda i: opened.read(int(rows[i])),
         where=lambda i: opened.where(int(rows[i])),

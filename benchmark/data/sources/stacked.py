@@ -10,14 +10,14 @@ import numpy as np
 from PIL import Image
 
 from benchmark.data.kinds import StackedDigits, StackedMNIST
-from benchmark.data.opened import Opened
+from benchmark.data.opened import SourceImages
 
 N_STACKED = 3  # digits in a picture
 N_DIGITS = 10
 PLACES = N_DIGITS ** np.arange(N_STACKED)[::-1]  # 100, 10, 1
 
 
-def open_stacked(source: StackedMNIST | StackedDigits, digits: Opened) -> Opened:
+def open_stacked(source: StackedMNIST | StackedDigits, digits: SourceImages) -> SourceImages:
     """Triples of opened digits, drawn with replacement; train triples of train digits, test triples of test digits.
 
     digits: grey pictures with labels 0..9 and a split of their own.
@@ -31,7 +31,7 @@ def open_stacked(source: StackedMNIST | StackedDigits, digits: Opened) -> Opened
             for part, n in enumerate(counts)
         ]
     )
-    return Opened(
+    return SourceImages(
         names=[f"triple/{i}" for i in range(len(triples))],
         read=lambda i: Image.merge("RGB", [digits.read(int(row)) for row in triples[i]]),
         where=lambda i: " + ".join(digits.where(int(row)) for row in triples[i]),

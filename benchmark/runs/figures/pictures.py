@@ -24,7 +24,7 @@ from torch import Tensor
 from benchmark.core.files import atomic
 from benchmark.core.plotting import PALETTE, figure_with_panels, literal, save_figure
 from benchmark.data.stream import to_uint8
-from benchmark.evaluation.border import Asked
+from benchmark.evaluation.border import RequestedImages
 from benchmark.training.method import Embedding, Grid
 
 _MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")  # with more classes than colours, the shape tells them apart
@@ -239,19 +239,19 @@ def _embedding_attributes(points: np.ndarray, labels: np.ndarray, names: Sequenc
     return figure
 
 
-def save_border(path: Path, asked: Asked, names: Sequence[str], seed: int = 0) -> None:
+def save_border(path: Path, conditions: RequestedImages, names: Sequence[str], seed: int = 0) -> None:
     """Write what a generator was given, by t-SNE: coloured by class, and by how many of its samples show that class.
 
     The border effect of Durall et al. (fig. 5). t-SNE as in `save_embedding`; features that it cannot place give a
     picture that says so.
     """
-    features = asked.features.numpy()
+    features = conditions.features.numpy()
     points, obstacle = _placed(features, seed)
     figure = Figure(figsize=(11, 5.2), layout="constrained")
     by_class, by_hit = figure.subplots(1, 2)
-    _scatter_classes(by_class, points, asked.labels, names)
+    _scatter_classes(by_class, points, conditions.labels, names)
     by_class.set_title("by class")
-    missed = asked.hits < 0.5
+    missed = conditions.hits < 0.5
     _scatter(by_hit, points[~missed], _OFF, "shown by most of its samples", "o")
     _scatter(by_hit, points[missed], _ON, "missed by most of them", "^")
     by_hit.set_title(f"class asked for: missed for {missed.mean():.1%} of the images")

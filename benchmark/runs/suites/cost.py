@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.core.errors import UserError
 from benchmark.runs.records import Record, read_records, record_path
-from benchmark.runs.suites.suite import Cell, cells, find_suite
+from benchmark.runs.suites.suite import SuiteCell, cells, find_suite
 
 if TYPE_CHECKING:
-    from benchmark.runs.spec import Places, Resolved
+    from benchmark.runs.spec import Paths, Resolved
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class RowCost:
 def suite_plan(
     name: str,
     size: str,
-    places: Places,
+    paths: Paths,
     *,
     seeds: Sequence[int] | None = None,
     device: str = "auto",
@@ -50,8 +50,8 @@ def suite_plan(
     from benchmark.runs.spec import resolve
 
     suite = find_suite(name)
-    todo = [(cell, resolve(cell.spec, places)) for cell in cells(suite, size, seeds)]
-    costs = row_costs(todo, places, device, threads)
+    todo = [(cell, resolve(cell.spec, paths)) for cell in cells(suite, size, seeds)]
+    costs = row_costs(todo, paths, device, threads)
     lines = [f"{suite.name}, {size}: {suite.title}"]
     for one in costs:
         labels = ", ".join(filter(None, (suite.rows[one.row].labels[column] for column in suite.columns)))
@@ -87,10 +87,12 @@ def total_text(costs: Sequence[RowCost], workers: int) -> str:
     return text + (f"; {unknown} of them could not be estimated" if unknown else "")
 
 
-def row_costs(todo: Sequence[tuple[Cell, Resolved]], places: Places, device: str, threads: int | None) -> list[RowCost]:
+def row_costs(
+    todo: Sequence[tuple[SuiteCell, Resolved]], paths: Paths, device: str, threads: int | None
+) -> list[RowCost]:
     """The costs of the rows of a suite, each on each dataset, in order."""
     finished: dict[str, list[Record]] = defaultdict(list)
-    for record in read_records(places.results):
+    for record in read_records(paths.results):
         if record.status == "done":
             finished[record.plain["config_hash"]].append(record)
     rows: dict[tuple[int, str], list[Resolved]] = defaultdict(list)
@@ -98,12 +100,12 @@ def row_costs(todo: Sequence[tuple[Cell, Resolved]], places: Places, device: str
         rows[cell.row, cell.dataset].append(resolved)
     found = []
     for (row, dataset), runs in rows.items():
-        n_todo = sum(not record_path(places.results, run.run).exists() for run in runs)
+        n_todo = sum(not record_path(paths.results, run.run).exists() for run in runs)
         cost = RowCost(row, dataset, len(runs), n_todo, 0.0, 0, "")
         if n_todo and (records := finished[runs[0].config_hash]):
             cost = _measured(cost, records)
         elif n_todo:
-            cost = _rehearsed(cost, runs[0], places, device, threads)
+            cost = _rehearsed(cost, runs[0], paths, device, threads)
         found.append(cost)
     return found
 
@@ -117,14 +119,14 @@ def _measured(cost: RowCost, records: Sequence[Record]) -> RowCost:
     return dataclasses.replace(cost, seconds=seconds, bytes=16 * floats, source=source)  # as `plan.rehearse` counts
 
 
-def _rehearsed(cost: RowCost, resolved: Resolved, places: Places, device: str, threads: int | None) -> RowCost:
+def _rehearsed(cost: RowCost, resolved: Resolved, paths: Paths, device: str, threads: int | None) -> RowCost:
     """The cost of a rehearsal. Its last part but the judges' is the method; all others are shared."""
     from benchmark.runs.plan import make_plan
     from benchmark.runs.run import pick_device, use_threads
 
     use_threads(resolved, threads)
     try:
-        plan = make_plan(resolved, places, pick_device(device))
+        plan = make_plan(resolved, paths, pick_device(device))
     except Exception as error:  # whatever is wrong, the run itself will say it; an estimate stops nothing
         why = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         return dataclasses.replace(cost, seconds=None, source=f"no rehearsal: {why}")

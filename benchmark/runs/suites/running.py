@@ -27,12 +27,12 @@ from benchmark.core.errors import BusyError, ConfigError, RunFailed, UserError
 from benchmark.core.files import lock
 from benchmark.runs.records import Record, read_record, record_path
 from benchmark.runs.suites.cost import row_costs, total_text
-from benchmark.runs.suites.suite import Cell, Suite, cells, find_suite, scope_of
+from benchmark.runs.suites.suite import Suite, SuiteCell, cells, find_suite, scope_of
 
 if TYPE_CHECKING:
     import submitit
 
-    from benchmark.runs.spec import Places
+    from benchmark.runs.spec import Paths
 
 _MOST_WORKERS = 8  # by default: each holds torch and the data in memory
 JOBS = ".jobs"  # under results/runs: what submitit keeps of jobs that are not over, and the logs of failed ones
@@ -43,7 +43,7 @@ KINDS = ("done", "failed", "refused", "busy", "not reached")  # what may become 
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class CellStatus:
     """What became of a cell."""
 
     kind: str  # one of `KINDS`
@@ -53,7 +53,7 @@ class Outcome:
 
 def run_suite(
     name: str,
-    places: Places,
+    paths: Paths,
     *,
     size: str = "small",
     seeds: Sequence[int] | None = None,
@@ -80,23 +80,22 @@ def run_suite(
     todo = cells(suite, size, seeds)
     resolved = []
     for cell in todo:  # mistakes come out before hours of training
-        resolved.append(experiment.resolve(cell.spec, places))
-        experiment.require_files(resolved[-1], places)
+        resolved.append(experiment.resolve(cell.spec, paths))
+        experiment.require_files(resolved[-1], paths)
     one_by_one = workers == 1 and executor == "local"
     if not one_by_one and threads is None and scope_of(suite, size).recipe == "small":
         threads = 1  # as in one process: how the environment of a job is set must not decide it
     work = [
-        RunCell(cell, known.run, places, device, quiet or not one_by_one, threads)
-        for cell, known in zip(todo, resolved)
+        RunCell(cell, known.run, paths, device, quiet or not one_by_one, threads) for cell, known in zip(todo, resolved)
     ]
-    jobs = None if one_by_one else job_executor(executor, places, workers, slurm or {})
+    jobs = None if one_by_one else job_executor(executor, paths, workers, slurm or {})
     if not quiet and distributed.is_main():
         with distributed.alone():
-            costs = row_costs(list(zip(todo, resolved)), places, device, threads)
+            costs = row_costs(list(zip(todo, resolved)), paths, device, threads)
         _say(f"{suite.name}, {size}: {total_text(costs, workers)}")
     titles = [f"cell {i + 1}/{len(todo)}: {_title(suite, size, cell)}" for i, cell in enumerate(todo)]
-    outcomes: list[Outcome] = []
-    running = _one_by_one(work, titles) if jobs is None else _by_jobs(work, titles, jobs, workers, places)
+    outcomes: list[CellStatus] = []
+    running = _one_by_one(work, titles) if jobs is None else _by_jobs(work, titles, jobs, workers, paths)
     with closing(running) as finished:
         for outcome in finished:
             outcomes.append(outcome)
@@ -110,7 +109,7 @@ def run_suite(
     return next((code for code in (1, 2, 3) if code in codes), 0)
 
 
-def _one_by_one(work: Sequence[RunCell], titles: Sequence[str]) -> Generator[Outcome, None, None]:
+def _one_by_one(work: Sequence[RunCell], titles: Sequence[str]) -> Generator[CellStatus, None, None]:
     """The outcomes of cells run in this process, announced before and reported after."""
     for title, one in zip(titles, work):
         _say(title)
@@ -120,15 +119,15 @@ def _one_by_one(work: Sequence[RunCell], titles: Sequence[str]) -> Generator[Out
 
 
 def _by_jobs(
-    work: Sequence[RunCell], titles: Sequence[str], executor: submitit.Executor, workers: int, places: Places
-) -> Generator[Outcome, None, None]:
+    work: Sequence[RunCell], titles: Sequence[str], executor: submitit.Executor, workers: int, paths: Paths
+) -> Generator[CellStatus, None, None]:
     """The outcomes of cells run by jobs, reported as they end. Closing the generator ends the jobs.
 
     A cell that has a record is reported first and without a job, whose start alone takes seconds.
     """
     left = []
     for i, one in enumerate(work):
-        path = record_path(places.results, one.run)
+        path = record_path(paths.results, one.run)
         if not path.exists():
             left.append(i)
             continue
@@ -137,7 +136,7 @@ def _by_jobs(
         yield outcome
     if not left:
         return
-    with _sign_of_life(places) as alive:
+    with _sign_of_life(paths) as alive:
         jobs = [dataclasses.replace(work[i], alive=alive if _is_local(executor) else None) for i in left]
         with closing(submitted(jobs, executor, workers)) as finished:
             for j, outcome in finished:
@@ -157,16 +156,16 @@ def default_workers(name: str, size: str, device: str, threads: int | None) -> i
 class RunCell:
     """The work of one cell, which a job can do as well as this process."""
 
-    cell: Cell
+    cell: SuiteCell
     run: str  # its name
-    places: Places
+    paths: Paths
     device: str
     quiet: bool
     threads: int | None
     gpus: str | None = dataclasses.field(default_factory=lambda: os.environ.get("CUDA_VISIBLE_DEVICES"))
     alive: Path | None = None  # a lock that the suite's process holds; a job that finds it free ends; None: it goes on
 
-    def __call__(self) -> Outcome:
+    def __call__(self) -> CellStatus:
         """Run the cell, or find its record. Only a keyboard interrupt gets out, so that the suite goes on."""
         if self.alive is not None:
             _end_with_suite(self.alive)
@@ -182,38 +181,38 @@ class RunCell:
         return submitit.helpers.DelayedSubmission(self)
 
 
-def _run_cell(work: RunCell) -> Outcome:
+def _run_cell(work: RunCell) -> CellStatus:
     from benchmark.core import distributed
     from benchmark.runs import run as experiment
 
-    path = record_path(work.places.results, work.run)
+    path = record_path(work.paths.results, work.run)
     if distributed.agree(path.exists()):
         return _found(read_record(path), path)
     try:
-        record = experiment.run(work.cell.spec, work.places, device=work.device, quiet=work.quiet, threads=work.threads)
+        record = experiment.run(work.cell.spec, work.paths, device=work.device, quiet=work.quiet, threads=work.threads)
     except RunFailed as error:
-        return Outcome("failed", f"failed: {error.what}", 1)
+        return CellStatus("failed", f"failed: {error.what}", 1)
     except BusyError as error:
-        return Outcome("busy", f"left to another process: {error.why}", error.exit_code)
+        return CellStatus("busy", f"left to another process: {error.why}", error.exit_code)
     except UserError as error:
-        return Outcome("refused", f"cannot be run: {error}", 2)
+        return CellStatus("refused", f"cannot be run: {error}", 2)
     except Exception as error:
         if distributed.world() > 1:
             raise  # the other ranks may be waiting inside the run
         traceback.print_exc()
-        return Outcome("failed", f"stopped, without a record: {type(error).__name__}: {error}", 1)
+        return CellStatus("failed", f"stopped, without a record: {type(error).__name__}: {error}", 1)
     if record["status"] == "done":
-        return Outcome("done", "done", 0)
-    return Outcome("failed", f"failed: {record['reason']}", 1)
+        return CellStatus("done", "done", 0)
+    return CellStatus("failed", f"failed: {record['reason']}", 1)
 
 
-def _found(record: Record, path: Path) -> Outcome:
+def _found(record: Record, path: Path) -> CellStatus:
     if record.status == "done":
-        return Outcome("done", "done before", 0)
-    return Outcome("failed", f"failed before: {record.plain['reason']} (move {path} away to try again)", 1)
+        return CellStatus("done", "done before", 0)
+    return CellStatus("failed", f"failed before: {record.plain['reason']} (move {path} away to try again)", 1)
 
 
-def _title(suite: Suite, size: str, cell: Cell) -> str:
+def _title(suite: Suite, size: str, cell: SuiteCell) -> str:
     labels = suite.rows[cell.row].labels
     dataset = [cell.dataset] if len(scope_of(suite, size).datasets) > 1 else []
     return ", ".join([*dataset, *(labels[name] for name in suite.columns if labels[name]), f"seed {cell.spec.seed}"])
@@ -230,7 +229,7 @@ def _say(text: str) -> None:
 
 
 def job_executor(
-    kind: Literal["local", "slurm"], places: Places, workers: int, options: Mapping[str, Any]
+    kind: Literal["local", "slurm"], paths: Paths, workers: int, options: Mapping[str, Any]
 ) -> submitit.Executor:
     """submitit's executor: processes of this machine, or a SLURM array of which `workers` jobs run at a time.
 
@@ -239,7 +238,7 @@ def job_executor(
     """
     import submitit
 
-    folder = places.results / "runs" / JOBS / "%j"
+    folder = paths.results / "runs" / JOBS / "%j"
     if kind == "local":
         if options:
             raise ConfigError(f"options of sbatch: {', '.join(options)}", "jobs run here", "use --executor slurm")
@@ -264,9 +263,9 @@ def _is_local(executor: submitit.Executor) -> bool:
 
 
 @contextmanager
-def _sign_of_life(places: Places) -> Iterator[Path]:
+def _sign_of_life(paths: Paths) -> Iterator[Path]:
     """A lock that is held inside: the operating system drops it with this process, whatever ends that."""
-    path = places.results / "runs" / JOBS / f"suite-{uuid.uuid4().hex}.lock"
+    path = paths.results / "runs" / JOBS / f"suite-{uuid.uuid4().hex}.lock"
     with lock(path, "the suite", wait=False):
         yield path
 
@@ -291,7 +290,7 @@ def _end_with_suite(alive: Path) -> None:
 
 def submitted(
     work: Sequence[RunCell], executor: submitit.Executor, workers: int
-) -> Generator[tuple[int, Outcome], None, None]:
+) -> Generator[tuple[int, CellStatus], None, None]:
     """The outcomes of jobs as they end, each with its place in `work`.
 
     SLURM has the whole array at once and bounds it by itself. Local jobs start when they are submitted, so the next one
@@ -315,7 +314,7 @@ def submitted(
             job.cancel(check=False)
 
 
-def _outcome(job: submitit.Job[Outcome]) -> Outcome:
+def _outcome(job: submitit.Job[CellStatus]) -> CellStatus:
     """What a job gave; its files go when it ended by itself."""
     import submitit
 
@@ -323,7 +322,7 @@ def _outcome(job: submitit.Job[Outcome]) -> Outcome:
         outcome = job.result()
     except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError) as error:
         reason = str(error).strip().splitlines()[0]
-        return Outcome("failed", f"stopped, without a record: {reason} (its log: {job.paths.stderr})", 1)
+        return CellStatus("failed", f"stopped, without a record: {reason} (its log: {job.paths.stderr})", 1)
     if "without a record" not in outcome.text:
         shutil.rmtree(job.paths.folder, ignore_errors=True)
     return outcome

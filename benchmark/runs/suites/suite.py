@@ -39,7 +39,7 @@ from pydantic.dataclasses import dataclass
 
 from benchmark.core import paths
 from benchmark.core.config import STRICT, build, load_yaml, merge
-from benchmark.core.errors import ConfigError, nearest
+from benchmark.core.errors import ConfigError, suggest
 from benchmark.core.registry import check_method
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class SuiteRow:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Published:
+class PublishedColumns:
     """What the source reports; shown beside this suite's own values, never compared with them."""
 
     dataset: str  # shown only in tables of this dataset
@@ -115,7 +115,7 @@ class Suite:
     metrics: tuple[str, ...] = ()
     images: Annotated[int, Field(gt=0)] | None = None  # seen by every row's discriminator; None: as the rows say
     set: dict[str, Any] = Field(default_factory=dict)
-    published: Published | None = None
+    published: PublishedColumns | None = None
     claims: tuple[Claim, ...] = ()  # tested by `benchmark.report.claims`
 
 
@@ -132,7 +132,7 @@ class Scope:
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class SuiteCell:
     """One run of a suite, and the row of the table it belongs to."""
 
     row: int
@@ -167,7 +167,7 @@ def find_suite(name: str) -> Suite:
         return load_suite(path)
     if name not in suite_names():
         raise ConfigError(
-            f"unknown suite {name!r}", nearest(name, suite_names()), "give a suite's name or a .yaml file"
+            f"unknown suite {name!r}", suggest(name, suite_names()), "give a suite's name or a .yaml file"
         )
     return load_suite(paths.SUITES / f"{name}.yaml")
 
@@ -198,11 +198,11 @@ def _check_row(suite: Suite, row: SuiteRow, where: str) -> None:
     for name in row.published:
         if name not in known:
             raise ConfigError(
-                f"{where}: published value {name!r}", nearest(name, known), "list it in published.columns"
+                f"{where}: published value {name!r}", suggest(name, known), "list it in published.columns"
             )
     for name in (*row.sizes, *row.only):
         if name not in suite.sizes:
-            raise ConfigError(f"{where}: no size {name!r}", nearest(name, suite.sizes), "use one of the suite's sizes")
+            raise ConfigError(f"{where}: no size {name!r}", suggest(name, suite.sizes), "use one of the suite's sizes")
     if suite.images and any("steps" in changes for changes in (row.set, *row.sizes.values())):
         raise ConfigError(f"{where}: steps", "they follow from the suite's images", "leave out one of the two")
     try:
@@ -228,7 +228,7 @@ def _check_claim(suite: Suite, claim: Claim, where: str) -> None:
 def scope_of(suite: Suite, size: str) -> Scope:
     """Dataset, recipe, seeds, metrics and changes of a size. Raises ConfigError for a size the suite does not have."""
     if size not in suite.sizes:
-        raise ConfigError(f"{suite.name}: no size {size!r}", nearest(size, suite.sizes), "use one of its sizes")
+        raise ConfigError(f"{suite.name}: no size {size!r}", suggest(size, suite.sizes), "use one of its sizes")
     chosen = suite.sizes[size]
     return Scope(
         chosen.dataset or suite.dataset,
@@ -276,7 +276,7 @@ def _steps_for(images: int, method: str, recipe: str, dataset: str, changes: Map
     return images // (batch * n_dis)
 
 
-def cells(suite: Suite, size: str, seeds: Sequence[int] | None = None) -> list[Cell]:
+def cells(suite: Suite, size: str, seeds: Sequence[int] | None = None) -> list[SuiteCell]:
     """Every run of a suite at a size: all rows with the first seed, then all with the second, and so on.
 
     seeds: None for the suite's own. A suite that is stopped thus has whole tables of fewer seeds.
@@ -285,7 +285,7 @@ def cells(suite: Suite, size: str, seeds: Sequence[int] | None = None) -> list[C
 
     scope = scope_of(suite, size)
     return [
-        Cell(
+        SuiteCell(
             i,
             RunSpec(row.method, row.trained_on or dataset, seed, scope.recipe, changes_of(suite, size, row, dataset)),
         )

@@ -1,4 +1,4 @@
-"""Frozen image encoders for methods that condition on features, by name: `image_encoder(job, FeatureConfig(...))`.
+"""Frozen encoders for methods that condition on features, by name: `image_encoder(artifacts, FeatureConfig(...))`.
 
     name         what it is                                                  layers         labels   download
     simclr       the suite's contrastive encoder, trained here               4              none     none
@@ -10,7 +10,7 @@
     resnet50     ResNet-50 of a file: supervised (torchvision) or SwAV       4              as file  by the user
 
 An encoder is a `FeatureNet`: `maps` are the chosen layer's feature maps, the call itself their mean over places. It is
-always in eval mode, has no gradient, and names itself (`identity`), so that `job.compute` can key on it.
+always in eval mode, has no gradient, and names itself (`identity`), so that `artifacts.compute` can key on it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from benchmark.data.stream import in_order
 from benchmark.metrics.extractors import Lite0Extractor, exact_float32
 from benchmark.metrics.weights import require
 from benchmark.nn.features import untrained_alexnet
-from benchmark.training.artifacts import Job, computation
+from benchmark.training.artifacts import ArtifactStore, computation
 from benchmark.training.stages.pretext import AttributeClassifier, AttributeClassifierConfig, RotNet, RotNetConfig
 from benchmark.training.stages.simclr import SimCLR, SimCLRConfig, recipe
 
@@ -130,54 +130,58 @@ class FeatureNet(nn.Module):
         return next(self.buffers()).device
 
 
-def image_encoder(job: Job, cfg: FeatureConfig) -> FeatureNet:
-    """The frozen encoder of a configuration, on the job's device; trained by the job where it has to be.
+def image_encoder(artifacts: ArtifactStore, cfg: FeatureConfig) -> FeatureNet:
+    """The frozen encoder of a configuration, on the store's device; trained by the store where it has to be.
 
     Raises ConfigError for a layer that the net does not have or labels that are missing, WeightsError when a weights
     file is missing or another one. On the synthetic data of a rehearsal missing weights are replaced by random ones.
     """
-    return _MAKERS[cfg.name](job, cfg).to(job.device)
+    return _MAKERS[cfg.name](artifacts, cfg).to(artifacts.device)
 
 
-def _simclr(job: Job, cfg: FeatureConfig) -> FeatureNet:
-    net = job.train(SimCLR, cfg.encoder or recipe("small", job.data.name))
+def _simclr(artifacts: ArtifactStore, cfg: FeatureConfig) -> FeatureNet:
+    net = artifacts.train(SimCLR, cfg.encoder or recipe("small", artifacts.data.name))
     layers = _conv_layers(net.net) if isinstance(net.net, nn.Sequential) else _resnet_layers(net.net)
-    return _trained(job, cfg, net, layers)
+    return _trained(artifacts, cfg, net, layers)
 
 
-def _classifier(job: Job, cfg: FeatureConfig) -> FeatureNet:
-    net = job.train(AttributeClassifier, cfg.classifier or small_classifier)
-    return _trained(job, cfg, net, _conv_layers(net.encoder.net))
+def _classifier(artifacts: ArtifactStore, cfg: FeatureConfig) -> FeatureNet:
+    net = artifacts.train(AttributeClassifier, cfg.classifier or small_classifier)
+    return _trained(artifacts, cfg, net, _conv_layers(net.encoder.net))
 
 
-def _rotnet(job: Job, cfg: FeatureConfig) -> FeatureNet:
-    net = job.train(RotNet, cfg.rotnet or small_rotnet)
-    return _trained(job, cfg, net, list(net.blocks), default_layer=2)
+def _rotnet(artifacts: ArtifactStore, cfg: FeatureConfig) -> FeatureNet:
+    net = artifacts.train(RotNet, cfg.rotnet or small_rotnet)
+    return _trained(artifacts, cfg, net, list(net.blocks), default_layer=2)
 
 
 def _trained(
-    job: Job, cfg: FeatureConfig, net: nn.Module, layers: list[nn.Module], default_layer: int | None = None
+    artifacts: ArtifactStore,
+    cfg: FeatureConfig,
+    net: nn.Module,
+    layers: list[nn.Module],
+    default_layer: int | None = None,
 ) -> FeatureNet:
-    """An encoder of the first layers of a network that the job trained."""
+    """An encoder of the first layers of a network that was trained here."""
     layer = _layer(cfg, len(layers), default_layer)
-    identity = {"extractor": cfg.name, "layer": layer, "artefact": job.key_of(net)}
-    return FeatureNet(identity, Prepare(job.data.channels), nn.Sequential(*layers[:layer]))
+    identity = {"extractor": cfg.name, "layer": layer, "artefact": artifacts.key_of(net)}
+    return FeatureNet(identity, Prepare(artifacts.data.channels), nn.Sequential(*layers[:layer]))
 
 
-def _alexnet(job: Job, cfg: FeatureConfig) -> FeatureNet:
+def _alexnet(artifacts: ArtifactStore, cfg: FeatureConfig) -> FeatureNet:
     layer, px = _layer(cfg, 5), cfg.input_px or 224
     identity = {"extractor": "alexnet, untrained", "layer": layer, "input_px": px, "seed": cfg.seed, "version": 1}
     return FeatureNet(identity, Prepare(3, px, mean=(0.0,)), untrained_alexnet(layer, cfg.seed))
 
 
-def _pixels(job: Job, cfg: FeatureConfig) -> FeatureNet:
+def _pixels(artifacts: ArtifactStore, cfg: FeatureConfig) -> FeatureNet:
     return FeatureNet({"extractor": "pixels"}, Prepare(None), nn.Identity(), pooled=False)
 
 
-def _lite0(job: Job, cfg: FeatureConfig) -> FeatureNet:
+def _lite0(artifacts: ArtifactStore, cfg: FeatureConfig) -> FeatureNet:
     weights = require("lite0")
     assert weights is not None
-    net = Lite0Extractor(weights, device=job.device)
+    net = Lite0Extractor(weights, device=artifacts.device)
     mean, std = (127 / 255,), (128 / 255,)
     return FeatureNet(net.identity, Prepare(3, net.input_px, mean, std), _Lite0Maps(net.net))
 
@@ -196,9 +200,9 @@ class _Lite0Maps(nn.Module):
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of torchvision's and SwAV's input
 
 
-def _resnet50(job: Job, cfg: FeatureConfig) -> FeatureNet:
+def _resnet50(artifacts: ArtifactStore, cfg: FeatureConfig) -> FeatureNet:
     problem, path = _find_resnet50(cfg)
-    rehearsal = not job.data.meta  # random pictures: only shapes and times are wanted
+    rehearsal = not artifacts.data.meta  # random pictures: only shapes and times are wanted
     if problem and not rehearsal:
         raise problem
     layers = _resnet_layers(_load_resnet50(path) if path else resnet50(weights=None))
@@ -261,7 +265,7 @@ def _load_resnet50(path: Path) -> nn.Module:
     return net
 
 
-_MAKERS: dict[str, Callable[[Job, FeatureConfig], FeatureNet]] = {
+_MAKERS: dict[str, Callable[[ArtifactStore, FeatureConfig], FeatureNet]] = {
     "simclr": _simclr,
     "classifier": _classifier,
     "rotnet": _rotnet,
@@ -319,13 +323,13 @@ def split_of(data: Dataset, split: str) -> Split:
 
 @computation("benchmark.features", "pooled_features")
 def pooled_features(data: Dataset, encoder: FeatureNet, split: str = "train", flip: bool = False) -> dict[str, Tensor]:
-    """Features of every image of a split, of the mirrored images with `flip`: {"h": [N, d]}. For `job.compute`."""
+    """Features of every image of a split, of the mirrored images with `flip`: {"h": [N, d]}. A computation."""
     return {"h": _encode(data, encoder, encoder, split, flip)}
 
 
 @computation("benchmark.features", "map_features")
 def map_features(data: Dataset, encoder: FeatureNet, split: str = "train") -> dict[str, Tensor]:
-    """The feature maps of every image of a split, laid flat: {"f": [N, c * h * w]}. For `job.compute`."""
+    """The feature maps of every image of a split, laid flat: {"f": [N, c * h * w]}. A computation."""
     return {"f": _encode(data, encoder, lambda x: encoder.maps(x).flatten(1), split, flip=False)}
 
 

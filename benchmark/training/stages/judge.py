@@ -65,9 +65,9 @@ class Judge(Stage):
     split: ClassVar[Literal["train", "test"]] = "test"
 
     def __init__(self, cfg: JudgeConfig, data: Dataset) -> None:
-        assert not data.points, "the modes of points are told by their nearest centre; no judge is needed"
+        assert not data.is_points, "the modes of points are told by their nearest centre; no judge is needed"
         self.net: JudgeNet | StackedJudgeNet
-        if data.stacked:
+        if data.is_stacked:
             self.net = StackedJudgeNet(data.resolution, cfg.width)
         else:
             self.net = JudgeNet(data.resolution, data.channels, data.n_labels, cfg.width)

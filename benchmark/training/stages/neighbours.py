@@ -61,7 +61,7 @@ def _nearest_of(q: Tensor, bank: Tensor, scores: Tensor, n_candidates: int, k: i
 
 @computation("benchmark.neighbours", "nearest_neighbours")
 def nearest_neighbours(data: Dataset, h: Mapping[str, Tensor], k: int) -> dict[str, Tensor]:
-    """A_i of every training image: its k nearest others. A `job.compute` function.
+    """A_i of every training image: its k nearest others. A computation.
 
     h: {"h": [N, d]}, features of the training images in their order, of any length.
     Returns {"neighbours": [N, k] int64, nearest first; "radius": [N], the distance to the k-th on the unit sphere}.
@@ -86,7 +86,7 @@ def possible_k(data: Dataset, k: int, n: int) -> int:
 
 @computation("benchmark.neighbours", "kmeans_instances")
 def kmeans_instances(data: Dataset, h: Mapping[str, Tensor], n: int) -> dict[str, Tensor]:
-    """Few instances that stand for the data set: {"rows": [at most n] int64, ascending}. A `job.compute` function.
+    """Few instances that stand for the data set: {"rows": [at most n] int64, ascending}. A computation.
 
     The rows nearest to the n centroids of k-means on unit features, each row once: centroids may share one.
     h: {"h": [N, d]}, features of the training images.

@@ -93,7 +93,7 @@ class SimCLR(Stage):
 @computation("benchmark.simclr", "encode")
 @torch.no_grad()
 def encode(data: Dataset, encoder: nn.Module, split: str = "train", batch: int = 256) -> dict[str, Tensor]:
-    """h of every image of a split, without augmentation: {"h": [N, d]}. A `job.compute` function."""
+    """h of every image of a split, without augmentation: {"h": [N, d]}. A computation."""
     device = next(encoder.parameters()).device
     images = (data.train if split == "train" else data.test).images  # [N, S, S, C] uint8
     h = [

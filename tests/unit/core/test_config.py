@@ -22,9 +22,9 @@ from benchmark.core.config import (
     override,
     parse_overrides,
     parse_yaml,
-    to_plain,
+    to_dict,
 )
-from benchmark.core.errors import ConfigError, nearest
+from benchmark.core.errors import ConfigError, suggest
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -118,9 +118,9 @@ def test_whole_numbers_serve_as_floats_and_lists_as_tuples() -> None:
 
 def test_plain_and_back() -> None:
     outer = build(Outer, {"steps": 3, "maybe": {"tau": 2e-4}})
-    assert build(Outer, to_plain(outer)) == outer
-    assert build(Outer, parse_yaml(dump_yaml(to_plain(outer)))) == outer
-    assert list(to_plain(outer)) == field_names(Outer)
+    assert build(Outer, to_dict(outer)) == outer
+    assert build(Outer, parse_yaml(dump_yaml(to_dict(outer)))) == outer
+    assert list(to_dict(outer)) == field_names(Outer)
 
 
 def test_overrides_nest() -> None:
@@ -154,5 +154,5 @@ def test_merge_difference_and_hash() -> None:
 
 
 def test_the_nearest_name_is_offered() -> None:
-    assert nearest("infosc", ["infoscc", "sngan"]) == "did you mean 'infoscc'?"
-    assert nearest("zzz", ["b", "a"]) == "known: a, b"
+    assert suggest("infosc", ["infoscc", "sngan"]) == "did you mean 'infoscc'?"
+    assert suggest("zzz", ["b", "a"]) == "known: a, b"

@@ -178,13 +178,13 @@ def test_fingerprint_follows_bytes_and_fields_but_not_prose(tmp_path):
 def test_tiny_has_the_shapes_and_labels_of_the_card():
     for name, card in list_cards().items():
         tiny = Dataset.tiny(card)
-        shape = (card.channels,) if tiny.points else (card.resolution, card.resolution, card.channels)
+        shape = (card.channels,) if tiny.is_points else (card.resolution, card.resolution, card.channels)
         assert tiny.train.images.shape == (64, *shape)
         assert len(tiny.test) == 64
         if card.conditioning == "class":
             assert tiny.n_labels == tiny.n_classes == card.n_classes, name
             assert set(tiny.train.labels) <= set(range(card.n_classes))
-            assert tiny.points or len(set(tiny.train.labels)) == min(64, card.n_classes)
+            assert tiny.is_points or len(set(tiny.train.labels)) == min(64, card.n_classes)
         elif card.conditioning == "none":
             assert (tiny.n_labels, tiny.train.labels, tiny.train.attributes) == (0, None, None)
         else:

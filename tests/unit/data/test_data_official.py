@@ -16,7 +16,7 @@ from PIL import Image
 
 from benchmark.core.errors import DataError
 from benchmark.data import layout
-from benchmark.data.cards import Card, card_with, find_card, fingerprint, locate
+from benchmark.data.cards import DatasetCard, card_with, find_card, fingerprint, locate
 from benchmark.data.lists import read_list
 from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
@@ -39,11 +39,11 @@ def write(root: Path, files: dict[str, bytes | str]) -> None:
         (root / name).write_bytes(data.encode() if isinstance(data, str) else data)
 
 
-def made(card: Card, tmp_path: Path) -> Dataset:
+def made(card: DatasetCard, tmp_path: Path) -> Dataset:
     return prepare(card, tmp_path, tmp_path / "cache", progress=False)
 
 
-def refused(card: Card, tmp_path: Path) -> str:
+def refused(card: DatasetCard, tmp_path: Path) -> str:
     """The message, and nothing is left behind that looks prepared."""
     before = sorted((tmp_path / "cache").glob("*/*"))
     with pytest.raises(DataError) as caught:
@@ -172,7 +172,7 @@ def test_too_few_faces_to_hold_out_is_named(tmp_path):
 WNIDS = ("n01440764", "n01443537", "n02979186")
 
 
-def imagenet_card(**fields: Any) -> Card:
+def imagenet_card(**fields: Any) -> DatasetCard:
     return card_with(find_card("imagenet64"), SIDE | {"n_classes": 3} | fields)
 
 
@@ -239,7 +239,7 @@ def write_lists(root: Path) -> None:
         write(root, {f"imagenet/ImageNet_LT_{part}.txt": "".join(rows)})
 
 
-def list_card(**fields: Any) -> Card:
+def list_card(**fields: Any) -> DatasetCard:
     return card_with(find_card("imagenet_lt64"), SIDE | {"n_classes": 3, "source": {"n_train": 7}} | fields)
 
 

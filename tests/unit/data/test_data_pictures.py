@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from benchmark.core.errors import DataError
-from benchmark.data.cards import Card, card_with, find_card, locate
+from benchmark.data.cards import DatasetCard, card_with, find_card, locate
 from benchmark.data.kinds import CELEBA_ATTRIBUTES, CelebA, Folder, Table, Zip
 from benchmark.data.prepare import in_test, prepare
 
@@ -43,20 +43,20 @@ def classes(n: int = 12) -> dict[str, bytes]:
     return {f"{kind}/{i}.png": png(level + i) for kind, level in (("cat", 0), ("dog", 200)) for i in range(n)}
 
 
-def card(source, conditioning: str = "class", **fields) -> Card:
+def card(source, conditioning: str = "class", **fields) -> DatasetCard:
     values = {"name": "own", "title": "own", "resolution": 8, "channels": 3, **fields}
-    return Card(source=source, conditioning=conditioning, **values)
+    return DatasetCard(source=source, conditioning=conditioning, **values)
 
 
-def folder_card(path: Path, conditioning: str = "class", **fields) -> Card:
+def folder_card(path: Path, conditioning: str = "class", **fields) -> DatasetCard:
     return card(Folder(path=str(path)), conditioning, **fields)
 
 
-def made(chosen: Card, tmp_path: Path):
+def made(chosen: DatasetCard, tmp_path: Path):
     return prepare(chosen, tmp_path, tmp_path / "cache", progress=False)
 
 
-def refused(chosen: Card, tmp_path: Path) -> str:
+def refused(chosen: DatasetCard, tmp_path: Path) -> str:
     """The message, and nothing is left behind that looks prepared."""
     with pytest.raises(DataError) as caught:
         made(chosen, tmp_path)
@@ -175,7 +175,9 @@ def table_files(n: int = 20) -> dict[str, bytes]:
     return {f"{i}.png": png(i) for i in range(n)}
 
 
-def table_card(tmp_path: Path, text: str, files: dict[str, bytes] | None = None, name: str = "t.csv", **fields) -> Card:
+def table_card(
+    tmp_path: Path, text: str, files: dict[str, bytes] | None = None, name: str = "t.csv", **fields
+) -> DatasetCard:
     (tmp_path / name).write_text(text, encoding="utf-8")
     pictures = write(tmp_path / "pics", table_files() if files is None else files)
     return card(Table(path=str(pictures), table=str(tmp_path / name)), "attributes", **fields)
@@ -278,7 +280,7 @@ def test_celeba_that_broke_off_is_noticed(tmp_path):
 
 def test_celeba_source_reads_all_forty(tmp_path):
     root = celeba(tmp_path / "data")
-    chosen = Card(
+    chosen = DatasetCard(
         name="own", title="own", source=CelebA(), resolution=8, channels=1, conditioning="attributes", crop="center"
     )
     assert prepare(chosen, root, tmp_path / "cache", progress=False).attribute_names == CELEBA_ATTRIBUTES

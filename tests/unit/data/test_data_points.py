@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmark.core.errors import ConfigError, DataError
-from benchmark.data.cards import Card, card_with, find_card
+from benchmark.data.cards import DatasetCard, card_with, find_card
 from benchmark.data.prepare import find_prepared, prepare
 from benchmark.data.prepared import Dataset
 from benchmark.data.sources.mixtures import mixture_of
@@ -16,7 +16,7 @@ from benchmark.data.sources.mixtures import mixture_of
 FEW = {"source": {"n_train": 500, "n_test": 200}}
 
 
-def made(card: Card, tmp_path: Path) -> Dataset:
+def made(card: DatasetCard, tmp_path: Path) -> Dataset:
     return prepare(card, tmp_path, tmp_path / "cache", progress=False)
 
 
@@ -42,7 +42,7 @@ def test_the_grid_is_the_papers():
 @pytest.mark.parametrize("name", ["ring2d", "grid2d"])
 def test_points_scatter_about_the_centre_of_their_label(name, tmp_path):
     data = made(find_card(name), tmp_path)
-    assert (data.points, data.stacked) == (True, False)
+    assert (data.is_points, data.is_stacked) == (True, False)
     assert (data.train.images.shape, data.test.images.shape) == ((100_000, 2), (10_000, 2))
     assert data.train.images.dtype == np.float32
     centres, std = mixture_of(data)
@@ -86,7 +86,7 @@ def test_the_mixture_is_known_to_card_prepared_data_and_stand_in(tmp_path):
 def test_the_stand_in_holds_points_of_the_mixture():
     card = find_card("grid2d")
     tiny = Dataset.tiny(card)
-    assert tiny.points
+    assert tiny.is_points
     assert (tiny.train.images.shape, tiny.train.images.dtype) == ((64, 2), np.float32)
     centres, std = mixture_of(card)
     assert np.abs(tiny.train.images - centres[tiny.train.labels]).max() < 5 * std
@@ -95,9 +95,9 @@ def test_the_stand_in_holds_points_of_the_mixture():
 
 def test_pictures_are_no_points():
     for name in ("digits", "shapes", "stacked_digits"):
-        assert not Dataset.tiny(find_card(name)).points
-    assert Dataset.tiny(find_card("stacked_digits")).stacked
-    assert not Dataset.tiny(find_card("digits")).stacked
+        assert not Dataset.tiny(find_card(name)).is_points
+    assert Dataset.tiny(find_card("stacked_digits")).is_stacked
+    assert not Dataset.tiny(find_card("digits")).is_stacked
 
 
 @pytest.mark.parametrize(

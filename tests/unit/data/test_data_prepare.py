@@ -19,7 +19,7 @@ from PIL import Image
 import benchmark.data.prepare as module
 from benchmark.core.errors import DataError, UserError
 from benchmark.core.files import sha256_file
-from benchmark.data.cards import Card, card_with, find_card
+from benchmark.data.cards import DatasetCard, card_with, find_card
 from benchmark.data.kinds import Folder
 from benchmark.data.layout import MNIST_FILES
 from benchmark.data.prepare import in_test, prepare
@@ -28,11 +28,11 @@ from benchmark.data.prepared import Dataset
 SMALL = {"source": {"n_train": 60, "n_test": 20}}
 
 
-def small_shapes() -> Card:
+def small_shapes() -> DatasetCard:
     return card_with(find_card("shapes"), SMALL)
 
 
-def quiet(card: Card, root: Path, cache: Path) -> Dataset:
+def quiet(card: DatasetCard, root: Path, cache: Path) -> Dataset:
     return prepare(card, root, cache, progress=False)
 
 
@@ -203,7 +203,7 @@ def test_memory_stays_flat(tmp_path):
         folder.mkdir()
         for i in range(n):
             Image.new("RGB", (4, 4), (i % 256, i // 256, 0)).save(folder / f"{i}.png", compress_level=0)
-        card = Card(
+        card = DatasetCard(
             name=f"n{n}", title="n", source=Folder(path=str(folder)), resolution=64, channels=3, conditioning="none"
         )
         tracemalloc.start()

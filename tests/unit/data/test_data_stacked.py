@@ -33,7 +33,7 @@ def by_bytes(images: np.ndarray, labels: np.ndarray) -> dict[bytes, int]:
 
 
 def test_every_channel_is_a_digit_of_its_own_split_with_the_right_label(digits, stacked):
-    assert stacked.stacked
+    assert stacked.is_stacked
     assert (stacked.n_classes, stacked.class_names[274]) == (1000, "274")
     known = {split.name: by_bytes(split.images[..., 0], split.labels) for split in (digits.train, digits.test)}
     assert not set(known["train"]) & set(known["test"])

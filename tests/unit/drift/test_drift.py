@@ -78,7 +78,7 @@ def edit_baseline(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None
 
 
 def moved(report: drift.Report) -> set[str]:
-    return {check.name for check in report.checks if check.verdict is drift.Verdict.MOVED}
+    return {check.name for check in report.checks if check.verdict is drift.CheckVerdict.MOVED}
 
 
 # ---- the tree as it is -----------------------------------------------------------------------------------------------
@@ -343,13 +343,13 @@ def test_accepting_needs_a_reason_and_a_clean_tree(tmp_path: Path) -> None:
     with pytest.raises(drift.DriftError, match="not a git checkout"):
         drift.clean_commit(tmp_path)
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
-    (tmp_path / "benchmark" / "baselines").mkdir(parents=True)
+    (tmp_path / "benchmark" / "drift" / "baselines").mkdir(parents=True)
     (tmp_path / "benchmark" / "code.py").write_text("1\n")
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
         subprocess.run([*git, *command], check=True, capture_output=True)
     head = drift.clean_commit(tmp_path)
     assert len(head) == 12
-    (tmp_path / "benchmark" / "baselines" / "new.json").write_text("{}")
+    (tmp_path / "benchmark" / "drift" / "baselines" / "new.json").write_text("{}")
     (tmp_path / "notes.txt").write_text("no code")
     assert drift.clean_commit(tmp_path) == head, "baselines and notes are no code"
     (tmp_path / "benchmark" / "new.py").write_text("2\n")

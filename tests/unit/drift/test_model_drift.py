@@ -17,8 +17,8 @@ from benchmark.drift import metric_gate as drift
 from benchmark.drift.model_baseline import accept_model, model_baseline_path, read_model_baseline, select
 from benchmark.drift.model_gate import ModelReport, compare, model_gate
 from benchmark.drift.statistics import (
+    DriftVerdict,
     Settings,
-    Verdict,
     holm_levels,
     judge,
     limit,
@@ -27,7 +27,7 @@ from benchmark.drift.statistics import (
     practical_margin,
     seeds_needed,
 )
-from benchmark.evaluation.value import Value
+from benchmark.evaluation.value import MetricValue
 from benchmark.runs.records import read_records
 
 BETTER = {"fd_judge": "lower", "kd_judge": "lower", "control_accuracy_judge": "higher", "modes": "higher", "odd": None}
@@ -48,7 +48,7 @@ def write(
     """A run's record; values None: it failed. weights: their hash; None: of their own for each seed and value."""
     config = {"version": 1, "steps": 100, **(changes or {}), **(config or {})}
     listed = [
-        Value(id, id.upper(), value, BETTER[id], {"n_fake": 2000, **(protocol or {})},  # type: ignore[arg-type]
+        MetricValue(id, id.upper(), value, BETTER[id], {"n_fake": 2000, **(protocol or {})},  # type: ignore[arg-type]
               details={"sd_half_sampling": 0.125}).plain()
         for id, value in (values or {}).items()
     ]  # fmt: skip
@@ -80,7 +80,7 @@ def run_gate(tmp_path: Path, id: str, old: Sequence[float], new: Sequence[float 
     return compare(baseline, select(read_records(tmp_path / "new"), "sngan", "digits", like=baseline))
 
 
-def verdict_of(report: ModelReport, id: str) -> Verdict:
+def verdict_of(report: ModelReport, id: str) -> DriftVerdict:
     return next(row.verdict for row in report.rows if row.id == id)
 
 
@@ -171,12 +171,12 @@ def test_seeds_needed_are_the_fewest_that_do() -> None:
 
 
 def test_judge() -> None:
-    assert judge(0.3, h=0.2, margin=0.1) is Verdict.REGRESSED
-    assert judge(-0.3, h=0.2, margin=0.1) is Verdict.IMPROVED
-    assert judge(0.3, h=0.2, margin=0.4) is Verdict.PASS
-    assert judge(0.1, h=0.2, margin=0.05) is Verdict.PASS
-    assert judge(0.1, h=0.21, margin=0.05) is Verdict.INCONCLUSIVE
-    assert judge(0.3, h=0.21, margin=0.05) is Verdict.REGRESSED, "a shift that large is seen all the same"
+    assert judge(0.3, h=0.2, margin=0.1) is DriftVerdict.REGRESSED
+    assert judge(-0.3, h=0.2, margin=0.1) is DriftVerdict.IMPROVED
+    assert judge(0.3, h=0.2, margin=0.4) is DriftVerdict.PASS
+    assert judge(0.1, h=0.2, margin=0.05) is DriftVerdict.PASS
+    assert judge(0.1, h=0.21, margin=0.05) is DriftVerdict.INCONCLUSIVE
+    assert judge(0.3, h=0.21, margin=0.05) is DriftVerdict.REGRESSED, "a shift that large is seen all the same"
 
 
 def test_margins() -> None:
@@ -197,7 +197,7 @@ def test_margins() -> None:
 
 def test_the_same_distribution_passes(tmp_path: Path) -> None:
     report = run_gate(tmp_path, "fd_judge", STEADY, [10.01, 9.97, 10.03])
-    assert verdict_of(report, "fd_judge") is Verdict.PASS
+    assert verdict_of(report, "fd_judge") is DriftVerdict.PASS
     assert report.exit_code() == 0
     row = report.rows[1]
     assert row.limit == pytest.approx(limit(np.log(STEADY).std(ddof=1), 0.05, 5, 3))
@@ -217,23 +217,23 @@ def test_regressed_and_improved_in_either_direction(
     id: str, old: list[float], worse: list[float], better: list[float], tmp_path: Path
 ) -> None:
     regressed = run_gate(tmp_path / "a", id, old, worse)
-    assert verdict_of(regressed, id) is Verdict.REGRESSED
+    assert verdict_of(regressed, id) is DriftVerdict.REGRESSED
     assert regressed.exit_code() == drift.REGRESSION
     assert f"{id.upper()}: REGRESSED" in regressed.text()
     improved = run_gate(tmp_path / "b", id, old, better)
-    assert verdict_of(improved, id) is Verdict.IMPROVED
+    assert verdict_of(improved, id) is DriftVerdict.IMPROVED
     assert improved.exit_code() == 0
 
 
 def test_a_change_beyond_chance_but_below_the_margin_passes_and_is_said(tmp_path: Path) -> None:
     report = run_gate(tmp_path, "fd_judge", [10.0, 10.001, 9.999, 10.0005, 9.9995], [10.2, 10.2, 10.2])
-    assert verdict_of(report, "fd_judge") is Verdict.PASS
+    assert verdict_of(report, "fd_judge") is DriftVerdict.PASS
     assert "beyond chance, but smaller than the practical margin" in report.text()
 
 
 def test_wide_scatter_is_inconclusive_and_not_a_pass(tmp_path: Path) -> None:
     report = run_gate(tmp_path, "fd_judge", [5.0, 10.0, 20.0, 8.0, 14.0], [9.0, 11.0, 13.0])
-    assert verdict_of(report, "fd_judge") is Verdict.INCONCLUSIVE
+    assert verdict_of(report, "fd_judge") is DriftVerdict.INCONCLUSIVE
     assert (report.exit_code(), report.exit_code(allow_inconclusive=True)) == (5, 0)
     assert "baseline and" in report.text()
     assert "new seeds would decide" in report.text()
@@ -241,7 +241,7 @@ def test_wide_scatter_is_inconclusive_and_not_a_pass(tmp_path: Path) -> None:
 
 def test_another_protocol_or_setting_is_incomparable(tmp_path: Path) -> None:
     protocol = run_gate(tmp_path / "a", "fd_judge", STEADY, STEADY[:3], protocol={"n_fake": 500})
-    assert verdict_of(protocol, "fd_judge") is Verdict.INCOMPARABLE
+    assert verdict_of(protocol, "fd_judge") is DriftVerdict.INCOMPARABLE
     assert protocol.exit_code() == drift.INCOMPARABLE
     assert "another protocol in 3 runs: n_fake 2000 -> 500" in protocol.text()
     setting = run_gate(tmp_path / "b", "fd_judge", STEADY, STEADY[:3], config={"steps": 200})
@@ -252,7 +252,7 @@ def test_another_protocol_or_setting_is_incomparable(tmp_path: Path) -> None:
 def test_a_version_or_a_new_setting_is_judged_and_said(tmp_path: Path) -> None:
     report = run_gate(tmp_path, "fd_judge", STEADY, [12.0, 12.1, 11.9], config={"version": 2, "ema": True},
                       libraries={"torch": "3.0.0"})  # fmt: skip
-    assert verdict_of(report, "fd_judge") is Verdict.REGRESSED
+    assert verdict_of(report, "fd_judge") is DriftVerdict.REGRESSED
     assert "code versions: version 1 -> 2" in report.text()
     assert "settings of one side only: ema" in report.text()
     assert "trained elsewhere: torch 2.15.0 -> 3.0.0" in report.text()
@@ -265,8 +265,8 @@ def test_metrics_of_one_side_only(tmp_path: Path) -> None:
     accept_model("test", "sngan", "digits", tmp_path / "old", baselines=tmp_path, commit=lambda: "abc")
     baseline = read_model_baseline(model_baseline_path("sngan", "digits", tmp_path))
     report = compare(baseline, read_records(tmp_path / "new"))
-    assert verdict_of(report, "fd_judge") is Verdict.INCOMPARABLE
-    assert verdict_of(report, "kd_judge") is Verdict.NO_BASELINE
+    assert verdict_of(report, "fd_judge") is DriftVerdict.INCOMPARABLE
+    assert verdict_of(report, "kd_judge") is DriftVerdict.NO_BASELINE
     assert [row.id for row in report.rows] == ["finished_runs", "fd_judge", "kd_judge"], "no direction, no verdict"
     only = compare(baseline, read_records(tmp_path / "new"), metrics=["kd_judge"])
     assert only.exit_code() == drift.NO_BASELINE
@@ -277,25 +277,25 @@ def test_metrics_of_one_side_only(tmp_path: Path) -> None:
 def test_failed_runs_and_missing_values_are_counted_and_never_dropped_silently(tmp_path: Path) -> None:
     report = run_gate(tmp_path / "a", "fd_judge", STEADY, [10.01, None, 9.97, 10.03, float("nan")])
     row = next(row for row in report.rows if row.id == "fd_judge")
-    assert (row.n_new, row.failed_new, row.verdict) == (3, 2, Verdict.PASS)
+    assert (row.n_new, row.failed_new, row.verdict) == (3, 2, DriftVerdict.PASS)
     assert "seed 11 (the run failed: non-finite loss at step 7)" in row.note
     assert "seed 14 (failed: the value is nan)" in row.note
-    assert verdict_of(report, "finished_runs") is Verdict.INCONCLUSIVE, "one of five may be chance"
+    assert verdict_of(report, "finished_runs") is DriftVerdict.INCONCLUSIVE, "one of five may be chance"
     assert report.exit_code() == drift.INCONCLUSIVE
     worse = run_gate(tmp_path / "b", "fd_judge", STEADY, [None, None, None, 10.0])
-    assert verdict_of(worse, "finished_runs") is Verdict.REGRESSED
-    assert verdict_of(worse, "fd_judge") is Verdict.INCONCLUSIVE
+    assert verdict_of(worse, "finished_runs") is DriftVerdict.REGRESSED
+    assert verdict_of(worse, "fd_judge") is DriftVerdict.INCONCLUSIVE
     assert "1 new values; 5 and 3 are needed" in worse.text()
     assert worse.exit_code() == drift.REGRESSION
 
 
 def test_equal_counts_and_perfect_shares_still_have_a_spread(tmp_path: Path) -> None:
     counts = run_gate(tmp_path / "a", "modes", [10.0] * 5, [10.0, 10.0, 9.0])
-    assert verdict_of(counts, "modes") is Verdict.PASS
+    assert verdict_of(counts, "modes") is DriftVerdict.PASS
     lost = run_gate(tmp_path / "b", "modes", [10.0] * 5, [7.0, 7.0, 7.0])
-    assert verdict_of(lost, "modes") is Verdict.REGRESSED
+    assert verdict_of(lost, "modes") is DriftVerdict.REGRESSED
     shares = run_gate(tmp_path / "c", "control_accuracy_judge", [1.0] * 5, [0.9, 0.9, 0.9])
-    assert verdict_of(shares, "control_accuracy_judge") is Verdict.REGRESSED
+    assert verdict_of(shares, "control_accuracy_judge") is DriftVerdict.REGRESSED
     assert shares.rows[1].sd is not None
     assert shares.rows[1].sd > 0
 
@@ -320,14 +320,14 @@ def test_runs_that_are_the_baseline_s_to_the_bit_pass_however_widely_seeds_scatt
     )
     write_all(tmp_path / "same", "fd_judge", scattered[:3])
     same = compare(baseline, read_records(tmp_path / "same"))
-    assert verdict_of(same, "fd_judge") is Verdict.PASS
+    assert verdict_of(same, "fd_judge") is DriftVerdict.PASS
     assert "the metric has changed" not in same.text()
     write_all(tmp_path / "others", "fd_judge", scattered[:3], first_seed=10)  # the same values of other seeds: a sample
-    assert verdict_of(compare(baseline, read_records(tmp_path / "others")), "fd_judge") is Verdict.INCONCLUSIVE
+    assert verdict_of(compare(baseline, read_records(tmp_path / "others")), "fd_judge") is DriftVerdict.INCONCLUSIVE
     for seed, value in enumerate(scattered[:3]):
         write(tmp_path / "moved", seed, {"fd_judge": value + 1e-9}, weights=f"{seed} {{'fd_judge': {value}}}")
     moved = compare(baseline, read_records(tmp_path / "moved"))
-    assert verdict_of(moved, "fd_judge") is Verdict.INCONCLUSIVE
+    assert verdict_of(moved, "fd_judge") is DriftVerdict.INCONCLUSIVE
     assert "other values for equal weights: FD_JUDGE; the metric has changed, not the training" in moved.text()
 
 
@@ -421,7 +421,7 @@ def test_a_baseline_s_own_records_pass(path: Path) -> None:
     runs = select(read_records(REFERENCE), baseline.method, "digits", like=baseline)
     assert [run.plain["seed"] for run in runs] == [0, 1, 2, 3, 4]
     report = compare(baseline, runs)
-    assert {row.verdict for row in report.rows} == {Verdict.PASS}
+    assert {row.verdict for row in report.rows} == {DriftVerdict.PASS}
     assert "5 of 5 new runs have the very weights" in report.text()
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 
-from benchmark.evaluation.border import MOST_IMAGES, Asked, asked_once, border_effect, margins
+from benchmark.evaluation.border import MOST_IMAGES, RequestedImages, border_effect, margins, requested_once
 from benchmark.runs.figures.pictures import save_border
 
 
@@ -42,11 +42,11 @@ def test_misses_between_the_classes_are_seen_and_misses_elsewhere_are_not() -> N
     features, labels = two_blobs()
     margin, n = margins(features, labels), len(labels)
     draws, rng = np.ones(n, dtype=np.int64), np.random.default_rng(1)
-    near = border_effect(Asked(features, labels, (margin > np.quantile(margin, 0.2)).astype(float), draws))
+    near = border_effect(RequestedImages(features, labels, (margin > np.quantile(margin, 0.2)).astype(float), draws))
     low, middle, high = near["hits_by_third_of_margin"]
     assert (middle, high) == (1, 1)
     assert low == pytest.approx(0.4)  # three fifths of the lowest third
-    anywhere = border_effect(Asked(features, labels, (rng.random(n) < 0.8).astype(float), draws))
+    anywhere = border_effect(RequestedImages(features, labels, (rng.random(n) < 0.8).astype(float), draws))
     assert np.ptp(anywhere["hits_by_third_of_margin"]) < 0.15
     assert near["largest_margin"] == sorted(near["largest_margin"])
     assert near["images"] == n
@@ -54,26 +54,30 @@ def test_misses_between_the_classes_are_seen_and_misses_elsewhere_are_not() -> N
 
 def test_too_few_images_have_no_thirds() -> None:
     features, labels = two_blobs(8)
-    assert border_effect(Asked(features, labels, np.ones(8), np.ones(8, dtype=np.int64))) == {}
-    assert border_effect(Asked(features[:3], labels[:3], np.ones(3), np.ones(3, dtype=np.int64))) == {}
+    assert border_effect(RequestedImages(features, labels, np.ones(8), np.ones(8, dtype=np.int64))) == {}
+    assert border_effect(RequestedImages(features[:3], labels[:3], np.ones(3), np.ones(3, dtype=np.int64))) == {}
 
 
 def test_samples_are_counted_by_the_image_they_were_asked_for() -> None:
     bank = torch.arange(10.0)[:, None].expand(-1, 2)
     rows, labels = np.array([7, 2, 7, 7, 2]), np.array([1, 0, 1, 1, 0])
-    asked = asked_once(bank, rows, labels, np.array([True, False, False, True, False]))
-    assert asked.features[:, 0].tolist() == [2, 7]
-    assert asked.labels.tolist() == [0, 1]
-    assert asked.hits.tolist() == [0, 2 / 3]
-    assert asked.draws.tolist() == [2, 3]
+    conditions = requested_once(bank, rows, labels, np.array([True, False, False, True, False]))
+    assert conditions.features[:, 0].tolist() == [2, 7]
+    assert conditions.labels.tolist() == [0, 1]
+    assert conditions.hits.tolist() == [0, 2 / 3]
+    assert conditions.draws.tolist() == [2, 3]
     many = np.arange(MOST_IMAGES + 5)
-    assert len(asked_once(torch.zeros(len(many), 2), many, many, many > 0).labels) == MOST_IMAGES
+    assert len(requested_once(torch.zeros(len(many), 2), many, many, many > 0).labels) == MOST_IMAGES
 
 
 @pytest.mark.parametrize("apart", [3.0, 0.0])
 def test_the_picture_is_drawn_even_of_features_that_are_all_equal(apart: float, tmp_path: Path) -> None:
     features, labels = two_blobs(60)
     hits = np.random.default_rng(0).random(60)
-    save_border(tmp_path / "border.png", Asked(features * apart, labels, hits, np.ones(60, dtype=np.int64)), ["a", "b"])
+    save_border(
+        tmp_path / "border.png",
+        RequestedImages(features * apart, labels, hits, np.ones(60, dtype=np.int64)),
+        ["a", "b"],
+    )
     with Image.open(tmp_path / "border.png") as picture:
         assert picture.size[0] > picture.size[1] > 300

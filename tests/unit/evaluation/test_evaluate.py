@@ -17,8 +17,8 @@ from benchmark.data.prepared import Dataset
 from benchmark.data.sources.mixtures import mixture_of
 from benchmark.data.stream import to_float
 from benchmark.evaluation.config import EvalConfig
-from benchmark.evaluation.evaluate import Scored, evaluate
-from benchmark.training.artifacts import Job
+from benchmark.evaluation.evaluate import EvaluationResult, evaluate
+from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.method import Conditioning, GANConfig, Measurement, Method, Sample
 from benchmark.training.stages.judge import JudgeConfig
 
@@ -31,21 +31,25 @@ class Known(Method):
 
     def __init__(self, cfg: Any, data: Dataset, conditioning: Conditioning = "none", loyal: bool = True) -> None:
         self.cfg, self.data, self.device, self.G = cfg, data, CPU, nn.Identity()
-        self.conditioning, self.loyal, self.drawn = conditioning, loyal, "images of the training split, uniformly"
+        self.conditioning, self.loyal, self.default_conditions = (
+            conditioning,
+            loyal,
+            "images of the training split, uniformly",
+        )
         self.condition_on(data, "train")
 
     def condition_on(self, data: Dataset, split: str) -> None:
         self.bank = (data.train if split == "train" else data.test).images
         self.n_labels = len(self.bank)
 
-    def targets(self, asked: Tensor | None) -> Tensor | None:
-        return None if asked is None else asked[:, None]
+    def targets(self, conditions: Tensor | None) -> Tensor | None:
+        return None if conditions is None else conditions[:, None]
 
-    def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
+    def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
         if self.conditioning == "none":
             asked_rows = torch.randint(len(self.data.train), (n,))
             return Sample(self._noisy(asked_rows), None)
-        rows = torch.randint(self.n_labels, (n,)) if asked is None else asked
+        rows = torch.randint(self.n_labels, (n,)) if conditions is None else conditions
         return Sample(self._noisy(rows if self.loyal else torch.randint(self.n_labels, (n,))), rows)
 
     def _noisy(self, rows: Tensor) -> Tensor:
@@ -54,41 +58,41 @@ class Known(Method):
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> ArtifactStore:
     folder = tmp_path_factory.mktemp("artifacts")
-    return Job(prepare(find_card("digits"), folder, folder / "data", progress=False), folder, CPU, quiet=True)
+    return ArtifactStore(prepare(find_card("digits"), folder, folder / "data", progress=False), folder, CPU, quiet=True)
 
 
-def scored(job: Job, *options: Any) -> Scored:
-    method = Known(GANConfig(steps=1, batch=8), job.data, *options)
-    return evaluate(method, method.G, CFG, job)
+def scored(artifacts: ArtifactStore, *options: Any) -> EvaluationResult:
+    method = Known(GANConfig(steps=1, batch=8), artifacts.data, *options)
+    return evaluate(method, method.G, CFG, artifacts)
 
 
-def by_id(found: Scored) -> dict[str, Any]:
+def by_id(found: EvaluationResult) -> dict[str, Any]:
     return {value.id: value for value in found.values}
 
 
 @pytest.mark.parametrize("conditioning", ["instance", "latent"])
 def test_a_generator_that_shows_what_it_is_asked_for_is_told_from_one_that_does_not(
-    job: Job, conditioning: Conditioning
+    artifacts: ArtifactStore, conditioning: Conditioning
 ) -> None:
-    loyal, deaf = (by_id(scored(job, conditioning, loyal)) for loyal in (True, False))
+    loyal, deaf = (by_id(scored(artifacts, conditioning, loyal)) for loyal in (True, False))
     agreement = loyal["label_agreement_judge"]
     assert agreement.value > 0.75
     assert deaf["label_agreement_judge"].value == pytest.approx(0.1, abs=0.06)
     assert loyal["instance_preference_judge"].value > 0.95
     assert deaf["instance_preference_judge"].value == pytest.approx(0.5, abs=0.06)
-    asked = {"conditioning": conditioning, "drawn": "images of the held-out split, uniformly"}
-    assert asked.items() <= agreement.conditions.items()
+    conditions = {"conditioning": conditioning, "drawn": "images of the held-out split, uniformly"}
+    assert conditions.items() <= agreement.conditions.items()
     assert agreement.details["on_training_images"] == pytest.approx(agreement.details["on_real"], abs=0.05)
     assert "control_accuracy_judge" not in loyal
 
 
-def test_what_was_asked_stands_beside_every_number_and_does_not_split_columns(job: Job) -> None:
-    plain, steered = scored(job), scored(job, "instance")
-    assert plain.asked["conditioning"] == "none"
-    asked = {"conditioning": "instance", "drawn": "images of the training split, uniformly"}
-    assert asked.items() <= steered.asked.items()
+def test_what_was_asked_stands_beside_every_number_and_does_not_split_columns(artifacts: ArtifactStore) -> None:
+    plain, steered = scored(artifacts), scored(artifacts, "instance")
+    assert plain.conditions["conditioning"] == "none"
+    conditions = {"conditioning": "instance", "drawn": "images of the training split, uniformly"}
+    assert conditions.items() <= steered.conditions.items()
     for found in (plain, steered):
         assert all(value.plain()["conditions"]["drawn"] for value in found.values)
     keys = {value.id: value.protocol_key for value in plain.values}
@@ -97,20 +101,22 @@ def test_what_was_asked_stands_beside_every_number_and_does_not_split_columns(jo
     assert all(value.protocol_key == keys[value.id] for value in shared)
 
 
-def test_nearly_copied_images_are_not_authentic_and_cover_the_classes(job: Job) -> None:
-    found = by_id(scored(job))
+def test_nearly_copied_images_are_not_authentic_and_cover_the_classes(artifacts: ArtifactStore) -> None:
+    found = by_id(scored(artifacts))
     assert found["authenticity_judge"].value < 0.2
     assert found["authenticity_judge"].details["of_held_out"] > 0.4
     assert found["modes_judge"].value == 10
     assert found["reverse_kl_judge"].value < 0.15
 
 
-def test_a_methods_own_measurement_is_kept_with_its_protocol(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_methods_own_measurement_is_kept_with_its_protocol(
+    artifacts: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = Measurement("own", "Own number", 0.5, "higher", {"rule": "a test"}, {"curve": [1.0]})
     monkeypatch.setattr(Known, "measurements", lambda self, G, data: iter([own]))
-    value = by_id(scored(job))["own"]
+    value = by_id(scored(artifacts))["own"]
     assert (value.value, value.details, value.protocol["rule"]) == (0.5, {"curve": [1.0]}, "a test")
-    assert value.protocol["data_sha256"] == job.data.sha256
+    assert value.protocol["data_sha256"] == artifacts.data.sha256
     changed = replace(value, protocol=value.protocol | {"rule": "another"})
     assert changed.protocol_key != value.protocol_key
 
@@ -120,13 +126,13 @@ def test_points_are_scored_against_their_mixture(tmp_path: Path) -> None:
     centres = torch.tensor(mixture_of(data).centres, dtype=torch.float32)
 
     class Points(Known):
-        def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
+        def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
             modes = torch.randint(5, (n,))  # the first column of the grid
             return Sample(centres[modes] + 0.05 * torch.randn(n, 2), None)
 
     method = Points(GANConfig(steps=1, batch=8), data)
     cfg = EvalConfig(n_fake=20_000, extractors=())
-    found = by_id(evaluate(method, method.G, cfg, Job(data, tmp_path, CPU, quiet=True)))
+    found = by_id(evaluate(method, method.G, cfg, ArtifactStore(data, tmp_path, CPU, quiet=True)))
     assert set(found) == {"modes", "high_quality", "reverse_kl"}
     assert found["modes"].value == 5
     assert found["modes"].details == {"of": 25}

@@ -25,8 +25,8 @@ class Linear(Method):
         self.conditioning, self.n_labels = "class", 4
 
     @torch.no_grad()
-    def sample(self, G: nn.Module, n: int, asked: Tensor | None = None) -> Sample:
-        y = torch.randint(4, (n,)) if asked is None else asked
+    def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
+        y = torch.randint(4, (n,)) if conditions is None else conditions
         noise = 1e-2 * torch.randn(n, 3, 4, 4)
         z = torch.cat([self.normal(n, 4), self.normal(n, 1, 2).flatten(1)], 1)
         return Sample(G(z).reshape(n, 3, 4, 4) + y[:, None, None, None] + noise, y)

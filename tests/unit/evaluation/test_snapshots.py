@@ -64,8 +64,8 @@ def test_they_give_a_curve_and_do_not_change_the_run(results: Path, tmp_path: Pa
 
 def test_a_resumed_run_forgets_what_it_will_do_again(tmp_path: Path) -> None:
     data = SimpleNamespace(points=True, n_labels=0)
-    method, job = SimpleNamespace(cfg=SimpleNamespace(steps=9)), SimpleNamespace(data=data)
-    watching = Snapshots(method, EvalConfig(), job, tmp_path)  # type: ignore[arg-type]
+    method, artifacts = SimpleNamespace(cfg=SimpleNamespace(steps=9)), SimpleNamespace(data=data)
+    watching = Snapshots(method, EvalConfig(), artifacts, tmp_path)  # type: ignore[arg-type]
     assert watching.values() == [], "none were asked for"
     watching.steps = {3, 6, 9}
     lines = [json.dumps({"step": step, "fd": 1.0}) for step in (3, 6, 9)]
@@ -92,13 +92,13 @@ def ring(tmp_path: Path, n: int = 3, steps: int = 9) -> tuple[Snapshots, Places]
     data = Dataset.tiny(find_card("ring2d"))
     centres = torch.tensor(mixture_of(data).centres, dtype=torch.float32)
 
-    def sample(G: Places, n: int, asked: Tensor | None = None) -> Sample:
+    def sample(G: Places, n: int, conditions: Tensor | None = None) -> Sample:
         good = centres[torch.arange(n) % G.n_modes]
         return Sample(torch.where(torch.rand(n, 1) < G.share, good, torch.full_like(good, 9.0)), None)
 
     method = SimpleNamespace(cfg=SimpleNamespace(steps=steps, batch=8), conditioning="none", sample=sample)
-    job = SimpleNamespace(data=data)
-    return Snapshots(method, EvalConfig(snapshots=n), job, tmp_path), Places()  # type: ignore[arg-type]
+    artifacts = SimpleNamespace(data=data)
+    return Snapshots(method, EvalConfig(snapshots=n), artifacts, tmp_path), Places()  # type: ignore[arg-type]
 
 
 def late(watching: Snapshots) -> dict[str, Any]:

@@ -93,11 +93,15 @@ def test_the_stacked_judge_has_a_recipe_of_its_own():
 def test_the_small_stacked_judge_knows_digits_it_never_saw(tmp_path):
     from benchmark.data.prepare import prepare
     from benchmark.data.stream import to_float
-    from benchmark.training.artifacts import Job
+    from benchmark.training.artifacts import ArtifactStore
 
     card = card_with(find_card("stacked_digits"), {"source": {"n_train": 1000}})
     data = prepare(card, tmp_path, tmp_path, progress=False)
-    net = Job(data, tmp_path, torch.device("cpu"), quiet=True).train(Judge, recipe("small", "stacked_digits")).eval()
+    net = (
+        ArtifactStore(data, tmp_path, torch.device("cpu"), quiet=True)
+        .train(Judge, recipe("small", "stacked_digits"))
+        .eval()
+    )
     with torch.no_grad():
         logits = net(to_float(torch.from_numpy(data.train.images.copy()).permute(0, 3, 1, 2)))
     assert (logits.argmax(1).numpy() == data.train.labels).mean() > 0.95

@@ -17,7 +17,7 @@ from benchmark.nn.resample import StridedPointwise
 # kernels of an older one; on a CPU of that kind it changes nothing.
 STEPS = """
 import sys, torch
-from benchmark.nets.judge import JudgeNet
+from benchmark.nn.judge import JudgeNet
 torch.set_num_threads(1)
 for i in range(40):
     net = JudgeNet(16, 1, 10, width=int(sys.argv[1])).to(memory_format=torch.channels_last)

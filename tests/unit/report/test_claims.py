@@ -13,8 +13,8 @@ import scipy.stats
 from benchmark.core.config import content_hash
 from benchmark.core.errors import ConfigError
 from benchmark.core.stats import Paired
-from benchmark.evaluation.value import Value
-from benchmark.report.claims import Checked, check_claims, claims_listing, effect
+from benchmark.evaluation.value import MetricValue
+from benchmark.report.claims import TestedClaim, check_claims, claims_listing, effect
 from benchmark.report.suite_tables import suite_claims, suite_table
 from benchmark.report.writers import write_tables
 from benchmark.runs.records import read_records, write_record
@@ -48,9 +48,11 @@ def write(
 ) -> None:
     """Records of one row: a run a seed."""
     for seed, fd in enumerate(fds):
-        values = [Value("fd_judge", "FD-judge", fd, "lower", {"n_fake": 2000, "judge": judge}).plain()]
+        values = [MetricValue("fd_judge", "FD-judge", fd, "lower", {"n_fake": 2000, "judge": judge}).plain()]
         if recalls:
-            values.append(Value("recall_judge", "Recall-judge", recalls[seed], "higher", {"n_fake": 2000}).plain())
+            values.append(
+                MetricValue("recall_judge", "Recall-judge", recalls[seed], "higher", {"n_fake": 2000}).plain()
+            )
         config = {"loss": loss}
         write_record(
             results,
@@ -72,7 +74,7 @@ def write(
         )
 
 
-def checked(results: Path, folder: Path, *claims: str) -> list[Checked]:
+def checked(results: Path, folder: Path, *claims: str) -> list[TestedClaim]:
     path = folder / "losses.yaml"
     path.write_text(SUITE + "claims:\n" + "".join(claims))
     suite = find_suite(str(path))
@@ -198,7 +200,7 @@ def test_claims_are_a_table_of_their_own(tmp_path: Path) -> None:
                     "config": config,
                     "config_hash": content_hash(config),
                 },
-                result={"values": [Value("fd_judge", "FD-judge", fd, "lower", {"n_fake": 2000}).plain()]},
+                result={"values": [MetricValue("fd_judge", "FD-judge", fd, "lower", {"n_fake": 2000}).plain()]},
                 time={},
                 device={},
             )

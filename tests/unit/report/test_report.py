@@ -18,7 +18,7 @@ from PIL import Image
 
 from benchmark.core.config import content_hash
 from benchmark.core.errors import DataError, UserError
-from benchmark.evaluation.value import Value
+from benchmark.evaluation.value import MetricValue
 from benchmark.report import page as report_page
 from benchmark.report.figure_rows import run_folder
 from benchmark.report.published import PUBLISHED_FIELDS, find_published
@@ -64,12 +64,12 @@ def write(
     identity = {"extractor": "judge", "resize": "none", "weights": {"file": "judge", "sha256": WEIGHTS}}
     protocol = {"reference": "train", "n_reference": 1198, "n_fake": 2000, "eval_seed": 0, "extractor": identity}
     details = {"controls": controls} if controls else {}
-    values = [Value("fd_judge", "FD-judge", fd, "lower", protocol, details=details).plain()]
-    values += [Value(name, name, v, "higher", protocol).plain() for name, v in (extra or {}).items()]
+    values = [MetricValue("fd_judge", "FD-judge", fd, "lower", protocol, details=details).plain()]
+    values += [MetricValue(name, name, v, "higher", protocol).plain() for name, v in (extra or {}).items()]
     if curve:
         lines = [{"step": step, "fd": value} for step, value in curve.items()]
         few, name = protocol | {"n_fake": 500}, "FD-judge, last 3 snapshots"
-        values.append(Value("fd_late_judge", name, 1.0, "lower", few, details={"curve": lines}).plain())
+        values.append(MetricValue("fd_late_judge", name, 1.0, "lower", few, details={"curve": lines}).plain())
     write_record(
         results,
         run,
@@ -430,7 +430,7 @@ def test_points_during_training_are_shown_while_their_folder_is_there(tmp_path: 
     run = write(tmp_path, "dcgan", 2.0, dataset="ring2d")
     path = tmp_path / "records" / f"{run}.json"
     plain = json.loads(path.read_text())
-    modes = Value("modes_late", "Modes, last 3 snapshots", 4.0, "higher", {"n_fake": 2500, "n_modes": 8,
+    modes = MetricValue("modes_late", "Modes, last 3 snapshots", 4.0, "higher", {"n_fake": 2500, "n_modes": 8,
                   "quantisation": "none"}, details={"curve": [{"step": 100, "modes": 4}]})  # fmt: skip
     plain["result"]["values"].append(modes.plain())
     path.write_text(json.dumps(plain))

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from benchmark.core.config import content_hash
-from benchmark.evaluation.value import Value
+from benchmark.evaluation.value import MetricValue
 from benchmark.report import comparison_figures as sheets
 from benchmark.report import curves as training_curves
 from benchmark.report.comparison_figures import (
@@ -36,8 +36,8 @@ def record(method: str, seed: int = 0, *, fd: float | None = 2.0, seconds: float
     config = {"method": method, "config": changes}
     digest = content_hash(config)
     values = [
-        Value("modes_judge", "Modes", 10.0, "higher", {"n_fake": 100}).plain(),
-        Value("fd_judge", "FD-judge", fd, "lower", {"n_fake": 100}).plain(),
+        MetricValue("modes_judge", "Modes", 10.0, "higher", {"n_fake": 100}).plain(),
+        MetricValue("fd_judge", "FD-judge", fd, "lower", {"n_fake": 100}).plain(),
     ]
     plain = {
         "run": f"digits-{method}-small-s{seed}-{digest[:8]}",
@@ -202,7 +202,7 @@ def watched(
     score = "fd" if id.startswith("fd") else id.removesuffix("_late")
     lines = [{"step": step, score: value} for step, value in (curve or {50: 2.0, 100: 1.0}).items()]
     better, protocol = "lower" if score == "fd" else "higher", {"n_fake": n_fake, "n_modes": 8}
-    value = Value(id, "FD-judge, last 3 snapshots", 1.5, better, protocol, details={"curve": lines})  # type: ignore[arg-type]
+    value = MetricValue(id, "FD-judge, last 3 snapshots", 1.5, better, protocol, details={"curve": lines})  # type: ignore[arg-type]
     made.plain["result"] |= {"steps": 100, "images_seen": images}
     made.plain["result"]["values"].append(value.plain())
     return made

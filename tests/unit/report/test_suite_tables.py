@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmark.core.config import content_hash
-from benchmark.evaluation.value import Value
+from benchmark.evaluation.value import MetricValue
 from benchmark.report.suite_tables import write_suite_table
 from benchmark.runs.records import write_record
 
@@ -43,7 +43,7 @@ def write(results: Path, seed: int, seconds: float, *, dataset: str = "digits", 
     """A record of the hinge row: 100 steps of 64 images at two steps a second."""
     config = {"loss": "hinge", "dataset": dataset}
     done = {"steps": 100, "images_seen": 6400, "parameters": {"G": 10, "D": 20}, "flops_per_step": 5_000.0, **result}
-    done["values"] = [Value("fd_judge", "FD-judge", 3.0, "lower", {"n_fake": 100}).plain()]
+    done["values"] = [MetricValue("fd_judge", "FD-judge", 3.0, "lower", {"n_fake": 100}).plain()]
     write_record(
         results,
         f"{dataset}-infoscc-small-s{seed}-{content_hash(config)[:8]}",

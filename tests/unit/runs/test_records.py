@@ -11,13 +11,13 @@ from helpers import Finished
 
 from benchmark.core.environment import environment
 from benchmark.core.errors import UserError
-from benchmark.evaluation.value import Value
+from benchmark.evaluation.value import MetricValue
 from benchmark.runs.records import read_record, read_records, record_path, show, write_record
 
 
 def written(results: Path, run: str = "a", status: str = "done", **more: object) -> dict[str, object]:
     identity = {"method": "m", "dataset": "d", "recipe": "small", "seed": 0}
-    result = None if status == "failed" else {"values": [Value("fd", "FD", 1.5, "lower", {"n": 1}).plain()]}
+    result = None if status == "failed" else {"values": [MetricValue("fd", "FD", 1.5, "lower", {"n": 1}).plain()]}
     return write_record(
         results, run, status=status, reason=str(more.get("reason", "")), identity=identity,  # type: ignore[arg-type]
         result=result, time={"training_s": 1.0}, device={"device": "cpu"},
@@ -47,15 +47,18 @@ def test_a_record_of_another_schema_is_refused(tmp_path: Path) -> None:
 
 
 def test_values_share_a_column_only_under_one_protocol() -> None:
-    one, same = Value("fd", "FD", 1.0, "lower", {"n": 1, "m": 2}), Value("fd", "FD", 2.0, "lower", {"m": 2, "n": 1})
+    one, same = (
+        MetricValue("fd", "FD", 1.0, "lower", {"n": 1, "m": 2}),
+        MetricValue("fd", "FD", 2.0, "lower", {"m": 2, "n": 1}),
+    )
     assert one.protocol_key == same.protocol_key
-    assert one.protocol_key != Value("fd", "FD", 1.0, "lower", {"n": 2, "m": 2}).protocol_key
-    assert one.protocol_key != Value("is", "FD", 1.0, "lower", {"n": 1, "m": 2}).protocol_key
+    assert one.protocol_key != MetricValue("fd", "FD", 1.0, "lower", {"n": 2, "m": 2}).protocol_key
+    assert one.protocol_key != MetricValue("is", "FD", 1.0, "lower", {"n": 1, "m": 2}).protocol_key
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_value_that_is_not_finite_is_failed(bad: float) -> None:
-    plain = Value("fd", "FD", bad, "lower", {}).plain()
+    plain = MetricValue("fd", "FD", bad, "lower", {}).plain()
     assert (plain["value"], plain["status"]) == (None, "failed")
     assert str(bad) in plain["reason"]
 
@@ -66,7 +69,7 @@ def test_a_row_is_shown_with_its_interval(tmp_path: Path) -> None:
     show(record, out)
     assert "m on d, recipe small, seed 0: failed: broke" in out.getvalue()
     record = written(tmp_path)
-    record["result"] = {"values": [Value("a", "accuracy", 0.5, "higher", {}, 0.4, 0.6).plain()]}
+    record["result"] = {"values": [MetricValue("a", "accuracy", 0.5, "higher", {}, 0.4, 0.6).plain()]}
     show(record, out)
     assert "accuracy" in out.getvalue()
     assert "^ 0.5  [0.4, 0.6]" in out.getvalue()

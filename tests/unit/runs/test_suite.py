@@ -14,8 +14,8 @@ from benchmark.core.registry import method_names
 from benchmark.report.suite_tables import suite_table, suite_tables, write_suite_table
 from benchmark.report.writers import write_tables
 from benchmark.runs.records import read_record, read_records, record_path
-from benchmark.runs.spec import Places, resolve
-from benchmark.runs.suites.suite import Cell, cells, find_suite, list_suites
+from benchmark.runs.spec import Paths, resolve
+from benchmark.runs.suites.suite import SuiteCell, cells, find_suite, list_suites
 from benchmark.training.method import find_method
 
 pytestmark = pytest.mark.usefixtures("quick_environment")
@@ -32,7 +32,7 @@ def test_every_cell_of_every_suite_is_a_valid_run(name: str, size: str, tmp_path
     for cell in cells(suite, size):
         assert cell.spec.method in method_names()
         spec = cell.spec
-        runs.append(resolve(spec, Places(tmp_path, tmp_path)).run)
+        runs.append(resolve(spec, Paths(tmp_path, tmp_path)).run)
     assert len(set(runs)) == len(runs), "every cell is a run of its own"
 
 
@@ -77,12 +77,12 @@ def test_cells_merge_the_changes_of_suite_size_and_row(suite_file: str) -> None:
         cells(suite, "papers")
 
 
-def test_published_values_stand_only_beside_their_own_dataset(suite_file: str, places: Places) -> None:
+def test_published_values_stand_only_beside_their_own_dataset(suite_file: str, paths: Paths) -> None:
     for size, dataset, recipe, steps in (("small", "digits", "small", 10), ("paper", "afhq", "paper", 20)):
         changes = {"steps": steps, "loss": "hinge"}
-        write(places.results, {"fd_judge": 3.0, "unasked": 1.0}, dataset=dataset, recipe=recipe, changes=changes)
-        write_suite_table(suite_file, size, places.results)
-    small, paper = ((places.results / "tables" / f"two-{size}.md").read_text() for size in ("small", "paper"))
+        write(paths.results, {"fd_judge": 3.0, "unasked": 1.0}, dataset=dataset, recipe=recipe, changes=changes)
+        write_suite_table(suite_file, size, paths.results)
+    small, paper = ((paths.results / "tables" / f"two-{size}.md").read_text() for size in ("small", "paper"))
     assert "published" not in small.lower()
     assert "| InfoSCC | Hinge | 3.000 | 1 | 13.08 |" in paper
     assert "| InfoSCC | LSGAN | – | not run (1 of 1) | – |" in paper
@@ -90,29 +90,29 @@ def test_published_values_stand_only_beside_their_own_dataset(suite_file: str, p
     assert "unasked" not in paper, "only the suite's metrics"
 
 
-def test_a_metric_that_no_record_has_is_named(suite_file: str, places: Places) -> None:
+def test_a_metric_that_no_record_has_is_named(suite_file: str, paths: Paths) -> None:
     Path(suite_file).write_text(SUITE.replace("[fd_judge]", "[fd_judge, fd_jugde]"))
-    write(places.results, {"fd_judge": 3.0}, changes={"steps": 10, "loss": "hinge"})
-    write_suite_table(suite_file, "small", places.results)
-    assert "No run has a value of fd\\_jugde." in (places.results / "tables" / "two-small.md").read_text()
+    write(paths.results, {"fd_judge": 3.0}, changes={"steps": 10, "loss": "hinge"})
+    write_suite_table(suite_file, "small", paths.results)
+    assert "No run has a value of fd\\_jugde." in (paths.results / "tables" / "two-small.md").read_text()
 
 
-def test_a_cell_recorded_under_two_configurations_gives_two_rows(suite_file: str, places: Places) -> None:
+def test_a_cell_recorded_under_two_configurations_gives_two_rows(suite_file: str, paths: Paths) -> None:
     for version, value in ((1, 3.0), (2, 30.0)):
-        write(places.results, {"fd_judge": value}, changes={"steps": 10, "loss": "hinge"}, config={"version": version})
-    (table,) = suite_tables(read_records(places.results), [suite_file])
+        write(paths.results, {"fd_judge": value}, changes={"steps": 10, "loss": "hinge"}, config={"version": version})
+    (table,) = suite_tables(read_records(paths.results), [suite_file])
     assert len(table.rows) == 3
     assert sorted(table.rows[i].summary(table.columns[0]).mean for i in (0, 1)) == [3.0, 30.0]
     assert any("configured differently" in note for note in table.notes)
 
 
-def test_write_tables_adds_the_suites_that_have_records(suite_file: str, places: Places) -> None:
-    write(places.results, {"fd_judge": 3.0}, changes={"steps": 10, "loss": "hinge"})
-    names = {path.name for path in write_tables(places.results, [suite_file])}
+def test_write_tables_adds_the_suites_that_have_records(suite_file: str, paths: Paths) -> None:
+    write(paths.results, {"fd_judge": 3.0}, changes={"steps": 10, "loss": "hinge"})
+    names = {path.name for path in write_tables(paths.results, [suite_file])}
     assert {"two-small.csv", "two-small.tex", "two-small.md", "digits.md", "tables.tex"} <= names
     assert "two-paper.md" not in names
-    assert r"\input{two-small.tex}" in (places.results / "tables" / "tables.tex").read_text()
-    shipped_names = {path.name for path in write_tables(places.results)}
+    assert r"\input{two-small.tex}" in (paths.results / "tables" / "tables.tex").read_text()
+    shipped_names = {path.name for path in write_tables(paths.results)}
     assert not any(name.startswith("infoscc-ablation") for name in shipped_names)
 
 
@@ -146,7 +146,7 @@ def test_an_unknown_suite_offers_the_nearest() -> None:
         find_suite("smok")
 
 
-def test_a_row_may_differ_between_sizes_or_be_of_one_only(suite_file: str, places: Places) -> None:
+def test_a_row_may_differ_between_sizes_or_be_of_one_only(suite_file: str, paths: Paths) -> None:
     text = SUITE.replace("set: {loss: lsgan}", "set: {loss: lsgan}, sizes: {paper: {loss: lsgan4}}")
     text += "  - {labels: {Model: EigenGAN, Loss: Hinge}, method: eigengan, only: [paper]}\n"
     Path(suite_file).write_text(text)
@@ -154,10 +154,10 @@ def test_a_row_may_differ_between_sizes_or_be_of_one_only(suite_file: str, place
     assert [cell.spec.changes["loss"] for cell in cells(suite, "small", [0])] == ["hinge", "lsgan"]
     assert [cell.spec.changes.get("loss") for cell in cells(suite, "paper", [0])] == ["hinge", "lsgan4", None]
     changes = {"steps": 10, "loss": "lsgan"}
-    write(places.results, {"fd_judge": 3.0}, changes=changes)
-    assert len(suite_tables(read_records(places.results), [suite_file])[0].rows) == 2
-    write(places.results, {"fd_judge": 3.0}, method="eigengan", dataset="afhq", recipe="paper", changes={"steps": 20})
-    (_, paper) = suite_tables(read_records(places.results), [suite_file])
+    write(paths.results, {"fd_judge": 3.0}, changes=changes)
+    assert len(suite_tables(read_records(paths.results), [suite_file])[0].rows) == 2
+    write(paths.results, {"fd_judge": 3.0}, method="eigengan", dataset="afhq", recipe="paper", changes={"steps": 20})
+    (_, paper) = suite_tables(read_records(paths.results), [suite_file])
     assert [len(row.done) for row in paper.rows] == [0, 0, 1]
 
 
@@ -166,9 +166,9 @@ def test_a_run_that_another_suite_asked_for_in_other_words_is_the_row_s(tmp_path
     suite = find_suite("icgan-k")
     (spec,) = (cell.spec for cell in cells(suite, "small", [1]) if cell.spec.changes.get("k") == 5)
     same = {key: value for key, value in spec.changes.items() if key != "k"}
-    places = Places(tmp_path, tmp_path)
-    known = resolve(spec, places)
-    assert known.config_hash == resolve(dataclasses.replace(spec, changes=same), places).config_hash
+    paths = Paths(tmp_path, tmp_path)
+    known = resolve(spec, paths)
+    assert known.config_hash == resolve(dataclasses.replace(spec, changes=same), paths).config_hash
     written = write(tmp_path, {"fd_judge": 3.0}, method="icgan", seed=1, changes=same)
     path = record_path(tmp_path, written)
     path.write_text(path.read_text().replace(read_record(path).plain["config_hash"], known.config_hash))
@@ -178,9 +178,9 @@ def test_a_run_that_another_suite_asked_for_in_other_words_is_the_row_s(tmp_path
     assert [[record.run for record in row.done] for row in rows] == [[], [], [written], []]
 
 
-def d_images(cell: Cell) -> int:
+def d_images(cell: SuiteCell) -> int:
     """Images that a cell's discriminator sees, by its whole configuration."""
-    config = resolve(cell.spec, Places(Path(), Path())).config
+    config = resolve(cell.spec, Paths(Path(), Path())).config
     return config.steps * config.batch * config.n_dis
 
 
@@ -205,7 +205,7 @@ def test_smoke_has_every_method_for_a_few_steps() -> None:
     suite = find_suite("smoke")
     assert {row.method for row in suite.rows} == set(method_names())
     for cell in cells(suite, "small"):
-        resolved = resolve(cell.spec, Places(Path(), Path()))
+        resolved = resolve(cell.spec, Paths(Path(), Path()))
         assert resolved.config.steps <= 50
         assert (resolved.evaluation.n_fake or 0) <= 500
 

@@ -14,7 +14,7 @@ from made_suites import WORKING, FakeRuns
 from benchmark.evaluation.config import EvalConfig
 from benchmark.runs import plan as rehearsal
 from benchmark.runs.records import read_records
-from benchmark.runs.spec import Places
+from benchmark.runs.spec import Paths
 from benchmark.runs.suites.cost import RowCost, suite_plan, total_text
 from benchmark.runs.suites.running import run_suite
 from benchmark.training.stages.simclr import SimCLRConfig
@@ -22,43 +22,43 @@ from benchmark.training.stages.simclr import SimCLRConfig
 pytestmark = pytest.mark.usefixtures("quick_environment")
 
 
-def test_the_plan_of_a_suite(suite_file: str, places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_plan_of_a_suite(suite_file: str, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeRuns(monkeypatch)
     monkeypatch.setattr("benchmark.runs.spec.resolve", fake.resolve)
-    text = suite_plan(suite_file, "small", places)
+    text = suite_plan(suite_file, "small", paths)
     assert "digits, InfoSCC, Hinge: 2 of 2 to do, about 60 s each (rehearsed)" in text
     assert text.endswith("4 cells, 0 done, 4 to do: about 4.5 min, 4 MB")
-    by_two = suite_plan(suite_file, "small", places, workers=2)
+    by_two = suite_plan(suite_file, "small", paths, workers=2)
     assert by_two.endswith("4 to do: about 2.2 min by 2 workers, 4 MB")
-    assert run_suite(suite_file, places, seeds=[0]) == 0
-    text = suite_plan(suite_file, "small", places)
+    assert run_suite(suite_file, paths, seeds=[0]) == 0
+    text = suite_plan(suite_file, "small", paths)
     assert "1 of 2 to do" in text
     assert "4 cells, 2 done, 2 to do" in text
-    assert run_suite(suite_file, places) == 0
-    assert "InfoSCC, Hinge: 2 of 2 done" in suite_plan(suite_file, "small", places)
+    assert run_suite(suite_file, paths) == 0
+    assert "InfoSCC, Hinge: 2 of 2 done" in suite_plan(suite_file, "small", paths)
 
 
 def test_finished_runs_say_what_the_next_will_cost(
-    suite_file: str, places: Places, monkeypatch: pytest.MonkeyPatch
+    suite_file: str, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes = {"steps": 10, "loss": "hinge"}
-    write(places.results, {"fd_judge": 3.0}, changes=changes)
-    (record,) = read_records(places.results)
+    write(paths.results, {"fd_judge": 3.0}, changes=changes)
+    (record,) = read_records(paths.results)
     fake = FakeRuns(monkeypatch)
     monkeypatch.setattr("benchmark.runs.spec.resolve", fake.resolve)
     monkeypatch.setattr("made_suites.content_hash", lambda plain: record.plain["config_hash"])
-    text = suite_plan(suite_file, "small", places)
+    text = suite_plan(suite_file, "small", paths)
     assert "2 of 2 to do, about 1 s each (as 1 finished run)" in text, "its second of training"
 
 
-def test_a_row_that_cannot_be_rehearsed_is_counted(places: Places) -> None:
+def test_a_row_that_cannot_be_rehearsed_is_counted(paths: Paths) -> None:
     unknown = RowCost(0, "digits", 3, 3, None, 0, "no rehearsal: the disk is too small")
     assert total_text([unknown], 1) == "3 cells, 0 done, 3 to do; 3 of them could not be estimated"
 
 
-def test_a_real_rehearsal(places: Places, tmp_path: Path) -> None:
+def test_a_real_rehearsal(paths: Paths, tmp_path: Path) -> None:
     (tmp_path / "rates.yaml").write_text(WORKING)
-    text = suite_plan(str(tmp_path / "rates.yaml"), "small", places, device="cpu")
+    text = suite_plan(str(tmp_path / "rates.yaml"), "small", paths, device="cpu")
     assert text.count("1 of 1 to do, about") == 2
     assert "(rehearsed)" in text
 

@@ -17,7 +17,7 @@ from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import to_float
 from benchmark.nn.features import untrained_alexnet
-from benchmark.training.artifacts import Job
+from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.method import construct
 from benchmark.training.stages import encoders as features
 from benchmark.training.stages.encoders import (
@@ -33,7 +33,7 @@ from methods.latentcond import RECIPES
 CPU = torch.device("cpu")
 
 
-class Untrained(Job):
+class Untrained(ArtifactStore):
     """Hands out stages as they were initialised."""
 
     def train(self, stage: Any, cfg: Any, **inputs: Any) -> nn.Module:
@@ -42,8 +42,8 @@ class Untrained(Job):
         return product
 
 
-def job(folder: Path, dataset: str = "digits", n: int = 5, real: bool = False) -> Untrained:
-    """A job on n random pictures a split; real: they claim to be a prepared dataset."""
+def artifacts(folder: Path, dataset: str = "digits", n: int = 5, real: bool = False) -> Untrained:
+    """A store on n random pictures a split; real: they claim to be a prepared dataset."""
     data = Dataset.tiny(find_card(dataset))
     for split in (data.train, data.test):
         split.images = split.images[:n]
@@ -70,7 +70,7 @@ CASES = [
 def test_every_encoder(cfg: FeatureConfig, d: int, tmp_path: Path) -> None:
     """Grey and coloured pictures; frozen, in eval mode for good; the same for one image and for many."""
     for dataset in ("digits", "shapes"):
-        j = job(tmp_path, dataset)
+        j = artifacts(tmp_path, dataset)
         E = image_encoder(j, cfg)
         x = pictures(j.data)
         h = E.train()(x)
@@ -86,7 +86,7 @@ def test_every_encoder(cfg: FeatureConfig, d: int, tmp_path: Path) -> None:
 
 def test_tables_of_a_split(tmp_path: Path) -> None:
     """What is stored is the encoder's answer to every image in order; mirrored images have their own table."""
-    j = job(tmp_path, "shapes")
+    j = artifacts(tmp_path, "shapes")
     E = image_encoder(j, FeatureConfig(name="alexnet", layer=1, input_px=64))
     x = pictures(j.data)
     torch.testing.assert_close(j.compute(pooled_features, encoder=E)["h"], E(x))
@@ -103,7 +103,7 @@ def test_tables_of_a_split(tmp_path: Path) -> None:
 
 
 def test_encoders_differ_in_their_identity(tmp_path: Path) -> None:
-    j = job(tmp_path)
+    j = artifacts(tmp_path)
     configs = [
         FeatureConfig(name="pixels"),
         FeatureConfig(name="simclr"),
@@ -118,7 +118,7 @@ def test_encoders_differ_in_their_identity(tmp_path: Path) -> None:
 
 
 def test_pixels_are_the_image(tmp_path: Path) -> None:
-    j = job(tmp_path)
+    j = artifacts(tmp_path)
     x = pictures(j.data)
     E = image_encoder(j, FeatureConfig(name="pixels"))
     assert torch.equal(E(x), x.flatten(1))
@@ -152,17 +152,17 @@ def test_the_maps_of_alexnet(px: int, sides: tuple[int, ...]) -> None:
 def test_a_layer_that_is_not_there(tmp_path: Path) -> None:
     for name, n in (("simclr", 4), ("rotnet", 4), ("alexnet", 5)):
         with pytest.raises(ConfigError, match=f"it has {n}"):
-            image_encoder(job(tmp_path), FeatureConfig(name=name, layer=n + 1))  # type: ignore[arg-type]
+            image_encoder(artifacts(tmp_path), FeatureConfig(name=name, layer=n + 1))  # type: ignore[arg-type]
 
 
 def test_a_grey_encoder_refuses_colour(tmp_path: Path) -> None:
-    E = image_encoder(job(tmp_path, "digits"), FeatureConfig(name="rotnet"))
+    E = image_encoder(artifacts(tmp_path, "digits"), FeatureConfig(name="rotnet"))
     with pytest.raises(ConfigError, match="3 channels"):
         E(torch.zeros(1, 3, 16, 16))
 
 
 def test_a_classifier_needs_labels(tmp_path: Path) -> None:
-    j = job(tmp_path)
+    j = artifacts(tmp_path)
     j.data.train.labels = None
     with pytest.raises(ConfigError, match="no labels to learn"):
         image_encoder(j, FeatureConfig(name="classifier"))
@@ -195,7 +195,7 @@ def test_files_of_resnet50(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     wrapped = {f"module.{name}": value for name, value in state.items() if not name.startswith("fc.")}
     heads = {"module.projection_head.0.weight": torch.zeros(2, 16), "module.prototypes.weight": torch.zeros(3, 2)}
     torch.save({"state_dict": wrapped | heads, "epoch": 800}, tmp_path / "swav.pth.tar")
-    j = job(tmp_path, real=True)
+    j = artifacts(tmp_path, real=True)
     supervised, swav = (
         image_encoder(j, FeatureConfig(name="resnet50", weights=file)) for file in ("supervised.pth", "swav.pth.tar")
     )
@@ -214,19 +214,19 @@ def test_weights_are_asked_for_in_time(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.delenv("GANTLET_WEIGHTS", raising=False)
     absent = FeatureConfig(name="resnet50", weights="absent.pth")
     with pytest.raises(WeightsError, match=r"absent\.pth are missing"):
-        image_encoder(job(tmp_path, real=True), absent)
+        image_encoder(artifacts(tmp_path, real=True), absent)
     with pytest.raises(WeightsError, match="`weights` is not set"):
-        image_encoder(job(tmp_path, real=True), FeatureConfig(name="resnet50"))
-    assert isinstance(image_encoder(job(tmp_path), absent), FeatureNet), "a rehearsal wants shapes only"
+        image_encoder(artifacts(tmp_path, real=True), FeatureConfig(name="resnet50"))
+    assert isinstance(image_encoder(artifacts(tmp_path), absent), FeatureNet), "a rehearsal wants shapes only"
     config = RECIPES["small"]["default"]
     assert missing_weights(config) == []
     assert "absent.pth" in str(missing_weights(replace(config, features=absent))[0])
     (tmp_path / "other.pth").write_bytes(b"not weights")
     with pytest.raises(WeightsError, match="cannot be read"):
-        image_encoder(job(tmp_path, real=True), replace(absent, weights=str(tmp_path / "other.pth")))
+        image_encoder(artifacts(tmp_path, real=True), replace(absent, weights=str(tmp_path / "other.pth")))
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match="another network"):
-        image_encoder(job(tmp_path, real=True), replace(absent, weights=str(tmp_path / "other.pth")))
+        image_encoder(artifacts(tmp_path, real=True), replace(absent, weights=str(tmp_path / "other.pth")))
 
 
 def test_the_real_resnet50_has_the_layers(tmp_path: Path) -> None:

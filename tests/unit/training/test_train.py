@@ -16,11 +16,11 @@ from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
 from benchmark.training.loop import (
     CHECKPOINT,
+    EMA,
     LOG,
-    Average,
     Log,
     NonFiniteLoss,
-    Outcome,
+    TrainResult,
     load_checkpoint,
     load_tensors,
     save_tensors,
@@ -54,7 +54,7 @@ class Stopped(Exception):
     """A kill, as far as a test in one process can have it."""
 
 
-def run(cls: type, cfg: TrainConfig, folder: Path, stop_at: int | None = None) -> tuple[Any, Outcome]:
+def run(cls: type, cfg: TrainConfig, folder: Path, stop_at: int | None = None) -> tuple[Any, TrainResult]:
     """Train; leave by an exception before step `stop_at`."""
     folder.mkdir(exist_ok=True)
     trainable = construct(cls, cfg, DATA, CPU, seed=0)
@@ -154,13 +154,13 @@ def test_a_rate_that_comes_back_to_one_is_set_on_resume(tmp_path: Path) -> None:
     [(32, 10_000, 0.9977844), (64, 10_000, 0.9955737), (128, 10_000, 0.9911670)],  # InfoSCC-GAN's
 )
 def test_the_average_has_the_published_decay(batch: int, half_life: float, beta: float) -> None:
-    assert Average.of(nn.Linear(1, 1), batch, half_life).beta == pytest.approx(beta, abs=5e-8)
+    assert EMA.of(nn.Linear(1, 1), batch, half_life).beta == pytest.approx(beta, abs=5e-8)
 
 
 def test_the_average_equals_its_closed_form() -> None:
     """theta_avg = beta^n theta_0 + (1 - beta) sum_k beta^(n - k) theta_k; buffers are the latest."""
     live = nn.BatchNorm1d(3)
-    average = Average.of(live, 1, 2.0)
+    average = EMA.of(live, 1, 2.0)
     start, states = live.weight.detach().clone().double(), []
     for _ in range(6):
         with torch.no_grad():
@@ -178,7 +178,7 @@ def test_the_average_equals_its_closed_form() -> None:
 
 def test_the_average_is_a_copy_until_it_starts() -> None:
     live = nn.Linear(2, 2)
-    average = Average.of(live, 1, 100.0, start_step=3)
+    average = EMA.of(live, 1, 100.0, start_step=3)
     for t in range(5):
         with torch.no_grad():
             live.weight.add_(1.0)
