@@ -316,7 +316,7 @@ def test_samples_are_drawn_for_the_k_means_instances() -> None:
     assert len(icgan(data, n_instances=2).instances.drawn) == 2
     every = icgan(data, n_instances=0)
     assert torch.equal(every.instances.drawn, torch.arange(64))
-    assert every.drawn == "instances of the train split, uniformly"
+    assert every.default_conditions == "instances of the train split, uniformly"
 
 
 def test_other_splits_become_the_bank_and_the_training_split_comes_back() -> None:

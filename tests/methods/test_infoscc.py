@@ -53,14 +53,14 @@ def steps(method: InfoSCC, data: Dataset, n: int) -> list[dict[str, Tensor]]:
     return logged
 
 
-@pytest.mark.parametrize(("n_cls", "asked"), [(0, []), (1, [*range(7)]), (2, [0, 2, 4, 6]), (3, [0, 3, 6])])
-def test_the_classifier_is_asked_every_n_th_step(n_cls: int, conditions: list[int]) -> None:
+@pytest.mark.parametrize(("n_cls", "at"), [(0, []), (1, [*range(7)]), (2, [0, 2, 4, 6]), (3, [0, 3, 6])])
+def test_the_classifier_is_asked_every_n_th_step(n_cls: int, at: list[int]) -> None:
     method, data = infoscc(n_cls=n_cls)
     calls: list[int] = []
     method.C.register_forward_hook(lambda *_: calls.append(method._step))
     logged = steps(method, data, 7)
-    assert calls == conditions
-    assert [t for t, losses in enumerate(logged) if "class" in losses] == conditions
+    assert calls == at
+    assert [t for t, losses in enumerate(logged) if "class" in losses] == at
 
 
 def test_the_gradient_penalty_comes_every_sixteenth_step() -> None:

@@ -63,7 +63,7 @@ def test_they_give_a_curve_and_do_not_change_the_run(results: Path, tmp_path: Pa
 
 
 def test_a_resumed_run_forgets_what_it_will_do_again(tmp_path: Path) -> None:
-    data = SimpleNamespace(points=True, n_labels=0)
+    data = SimpleNamespace(is_points=True, n_labels=0)
     method, artifacts = SimpleNamespace(cfg=SimpleNamespace(steps=9)), SimpleNamespace(data=data)
     watching = Snapshots(method, EvalConfig(), artifacts, tmp_path)  # type: ignore[arg-type]
     assert watching.values() == [], "none were asked for"

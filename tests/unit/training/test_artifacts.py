@@ -96,7 +96,7 @@ def test_what_is_not_whole_is_made_again(artifacts: ArtifactStore) -> None:
 
 
 def test_an_input_must_be_known(artifacts: ArtifactStore) -> None:
-    with pytest.raises(TypeError, match=r"made by job\.train or job\.compute"):
+    with pytest.raises(TypeError, match=r"made by artifacts\.train or artifacts\.compute"):
         artifacts.compute(encode, encoder=nn.Linear(1, 1))
 
 
