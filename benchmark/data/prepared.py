@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,36 @@ class Dataset:
             test=split("test"),
             source=to_dict(card)["source"],
         )
+
+    def outline(self) -> dict[str, Any]:
+        """Everything about the data but the images, as plain values and arrays: what a saved run needs to be sampled.
+
+        Names, shapes, labels and attributes of both splits; `from_outline` is the inverse.
+        """
+        plain = {key: getattr(self, key) for key in _OUTLINE}
+        splits = {
+            split.name: {"shape": split.images.shape, "labels": split.labels, "attributes": split.attributes}
+            for split in (self.train, self.test)
+        }
+        return plain | {"dtype": self.train.images.dtype.name, "splits": splits}
+
+    @classmethod
+    def from_outline(cls, outline: Mapping[str, Any]) -> Dataset:
+        """Data of the same shapes, names and labels whose images are all zero and take no memory."""
+
+        def split(name: str) -> Split:
+            part = outline["splits"][name]
+            images = np.broadcast_to(np.zeros((), outline["dtype"]), part["shape"])
+            return Split(name, images, part["labels"], part["attributes"])
+
+        plain = {key: outline[key] for key in _OUTLINE}
+        return cls(**plain, train=split("train"), test=split("test"), meta={"outline": True})
+
+
+# What an outline holds beside the splits.
+_OUTLINE = (
+    "name", "sha256", "resolution", "channels", "conditioning", "class_names", "attribute_names", "flip_ok", "source",
+)  # fmt: skip
 
 
 def _load_split(folder: Path, name: str, meta: dict[str, Any]) -> Split:
