@@ -205,8 +205,8 @@ def do_plan(arguments: argparse.Namespace) -> int:
         print(suite_plan(arguments.suite, arguments.size, paths, seeds=arguments.seed, **settings))
         return 0
     wanted, paths = specs(arguments), paths_of(arguments)
+    from benchmark.runs.device import pick_device, use_threads
     from benchmark.runs.plan import make_plan
-    from benchmark.runs.run import pick_device, use_threads
     from benchmark.runs.spec import resolve
 
     for spec in wanted:
@@ -243,17 +243,19 @@ def do_run(arguments: argparse.Namespace) -> int:
     from benchmark.core import distributed
     from benchmark.core.errors import RunFailed
     from benchmark.runs import records
-    from benchmark.runs.run import pick_device, run
+    from benchmark.runs.device import pick_device
+    from benchmark.runs.run import run
     from benchmark.runs.spec import require_files, resolve
 
     distributed.start(pick_device(arguments.device))
     status = 0
     try:
-        for spec in wanted:  # every run's settings and files are checked before the first one starts
-            require_files(resolve(spec, paths), paths)
-        for spec in wanted:
+        resolved = [resolve(spec, paths) for spec in wanted]
+        for one in resolved:  # every run's settings and files are checked before the first one starts
+            require_files(one, paths)
+        for one in resolved:
             try:
-                record = run(spec, paths, device=arguments.device, quiet=arguments.quiet, threads=arguments.threads)
+                record = run(one, paths, device=arguments.device, quiet=arguments.quiet, threads=arguments.threads)
             except RunFailed as error:
                 say(error)
                 status = error.exit_code
@@ -261,7 +263,7 @@ def do_run(arguments: argparse.Namespace) -> int:
             if distributed.is_main():
                 records.show(record)
                 again = f"  to try again, remove {records.record_path(paths.results, record['run'])}"
-                grid = f"  pictures: {resolve(spec, paths).folder}{os.sep}samples.png and beside it"
+                grid = f"  pictures: {one.folder}{os.sep}samples.png and beside it"
                 print(grid if record["status"] == "done" else again)
                 status = status if record["status"] == "done" else RunFailed.exit_code
     finally:
@@ -275,7 +277,7 @@ def do_suite(arguments: argparse.Namespace) -> int:
     from benchmark.core import distributed
     from benchmark.core.config import parse_overrides
     from benchmark.report.suite_tables import write_suite_table
-    from benchmark.runs.run import pick_device
+    from benchmark.runs.device import pick_device
     from benchmark.runs.suites.running import default_workers, run_suite
 
     device = pick_device(arguments.device)
@@ -310,8 +312,8 @@ def do_suite(arguments: argparse.Namespace) -> int:
 def do_sample(arguments: argparse.Namespace) -> int:
     """Write pictures from a finished run, with a list of what each was asked to be."""
     wanted, paths = specs(arguments), paths_of(arguments)
+    from benchmark.runs.device import pick_device
     from benchmark.runs.finished import write_samples
-    from benchmark.runs.run import pick_device
     from benchmark.runs.spec import resolve
 
     for spec in wanted:
@@ -325,8 +327,8 @@ def do_sample(arguments: argparse.Namespace) -> int:
 def do_eval(arguments: argparse.Namespace) -> int:
     """Score pictures, or a finished run once more."""
     from benchmark.core.config import merge, parse_overrides
+    from benchmark.runs.device import pick_device
     from benchmark.runs.records import show, show_protocol
-    from benchmark.runs.run import pick_device
 
     paths, changes = paths_of(arguments), parse_overrides(arguments.changes)
     asked = {"protocol": arguments.protocol, "n_fake": arguments.n, "extractors": arguments.extractors}
@@ -335,7 +337,8 @@ def do_eval(arguments: argparse.Namespace) -> int:
         import torch
 
         torch.set_num_threads(arguments.threads)
-    from benchmark.runs.finished import is_run, rescore
+    from benchmark.runs.finished import rescore
+    from benchmark.runs.folder import is_run
 
     if is_run(arguments.pictures):
         if arguments.reference or arguments.resolution or arguments.name:

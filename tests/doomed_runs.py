@@ -168,7 +168,7 @@ def live(order: dict[str, Any]) -> int:
         os.dup2(os.open(folder / f"{name}.{os.getpid()}", os.O_WRONLY | os.O_CREAT), number)
     quiet_rehearsal()
     if not order["pictures"]:
-        benchmark.runs.run.save_pictures = lambda *_, **__: None
+        benchmark.runs.figures.of_run.save_pictures = lambda *_, **__: None
     if order["at"]:
         arm(order["at"], dies if order["do"] == "kill" else pauses_in(folder))
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,6 @@ from made_records import write
 
 from benchmark.core.config import content_hash
 from benchmark.core.errors import RunFailed
-from benchmark.runs import run as experiment
 from benchmark.runs.records import read_record, record_path
 from benchmark.runs.spec import Paths, RunSpec
 from benchmark.runs.suites import cost as plan_module
@@ -52,28 +52,26 @@ rows:
 
 
 class FakeRuns:
-    """`experiment` with records instead of training; remembers what it was asked for."""
+    """Records instead of training; remembers what it was asked for."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[tuple[str, int]] = []
         self.errors: dict[tuple[str, int], Exception] = {}
-        monkeypatch.setattr(experiment, "resolve", self.resolve)
-        monkeypatch.setattr(experiment, "require_files", lambda resolved, paths: None)
-        monkeypatch.setattr(experiment, "run", self.run)
+        monkeypatch.setattr("benchmark.runs.spec.resolve", self.resolve)
+        monkeypatch.setattr("benchmark.runs.spec.require_files", lambda resolved, paths: None)
+        monkeypatch.setattr("benchmark.runs.run.run", self.run)
         monkeypatch.setattr(plan_module, "_rehearsed", self.rehearse)
 
     def resolve(self, spec: RunSpec, paths: Paths) -> Any:
-        class Resolved:
-            config_hash = content_hash(spec.changes)
-            run = f"{spec.dataset}-{spec.method}-{spec.changes['loss']}-s{spec.seed}"
-
-        return Resolved()
+        run = f"{spec.dataset}-{spec.method}-{spec.changes['loss']}-s{spec.seed}"
+        return SimpleNamespace(spec=spec, config_hash=content_hash(spec.changes), run=run)
 
     def rehearse(self, cost: RowCost, *_: Any) -> RowCost:
         stage = {("digits", "SimCLR", 5): 30.0}
         return dataclasses.replace(cost, seconds=60.0, bytes=10**6, source="rehearsed", shared=stage)
 
-    def run(self, spec: RunSpec, paths: Paths, **options: Any) -> dict[str, Any]:
+    def run(self, resolved: Any, paths: Paths, **options: Any) -> dict[str, Any]:
+        spec = resolved.spec
         key = (spec.changes["loss"], spec.seed)
         self.asked.append(key)
         error = self.errors.get(key)

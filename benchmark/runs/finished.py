@@ -18,12 +18,14 @@ from benchmark.core.errors import ConfigError, UserError
 from benchmark.core.files import require_writable, write_text
 from benchmark.core.seeds import derive_seed
 from benchmark.data.cards import card_with, find_card
-from benchmark.data.prepare import prepare
 from benchmark.evaluation.evaluate import build_judges, stored
+from benchmark.runs.device import device_name
+from benchmark.runs.figures.of_run import instance_grid, spread
 from benchmark.runs.figures.pictures import save_grid
+from benchmark.runs.folder import GENERATOR, run_name
 from benchmark.runs.records import read_record, record_path, write_record
-from benchmark.runs.run import CONFIG, GENERATOR, device_name, instance_grid, score, scoring_artifacts, spread
-from benchmark.runs.spec import Paths, Resolved, RunSpec, resolve
+from benchmark.runs.run import score, scoring_artifacts
+from benchmark.runs.spec import Paths, Resolved, RunSpec, prepare_for, resolve
 from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.loop import load_checkpoint, load_tensors
 from benchmark.training.method import Method, construct
@@ -41,20 +43,13 @@ def load_run(resolved: Resolved, paths: Paths, device: torch.device) -> tuple[Me
             "the run has not finished training, or its weights were removed",
             "run it first: `python -m benchmark run ...`",
         )
-    artifacts = ArtifactStore(
-        prepare(resolved.card, paths.data_root, paths.artifacts / "data"), paths.artifacts, device, quiet=True
-    )
+    artifacts = ArtifactStore(prepare_for(resolved.card, paths, progress=True), paths.artifacts, device, quiet=True)
     stages = resolved.method.cls.stages(artifacts, resolved.config)
     method = construct(resolved.method.cls, resolved.config, artifacts.data, device, resolved.spec.seed, **stages)
     method.load_state_dict(saved["state"])  # what is drawn may be learned as well: frequencies of clusters
     G = copy.deepcopy(method.G)
     G.load_state_dict(load_tensors(path, device))
     return method, G.eval(), artifacts
-
-
-def is_run(path: Path) -> bool:
-    """Is this the folder of a run?"""
-    return (path / CONFIG).is_file() and (path / GENERATOR).is_file()
 
 
 def rescore(
@@ -65,7 +60,7 @@ def rescore(
     folder: results/runs/<dataset>/<method>/<run>. changes: of EvalConfig. Raises UserError when the folder is not a run
     of these results, or the code's settings have changed since.
     """
-    run = "-".join(folder.absolute().parts[-3:])
+    run = run_name(folder)
     record = read_record(record_path(paths.results, run)).plain
     before = RunSpec(record["method"], record["dataset"], record["seed"], record["recipe"], record["changes"])
     resolved = resolve(before, paths)
@@ -120,7 +115,7 @@ def write_samples(
     require_writable(folder)
     if instances is not None:
         card = card_with(find_card(instances), {"resolution": data.resolution})
-        other = prepare(card, paths.data_root, paths.artifacts / "data")
+        other = prepare_for(card, paths, progress=True)
         method.condition_on(other, "train")
         torch.manual_seed(derive_seed(0x5A3C))
         numbers = spread(len(other.train), 10)

@@ -1,85 +1,49 @@
-"""One run, from what was asked to its record: resolve, check, prepare, train, evaluate, write down.
+"""One run, from its settings to its record: check, prepare, train, evaluate, write down.
 
-Order of what can go wrong: names and files first (seconds), then a rehearsal of the whole pipeline on synthetic
-pictures (`plan`), and only then anything long.
+Order of what can go wrong: names and files first (seconds), then a dry run of the whole pipeline on synthetic images
+(`plan`), and only then anything long.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import resource
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from benchmark.core import distributed
-from benchmark.core.config import difference, dump_yaml, load_yaml
-from benchmark.core.environment import environment
-from benchmark.core.errors import ConfigError, DataError, RunFailed, suggest
-from benchmark.core.files import lock, read_json, remove_torn, require_writable, write_json, write_text
+from benchmark.core.errors import ConfigError, DataError, RunFailed
+from benchmark.core.files import lock, read_json, remove_torn, require_writable
 from benchmark.core.seeds import derive_seed
-from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
-from benchmark.data.stream import to_float
 from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.evaluate import EvaluationResult, build_judges, evaluate, standing_statistics
-from benchmark.evaluation.point_plots import save_scatter
 from benchmark.evaluation.snapshots import Snapshots
-from benchmark.runs.figures.curves import save_curves
-from benchmark.runs.figures.pictures import grid_of_rows, save_border, save_embedding, save_grid
+from benchmark.runs.device import device_name, peak_memory_mb, pick_device, use_threads
+from benchmark.runs.figures.of_run import save_pictures
+from benchmark.runs.figures.pictures import save_border
+from benchmark.runs.folder import GENERATOR, claim_folder, save_sampling
 from benchmark.runs.plan import make_plan
 from benchmark.runs.records import record_path, write_record
-from benchmark.runs.spec import Paths, Resolved, RunSpec, require_files, resolve
+from benchmark.runs.spec import Paths, Resolved, prepare_for, require_files
 from benchmark.training.artifacts import ArtifactStore
-from benchmark.training.loop import LOG, save_tensors, train
-from benchmark.training.method import Grid, Method, construct
-
-MOST_ROWS = 20  # of a grid of samples
-SCATTERED = 5000  # points of a scatter plot
-CONFIG = "config.yaml"
-GENERATOR = "generator.pt"
-
-
-def pick_device(name: str) -> torch.device:
-    """auto: CUDA where there is one, the rank's own under torchrun. Raises ConfigError for one that is not there."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"--device {name}", "no such device", suggest(name, ["auto", "cpu", "cuda"]))
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("--device cuda", "torch finds no CUDA device here", "use --device cpu, or auto")
-    if name == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", distributed.local_rank())
-
-
-def use_threads(resolved: Resolved, threads: int | None) -> None:
-    """Set the threads of CPU kernels: as asked, as OMP_NUM_THREADS says, else one for the small recipes.
-
-    Their kernels are too small to share: on two idle cores a step of InfoSCC-GAN at 16 px took 65 ms with one thread
-    and 59 ms with two; beside one other busy process, 64 ms and 670 ms. The count is part of what makes runs repeat
-    to the bit, so it is a rule and not a measurement of the moment.
-    """
-    if threads is None and "OMP_NUM_THREADS" not in os.environ and resolved.recipe == "small":
-        threads = 1
-    if threads is not None:
-        torch.set_num_threads(threads)
+from benchmark.training.loop import save_tensors, train
+from benchmark.training.method import Method, construct
 
 
 def run(
-    spec: RunSpec, paths: Paths, *, device: str = "auto", quiet: bool = False, threads: int | None = None
+    resolved: Resolved, paths: Paths, *, device: str = "auto", quiet: bool = False, threads: int | None = None
 ) -> dict[str, Any]:
     """Train and evaluate one run, or find its record. Returns the record as plain values.
 
     Raises UserError for anything the user can mend, before long work starts; RunFailed, after a record with the reason
     was written, when training or evaluation stopped; BusyError when another process works on the run.
     """
-    resolved = resolve(spec, paths)
     path = record_path(paths.results, resolved.run)
     if distributed.agree(path.exists()):
         return found_record(resolved, paths, path)
@@ -97,7 +61,7 @@ def run(
             print(f"note: {plan.warning()}", flush=True)
     if not distributed.is_main():
         distributed.barrier()  # rank 0 prepares the data, the others find it
-    data = prepare(resolved.card, paths.data_root, paths.artifacts / "data", progress=not quiet and sys.stderr.isatty())
+    data = prepare_for(resolved.card, paths, progress=not quiet and sys.stderr.isatty())
     if distributed.is_main():
         distributed.barrier()
         with lock(resolved.folder / ".lock", f"the run {resolved.run}", wait=False):
@@ -114,7 +78,7 @@ def found_record(resolved: Resolved, paths: Paths, path: Path) -> dict[str, Any]
         if card is None or "sha256" not in known:
             continue
         try:
-            data = prepare(card, paths.data_root, paths.artifacts / "data", progress=False)
+            data = prepare_for(card, paths)
         except DataError:
             continue  # the pictures are gone: the record is what is left of them
         if known["sha256"] != data.sha256:
@@ -188,26 +152,6 @@ def _batches(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield prefix + key, value
 
 
-def claim_folder(resolved: Resolved, data: Dataset) -> None:
-    """Write the configuration into the run's folder, or check that it is the one that lies there.
-
-    Raises ConfigError with the differences when the folder was begun with another configuration or other data.
-    """
-    mine = {"seed": resolved.spec.seed, "data_sha256": data.sha256, **resolved.plain}
-    path = resolved.folder / CONFIG
-    if path.exists():
-        lines = difference(load_yaml(path), mine)
-        if lines:
-            raise ConfigError(
-                f"{resolved.folder}: begun with another configuration",
-                "continuing would mix two experiments; what differs (there -> now):\n    " + "\n    ".join(lines),
-                "restore the configuration or the data, or move the folder away",
-            )
-        return
-    write_json(resolved.folder / "env.json", environment())
-    write_text(path, dump_yaml(mine))  # last: it says that the folder is claimed
-
-
 def _train_and_score(
     resolved: Resolved, paths: Paths, data: Dataset, device: torch.device, quiet: bool, times: dict[str, float]
 ) -> dict[str, Any] | None:
@@ -231,6 +175,7 @@ def _train_and_score(
         with distributed.alone():
             standing_statistics(method, G)  # part of the weights: what is saved is what is scored
             save_tensors(folder / GENERATOR, G.state_dict())
+            save_sampling(folder, method, data)
             shown = not quiet and sys.stderr.isatty()
             scored = score(method, G, resolved.evaluation, scoring, artifacts, show_progress=shown)
             save_pictures(method, G, data, folder, shown=scoring.data)
@@ -265,7 +210,7 @@ def scoring_artifacts(resolved: Resolved, paths: Paths, artifacts: ArtifactStore
     """The artifacts of the data that a run is scored against: its own, or those of a transfer, prepared here."""
     if resolved.transfer is None:
         return artifacts
-    data = prepare(resolved.transfer, paths.data_root, paths.artifacts / "data", progress=False)
+    data = prepare_for(resolved.transfer, paths)
     return ArtifactStore(data, paths.artifacts, artifacts.device, artifacts.quiet)
 
 
@@ -297,103 +242,3 @@ def weights_hash(net: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def save_pictures(method: Method, G: nn.Module, data: Dataset, folder: Path, shown: Dataset | None = None) -> None:
-    """The run folder's pictures: real and generated samples by condition, the method's own, the loss curves.
-
-    data: what the method learned from. shown: what it is asked for, where that is another dataset.
-    """
-    shown = shown or data
-    torch.manual_seed(derive_seed(0x91C5))
-    if data.is_points:
-        fake = method.sample(G, SCATTERED).images.cpu().numpy()
-        save_scatter(folder / "samples.png", {"real": data.train.images[:SCATTERED], "generated": fake})
-    else:
-        save_grid(folder / "samples.png", sample_grid(method, G, shown))
-        save_grid(folder / "real.png", real_grid(shown))
-    for name, picture in method.pictures(G, data):
-        path = folder / f"{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(picture, Grid):
-            save_grid(path, picture)
-        else:
-            save_embedding(path, picture)
-    save_curves(folder / "curves.png", folder / LOG)
-
-
-def sample_grid(method: Method, G: nn.Module, data: Dataset, columns: int = 10) -> Grid:
-    """Uncurated samples: one row a class, cluster or instance; for attributes one row for each on and one all off."""
-    if method.conditioning == "attributes":
-        on = torch.cat([torch.eye(data.n_labels, dtype=torch.int64), torch.zeros(1, data.n_labels, dtype=torch.int64)])
-        rows, names = on[:, None].expand(-1, columns, -1), [*data.attribute_names, "none"]
-    elif method.conditioning == "none":
-        images = method.sample(G, 8 * columns).images
-        return Grid(images.unflatten(0, (8, columns)), [""] * 8, [""] * columns)
-    else:
-        numbers, names = shown_rows(method, data)
-        if method.conditioning in ("instance", "latent"):
-            return instance_grid(method, G, data, numbers, names, columns)
-        rows = torch.tensor(numbers)[:, None].expand(-1, columns)
-    conditions = rows.flatten(0, 1)
-    images = torch.cat([method.sample(G, len(part), part).images for part in conditions.split(250)])
-    return Grid(images.unflatten(0, (len(rows), columns)), names, [""] * columns)
-
-
-def instance_grid(
-    method: Method, G: nn.Module, data: Dataset, numbers: list[int], names: list[str], columns: int
-) -> Grid:
-    """Training images of these numbers, the bank's, each left of its samples."""
-    conditions = torch.tensor(numbers)[:, None].expand(-1, columns).flatten()
-    images = method.sample(G, len(conditions), conditions).images.cpu().unflatten(0, (len(numbers), columns))
-    real = as_float(data.train.images[numbers]).expand(-1, images.shape[2], -1, -1)  # grey beside colour
-    return Grid(torch.cat([real[:, None], images], 1), names, ["asked", *[""] * columns])
-
-
-def shown_rows(method: Method, data: Dataset) -> tuple[list[int], list[str]]:
-    """The classes, clusters or training images that a grid shows, at most `MOST_ROWS`, and their names."""
-    if method.conditioning == "class":
-        numbers = spread(data.n_classes)
-        return numbers, [data.class_names[k] for k in numbers]
-    if method.conditioning == "cluster":
-        numbers = spread(method.n_labels)
-        return numbers, [f"cluster {k}" for k in numbers]
-    if data.train.labels is None:
-        return spread(len(data.train), 10), [""] * min(10, len(data.train))
-    kinds = spread(data.n_classes)
-    first = {k: np.flatnonzero(data.train.labels == k)[:1] for k in kinds}  # stacked data need not have every class
-    return [int(i[0]) for i in first.values() if len(i)], [data.class_names[k] for k, i in first.items() if len(i)]
-
-
-def spread(n: int, most: int = MOST_ROWS) -> list[int]:
-    """0..n-1, or `most` of them at equal distances."""
-    return [i * n // min(n, most) for i in range(min(n, most))]
-
-
-def as_float(images: np.ndarray) -> Tensor:
-    """Stored images (N, S, S, C) uint8 as the networks see them, [N, C, S, S] in [-1, 1]."""
-    return to_float(torch.tensor(images).permute(0, 3, 1, 2))
-
-
-def real_grid(data: Dataset, columns: int = 10) -> Grid:
-    """Training images to set beside `sample_grid`: one row a class, else eight rows as they come."""
-    labels = data.train.labels
-    if labels is None or data.is_stacked:  # 1,000 classes of a few pictures each say nothing in rows
-        rows = {" " * i: np.arange(i * columns, min((i + 1) * columns, len(data.train))) for i in range(8)}
-    else:
-        rows = {data.class_names[k]: np.flatnonzero(labels == k)[:columns] for k in spread(data.n_classes)}
-    images = {name: as_float(data.train.images[index]) for name, index in rows.items() if len(index)}
-    return grid_of_rows(images)
-
-
-def peak_memory_mb(device: torch.device) -> float:
-    """Most memory the run has held: on a GPU of tensors there, on a CPU of the whole process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in kB, on macOS in bytes
-    return most / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def device_name(device: torch.device) -> str:
-    """The device as a record names it."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

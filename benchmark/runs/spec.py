@@ -12,6 +12,8 @@ from benchmark.core.registry import check_method, method_names
 from benchmark.data.cards import DatasetCard, card_with, find_card
 from benchmark.data.kinds import POINTS
 from benchmark.data.layout import locate
+from benchmark.data.prepare import prepare
+from benchmark.data.prepared import Dataset
 from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.protocols import PROTOCOLS
 from benchmark.metrics.weights import check_name, require
@@ -58,6 +60,16 @@ class Paths:
     def artifacts(self) -> Path:
         """Prepared data and stages, shared by all runs."""
         return self.results / "artifacts"
+
+    @property
+    def prepared(self) -> Path:
+        """Prepared data alone."""
+        return self.artifacts / "data"
+
+
+def prepare_for(card: DatasetCard, paths: Paths, *, progress: bool = False) -> Dataset:
+    """The card's prepared data, made now if they are not there yet. Raises as `benchmark.data.prepare.prepare`."""
+    return prepare(card, paths.data_root, paths.prepared, progress)
 
 
 @dataclass(frozen=True)

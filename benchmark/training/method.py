@@ -243,6 +243,10 @@ class Method(Trainable):
         """
         raise NotImplementedError
 
+    def sampling_state(self) -> dict[str, Any]:
+        """Plain values and tensors that `sample` needs besides weights, configuration and the data's outline."""
+        return {}
+
     def condition_on(self, data: Dataset, split: str) -> None:
         """For instance and latent conditioning: `conditions` are from now on rows of this split of this dataset.
 

@@ -87,12 +87,12 @@ def test_a_finished_run_is_shown_not_repeated(
 def test_a_record_of_other_pictures_is_not_shown_as_if_it_were_of_these(
     finished: Finished, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plain = benchmark.runs.run.prepare
+    plain = benchmark.runs.run.prepare_for
 
     def changed(*arguments: Any, **options: Any) -> Any:
         return replace(plain(*arguments, **options), sha256="0" * 64)
 
-    monkeypatch.setattr(benchmark.runs.run, "prepare", changed)
+    monkeypatch.setattr(benchmark.runs.run, "prepare_for", changed)
     assert main(finished.arguments) == 2
     assert "made of other pictures" in capsys.readouterr().err
 
@@ -155,7 +155,8 @@ def test_several_seeds_and_methods_are_several_runs(
 ) -> None:
     ran = []
 
-    def run(spec: Any, paths: Any, **_: Any) -> dict[str, Any]:
+    def run(resolved: Any, paths: Any, **_: Any) -> dict[str, Any]:
+        spec = resolved.spec
         ran.append((spec.method, spec.seed))
         status = "failed" if spec.seed == 1 else "done"
         return {"run": "it", "status": status, "reason": "", "result": None, "recipe": "small", "dataset": "digits",

@@ -17,7 +17,7 @@ from made_suites import WORKING
 
 from benchmark.core.errors import ConfigError
 from benchmark.runs.records import read_records
-from benchmark.runs.spec import Paths, RunSpec
+from benchmark.runs.spec import Paths, RunSpec, resolve
 from benchmark.runs.suites import running as suite_runs
 from benchmark.runs.suites.running import CellStatus, RunCell, default_workers, job_executor, run_suite, submitted
 from benchmark.runs.suites.suite import SuiteCell
@@ -116,7 +116,7 @@ def test_what_still_runs_is_cancelled_when_the_suite_stops() -> None:
 
 
 def test_a_preempted_job_is_queued_again_as_it_was(paths: Paths) -> None:
-    work = RunCell(SuiteCell(0, RunSpec("sngan", "digits", 0)), "run", paths, "cpu", True, 1)
+    work = RunCell(resolve(RunSpec("sngan", "digits", 0), paths), paths, "cpu", True, 1)
     again = work.checkpoint()
     assert again.function == work
     assert (again.args, again.kwargs) == ((), {})
@@ -128,7 +128,7 @@ def test_a_local_job_sees_the_gpus_of_its_suite(paths: Paths, monkeypatch: pytes
     for value in ("1,3", None):
         monkeypatch.setenv("SUBMITIT_EXECUTOR", "local")
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-        RunCell(SuiteCell(0, RunSpec("sngan", "digits", 0)), "run", paths, "cpu", True, 1, gpus=value)()
+        RunCell(resolve(RunSpec("sngan", "digits", 0), paths), paths, "cpu", True, 1, gpus=value)()
     assert seen == ["1,3", None]
 
 
@@ -225,7 +225,7 @@ def test_a_job_ends_with_its_helpers_when_its_suites_lock_is_free(paths: Paths, 
 
 def test_only_jobs_of_this_machine_watch_the_suite(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     for executor, n_watching in ((LocalExecutor(), 2), (FakeExecutor(), 0)):
-        work = [RunCell(SuiteCell(0, RunSpec("sngan", "digits", i)), "run", paths, "cpu", True, 1) for i in range(2)]
+        work = [RunCell(resolve(RunSpec("sngan", "digits", i), paths), paths, "cpu", True, 1) for i in range(2)]
         monkeypatch.setattr("time.sleep", lambda seconds: None)
         list(suite_runs._by_jobs(work, ["a", "b"], executor, 2, paths))  # type: ignore[arg-type]
         assert sum(job.work.alive is not None for job in executor.jobs) == n_watching
@@ -255,7 +255,7 @@ def test_slurm_options_go_to_sbatch(paths: Paths, tmp_path: Path, monkeypatch: p
         (tools / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
     executor = job_executor("slurm", paths, 3, {"partition": "gpu", "time": 60})
-    work = [RunCell(SuiteCell(0, RunSpec("sngan", "digits", i)), "run", paths, "cpu", True, 1) for i in range(5)]
+    work = [RunCell(resolve(RunSpec("sngan", "digits", i), paths), paths, "cpu", True, 1) for i in range(5)]
     executor.submit_array(work)
     script = (tmp_path / "script").read_text()
     for line in ("--array=0-4%3", "--partition=gpu", "--time=60", "--open-mode=append", "--signal="):

@@ -85,7 +85,7 @@ def test_it_is_scored_as_a_model_of_the_other_dataset(records: Path) -> None:
 def test_its_record_is_not_shown_when_either_dataset_has_changed(
     records: Path, changed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plain = experiment.prepare
+    plain = experiment.prepare_for
 
     def other_pictures(card: DatasetCard, *arguments: Any, **options: Any) -> Dataset:
         data = plain(card, *arguments, **options)
@@ -93,7 +93,7 @@ def test_its_record_is_not_shown_when_either_dataset_has_changed(
 
     what = ["run", "--method", "icgan", "--dataset", "digits_0to4", "--device", "cpu", "--results", str(records)]
     assert main([*what, "--set", *SETTINGS, "transfer=digits_5to9"]) == 0
-    monkeypatch.setattr(experiment, "prepare", other_pictures)
+    monkeypatch.setattr(experiment, "prepare_for", other_pictures)
     assert main([*what, "--set", *SETTINGS, "transfer=digits_5to9"]) == 2
     assert f"{changed} has changed since" in capsys.readouterr().err
 

@@ -121,8 +121,8 @@ def _measured(cost: RowCost, records: Sequence[Record]) -> RowCost:
 
 def _rehearsed(cost: RowCost, resolved: Resolved, paths: Paths, device: str, threads: int | None) -> RowCost:
     """The cost of a rehearsal. Its last part but the judges' is the method; all others are shared."""
+    from benchmark.runs.device import pick_device, use_threads
     from benchmark.runs.plan import make_plan
-    from benchmark.runs.run import pick_device, use_threads
 
     use_threads(resolved, threads)
     try:

@@ -1,8 +1,8 @@
 """Running a suite: its cells one after another in this process, or as jobs of submitit, here or on SLURM.
 
 A cell is run when it has no record yet, so a suite that was stopped continues on the next call. A cell that fails keeps
-its reason, and the others go on. Jobs on this machine end with their suite,
-however that ends; jobs of SLURM end when it is interrupted or terminated, and go on when it is killed.
+its reason, and the others go on. Jobs on this machine end with their suite, however that ends; jobs of SLURM end when
+it is interrupted or terminated, and go on when it is killed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from benchmark.runs.suites.suite import Suite, SuiteCell, cells, find_suite, sco
 if TYPE_CHECKING:
     import submitit
 
-    from benchmark.runs.spec import Paths
+    from benchmark.runs.spec import Paths, Resolved
 
 _MOST_WORKERS = 8  # by default: each holds torch and the data in memory
 JOBS = ".jobs"  # under results/runs: what submitit keeps of jobs that are not over, and the logs of failed ones
@@ -74,20 +74,18 @@ def run_suite(
     Raises ConfigError, DataError or WeightsError before any training when a cell's configuration cannot be used.
     """
     from benchmark.core import distributed
-    from benchmark.runs import run as experiment
+    from benchmark.runs.spec import require_files, resolve
 
     suite = find_suite(name)
     todo = cells(suite, size, seeds)
     resolved = []
     for cell in todo:  # mistakes come out before hours of training
-        resolved.append(experiment.resolve(cell.spec, paths))
-        experiment.require_files(resolved[-1], paths)
+        resolved.append(resolve(cell.spec, paths))
+        require_files(resolved[-1], paths)
     one_by_one = workers == 1 and executor == "local"
     if not one_by_one and threads is None and scope_of(suite, size).recipe == "small":
         threads = 1  # as in one process: how the environment of a job is set must not decide it
-    work = [
-        RunCell(cell, known.run, paths, device, quiet or not one_by_one, threads) for cell, known in zip(todo, resolved)
-    ]
+    work = [RunCell(known, paths, device, quiet or not one_by_one, threads) for known in resolved]
     jobs = None if one_by_one else job_executor(executor, paths, workers, slurm or {})
     if not quiet and distributed.is_main():
         with distributed.alone():
@@ -127,7 +125,7 @@ def _by_jobs(
     """
     left = []
     for i, one in enumerate(work):
-        path = record_path(paths.results, one.run)
+        path = record_path(paths.results, one.resolved.run)
         if not path.exists():
             left.append(i)
             continue
@@ -156,8 +154,7 @@ def default_workers(name: str, size: str, device: str, threads: int | None) -> i
 class RunCell:
     """The work of one cell, which a job can do as well as this process."""
 
-    cell: SuiteCell
-    run: str  # its name
+    resolved: Resolved
     paths: Paths
     device: str
     quiet: bool
@@ -183,13 +180,13 @@ class RunCell:
 
 def _run_cell(work: RunCell) -> CellStatus:
     from benchmark.core import distributed
-    from benchmark.runs import run as experiment
+    from benchmark.runs.run import run
 
-    path = record_path(work.paths.results, work.run)
+    path = record_path(work.paths.results, work.resolved.run)
     if distributed.agree(path.exists()):
         return _found(read_record(path), path)
     try:
-        record = experiment.run(work.cell.spec, work.paths, device=work.device, quiet=work.quiet, threads=work.threads)
+        record = run(work.resolved, work.paths, device=work.device, quiet=work.quiet, threads=work.threads)
     except RunFailed as error:
         return CellStatus("failed", f"failed: {error.what}", 1)
     except BusyError as error:

@@ -24,7 +24,7 @@ from benchmark.data.stream import Stream
 from benchmark.evaluation import snapshots
 from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.snapshots import Snapshots, snapshot_steps
-from benchmark.runs.plan import step_flops
+from benchmark.runs.dry_run import step_flops
 from benchmark.training.method import Sample, Trainable, TrainConfig, construct
 
 

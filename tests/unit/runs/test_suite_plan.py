@@ -12,7 +12,8 @@ from made_records import write
 from made_suites import WORKING, FakeRuns
 
 from benchmark.evaluation.config import EvalConfig
-from benchmark.runs import plan as rehearsal
+from benchmark.runs import dry_run as rehearsal
+from benchmark.runs.plan import evaluation_seconds
 from benchmark.runs.records import read_records
 from benchmark.runs.spec import Paths
 from benchmark.runs.suites.cost import RowCost, suite_plan, total_text
@@ -23,8 +24,7 @@ pytestmark = pytest.mark.usefixtures("quick_environment")
 
 
 def test_the_plan_of_a_suite(suite_file: str, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = FakeRuns(monkeypatch)
-    monkeypatch.setattr("benchmark.runs.spec.resolve", fake.resolve)
+    FakeRuns(monkeypatch)
     text = suite_plan(suite_file, "small", paths)
     assert "digits, InfoSCC, Hinge: 2 of 2 to do, about 60 s each (rehearsed)" in text
     assert text.endswith("4 cells, 0 done, 4 to do: about 4.5 min, 4 MB")
@@ -44,8 +44,7 @@ def test_finished_runs_say_what_the_next_will_cost(
     changes = {"steps": 10, "loss": "hinge"}
     write(paths.results, {"fd_judge": 3.0}, changes=changes)
     (record,) = read_records(paths.results)
-    fake = FakeRuns(monkeypatch)
-    monkeypatch.setattr("benchmark.runs.spec.resolve", fake.resolve)
+    FakeRuns(monkeypatch)
     monkeypatch.setattr("made_suites.content_hash", lambda plain: record.plain["config_hash"])
     text = suite_plan(suite_file, "small", paths)
     assert "2 of 2 to do, about 1 s each (as 1 finished run)" in text, "its second of training"
@@ -112,12 +111,12 @@ def test_periodic_work_is_charged_as_often_as_it_is_done(
 
 
 def test_the_plan_charges_t_sne_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rehearsal, "generate", lambda *_: None)
+    monkeypatch.setattr("benchmark.runs.plan.generate", lambda *_: None)
     method: Any = SimpleNamespace(G=SimpleNamespace(eval=lambda: None))
     data: Any = None
     without = EvalConfig(n_fake=1000)
     asked = dataclasses.replace(without, encoder=SimCLRConfig(steps=1, batch=8), chamfer_points=300, tsne_seeds=3)
-    costs = [rehearsal.evaluation_seconds(method, cfg, data, n_reference=1000) for cfg in (without, asked)]
+    costs = [evaluation_seconds(method, cfg, data, n_reference=1000) for cfg in (without, asked)]
     assert costs[0] == pytest.approx(2000 / 5000, abs=0.1), "the judge's rate"
     assert costs[1] - costs[0] == pytest.approx(3 * 2 * 600 / 60, abs=0.1), "seeds, protocols, points"
 

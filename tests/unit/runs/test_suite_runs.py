@@ -11,7 +11,6 @@ from made_suites import SUITE, FakeRuns
 
 from benchmark.core.errors import BusyError, ConfigError, RunFailed
 from benchmark.report.suite_tables import write_suite_table
-from benchmark.runs import run as experiment
 from benchmark.runs.records import read_records
 from benchmark.runs.spec import Paths
 from benchmark.runs.suites import running as suite_runs
@@ -109,7 +108,7 @@ def test_a_bad_cell_is_reported_before_anything_runs(
     suite_file: str, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(experiment, "run", lambda spec, *_, **__: asked.append(spec))
+    monkeypatch.setattr("benchmark.runs.run.run", lambda resolved, *_, **__: asked.append(resolved))
     Path(suite_file).write_text(SUITE.replace("loss: lsgan}", "loss: lsgna}"))
     with pytest.raises(ConfigError, match="lsgna"):
         run_suite(suite_file, paths)
