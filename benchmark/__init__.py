@@ -1,3 +1,244 @@
-"""gantlet: trains GANs in one harness and scores them by one protocol."""
+"""gantlet: a comparative benchmark suite for generative adversarial networks.
+
+    import benchmark as gantlet
+
+    record = gantlet.run("sngan", "digits", steps=200)       # train, evaluate, write the record
+    record.scores                                            # its numbers, a pandas DataFrame
+    trained = gantlet.load_run(record.folder)                # neither data nor stages are read
+    images = trained.sample(64)                              # [64, C, S, S] in [-1, 1]
+    gantlet.score(images, reference="digits")                # anyone's images, by the same protocol
+    gantlet.table("digits").to_frame()                       # one row for each method, means over seeds
+
+Importing this package loads none of its parts; each function imports what it needs. What an author of a method needs
+is in `benchmark.training`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from benchmark.data.prepared import Dataset
+    from benchmark.report.tables import Table
+    from benchmark.runs.plan import Plan
+    from benchmark.runs.records import Record
+    from benchmark.runs.spec import Paths, Resolved
+    from benchmark.runs.trained import TrainedRun
 
 __version__ = "0.1.0"
+__all__ = [
+    "list_datasets",
+    "list_methods",
+    "list_suites",
+    "load_run",
+    "plan",
+    "prepare",
+    "records",
+    "run",
+    "score",
+    "table",
+]
+
+PathLike = str | os.PathLike[str]
+
+
+def list_methods() -> list[str]:
+    """Names of the methods, sorted: the files in `methods/`."""
+    from benchmark.core.registry import method_names
+
+    return method_names()
+
+
+def list_datasets() -> list[str]:
+    """Names of the datasets that come with the suite, sorted: the files in `datasets/`. One's own need no name."""
+    from benchmark.data.cards import list_cards
+
+    return list(list_cards())
+
+
+def list_suites() -> list[str]:
+    """Names of the suites, sorted: each is a table of runs."""
+    from benchmark.runs.suites.suite import suite_names
+
+    return suite_names()
+
+
+def prepare(
+    dataset: str, *, results: PathLike = "results", data_root: PathLike | None = None, progress: bool = False
+) -> Dataset:
+    """Turn a dataset into arrays, once, and return it: uint8 images (N, H, W, C) with labels, by split.
+
+    dataset: a name of `list_datasets`, a card's .yaml file, or a folder or zip file of images.
+    results: the folder under which the arrays are kept. data_root: where datasets lie; None: $GANTLET_DATA, else
+    `data`. Raises DataError naming files that are missing or cannot be read, UserError when the disk is full.
+    """
+    from benchmark.data.cards import find_card
+    from benchmark.runs.spec import prepare_for
+
+    return prepare_for(find_card(dataset), _paths(results, data_root), progress=progress)
+
+
+def plan(
+    method: str,
+    dataset: str = "digits",
+    *,
+    seed: int = 0,
+    recipe: str | None = None,
+    results: PathLike = "results",
+    data_root: PathLike | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    **settings: Any,
+) -> Plan:
+    """What `run` with the same arguments would do and cost: parameters, steps, seconds, bytes. Trains nothing.
+
+    A dry run of a few steps on synthetic images, on the device. `plan(...).text()` is the text that the command line
+    prints; `.seconds`, `.bytes`, `.flops_per_step` and `.missing` are its numbers.
+    Raises ConfigError for settings that do not fit together.
+    """
+    from benchmark.runs.device import pick_device, use_threads
+    from benchmark.runs.plan import make_plan
+
+    paths = _paths(results, data_root)
+    resolved = _resolve(method, dataset, seed, recipe, settings, paths)
+    use_threads(resolved, threads)
+    return make_plan(resolved, paths, pick_device(device))
+
+
+def run(
+    method: str,
+    dataset: str = "digits",
+    *,
+    seed: int = 0,
+    recipe: str | None = None,
+    results: PathLike = "results",
+    data_root: PathLike | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    quiet: bool = True,
+    **settings: Any,
+) -> Record:
+    """Train and evaluate one method on one dataset with one seed, or find the record of that very run.
+
+    method, dataset: names of `list_methods` and `list_datasets`; the dataset may also be a card's .yaml file, or a
+    folder or zip file of images. recipe: the settings to start from, "small" or "paper"; None: the dataset's own.
+    settings: what differs from the recipe, as keywords: `steps=500`, `encoder={"steps": 100}`; `eval={...}` changes the
+    evaluation and `data={...}` the dataset's card. results: the folder of runs, records and tables. data_root: where
+    datasets lie; None: $GANTLET_DATA, else `data`. device: "auto", "cpu" or "cuda". threads: of CPU kernels; None: one
+    for the small recipes, else all. quiet: print nothing.
+
+    A run that was stopped continues from its last checkpoint to the same bits.
+    Raises UserError, with a hint, for anything in the arguments or files before any long work starts; RunFailed when
+    training or evaluation stopped, after a record with the reason was written; BusyError when another process holds
+    the run.
+    """
+    from benchmark.runs.run import run as run_resolved
+
+    paths = _paths(results, data_root)
+    resolved = _resolve(method, dataset, seed, recipe, settings, paths)
+    return run_resolved(resolved, paths, device=device, quiet=quiet, threads=threads)
+
+
+def load_run(folder: PathLike, *, device: str = "cpu") -> TrainedRun:
+    """A finished run, ready to be sampled: `load_run(folder).sample(64)` gives images [64, C, S, S] in [-1, 1].
+
+    folder: `results/runs/<dataset>/<method>/<run>`, a record's `folder`. Needs neither the dataset nor the artifacts
+    of earlier stages. Raises UserError when it is not the folder of a finished run.
+    """
+    from benchmark.runs.device import pick_device
+    from benchmark.runs.trained import load_run as load
+
+    return load(Path(folder), pick_device(device))
+
+
+def score(
+    images: PathLike | np.ndarray | torch.Tensor,
+    reference: str,
+    *,
+    labels: Sequence[int] | None = None,
+    name: str | None = None,
+    extractors: Sequence[str] | None = None,
+    resolution: int | None = None,
+    results: PathLike = "results",
+    data_root: PathLike | None = None,
+    device: str = "auto",
+    quiet: bool = True,
+    **settings: Any,
+) -> Record:
+    """Score images, whoever made them, against a dataset or other images, by the protocol of the suite's own runs.
+
+    images: a folder, a zip, .npz or .npy file; float images [N, C, S, S] in [-1, 1], which are rounded to 8 bits; or
+    uint8 images (N, H, W, C). labels: class numbers [N] of images in memory; of files, the sub-folders give them.
+    reference: a dataset's name, a card, or a path of images. name: of the row in tables. extractors: "judge", "lite0",
+    "inception", "torchvision:MODEL", ...; None: the evaluation classifier where the reference has labels, else lite0.
+    resolution: the side in pixels to which images of files are brought. settings: of the evaluation, such as `k=3`.
+
+    Returns the record, which is also written under `results`: tables show it beside those of runs.
+    Raises DataError or ConfigError, naming the thing, before any long work.
+    """
+    from benchmark.runs.device import pick_device
+    from benchmark.runs.standalone import request_for, score_pictures
+
+    given = {"extractors": None if extractors is None else list(extractors)}
+    changes = {**{key: value for key, value in given.items() if value is not None}, **_nested(settings)}
+    request = request_for(_pictures(images, labels, name), reference, changes, resolution, name)
+    return score_pictures(request, _paths(results, data_root), pick_device(device), quiet=quiet)
+
+
+def records(results: PathLike = "results") -> list[Record]:
+    """Every record under a results folder, by the run's name. `results/reference` holds the published ones.
+
+    Raises UserError, naming the file, for one that cannot be read.
+    """
+    from benchmark.runs.records import read_records
+
+    return read_records(Path(results))
+
+
+def table(name: str, results: PathLike = "results", *, size: str = "small", headline: bool = False) -> Table:
+    """The table of a dataset, or of a suite at one of its sizes, made from the records under `results`.
+
+    `.to_frame()` is a pandas DataFrame, one row for each method and setting. headline: of a dataset, only the columns
+    that a page can hold. A suite of several datasets is asked for as "suite-size-dataset", as its file is called.
+    Raises UserError when there are no records of it.
+    """
+    from benchmark.report.find import find_table
+
+    return find_table(name, Path(results), size, headline)
+
+
+def _paths(results: PathLike, data_root: PathLike | None) -> Paths:
+    from benchmark.runs.spec import Paths
+
+    return Paths(Path(data_root or os.environ.get("GANTLET_DATA") or "data"), Path(results))
+
+
+def _resolve(
+    method: str, dataset: str, seed: int, recipe: str | None, settings: Mapping[str, Any], paths: Paths
+) -> Resolved:
+    from benchmark.core.registry import check_method
+
+    check_method(method)  # before anything heavy is imported
+    from benchmark.runs.spec import RunSpec, resolve
+
+    return resolve(RunSpec(method, dataset, seed, recipe, _nested(settings)), paths)
+
+
+def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as the command line nests them: `{"eval.k": 3}` and `{"eval": {"k": 3}}` are the same."""
+    from benchmark.core.config import merge
+
+    nested: dict[str, Any] = {}
+    for key, value in settings.items():
+        *parents, leaf = key.split(".")
+        part: dict[str, Any] = {leaf: value}
+        for parent in reversed(parents):
+            part = {parent: part}
+        nested = merge(nested, part)
+    return nested

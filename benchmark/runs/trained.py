@@ -1,0 +1,132 @@
+"""A trained run as an object: its generator can be sampled with neither its dataset nor its stages on the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmark.core.config import build, load_yaml
+from benchmark.core.errors import ConfigError, UserError
+from benchmark.core.seeds import derive_seed
+from benchmark.data.prepared import Dataset
+from benchmark.runs.folder import CONFIG, GENERATOR, SAMPLING, is_run, load_sampling, run_name
+from benchmark.runs.records import Record, read_record, record_path
+from benchmark.training.loop import load_tensors, not_a_checkpoint
+from benchmark.training.method import Method, Sample, find_method
+
+BATCH = 250  # images generated at once: fixed, so that it cannot move a sample
+_SEED = 0x5A3B  # of the samples of a finished run
+
+Conditions = Tensor | np.ndarray | Sequence[Any] | int | None
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished run.
+
+    folder: `results/runs/<dataset>/<method>/<recipe>-s<seed>-<hash>`. config: all its settings, as `config.yaml` has
+    them. method: can sample, and nothing else. G: the generator that was scored. data: the dataset's outline, whose
+    names, shapes and labels are true and whose images are zero.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    method: Method
+    G: nn.Module
+    data: Dataset
+
+    @property
+    def name(self) -> str:
+        """The name of the run and of its record."""
+        return run_name(self.folder)
+
+    @property
+    def record(self) -> Record:
+        """The record, as it lies in the same results folder. Raises UserError when it is not there."""
+        return read_record(record_path(self.folder.absolute().parents[3], self.name))
+
+    def sample(self, n: int, conditions: Conditions = None, *, seed: int = 0) -> Tensor:
+        """n generated images [n, C, S, S] in [-1, 1] on the CPU; points [n, 2] of a run on 2-D data.
+
+        conditions: see `sample_with_conditions`. seed: of everything random; equal seeds give equal images, and 0
+        those that `python -m benchmark sample` writes. Torch's global generator is left as it was.
+        """
+        return self.sample_with_conditions(n, conditions, seed=seed).images
+
+    def sample_with_conditions(self, n: int, conditions: Conditions = None, *, seed: int = 0) -> Sample:
+        """n images as `sample`, and the condition of each, as `benchmark.training.Sample` codes it.
+
+        conditions: one for all, or n of them: classes or clusters (int), attribute rows of 0 and 1 [n, A], or numbers
+        of training images for a method conditioned on images. None: drawn as the method's paper draws them.
+        Raises ValueError for another number of conditions, and for conditions that the method does not have.
+        """
+        wanted = self._conditions(n, conditions)
+        devices = [self.method.device] if self.method.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(derive_seed(_SEED, *([seed] if seed else [])))
+            parts = [
+                self.method.sample(self.G, min(BATCH, n - i), None if wanted is None else wanted[i : i + BATCH])
+                for i in range(0, n, BATCH)
+            ]
+        given = [part.conditions.cpu() for part in parts if part.conditions is not None]
+        return Sample(torch.cat([part.images.cpu() for part in parts]), torch.cat(given) if given else None)
+
+    def _conditions(self, n: int, conditions: Conditions) -> Tensor | None:
+        """The conditions as a tensor, [n] or [n, A]."""
+        if n < 1:
+            raise ValueError(f"n = {n}: at least one image")
+        if conditions is None:
+            return None
+        if self.method.conditioning == "none":
+            raise ValueError(f"{self.name} is unconditional: leave conditions out")
+        given = torch.as_tensor(conditions)
+        given = given.expand(n) if given.ndim == 0 else given
+        shape = (n, self.method.n_labels) if self.method.conditioning == "attributes" else (n,)
+        if tuple(given.shape) != shape or given.is_floating_point() or given.is_complex():
+            raise ValueError(f"conditions of shape {list(given.shape)}, {given.dtype}: whole numbers {list(shape)}")
+        most = 1 if self.method.conditioning == "attributes" else self.method.n_labels - 1
+        if len(given) and (int(given.min()) < 0 or int(given.max()) > most):
+            raise ValueError(f"conditions from {int(given.min())} to {int(given.max())}: this run has 0 to {most}")
+        return given.long().to(self.method.device)
+
+
+def load_run(folder: Path, device: torch.device) -> TrainedRun:
+    """Load a finished run from its folder alone.
+
+    Raises UserError when the folder is not one of a finished run, was written by a version that did not keep what
+    sampling needs, or does not fit the method's present code.
+    """
+    if not is_run(folder):
+        raise UserError(
+            f"{folder}: not the folder of a finished run",
+            f"{CONFIG} or {GENERATOR} is missing",
+            "give results/runs/<dataset>/<method>/<run> of a run that has ended",
+        )
+    if not (folder / SAMPLING).is_file():
+        raise UserError(
+            f"{folder / SAMPLING} is missing",
+            "the run was made by a version that did not keep it",
+            "run it again, or use `python -m benchmark sample`, which reads the dataset",
+        )
+    config = load_yaml(folder / CONFIG)
+    file = find_method(config["method"])
+    if config["version"] != file.cls.version:
+        raise ConfigError(
+            f"{folder}: made by version {config['version']} of {file.name}",
+            f"this is version {file.cls.version}",
+            "run it again",
+        )
+    cfg = build(file.Config, config["config"], str(folder / CONFIG))
+    data, state = load_sampling(folder, device)
+    method = file.cls.for_sampling(cfg, data, device, state)
+    try:
+        method.G.load_state_dict(load_tensors(folder / GENERATOR, device))
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise not_a_checkpoint(folder / GENERATOR, error) from None
+    return TrainedRun(folder, config, method, method.G.eval().requires_grad_(False), data)

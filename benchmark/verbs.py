@@ -1,0 +1,308 @@
+"""The verbs of the command line, a short function each. The grammar is in `__main__`, the work in the rooms below.
+
+Names and files are checked before anything heavy is imported, so that a missing dataset is reported at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib.util
+import os
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.core.errors import UserError
+from benchmark.core.registry import check_method, method_names
+from benchmark.core.signals import signals_raised
+
+if TYPE_CHECKING:
+    from benchmark.runs.spec import Paths, RunSpec
+
+
+def specs(arguments: argparse.Namespace) -> list[RunSpec]:
+    """The runs a command asks for, its names and files checked first and fast."""
+    from benchmark.core.config import merge, parse_overrides
+    from benchmark.data.cards import find_card, locate
+
+    changes = parse_overrides(arguments.changes)
+    if arguments.protocol is not None:
+        changes = merge(changes, {"eval": {"protocol": arguments.protocol}})
+    for method in arguments.method:
+        check_method(method)
+    card = find_card(arguments.dataset)
+    if arguments.verb != "plan":  # a plan lists what is missing
+        locate(card, arguments.data_root)
+
+    from benchmark.runs.spec import RunSpec
+
+    return [
+        RunSpec(method, arguments.dataset, seed, arguments.recipe, changes)
+        for method in arguments.method
+        for seed in arguments.seed or [0]
+    ]
+
+
+def check_suite(name: str, size: str) -> None:
+    """Raise ConfigError unless there is such a suite and it has this size."""
+    from benchmark.runs.suites.suite import find_suite, scope_of
+
+    scope_of(find_suite(name), size)
+
+
+def paths_of(arguments: argparse.Namespace) -> Paths:
+    """Where the command reads and writes."""
+    from benchmark.runs.spec import Paths
+
+    return Paths(arguments.data_root, arguments.results)
+
+
+def list_all(arguments: argparse.Namespace) -> int:
+    """Methods, datasets, metrics and suites, a line each."""
+    from benchmark.data.cards import list_cards
+    from benchmark.metrics import CATALOGUE
+    from benchmark.runs.suites.suite import list_suites
+
+    sections: dict[str, dict[str, str]] = {
+        "methods": {name: summary_of(name) for name in method_names()},
+        "datasets": {name: card.title for name, card in list_cards().items()},
+        "metrics": CATALOGUE,
+        "suites": {name: suite.title for name, suite in list_suites().items()},
+    }
+    for section, lines in sections.items():
+        print(f"{section}:")
+        for name, line in lines.items():
+            print(f"  {name:<22} {line}")
+    return 0
+
+
+def summary_of(name: str) -> str:
+    """The first line of the docstring of a method file's class, read from its text: importing it would import torch."""
+    spec = importlib.util.find_spec(f"methods.{name}")
+    assert spec is not None
+    assert spec.origin is not None
+    classes = [node for node in ast.parse(Path(spec.origin).read_text()).body if isinstance(node, ast.ClassDef)]
+    docs = [ast.get_docstring(c) for c in classes if any(ast.unparse(base) == "Method" for base in c.bases)]
+    if len(docs) == 1 and docs[0]:
+        return docs[0].splitlines()[0]
+    from benchmark.training.method import find_method  # a file that is laid out in another way
+
+    return find_method(name).summary
+
+
+def plan(arguments: argparse.Namespace) -> int:
+    """What each run, or a suite, would do and cost."""
+    if arguments.suite is not None:
+        check_suite(arguments.suite, arguments.size)
+        from benchmark.runs.suites.cost import suite_plan
+
+        paths, settings = paths_of(arguments), {"device": arguments.device, "threads": arguments.threads}
+        print(suite_plan(arguments.suite, arguments.size, paths, seeds=arguments.seed, **settings))
+        return 0
+    wanted, paths = specs(arguments), paths_of(arguments)
+    from benchmark.runs.device import pick_device, use_threads
+    from benchmark.runs.plan import make_plan
+    from benchmark.runs.spec import resolve
+
+    for spec in wanted:
+        resolved = resolve(spec, paths)
+        use_threads(resolved, arguments.threads)
+        plan = make_plan(resolved, paths, pick_device(arguments.device))
+        print(plan.text())
+        if plan.warning():
+            print(f"note: {plan.warning()}")
+    return 0
+
+
+def prepare(arguments: argparse.Namespace) -> int:
+    """Make the arrays of datasets."""
+    from benchmark.data.cards import find_card, locate
+
+    for name in arguments.dataset:
+        locate(find_card(name), arguments.data_root)
+    from benchmark.data.prepare import prepare
+
+    for name in arguments.dataset:
+        data = prepare(
+            find_card(name), arguments.data_root, paths_of(arguments).artifacts / "data", not arguments.quiet
+        )
+        labels = f"{data.n_labels} {data.conditioning}" if data.n_labels else "no labels"
+        counts = f"{len(data.train)} train, {len(data.test)} test"
+        print(f"{data.name}: {counts}, {data.resolution} px, {labels}, {data.sha256[:12]}")
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train and evaluate; one run after the other. The exit status is the worst run's."""
+    wanted, paths = specs(arguments), paths_of(arguments)
+    from benchmark.core import distributed
+    from benchmark.core.errors import RunFailed
+    from benchmark.runs import records
+    from benchmark.runs.device import pick_device
+    from benchmark.runs.run import run
+    from benchmark.runs.spec import require_files, resolve
+
+    distributed.start(pick_device(arguments.device))
+    status = 0
+    try:
+        resolved = [resolve(spec, paths) for spec in wanted]
+        for one in resolved:  # every run's settings and files are checked before the first one starts
+            require_files(one, paths)
+        for one in resolved:
+            try:
+                record = run(one, paths, device=arguments.device, quiet=arguments.quiet, threads=arguments.threads)
+            except RunFailed as error:
+                say(error)
+                status = error.exit_code
+                continue
+            if distributed.is_main():
+                records.show(record)
+                again = f"  to try again, remove {records.record_path(paths.results, record['run'])}"
+                grid = f"  pictures: {one.folder}{os.sep}samples.png and beside it"
+                print(grid if record["status"] == "done" else again)
+                status = status if record["status"] == "done" else RunFailed.exit_code
+    finally:
+        distributed.stop()
+    return status
+
+
+def suite(arguments: argparse.Namespace) -> int:
+    """Run what a suite lacks, then write its table."""
+    check_suite(arguments.name, arguments.size)
+    from benchmark.core import distributed
+    from benchmark.core.config import parse_overrides
+    from benchmark.report.suite_tables import write_suite_table
+    from benchmark.runs.device import pick_device
+    from benchmark.runs.suites.running import default_workers, run_suite
+
+    device = pick_device(arguments.device)
+    distributed.start(device)
+    workers = arguments.workers or default_workers(arguments.name, arguments.size, device.type, arguments.threads)
+    if (workers > 1 or arguments.executor == "slurm") and distributed.world() > 1:
+        raise UserError("--workers under torchrun", "its processes share one run at a time", "use one of the two")
+    try:
+        # torchrun ends its processes together; one that waits inside a collective operation could not close anything
+        with signals_raised() if distributed.world() == 1 else nullcontext():
+            status = run_suite(
+                arguments.name,
+                paths_of(arguments),
+                size=arguments.size,
+                seeds=arguments.seed,
+                device=arguments.device,
+                quiet=arguments.quiet,
+                threads=arguments.threads,
+                workers=workers,
+                executor=arguments.executor,
+                slurm=parse_overrides(arguments.slurm),
+            )
+        if distributed.is_main():
+            for path in write_suite_table(arguments.name, arguments.size, arguments.results):
+                if path.suffix == ".md":
+                    print(f"table: {path}", flush=True)
+        return status
+    finally:
+        distributed.stop()
+
+
+def sample(arguments: argparse.Namespace) -> int:
+    """Write pictures from a finished run, with a list of what each was asked to be."""
+    wanted, paths = specs(arguments), paths_of(arguments)
+    from benchmark.runs.device import pick_device
+    from benchmark.runs.finished import write_samples
+    from benchmark.runs.spec import resolve
+
+    for spec in wanted:
+        folder = arguments.out if len(wanted) == 1 else arguments.out / f"{spec.method}-s{spec.seed}"
+        device = pick_device(arguments.device)
+        write_samples(resolve(spec, paths), paths, device, arguments.n, folder, arguments.instances)
+        print(f"{arguments.n} pictures in {folder}")
+    return 0
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Score pictures, or a finished run once more."""
+    from benchmark.core.config import merge, parse_overrides
+    from benchmark.runs.device import pick_device
+    from benchmark.runs.records import show, show_protocol
+
+    paths, changes = paths_of(arguments), parse_overrides(arguments.changes)
+    asked = {"protocol": arguments.protocol, "n_fake": arguments.n, "extractors": arguments.extractors}
+    changes = merge({key: value for key, value in asked.items() if value is not None}, changes)
+    if arguments.threads is not None:
+        import torch
+
+        torch.set_num_threads(arguments.threads)
+    from benchmark.runs.finished import rescore
+    from benchmark.runs.folder import is_run
+
+    if is_run(arguments.pictures):
+        if arguments.reference or arguments.resolution or arguments.name:
+            raise UserError(
+                f"{arguments.pictures}: --reference, --resolution and --name",
+                "a run is scored against its own dataset",
+                "leave them out, or write its pictures with `sample` and score these",
+            )
+        record = rescore(arguments.pictures, paths, changes, pick_device(arguments.device), quiet=arguments.quiet)
+    else:
+        from benchmark.runs.standalone import request_for, score_pictures
+
+        request = request_for(arguments.pictures, arguments.reference, changes, arguments.resolution, arguments.name)
+        record = score_pictures(request, paths, pick_device(arguments.device), quiet=arguments.quiet)
+    show(record)
+    show_protocol(record)
+    return 0
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Write the page of all results."""
+    from benchmark.report.report import write_report
+
+    print(write_report(arguments.results, arguments.out))
+    return 0
+
+
+def drift(arguments: argparse.Namespace) -> int:
+    """Run a drift gate, or accept a baseline."""
+    a = arguments
+    if (a.model is None) != (a.dataset is None):
+        raise UserError("drift: --model and --dataset", "each needs the other", "give both or neither")
+    if a.model is None:
+        from benchmark.drift.metric_gate import metric_gate
+
+        return metric_gate(a.json, a.accept, a.quiet)
+    from benchmark.drift.model_gate import model_gate
+
+    return model_gate(
+        a.model,
+        a.dataset,
+        a.results,
+        json_file=a.json,
+        accept=a.accept,
+        source=a.records,
+        allow_inconclusive=a.allow_inconclusive,
+        config=a.config,
+        metrics=a.metrics,
+    )
+
+
+def table(arguments: argparse.Namespace) -> int:
+    """Write all tables from the records."""
+    from benchmark.report.writers import write_tables
+
+    paths = write_tables(arguments.results)
+    if not paths:
+        raise UserError(
+            f"{arguments.results / 'records'}: no records", "tables are made of records alone", "make bench"
+        )
+    for path in paths:
+        print(path)
+        if path.suffix == ".md" and not arguments.quiet:
+            print(path.read_text())
+    return 0
+
+
+def say(error: UserError) -> None:
+    """Print what a user can mend."""
+    print(f"gantlet: {error}", file=sys.stderr, flush=True)

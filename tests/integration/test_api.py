@@ -1,0 +1,154 @@
+"""The public interface: a new user's ten lines, and finished runs that are sampled with nothing but their folder."""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import DIGITS, INFOSCC, TINY, environment
+
+import benchmark as gantlet
+from benchmark.core.config import parse_overrides
+from benchmark.core.errors import ConfigError, DataError, UserError
+from benchmark.core.registry import method_names
+
+FEW_STEPS = [*TINY, *DIGITS, "steps=4", "eval.n_fake=60"]
+ENCODER = ["features.encoder.steps=2", "features.encoder.batch=16", "features.encoder.width=4"]
+SETTINGS: dict[str, list[str]] = {
+    "infoscc": [*INFOSCC, "steps=4", "eval.n_fake=60"],
+    "icgan": [*FEW_STEPS, *ENCODER, "ch=4", "k=2"],
+    "biggan": [*FEW_STEPS, "ch=4"],
+    "stylegan2": [*FEW_STEPS, "max_width=8"],
+    "eigengan": [*FEW_STEPS, "base=4", "max_width=16"],
+    "latentcond": [*FEW_STEPS, "width=4", "features.input_px=32", "f_dim=8"],
+    "selfcond": [*FEW_STEPS, "k=5", "T=2", "width_G=4", "width_D=4"],
+    "dcgan": [*FEW_STEPS, "width_G=4", "width_D=4"],
+    "pacgan": [*FEW_STEPS, "width_G=4", "width_D=4"],
+}
+
+
+def settings(method: str) -> dict[str, Any]:
+    return parse_overrides(SETTINGS.get(method, [*FEW_STEPS, "width=4"]))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("api") / "results"
+
+
+def test_a_new_users_ten_lines(results: Path) -> None:
+    assert {"sngan", "infoscc"} <= set(gantlet.list_methods())
+    assert {"digits", "celeba"} <= set(gantlet.list_datasets())
+    assert "smoke" in gantlet.list_suites()
+    record = gantlet.run("sngan", "digits", results=results, device="cpu", **settings("sngan"))
+    scores = record.scores.set_index("metric")
+    assert scores.loc["fd_judge", "value"] == record.values["fd_judge"].value
+    trained = gantlet.load_run(record.folder)
+    images = trained.sample(6)
+    assert (images.shape, images.dtype) == ((6, 1, 16, 16), torch.float32)
+    assert images.abs().max() <= 1
+    scored = gantlet.score(images, "digits", name="six", results=results, device="cpu", judge={"steps": 5, "width": 8})
+    assert scored.method == "six"
+    frame = gantlet.table("digits", results).to_frame()
+    assert {"sngan", "six"} <= set(frame.index.get_level_values("Method"))
+    assert [one.run for one in gantlet.records(results)] == sorted([record.run, scored.run])
+
+
+@pytest.mark.parametrize("method", method_names())
+def test_a_run_is_sampled_without_data_and_artifacts(
+    method: str, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "results"
+    if (results / "artifacts" / "data").exists():
+        shutil.copytree(results / "artifacts" / "data", mine / "artifacts" / "data")
+    record = gantlet.run(method, "digits", results=mine, device="cpu", **settings(method))
+    expected = (record.folder / "samples.png").is_file()
+    shutil.rmtree(mine / "artifacts")
+    (record.folder / "checkpoint.pt").unlink()
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("no dataset is needed")
+
+    for module in ("benchmark.data.prepare.prepare", "benchmark.runs.spec.prepare", "benchmark.training.loop.train"):
+        monkeypatch.setattr(module, refuse)
+    trained = gantlet.load_run(record.folder)
+    before = torch.random.get_rng_state()
+    first, again = trained.sample_with_conditions(5), trained.sample_with_conditions(5)
+    assert torch.equal(torch.random.get_rng_state(), before), "the caller's random numbers are left alone"
+    assert expected
+    assert first.images.shape == (5, 1, 16, 16)
+    assert torch.equal(first.images, again.images)
+    assert not torch.equal(first.images, trained.sample(5, seed=1))
+    if first.conditions is not None:
+        wanted = trained.sample_with_conditions(5, first.conditions[:1].expand(5) if first.conditions.ndim == 1 else 0)
+        assert wanted.conditions is not None
+        assert (wanted.conditions == first.conditions[0]).all()
+    assert trained.record.run == record.run
+
+
+def test_what_cannot_be_sampled_is_refused(results: Path, tmp_path: Path) -> None:
+    record = gantlet.run("sngan", "digits", results=results, device="cpu", **settings("sngan"))
+    with pytest.raises(UserError, match="not the folder of a finished run"):
+        gantlet.load_run(tmp_path)
+    trained = gantlet.load_run(record.folder)
+    with pytest.raises(ValueError, match="unconditional"):
+        trained.sample(3, conditions=1)
+    with pytest.raises(ValueError, match="at least one"):
+        trained.sample(0)
+    old = tmp_path / "digits" / "sngan" / record.folder.name
+    shutil.copytree(record.folder, old)
+    (old / "sampling.pt").unlink()
+    with pytest.raises(UserError, match="did not keep it"):
+        gantlet.load_run(old)
+
+
+def test_bad_arguments_are_named_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="sngna"):
+        gantlet.run("sngna", results=tmp_path)
+    with pytest.raises(ConfigError, match="stpes"):
+        gantlet.plan("sngan", results=tmp_path, stpes=3)
+    with pytest.raises(DataError, match="digts"):
+        gantlet.prepare("digts", results=tmp_path)
+    with pytest.raises(DataError, match="dtype"):
+        gantlet.score(np.zeros((4, 8, 8, 3)), "digits", results=tmp_path)
+    with pytest.raises(UserError, match="no records"):
+        gantlet.table("digits", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_setting_may_be_written_with_a_dot(tmp_path: Path) -> None:
+    dotted = gantlet.plan("sngan", results=tmp_path, device="cpu", **{"eval.n_fake": 70, "steps": 3})
+    nested = gantlet.plan("sngan", results=tmp_path, device="cpu", eval={"n_fake": 70}, steps=3)
+    assert dotted.resolved.run == nested.resolved.run
+    assert "70 images" in dotted.text()
+    assert dotted.seconds > 0
+
+
+def test_importing_the_package_is_fast_and_loads_no_library() -> None:
+    code = (
+        "import sys, time; began = time.perf_counter(); import benchmark, benchmark.training; benchmark.list_methods(); "
+        "print(time.perf_counter() - began, *sorted({name.split('.')[0] for name in sys.modules} & "
+        "{'torch', 'numpy', 'pandas', 'sklearn', 'scipy', 'matplotlib', 'torchvision', 'PIL'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True)
+    seconds, *heavy = done.stdout.split()
+    assert heavy == []
+    assert float(seconds) < 0.2
+
+
+def test_everything_public_is_documented_and_typed() -> None:
+    assert (Path(gantlet.__file__).parent / "py.typed").is_file()
+    for name in gantlet.__all__:
+        function = getattr(gantlet, name)
+        signature = inspect.signature(function)
+        assert len(inspect.getdoc(function) or "") > 60, name
+        assert signature.return_annotation is not inspect.Signature.empty, name
+        for parameter in signature.parameters.values():
+            assert parameter.annotation is not inspect.Parameter.empty, f"{name}: {parameter.name}"
