@@ -46,7 +46,7 @@ def test_finished_runs_say_what_the_next_will_cost(
     (record,) = read_records(paths.results)
     fake = FakeRuns(monkeypatch)
     monkeypatch.setattr("benchmark.runs.spec.resolve", fake.resolve)
-    monkeypatch.setattr("made_suites.content_hash", lambda plain: record.plain["config_hash"])
+    monkeypatch.setattr("made_suites.content_hash", lambda plain: record.config_hash)
     text = suite_plan(suite_file, "small", paths)
     assert "2 of 2 to do, about 1 s each (as 1 finished run)" in text, "its second of training"
 
