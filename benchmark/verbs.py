@@ -159,10 +159,10 @@ def run(arguments: argparse.Namespace) -> int:
                 continue
             if distributed.is_main():
                 records.show(record)
-                again = f"  to try again, remove {records.record_path(paths.results, record['run'])}"
+                again = f"  to try again, remove {records.record_path(paths.results, record.run)}"
                 grid = f"  pictures: {one.folder}{os.sep}samples.png and beside it"
-                print(grid if record["status"] == "done" else again)
-                status = status if record["status"] == "done" else RunFailed.exit_code
+                print(grid if record.status == "done" else again)
+                status = status if record.status == "done" else RunFailed.exit_code
     finally:
         distributed.stop()
     return status

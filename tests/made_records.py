@@ -53,7 +53,7 @@ def write(
             protocol(**protocol_changes),
             status="ok" if value is not None else "unavailable",
             reason="" if value is not None else "no attribute was asked both on and off",
-        ).plain()
+        ).to_dict()
         for id, value in (values or {}).items()
     ]
     write_record(

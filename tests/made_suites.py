@@ -11,7 +11,7 @@ from made_records import write
 
 from benchmark.core.config import content_hash
 from benchmark.core.errors import RunFailed
-from benchmark.runs.records import read_record, record_path
+from benchmark.runs.records import Record, read_record, record_path
 from benchmark.runs.spec import Paths, RunSpec
 from benchmark.runs.suites import cost as plan_module
 from benchmark.runs.suites.cost import RowCost
@@ -70,7 +70,7 @@ class FakeRuns:
         stage = {("digits", "SimCLR", 5): 30.0}
         return dataclasses.replace(cost, seconds=60.0, bytes=10**6, source="rehearsed", shared=stage)
 
-    def run(self, resolved: Any, paths: Paths, **options: Any) -> dict[str, Any]:
+    def run(self, resolved: Any, paths: Paths, **options: Any) -> Record:
         spec = resolved.spec
         key = (spec.changes["loss"], spec.seed)
         self.asked.append(key)
@@ -91,4 +91,4 @@ class FakeRuns:
         path.rename(record_path(paths.results, self.resolve(spec, paths).run))
         if error:
             raise error
-        return read_record(record_path(paths.results, self.resolve(spec, paths).run)).plain
+        return read_record(record_path(paths.results, self.resolve(spec, paths).run))

@@ -96,16 +96,16 @@ def select(
     config: the beginning of a configuration's hash, where there are several. Raises DriftError, listing what there is,
     when not exactly one configuration fits.
     """
-    groups = group(r for r in records if r.plain["method"] == method and r.plain["dataset"] == dataset)
+    groups = group(r for r in records if r.method == method and r.dataset == dataset)
     fitting = {key: runs for key, runs in groups.items() if key.startswith(config or "")}
     if config is None and like is not None:
         fitting = {key: runs for key, runs in fitting.items() if _same_request(runs[0], like)}
     if config is None and like is None and len(fitting) > 1:
-        fitting = {key: runs for key, runs in fitting.items() if not runs[0].plain["changes"]}
+        fitting = {key: runs for key, runs in fitting.items() if not runs[0].changes}
     if len(fitting) == 1:
         return next(iter(fitting.values()))
     listed = "; ".join(
-        f"{key[:8]}: {runs[0].plain['recipe']} {changes_text(runs[0])}".rstrip() + f", {len(runs)} runs"
+        f"{key[:8]}: {runs[0].recipe} {changes_text(runs[0])}".rstrip() + f", {len(runs)} runs"
         for key, runs in groups.items()
     )
     changes = "" if like is None else " ".join(asked_settings(like.changes))
@@ -118,7 +118,7 @@ def select(
 
 
 def _same_request(run: Record, like: ModelBaseline) -> bool:
-    return run.plain["recipe"] == like.recipe and run.plain["changes"] == like.changes
+    return run.recipe == like.recipe and run.changes == like.changes
 
 
 def outcomes(runs: Sequence[Record], id: str) -> tuple[MetricOfRun, ...]:
@@ -127,15 +127,15 @@ def outcomes(runs: Sequence[Record], id: str) -> tuple[MetricOfRun, ...]:
 
 
 def _outcome(run: Record, id: str) -> MetricOfRun:
-    seed = run.plain["seed"]
+    seed = run.seed
     if run.status != "done":
-        return MetricOfRun(seed=seed, value=None, reason=f"the run failed: {run.plain['reason']}")
+        return MetricOfRun(seed=seed, value=None, reason=f"the run failed: {run.reason}")
     value = run.values.get(id)
     if value is None:
         return MetricOfRun(seed=seed, value=None, reason="the evaluation did not ask for it")
-    if value["status"] != "ok" or value["value"] is None or not math.isfinite(value["value"]):
-        return MetricOfRun(seed=seed, value=None, reason=f"{value['status']}: {value['reason']}")
-    return MetricOfRun(seed=seed, value=float(value["value"]))
+    if value.status != "ok" or value.value is None or not math.isfinite(value.value):
+        return MetricOfRun(seed=seed, value=None, reason=f"{value.status}: {value.reason}")
+    return MetricOfRun(seed=seed, value=float(value.value))
 
 
 def accept_model(
@@ -170,18 +170,18 @@ def accept_model(
     metrics = _metrics(runs)
     old = read_model_baseline(path) if path.is_file() else None
     changed = _changed({} if old is None else old.metrics, metrics)
-    first = done[0].plain
+    first = done[0]
     baseline = ModelBaseline(
         method=method,
         dataset=dataset,
-        recipe=first["recipe"],
-        changes=first["changes"],
-        config_hash=first["config_hash"],
-        config=first["config"],
-        weights_sha256={str(run.plain["seed"]): weights_digest(run) for run in done},
-        failed={str(run.plain["seed"]): run.plain["reason"] for run in runs if run.status != "done"},
-        commits=tuple(sorted({str(run.plain["environment"].get("commit")) for run in runs})),
-        environment=first["environment"],
+        recipe=first.recipe,
+        changes=first.changes,
+        config_hash=first.config_hash,
+        config=first.config,
+        weights_sha256={str(run.seed): weights_digest(run) for run in done},
+        failed={str(run.seed): run.reason for run in runs if run.status != "done"},
+        commits=tuple(sorted({str(run.environment.get("commit")) for run in runs})),
+        environment=first.environment,
         metrics=metrics,
         accepted=(*(old.accepted if old else ()), Accepted(reason=reason, commit=head, changed=changed)),
     )
@@ -195,22 +195,23 @@ def _metrics(runs: Sequence[Record]) -> dict[str, Metric]:
     found: dict[str, Metric] = {}
     for id in dict.fromkeys(id for run in done for id in run.values):
         values = [run.values[id] for run in done if id in run.values]
-        keys = {value["protocol_key"] for value in values}
+        keys = {value.protocol_key for value in values}
         if len(keys) > 1:
             raise DriftError(
-                f"{values[0]['name']}: {len(keys)} protocols among the runs",
+                f"{values[0].name}: {len(keys)} protocols among the runs",
                 "numbers of unlike protocols have no common spread",
                 "evaluate all runs alike",
             )
         runs_of_it = outcomes(runs, id)
-        if values[0]["better"] is None or all(run.value is None for run in runs_of_it):
+        better = values[0].better
+        if better is None or all(run.value is None for run in runs_of_it):
             continue
-        spreads = [s for value in values if (s := value["details"].get("sd_half_sampling")) is not None]
+        spreads = [s for value in values if (s := value.details.get("sd_half_sampling")) is not None]
         found[id] = Metric(
-            name=values[0]["name"],
-            better=values[0]["better"],
-            protocol_key=values[0]["protocol_key"],
-            protocol=values[0]["protocol"],
+            name=values[0].name,
+            better=better,
+            protocol_key=values[0].protocol_key,
+            protocol=values[0].protocol,
             runs=runs_of_it,
             half_sampling_sd=float(np.mean(spreads)) if spreads else None,
         )
@@ -227,4 +228,4 @@ def _changed(old: Mapping[str, Metric], new: Mapping[str, Metric]) -> dict[str, 
 
 def weights_digest(run: Record) -> str:
     """SHA-256 of a run's trained weights; empty where there are none."""
-    return str((run.plain["result"] or {}).get("weights_sha256", ""))
+    return run.result_or_empty.weights_sha256 or ""

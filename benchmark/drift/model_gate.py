@@ -222,7 +222,7 @@ def compare(
 
 def _ids(baseline: ModelBaseline, runs: Sequence[Record], metrics: Sequence[str] | None) -> list[str]:
     """Metrics of the baseline, then those that only the new runs have, if they have a direction."""
-    new = [id for run in runs for id, value in run.values.items() if value["better"] is not None]
+    new = [id for run in runs for id, value in run.values.items() if value.better is not None]
     known = list(dict.fromkeys([*baseline.metrics, *new]))
     if unknown := [id for id in metrics or () if id not in known]:
         raise DriftError(f"metrics {', '.join(unknown)}", f"known: {', '.join(known)}", "name some of these")
@@ -232,7 +232,7 @@ def _ids(baseline: ModelBaseline, runs: Sequence[Record], metrics: Sequence[str]
 def _name(baseline: ModelBaseline, runs: Sequence[Record], id: str) -> str:
     if id in baseline.metrics:
         return baseline.metrics[id].name
-    return str(next(run.values[id]["name"] for run in runs if id in run.values))
+    return str(next(run.values[id].name for run in runs if id in run.values))
 
 
 def _configurations(baseline: ModelBaseline, runs: Sequence[Record]) -> tuple[str, list[str]]:
@@ -241,7 +241,7 @@ def _configurations(baseline: ModelBaseline, runs: Sequence[Record]) -> tuple[st
     Versions count changes of code, and a setting that one side does not have yet is claimed to change nothing: both are
     what the gate is to judge.
     """
-    old, new = _leaves(baseline.config), _leaves(runs[0].plain["config"])
+    old, new = _leaves(baseline.config), _leaves(runs[0].config)
     versions = [f"{key} {old[key]} -> {new[key]}" for key in old.keys() & new.keys()
                 if old[key] != new[key] and _is_version(key)]  # fmt: skip
     changed = [f"{key} {old[key]} -> {new[key]}" for key in old.keys() & new.keys()
@@ -274,12 +274,10 @@ def _sample(baseline: ModelBaseline, runs: Sequence[Record], id: str, settings: 
         return MetricComparison(
             id, name, DriftVerdict.NO_BASELINE, "accept a new baseline", n_new=sum(o.value is not None for o in found)
         )
-    others = [run for run in runs if id in run.values and run.values[id]["protocol_key"] != metric.protocol_key]
+    others = [run for run in runs if id in run.values and run.values[id].protocol_key != metric.protocol_key]
     if others:
         return MetricComparison(id, name, DriftVerdict.INCOMPARABLE, _protocol_note(id, metric, others))
-    if all(
-        run.values.get(id, {}).get("status", "unavailable") == "unavailable" for run in runs if run.status == "done"
-    ):
+    if all(run.values[id].status == "unavailable" for run in runs if run.status == "done" and id in run.values):
         return MetricComparison(
             id, name, DriftVerdict.INCOMPARABLE, f"the new runs do not have it ({found[-1].reason})"
         )
@@ -299,14 +297,14 @@ def _sample(baseline: ModelBaseline, runs: Sequence[Record], id: str, settings: 
             failed_baseline=len(metric.runs) - len(old), failed_new=len(failed),
         )  # fmt: skip
     known = {outcome.seed: outcome.value for outcome in metric.runs}
-    again = {run.plain["seed"] for run in _same_weights(baseline, runs)}
+    again = {run.seed for run in _same_weights(baseline, runs)}
     repeated = all(outcome.seed in again and outcome.value == known.get(outcome.seed) for outcome in found)
     return _Sample(id, metric, scale, n_images, on_scale[0], on_scale[1], failed, repeated)
 
 
 def _protocol_note(id: str, metric: Metric, others: Sequence[Record]) -> str:
     """Which parts of the protocol differ in how many runs."""
-    old, new = _leaves(metric.protocol), _leaves(others[0].values[id]["protocol"])
+    old, new = _leaves(metric.protocol), _leaves(others[0].values[id].protocol)
     keys = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
     shown = ", ".join(f"{key} {_short(old.get(key))} -> {_short(new.get(key))}" for key in keys[:4])
     return f"another protocol in {len(others)} runs: {shown}" + (" ..." if len(keys) > 4 else "")
@@ -392,7 +390,7 @@ def _finished_row(baseline: ModelBaseline, runs: Sequence[Record], settings: Set
         "failed_baseline": old_failed,
         "failed_new": len(failed),
     }
-    reasons = "; ".join(f"seed {run.plain['seed']}: {run.plain['reason']}" for run in failed)
+    reasons = "; ".join(f"seed {run.seed}: {run.reason}" for run in failed)
     if row["new"] >= row["baseline"]:
         return MetricComparison("finished_runs", "finished runs", DriftVerdict.PASS, reasons, **row)  # type: ignore[arg-type]
     if fisher_p(len(failed), done, old_failed, old_done) <= settings.family:
@@ -406,7 +404,7 @@ def _finished_row(baseline: ModelBaseline, runs: Sequence[Record], settings: Set
 
 def _machine_notes(baseline: ModelBaseline, runs: Sequence[Record]) -> Iterator[str]:
     """What a difference could come from, and whether there is one at all."""
-    if changed := other_environment(baseline.environment, runs[0].plain["environment"]):
+    if changed := other_environment(baseline.environment, runs[0].environment):
         yield f"trained elsewhere: {'; '.join(changed)}"
     if same := _same_weights(baseline, runs):
         done = sum(run.status == "done" for run in runs)
@@ -422,7 +420,7 @@ def _same_weights(baseline: ModelBaseline, runs: Sequence[Record]) -> list[Recor
         for run in runs
         if run.status == "done"
         and weights_digest(run)
-        and baseline.weights_sha256.get(str(run.plain["seed"])) == weights_digest(run)
+        and baseline.weights_sha256.get(str(run.seed)) == weights_digest(run)
     ]
 
 
@@ -431,7 +429,7 @@ def _moved(baseline: ModelBaseline, same: Sequence[Record]) -> list[str]:
     moved = []
     for id, metric in baseline.metrics.items():
         old = {outcome.seed: outcome.value for outcome in metric.runs}
-        alike = [run for run in same if run.values.get(id, {}).get("protocol_key") == metric.protocol_key]
+        alike = [run for run in same if id in run.values and run.values[id].protocol_key == metric.protocol_key]
         if any(new.value != old.get(new.seed) for new in outcomes(alike, id)):
             moved.append(metric.name)
     return moved

@@ -40,7 +40,7 @@ class MetricValue:
         """Two values may share a column only if their keys are equal."""
         return content_hash({"id": self.id, **self.protocol})[:16]
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For JSON. A value that is not finite becomes `failed`."""
         plain = asdict(self) | {"protocol_key": self.protocol_key}
         if self.value is not None and not math.isfinite(self.value):

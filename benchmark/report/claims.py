@@ -114,7 +114,7 @@ def claims_listing(tested: Iterable[TestedClaim]) -> PlainTable | None:
         "claims",
         "Claims, tested",
         10,
-        ("Claim", "ClaimOutcome", "Difference", "p", "Seeds", "Row said to be better", "Than", "By", "Whose", "Suite"),
+        ("Claim", "Outcome", "Difference", "p", "Seeds", "Row said to be better", "Than", "By", "Whose", "Suite"),
         lines,
         (
             "Each claim names two rows of a suite's table and the metric that decides; it stands in the suite's file. "

@@ -160,7 +160,7 @@ def scatter_sheet(results: Path, table: Table) -> bytes | None:
 def _mode_curve(record: Record) -> dict[int, float]:
     """Modes found at each snapshot of points, by its step; empty without snapshots."""
     value = record.values.get("modes_late")
-    return {} if value is None else {line["step"]: line["modes"] for line in value["details"]["curve"]}
+    return {} if value is None else {line["step"]: line["modes"] for line in value.details["curve"]}
 
 
 def _scatters(results: Path, record: Record) -> list[tuple[str, np.ndarray, np.ndarray]]:
@@ -169,7 +169,7 @@ def _scatters(results: Path, record: Record) -> list[tuple[str, np.ndarray, np.n
     kept = sorted(int(path.stem) for path in folder.glob("[0-9]*.npy"))
     if not kept or not (folder / "real.npy").is_file():
         return []
-    real, of = np.load(folder / "real.npy"), record.values["modes_late"]["protocol"]["n_modes"]
+    real, of = np.load(folder / "real.npy"), record.values["modes_late"].protocol["n_modes"]
     return [
         (f"step {step:,}: {modes_text(modes.get(step), of)}", real, np.load(folder / f"{step}.npy"))
         for step in _spread(kept, _SHEET_SNAPSHOTS)
@@ -194,22 +194,22 @@ def quality_column(table: Table) -> Column | None:
 
 def _operations(record: Record) -> float:
     """10^12 floating-point operations of a run's training; 0 where they were not counted."""
-    result = record.plain["result"]
-    return float(result.get("flops_per_step", 0)) * result.get("steps", 0) / 1e12
+    result = record.result_or_empty
+    return float(result.flops_per_step or 0) * (result.steps or 0) / 1e12
 
 
 def _seconds(record: Record) -> float:
-    return float(record.plain["time"].get("training_s", 0))
+    return float(record.time.get("training_s", 0))
 
 
 def cost(row: Row, column: Column, of_record: Callable[[Record], float] = _seconds) -> tuple[float, float] | None:
     """Mean cost of training and mean value over the finished runs that have both; None where none has."""
     pairs = [
-        (of_record(record), value["value"])
+        (of_record(record), value.value)
         for record in row.done
         if (value := record.values.get(column.id))
-        and value["protocol_key"] == column.key
-        and value["value"] is not None
+        and value.protocol_key == column.key
+        and value.value is not None
         and of_record(record)
     ]
     if not pairs:

@@ -11,7 +11,7 @@ from benchmark.runs.records import Record
 
 def run_folder(results: Path, record: Record) -> Path:
     """Where a run's pictures and log lie: `runs/<dataset>/<method>/<recipe>-s<seed>-<hash>`."""
-    dataset, method = record.plain["dataset"], record.plain["method"]
+    dataset, method = record.dataset, record.method
     return results / "runs" / dataset / method / record.run.removeprefix(f"{dataset}-{method}-")
 
 
@@ -34,6 +34,6 @@ def _without_budget(name: str) -> str:
 
 def at_recipe(rows: Sequence[Row]) -> list[Row]:
     """The rows that figures show: methods at their recipes, and of a method that has none of these, all its rows."""
-    plain = [row for row in rows if any(not record.plain["changes"] for record in row.records)]
+    plain = [row for row in rows if any(not record.changes for record in row.records)]
     has = {row.labels[0] for row in plain}
     return [row for row in rows if row in plain or row.labels[0] not in has]

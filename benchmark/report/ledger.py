@@ -75,10 +75,10 @@ def given(record: Record) -> Given:
     Labels count when the generator is asked for them, when pairs or neighbours are chosen by them, and when an encoder
     has learned them. A run that failed says nothing of the first, so the answer is `UNKNOWN` where the rest says none.
     """
-    config = record.plain["config"].get("config", {})
-    kind = "attributes" if record.plain["config"].get("data", {}).get("conditioning") == "attributes" else "labels"
+    config = record.config.get("config", {})
+    kind = "attributes" if record.config.get("data", {}).get("conditioning") == "attributes" else "labels"
     encoders = _encoders(config, kind)
-    asked = (record.plain["result"] or {}).get("conditions", {}).get("conditioning")
+    asked = record.result_or_empty.conditions.get("conditioning")
     by_labels = config.get("class_conditional") or config.get("oracle_pairs")
     if asked in ("class", "attributes") or by_labels or any(one.learned_from == kind for one in encoders):
         return Given(kind + _wrong(config), encoders)
@@ -128,15 +128,15 @@ def ledger(records: Iterable[Record]) -> PlainTable:
     """Who was given what: a line for each method, dataset and supervision, and what samples are asked for."""
     lines = set()
     for record in records:
-        plain, had = record.plain, given(record)
+        had = given(record)
         lines.add(
             (
-                plain["method"],
-                plain["dataset"],
+                record.method,
+                record.dataset,
                 had.labels,
                 ", ".join(f"{one.name} ({one.learned_from})" for one in had.encoders if one.pretrained) or "none",
                 ", ".join(f"{one.name} ({one.learned_from})" for one in had.encoders if not one.pretrained) or "none",
-                (plain["result"] or {}).get("conditions", {}).get("drawn", UNKNOWN),
+                record.result_or_empty.conditions.get("drawn", UNKNOWN),
             )
         )
     return PlainTable(
@@ -163,7 +163,7 @@ def _sum(parameters: Mapping[str, int] | None) -> int | None:
 
 def _training_speed(record: Record) -> float | None:
     """Steps a second over the whole training; the loop's own figure where a run was continued by another process."""
-    return record.plain["time"].get("steps_per_s") or None
+    return record.time.get("steps_per_s") or None
 
 
 def _seconds_a_step(record: Record) -> float | None:
@@ -172,19 +172,19 @@ def _seconds_a_step(record: Record) -> float | None:
 
 
 def _images_a_second(record: Record) -> float | None:
-    speed, result = _training_speed(record), record.plain["result"]
-    return None if speed is None else speed * result["images_seen"] / result["steps"]
+    speed, result = _training_speed(record), record.result_or_empty
+    return speed * result.images_seen / result.steps if speed and result.images_seen and result.steps else None
 
 
 def _evaluation_share(record: Record) -> float | None:
-    time = record.plain["time"]
-    parts = [time.get(name) for name in ("training_s", "stages_s", "evaluation_s")]
-    return None if None in parts or not sum(parts) else parts[2] / sum(parts)
+    time = record.time
+    parts = [time[name] for name in ("training_s", "stages_s", "evaluation_s") if time.get(name) is not None]
+    return parts[2] / sum(parts) if len(parts) == 3 and sum(parts) else None
 
 
 def _either(name: str) -> Callable[[Record], Any]:
     """A figure that records keep among the times or in the result; older ones not at all."""
-    return lambda record: record.plain["time"].get(name, record.plain["result"].get(name))
+    return lambda record: record.time.get(name, getattr(record.result_or_empty, name, None))
 
 
 def _operations(record: Record) -> int | None:
@@ -195,9 +195,9 @@ def _operations(record: Record) -> int | None:
 
 # Head, and where a finished run's record has it. Costs are means over the row's finished runs.
 COSTS: tuple[tuple[str, Callable[[Record], Any]], ...] = (
-    ("Generator steps", lambda record: record.plain["result"].get("steps")),
-    ("Images seen by D", lambda record: record.plain["result"].get("images_seen")),
-    ("Parameters", lambda record: _sum(record.plain["result"].get("parameters"))),
+    ("Generator steps", lambda record: record.result_or_empty.steps),
+    ("Images seen by D", lambda record: record.result_or_empty.images_seen),
+    ("Parameters", lambda record: _sum(record.result_or_empty.parameters)),
     ("FLOPs a step", _operations),
     ("s a step", _seconds_a_step),
     ("Images a s", _images_a_second),
@@ -220,7 +220,7 @@ def device_text(records: Sequence[Record]) -> str:
     found = set()
     for record in records:
         if record.status == "done":
-            here = record.plain["environment"]
+            here = record.environment
             device = here.get("cpu", "cpu") if here.get("device") == "cpu" else here.get("device", UNKNOWN)
             found.add(f"{device}, {here.get('threads', '?')} threads, {here.get('ranks', 1)} ranks")
     return "; ".join(sorted(found))
@@ -270,15 +270,16 @@ def collapse(record: Record) -> str:
     """Why a finished run counts as collapsed; empty where it does not. The thresholds are ours."""
     if record.status != "done":
         return ""
-    if record.plain["result"].get("distinct_samples") == 1:
+    if record.result_or_empty.distinct_samples == 1:
         return "all samples are identical"
-    values = {id: value for id, value in record.values.items() if value["value"] is not None}
+    found = {id: value.value for id, value in record.values.items() if value.value is not None}
     for id in ("modes", "modes_judge"):
-        of = values.get(id, {}).get("details", {}).get("of")
-        if of and of > 1 and values[id]["value"] <= max(1, FEW_CLASSES * of):
-            return f"{values[id]['value']:.0f} of {of} classes or modes seen"
-    for id, recall in values.items():
-        coverage = values.get(id.replace("recall_", "coverage_", 1)) if id.startswith("recall_") else None
-        if coverage and recall["value"] < NOTHING and coverage["value"] < NOTHING:
-            return f"{recall['name']} {recall['value']:.2g}, {coverage['name']} {coverage['value']:.2g}"
+        of = record.values[id].details.get("of") if id in found else None
+        if of and of > 1 and found[id] <= max(1, FEW_CLASSES * of):
+            return f"{found[id]:.0f} of {of} classes or modes seen"
+    for id, recall in found.items():
+        coverage_id = id.replace("recall_", "coverage_", 1)
+        if id.startswith("recall_") and coverage_id in found and max(recall, found[coverage_id]) < NOTHING:
+            names = (record.values[id].name, record.values[coverage_id].name)
+            return f"{names[0]} {recall:.2g}, {names[1]} {found[coverage_id]:.2g}"
     return ""

@@ -100,9 +100,9 @@ def _overview(tables: Sequence[Table]) -> HtmlTable:
     lines = []
     for table in tables:
         records = [record for row in table.rows for record in row.records]
-        config = records[0].plain["config"]
+        config = records[0].config
         card = config.get("transfer", config.get("data", {}))
-        methods = sorted({record.plain["method"] for record in records})
+        methods = sorted({record.method for record in records})
         failed = [record for record in records if record.status != "done"]
         lines.append(
             Line(
@@ -126,7 +126,7 @@ def _overview(tables: Sequence[Table]) -> HtmlTable:
 
 
 def _failures(records: Sequence[Record]) -> list[Fact]:
-    return [Fact(record.run, record.plain["reason"]) for record in records if record.status != "done"]
+    return [Fact(record.run, record.reason) for record in records if record.status != "done"]
 
 
 # ---- a dataset ------------------------------------------------------------------------------------------------------
@@ -243,14 +243,14 @@ def _card(table: Table, column: Column) -> FactSheet:
     """A column's protocol, whole, with the seeds and the library versions of the runs that have the value."""
     rows = [(row, [record for record in row.done if _has(record, column)]) for row in table.rows]
     seeds = [
-        Fact(row_name(row), ("seed " if len(found) == 1 else "seeds ") + ", ".join(str(r.plain["seed"]) for r in found))
+        Fact(row_name(row), ("seed " if len(found) == 1 else "seeds ") + ", ".join(str(r.seed) for r in found))
         for row, found in rows
         if found
     ]
     versions: dict[str, set[str]] = defaultdict(set)
     for _, found in rows:
         for record in found:
-            for name, version in record.plain["environment"].get("libraries", {}).items():
+            for name, version in record.environment.get("libraries", {}).items():
                 versions[name].add(str(version))
     direction = {"lower": "lower is better", "higher": "higher is better"}.get(column.better or "", "neither is better")
     return FactSheet(
@@ -268,7 +268,7 @@ def _card(table: Table, column: Column) -> FactSheet:
 
 def _has(record: Record, column: Column) -> bool:
     value = record.values.get(column.id)
-    return value is not None and value["protocol_key"] == column.key
+    return value is not None and value.protocol_key == column.key
 
 
 _WORDS = {  # a protocol's keys in words
@@ -305,7 +305,7 @@ def _environments(records: Sequence[Record]) -> dict[str, str]:
 
 
 def _environment(record: Record) -> str:
-    return canonical({key: value for key, value in record.plain["environment"].items() if key != "commit"})
+    return canonical({key: value for key, value in record.environment.items() if key != "commit"})
 
 
 def _environment_card(name: str, text: str) -> FactSheet:
@@ -327,18 +327,17 @@ def _runs_table(table: Table, environments: Mapping[str, str]) -> HtmlTable:
     lines = []
     for row in table.rows:
         for record in row.records:
-            plain = record.plain
             lines.append(
                 Line(
                     [
                         HtmlCell(record.run),
                         HtmlCell(row_name(row)),
-                        HtmlCell(str(plain["seed"]), plain["seed"]),
-                        HtmlCell(record.status, note=plain["reason"]),
-                        *(_seconds(plain["time"].get(key)) for key in ("training_s", "evaluation_s")),
+                        HtmlCell(str(record.seed), record.seed),
+                        HtmlCell(record.status, note=record.reason),
+                        *(_seconds(record.time.get(key)) for key in ("training_s", "evaluation_s")),
                         HtmlCell(environments[_environment(record)]),
-                        HtmlCell(plain["environment"].get("commit") or "–"),
-                        HtmlCell(plain["time"].get("utc", "–")[:16].replace("T", " ")),
+                        HtmlCell(record.environment.get("commit") or "–"),
+                        HtmlCell(record.time.get("utc", "–")[:16].replace("T", " ")),
                     ]
                 )
             )
@@ -351,8 +350,8 @@ def _seconds(value: float | None) -> HtmlCell:
 
 def _row_runs(row: Row) -> RowRuns:
     """A row's configuration, which its runs share."""
-    config = yaml.safe_dump(row.records[0].plain["config"], sort_keys=True, allow_unicode=True, width=100)
-    return RowRuns(row_name(row), row.records[0].plain["config_hash"], config)
+    config = yaml.safe_dump(row.records[0].config, sort_keys=True, allow_unicode=True, width=100)
+    return RowRuns(row_name(row), row.records[0].config_hash, config)
 
 
 # ---- pictures -------------------------------------------------------------------------------------------------------
@@ -431,7 +430,7 @@ def _beside_published(table: Table, published: Sequence[PublishedValue]) -> Html
         Line(
             [
                 HtmlCell("here"),
-                HtmlCell(f"{row_name(row)}, {row.records[0].plain['recipe']}"),
+                HtmlCell(f"{row_name(row)}, {row.records[0].recipe}"),
                 *_plain_cells(row, columns),
             ]
         )

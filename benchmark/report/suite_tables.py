@@ -90,9 +90,9 @@ def suite_table(suite: Suite, size: str, records: Sequence[Record], dataset: str
         Row(
             label,
             tuple(runs),
-            planned=len({*scope.seeds, *(record.plain["seed"] for record in runs)}),
+            planned=len({*scope.seeds, *(record.seed for record in runs)}),
             extras=tuple(_number(row.published.get(name)) for name in published.columns) if published else (),
-            config_hash=runs[0].plain["config_hash"] if runs else "",
+            config_hash=runs[0].config_hash if runs else "",
         )
         for label, (row, runs) in zip(labels, groups)
     )
@@ -124,17 +124,15 @@ def _matches(suite: Suite, size: str, records: Sequence[Record], dataset: str) -
     for _, row in rows_of(suite, size):
         learned, changes = row.trained_on or dataset, changes_of(suite, size, row, dataset)
         alike = [record for record in records if _recipe_of(record) == (row.method, learned, recipe)]
-        others = any(record.plain["changes"] != changes for record in alike)
+        others = any(record.changes != changes for record in alike)
         config = _config_hash(RunSpec(row.method, learned, 0, recipe, changes)) if others else None
-        mine = [
-            record for record in alike if changes == record.plain["changes"] or config == record.plain["config_hash"]
-        ]
-        found.append(sorted(mine, key=lambda record: record.plain["seed"]))
+        mine = [record for record in alike if changes == record.changes or config == record.config_hash]
+        found.append(sorted(mine, key=lambda record: record.seed))
     return found
 
 
 def _recipe_of(record: Record) -> tuple[str, str, str]:
-    return record.plain["method"], record.plain["dataset"], record.plain["recipe"]
+    return record.method, record.dataset, record.recipe
 
 
 def _config_hash(spec: RunSpec) -> str | None:

@@ -21,7 +21,7 @@ from benchmark.core.config import canonical, difference
 from benchmark.core.stats import ALPHA, CONFIDENCE, Summary, format_cell, summary
 from benchmark.report import compare
 from benchmark.report.ledger import UNKNOWN, collapse, supervision
-from benchmark.runs.records import Record
+from benchmark.runs.records import Record, RecordedValue
 
 EMPTY = "–"  # a value the run's evaluation does not have
 _MOST_DIFFERENCES = 8  # listed in a note; the records hold all
@@ -75,7 +75,7 @@ class Row:
     @property
     def collapsed(self) -> dict[int, str]:
         """Why finished runs count as collapsed, by seed. They enter the mean: leaving them out would hide them."""
-        return {record.plain["seed"]: why for record in self.done if (why := collapse(record))}
+        return {record.seed: why for record in self.done if (why := collapse(record))}
 
     @property
     def runs(self) -> str:
@@ -92,26 +92,26 @@ class Row:
     @property
     def reasons(self) -> str:
         """Why runs failed or count as collapsed, by seed."""
-        failed = [f"seed {record.plain['seed']}: {record.plain['reason']}" for record in self.failed]
+        failed = [f"seed {record.seed}: {record.reason}" for record in self.failed]
         return "; ".join([*failed, *(f"seed {seed}: collapsed, {why}" for seed, why in self.collapsed.items())])
 
-    def values(self, column: Column) -> list[dict[str, Any]]:
+    def values(self, column: Column) -> list[RecordedValue]:
         """The values of the finished runs in a column, whatever their status."""
         found = [record.values.get(column.id) for record in self.done]
-        return [value for value in found if value is not None and value["protocol_key"] == column.key]
+        return [value for value in found if value is not None and value.protocol_key == column.key]
 
     def by_seed(self, column: Column) -> dict[int, float]:
         """The numbers of a column by the runs' seeds."""
-        found = ((record.plain["seed"], record.values.get(column.id)) for record in self.done)
+        found = ((record.seed, record.values.get(column.id)) for record in self.done)
         return {
-            seed: value["value"]
+            seed: value.value
             for seed, value in found
-            if value is not None and value["protocol_key"] == column.key and value["value"] is not None
+            if value is not None and value.protocol_key == column.key and value.value is not None
         }
 
     def summary(self, column: Column) -> Summary | None:
         """Mean and interval over the seeds; None where no run has the value."""
-        numbers = [value["value"] for value in self.values(column) if value["value"] is not None]
+        numbers = [value.value for value in self.values(column) if value.value is not None]
         return summary(numbers) if numbers else None
 
     def text(self, column: Column) -> str:
@@ -119,7 +119,7 @@ class Row:
         cell = self.summary(column)
         if cell is not None:
             return format_cell(cell)
-        return next((value["status"] for value in self.values(column)), EMPTY)
+        return next((value.status for value in self.values(column)), EMPTY)
 
 
 @dataclass(frozen=True)
@@ -176,8 +176,7 @@ def dataset_table(dataset: str, records: Sequence[Record], headline: bool = Fals
     """
     groups = group(records)
     labels = {
-        key: (runs[0].plain["method"], given_text(runs), runs[0].plain["recipe"], changes_text(runs[0]))
-        for key, runs in groups.items()
+        key: (runs[0].method, given_text(runs), runs[0].recipe, changes_text(runs[0])) for key, runs in groups.items()
     }
     order = sorted(groups, key=lambda key: (labels[key], key))
     shown, notes = tell_apart([(labels[key], groups[key]) for key in order])
@@ -208,8 +207,8 @@ def real_data_rows(columns: Sequence[Column], rows: Sequence[Row], n_labels: int
     """The controls that the runs' values carry: equal for all runs of a column, whose protocol they share."""
     found: dict[str, dict[tuple[str, str], float]] = {}
     for column in columns:
-        values = (value for row in rows for value in row.values(column) if value["details"].get("controls"))
-        for name, number in next(values, {"details": {"controls": {}}})["details"]["controls"].items():
+        controls = (value.details.get("controls") for row in rows for value in row.values(column))
+        for name, number in next(filter(None, controls), {}).items():
             found.setdefault(name, {})[column.id, column.key] = number
     return tuple(RealDataRow((name, *[""] * (n_labels - 1)), numbers) for name, numbers in found.items())
 
@@ -217,15 +216,15 @@ def real_data_rows(columns: Sequence[Column], rows: Sequence[Row], n_labels: int
 def group(records: Iterable[Record]) -> dict[str, list[Record]]:
     """Records by configuration hash, which covers everything but the seed; each group in order of seed."""
     groups: dict[str, list[Record]] = defaultdict(list)
-    for record in sorted(records, key=lambda record: (record.plain["seed"], record.run)):
-        groups[record.plain["config_hash"]].append(record)
+    for record in sorted(records, key=lambda record: (record.seed, record.run)):
+        groups[record.config_hash].append(record)
     return dict(groups)
 
 
 def changes_text(record: Record) -> str:
     """What differs from the recipe: `loss=lsgan4, eval.n_fake=500`. Of a transfer first what it learned from."""
-    changes = dict(record.plain["changes"])
-    learned = [f"trained on {record.plain['dataset']}"] if changes.pop("transfer", None) else []
+    changes = dict(record.changes)
+    learned = [f"trained on {record.dataset}"] if changes.pop("transfer", None) else []
     return ", ".join([*learned, *asked_settings(changes)])
 
 
@@ -258,11 +257,11 @@ def tell_apart(groups: Sequence[tuple[tuple[str, ...], Sequence[Record]]]) -> tu
         if counts[labels] < 2 or not runs:
             shown.append(labels)
             continue
-        mark = f"[{runs[0].plain['config_hash'][:4]}]"
+        mark = f"[{runs[0].config_hash[:4]}]"
         shown.append((*labels[:-1], f"{labels[-1]} {mark}".strip()))
         if labels in first:
             other_mark, other = first[labels]
-            lines = difference(other.plain["config"], runs[0].plain["config"])
+            lines = difference(other.config, runs[0].config)
             notes.append(
                 f"{' '.join(labels).strip()} {other_mark} and {mark} are configured differently: {_some(lines)}."
             )
@@ -273,11 +272,11 @@ def tell_apart(groups: Sequence[tuple[tuple[str, ...], Sequence[Record]]]) -> tu
 
 def find_columns(records: Sequence[Record], ids: Sequence[str] = ()) -> tuple[Column, ...]:
     """The columns of a table: metrics in order of first appearance, or `ids`; protocols of a metric side by side."""
-    found: dict[str, dict[str, dict[str, Any]]] = {id: {} for id in ids}
+    found: dict[str, dict[str, RecordedValue]] = {id: {} for id in ids}
     for record in records:
         for id, value in record.values.items():
             if not ids or id in found:
-                found.setdefault(id, {}).setdefault(value["protocol_key"], value)
+                found.setdefault(id, {}).setdefault(value.protocol_key, value)
     values = [(id, key, protocols[key]) for id, protocols in found.items() for key in sorted(protocols)]
     names = [_head(value) for _, _, value in values]
     return tuple(
@@ -285,17 +284,17 @@ def find_columns(records: Sequence[Record], ids: Sequence[str] = ()) -> tuple[Co
             id,
             key,
             name if names.count(name) == 1 else f"{name} [{_mark(key, values)}]",
-            value["better"],
-            value["protocol"],
+            value.better,
+            value.protocol,
         )
         for (id, key, value), name in zip(values, names)
     )
 
 
-def _head(value: Mapping[str, Any]) -> str:
+def _head(value: RecordedValue) -> str:
     """A metric's name, with a word for weights whose hash is not the expected one."""
-    weights = _extractor(value["protocol"]).get("weights", {})
-    return value["name"] + (" (unverified weights)" if weights.get("verified") is False else "")
+    weights = _extractor(value.protocol).get("weights", {})
+    return value.name + (" (unverified weights)" if weights.get("verified") is False else "")
 
 
 def _mark(key: str, values: Sequence[tuple[str, str, Any]]) -> str:
@@ -399,9 +398,9 @@ def _missing_notes(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     for row in rows:
         label = " ".join(filter(None, row.labels))
         for column in columns:
-            lacking = [value for value in row.values(column) if value["value"] is None]
+            lacking = [value for value in row.values(column) if value.value is None]
             if lacking:
-                reasons = "; ".join(sorted({f"{value['status']}, {value['reason']}" for value in lacking}))
+                reasons = "; ".join(sorted({f"{value.status}, {value.reason}" for value in lacking}))
                 notes.append(f"{column.name}, {label}: no value in {len(lacking)} of {len(row.done)} runs ({reasons}).")
     return notes
 

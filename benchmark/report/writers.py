@@ -177,16 +177,15 @@ def runs_csv(records: Sequence[Record]) -> str:
     ]
     lines: list[list[Any]] = [[name.removeprefix("value_") if name == "value_value" else name for name in names]]
     for record in sorted(records, key=lambda record: record.run):
-        plain = record.plain
         run = [
-            *(plain[name] for name in _RUN_FIELDS),
+            *(getattr(record, name) for name in _RUN_FIELDS),
             changes_text(record),
-            plain["config_hash"],
-            plain["status"],
-            plain["reason"],
+            record.config_hash,
+            record.status,
+            record.reason,
         ]
-        for value in record.values.values() or [{}]:
-            lines.append([*run, *(_full(value.get(name)) for name in _VALUE_FIELDS)])
+        for value in record.values.values() or [None]:
+            lines.append([*run, *(_full(getattr(value, name, None)) for name in _VALUE_FIELDS)])
     return _csv(lines)
 
 

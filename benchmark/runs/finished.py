@@ -23,7 +23,7 @@ from benchmark.runs.device import device_name
 from benchmark.runs.figures.of_run import instance_grid, spread
 from benchmark.runs.figures.pictures import save_grid
 from benchmark.runs.folder import GENERATOR, run_name
-from benchmark.runs.records import read_record, record_path, write_record
+from benchmark.runs.records import Record, read_record, record_path, write_record
 from benchmark.runs.run import score, scoring_artifacts
 from benchmark.runs.spec import Paths, Resolved, RunSpec, prepare_for, resolve
 from benchmark.training.artifacts import ArtifactStore
@@ -52,17 +52,15 @@ def load_run(resolved: Resolved, paths: Paths, device: torch.device) -> tuple[Me
     return method, G.eval(), artifacts
 
 
-def rescore(
-    folder: Path, paths: Paths, changes: dict[str, Any], device: torch.device, quiet: bool = False
-) -> dict[str, Any]:
+def rescore(folder: Path, paths: Paths, changes: dict[str, Any], device: torch.device, quiet: bool = False) -> Record:
     """Evaluate a finished run again with other settings of the evaluation. Writes a record of its own; returns it.
 
     folder: results/runs/<dataset>/<method>/<run>. changes: of EvalConfig. Raises UserError when the folder is not a run
     of these results, or the code's settings have changed since.
     """
     run = run_name(folder)
-    record = read_record(record_path(paths.results, run)).plain
-    before = RunSpec(record["method"], record["dataset"], record["seed"], record["recipe"], record["changes"])
+    record = read_record(record_path(paths.results, run))
+    before = RunSpec(record.method, record.dataset, record.seed, record.recipe, record.changes)
     resolved = resolve(before, paths)
     if resolved.run != run:
         raise ConfigError(
@@ -80,7 +78,7 @@ def rescore(
     scoring = scoring_artifacts(wanted, paths, artifacts)
     build_judges(wanted.evaluation, scoring)
     scored = score(method, G, wanted.evaluation, scoring, artifacts, show_progress=not quiet)
-    result = record["result"] | {
+    result = record.result_or_empty.to_dict() | {
         "samples_sha256": scored.samples_sha256,
         "distinct_samples": scored.distinct,
         "conditions": scored.conditions,
@@ -90,10 +88,10 @@ def rescore(
         f"{run}-eval-{content_hash(wanted.plain['eval'])[:8]}",
         status="done",
         reason="",
-        identity={key: record[key] for key in ("method", "dataset", "recipe", "seed")}
+        identity={key: getattr(record, key) for key in ("method", "dataset", "recipe", "seed")}
         | {"changes": again.changes, "config_hash": wanted.config_hash, "config": wanted.plain},
-        result=result | {"values": [value.plain() for value in scored.values]},
-        time=record["time"] | {"evaluation_s": time.perf_counter() - began},
+        result=result | {"values": [value.to_dict() for value in scored.values]},
+        time=record.time | {"evaluation_s": time.perf_counter() - began},
         device={"device": device_name(device), "threads": torch.get_num_threads(), "ranks": 1},
     )
 

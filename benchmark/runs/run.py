@@ -18,7 +18,7 @@ from torch import nn
 
 from benchmark.core import distributed
 from benchmark.core.errors import ConfigError, DataError, RunFailed
-from benchmark.core.files import lock, read_json, remove_torn, require_writable
+from benchmark.core.files import lock, remove_torn, require_writable
 from benchmark.core.seeds import derive_seed
 from benchmark.data.prepared import Dataset
 from benchmark.evaluation.config import EvalConfig
@@ -29,7 +29,7 @@ from benchmark.runs.figures.of_run import save_pictures
 from benchmark.runs.figures.pictures import save_border
 from benchmark.runs.folder import GENERATOR, claim_folder, save_sampling
 from benchmark.runs.plan import make_plan
-from benchmark.runs.records import record_path, write_record
+from benchmark.runs.records import Record, read_record, record_path, write_record
 from benchmark.runs.spec import Paths, Resolved, prepare_for, require_files
 from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.loop import save_tensors, train
@@ -38,8 +38,8 @@ from benchmark.training.method import Method, construct
 
 def run(
     resolved: Resolved, paths: Paths, *, device: str = "auto", quiet: bool = False, threads: int | None = None
-) -> dict[str, Any]:
-    """Train and evaluate one run, or find its record. Returns the record as plain values.
+) -> Record:
+    """Train and evaluate one run, or find its record. Returns the record.
 
     Raises UserError for anything the user can mend, before long work starts; RunFailed, after a record with the reason
     was written, when training or evaluation stopped; BusyError when another process works on the run.
@@ -70,29 +70,27 @@ def run(
     return _run(resolved, paths, data, where, quiet, 0.0)
 
 
-def found_record(resolved: Resolved, paths: Paths, path: Path) -> dict[str, Any]:
+def found_record(resolved: Resolved, paths: Paths, path: Path) -> Record:
     """The record of a run that is over. Raises ConfigError when the pictures it was made of have changed since."""
-    record = read_json(path)
-    result = record["result"] or {}
-    for card, known in ((resolved.card, result.get("data", {})), (resolved.transfer, result.get("transfer", {}))):
-        if card is None or "sha256" not in known:
+    record = read_record(path)
+    result = record.result_or_empty
+    for card, known in ((resolved.card, result.data), (resolved.transfer, result.transfer)):
+        if card is None or known is None or known.sha256 is None:
             continue
         try:
             data = prepare_for(card, paths)
         except DataError:
             continue  # the pictures are gone: the record is what is left of them
-        if known["sha256"] != data.sha256:
+        if known.sha256 != data.sha256:
             raise ConfigError(
                 f"{path}: made of other pictures",
-                f"{card.name} has changed since: sha256 {known['sha256'][:12]} then, {data.sha256[:12]} now",
+                f"{card.name} has changed since: sha256 {known.sha256[:12]} then, {data.sha256[:12]} now",
                 "move the record and its run folder away to run on the new ones",
             )
     return record
 
 
-def _run(
-    resolved: Resolved, paths: Paths, data: Dataset, device: torch.device, quiet: bool, flops: float
-) -> dict[str, Any]:
+def _run(resolved: Resolved, paths: Paths, data: Dataset, device: torch.device, quiet: bool, flops: float) -> Record:
     """`run` with the data prepared and, on rank 0, the run's lock held. flops: a step's, from the rehearsal."""
     if distributed.is_main():
         claim_folder(resolved, data)
@@ -105,7 +103,7 @@ def _run(
             result["flops_per_step"] = flops
     except RunFailed as error:
         failure = error
-    record = {}
+    record: Record | None = None
     if distributed.is_main():
         record = write_record(
             paths.results,
@@ -128,6 +126,7 @@ def _run(
     record = distributed.agree(record)
     if failure:
         raise failure
+    assert record is not None  # rank 0 has written it
     return record
 
 
@@ -202,7 +201,7 @@ def _train_and_score(
         "samples_sha256": scored.samples_sha256,
         "distinct_samples": scored.distinct,
         "conditions": scored.conditions,
-        "values": [value.plain() for value in [*scored.values, *snapshots.values()]],
+        "values": [value.to_dict() for value in [*scored.values, *snapshots.values()]],
     }
 
 

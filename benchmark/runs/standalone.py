@@ -38,7 +38,7 @@ from benchmark.metrics import extractors
 from benchmark.metrics.extractors import Extractor, JudgeExtractor
 from benchmark.metrics.store import FeatureStore, images_sha256
 from benchmark.metrics.weights import TRAINED_HERE
-from benchmark.runs.records import write_record
+from benchmark.runs.records import Record, write_record
 from benchmark.runs.spec import Paths, evaluation
 from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.stages.judge import recipe as judge_recipe
@@ -103,7 +103,7 @@ class _Against:
     data: Dataset | None  # of the suite: then there are a judge, and held-out images
 
 
-def score_pictures(request: Request, paths: Paths, device: torch.device, quiet: bool = False) -> dict[str, Any]:
+def score_pictures(request: Request, paths: Paths, device: torch.device, quiet: bool = False) -> Record:
     """Read, compare, write the record; returns it. Raises UserError before any long work for what the user can mend."""
     began, cfg = time.perf_counter(), request.evaluation
     shown = not quiet and sys.stderr.isatty()
@@ -141,7 +141,7 @@ def score_pictures(request: Request, paths: Paths, device: torch.device, quiet: 
         "samples_sha256": sha256,
         "n_pictures": len(pictures),
         "side_px": list(pictures.images.shape[1:3]),
-        "values": [value.plain() for value in values],
+        "values": [value.to_dict() for value in values],
     }
     return write_record(
         paths.results,

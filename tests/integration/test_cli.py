@@ -22,6 +22,7 @@ import methods
 from benchmark.__main__ import main
 from benchmark.core.registry import method_names
 from benchmark.core.signals import Ended, signals_raised
+from benchmark.runs.records import Record
 from benchmark.training.method import find_method
 from benchmark.verbs import summary_of
 
@@ -156,12 +157,12 @@ def test_several_seeds_and_methods_are_several_runs(
 ) -> None:
     ran = []
 
-    def run(resolved: Any, paths: Any, **_: Any) -> dict[str, Any]:
+    def run(resolved: Any, paths: Any, **_: Any) -> Record:
         spec = resolved.spec
         ran.append((spec.method, spec.seed))
         status = "failed" if spec.seed == 1 else "done"
-        return {"run": "it", "status": status, "reason": "", "result": None, "recipe": "small", "dataset": "digits",
-                "method": spec.method, "seed": spec.seed}  # fmt: skip
+        return Record.model_validate({"schema": 1, "run": "it", "status": status, "reason": "", "result": None,
+            "recipe": "small", "dataset": "digits", "method": spec.method, "seed": spec.seed})  # fmt: skip
 
     monkeypatch.setattr(benchmark.runs.run, "run", run)
     words = ["run", "--method", "sngan", "eigengan", "--seed", "0", "1", "--results", str(tmp_path), "--device", "cpu"]

@@ -34,7 +34,7 @@ def test_workers_give_what_one_process_gives(
         paths = Paths(tmp_path / "data", tmp_path / f"results{workers}")
         assert run_suite(str(tmp_path / "rates.yaml"), paths, quiet=True, device="cpu", workers=workers) == 1
         assert "rates: 1 done, 1 failed" in capfd.readouterr().out
-        results.append({record.run: record.plain["result"] for record in read_records(paths.results)})
+        results.append({record.run: record.to_dict()["result"] for record in read_records(paths.results)})
     assert len(results[0]) == 2
     assert results[0] == results[1]
     monkeypatch.setattr(suite_runs, "submitted", lambda *_: pytest.fail("a cell that has a record needs no job"))
@@ -188,7 +188,7 @@ def test_a_suite_that_is_ended_leaves_no_job_and_is_continued(
         assert "continues from the last checkpoint" in capfd.readouterr().err
         assert run_suite(str(tmp_path / "rates.yaml"), paths, quiet=True, device="cpu") == 0
         (record,) = read_records(paths.results)
-        assert (record.status, record.plain["result"]["steps"]) == ("done", 250)
+        assert (record.status, record.result_or_empty.steps) == ("done", 250)
 
 
 JOB = """

@@ -40,7 +40,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def found(results: Path, dataset: str, *, transfer: bool) -> dict[str, Any]:
     """The record of a run."""
-    records = [r.plain for r in read_records(results)]
+    records = [r.to_dict() for r in read_records(results)]
     (record,) = [r for r in records if r["dataset"] == dataset and ("transfer" in r["changes"]) == transfer]
     return record
 

@@ -94,7 +94,7 @@ def row_costs(
     finished: dict[str, list[Record]] = defaultdict(list)
     for record in read_records(paths.results):
         if record.status == "done":
-            finished[record.plain["config_hash"]].append(record)
+            finished[record.config_hash].append(record)
     rows: dict[tuple[int, str], list[Resolved]] = defaultdict(list)
     for cell, resolved in todo:
         rows[cell.row, cell.dataset].append(resolved)
@@ -112,9 +112,9 @@ def row_costs(
 
 def _measured(cost: RowCost, records: Sequence[Record]) -> RowCost:
     """The mean cost of finished runs; what they share with others is made."""
-    times = [record.plain["time"] for record in records]
+    times = [record.time for record in records]
     seconds = sum(time.get("training_s", 0.0) + time.get("evaluation_s", 0.0) for time in times) / len(times)
-    floats = sum(records[0].plain["result"].get("parameters", {}).values())
+    floats = sum(records[0].result_or_empty.parameters.values())
     source = f"as {len(records)} finished run{'s' * (len(records) > 1)}"
     return dataclasses.replace(cost, seconds=seconds, bytes=16 * floats, source=source)  # as `plan.rehearse` counts
 

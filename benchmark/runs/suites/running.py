@@ -198,15 +198,15 @@ def _run_cell(work: RunCell) -> CellStatus:
             raise  # the other ranks may be waiting inside the run
         traceback.print_exc()
         return CellStatus("failed", f"stopped, without a record: {type(error).__name__}: {error}", 1)
-    if record["status"] == "done":
+    if record.status == "done":
         return CellStatus("done", "done", 0)
-    return CellStatus("failed", f"failed: {record['reason']}", 1)
+    return CellStatus("failed", f"failed: {record.reason}", 1)
 
 
 def _found(record: Record, path: Path) -> CellStatus:
     if record.status == "done":
         return CellStatus("done", "done before", 0)
-    return CellStatus("failed", f"failed before: {record.plain['reason']} (move {path} away to try again)", 1)
+    return CellStatus("failed", f"failed before: {record.reason} (move {path} away to try again)", 1)
 
 
 def _title(suite: Suite, size: str, cell: SuiteCell) -> str:

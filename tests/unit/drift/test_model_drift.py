@@ -49,7 +49,7 @@ def write(
     config = {"version": 1, "steps": 100, **(changes or {}), **(config or {})}
     listed = [
         MetricValue(id, id.upper(), value, BETTER[id], {"n_fake": 2000, **(protocol or {})},  # type: ignore[arg-type]
-              details={"sd_half_sampling": 0.125}).plain()
+              details={"sd_half_sampling": 0.125}).to_dict()
         for id, value in (values or {}).items()
     ]  # fmt: skip
     digest = content_hash(config)
@@ -419,7 +419,7 @@ def test_a_baseline_s_own_records_pass(path: Path) -> None:
     """The published records are those that the baselines were accepted from."""
     baseline = read_model_baseline(path)
     runs = select(read_records(REFERENCE), baseline.method, "digits", like=baseline)
-    assert [run.plain["seed"] for run in runs] == [0, 1, 2, 3, 4]
+    assert [run.seed for run in runs] == [0, 1, 2, 3, 4]
     report = compare(baseline, runs)
     assert {row.verdict for row in report.rows} == {DriftVerdict.PASS}
     assert "5 of 5 new runs have the very weights" in report.text()

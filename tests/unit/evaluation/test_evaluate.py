@@ -94,7 +94,7 @@ def test_what_was_asked_stands_beside_every_number_and_does_not_split_columns(ar
     conditions = {"conditioning": "instance", "drawn": "images of the training split, uniformly"}
     assert conditions.items() <= steered.conditions.items()
     for found in (plain, steered):
-        assert all(value.plain()["conditions"]["drawn"] for value in found.values)
+        assert all(value.to_dict()["conditions"]["drawn"] for value in found.values)
     keys = {value.id: value.protocol_key for value in plain.values}
     shared = [value for value in steered.values if value.id in keys]
     assert {value.id for value in shared} >= {"fd_judge", "score_judge", "authenticity_judge", "modes_judge"}

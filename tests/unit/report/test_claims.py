@@ -48,10 +48,10 @@ def write(
 ) -> None:
     """Records of one row: a run a seed."""
     for seed, fd in enumerate(fds):
-        values = [MetricValue("fd_judge", "FD-judge", fd, "lower", {"n_fake": 2000, "judge": judge}).plain()]
+        values = [MetricValue("fd_judge", "FD-judge", fd, "lower", {"n_fake": 2000, "judge": judge}).to_dict()]
         if recalls:
             values.append(
-                MetricValue("recall_judge", "Recall-judge", recalls[seed], "higher", {"n_fake": 2000}).plain()
+                MetricValue("recall_judge", "Recall-judge", recalls[seed], "higher", {"n_fake": 2000}).to_dict()
             )
         config = {"loss": loss}
         write_record(
@@ -200,7 +200,7 @@ def test_claims_are_a_table_of_their_own(tmp_path: Path) -> None:
                     "config": config,
                     "config_hash": content_hash(config),
                 },
-                result={"values": [MetricValue("fd_judge", "FD-judge", fd, "lower", {"n_fake": 2000}).plain()]},
+                result={"values": [MetricValue("fd_judge", "FD-judge", fd, "lower", {"n_fake": 2000}).to_dict()]},
                 time={},
                 device={},
             )

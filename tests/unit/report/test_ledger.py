@@ -28,15 +28,19 @@ def record(
         result = {"steps": 100, "images_seen": 6400, "parameters": {"G": 10, "D": 20}, "conditions": drawn}
         result |= {"values": values or [], **more}
     plain = {
+        "schema": 1,
+        "run": "r",
         "status": "failed" if asked is None else "done",
         "method": "m",
         "dataset": "d",
+        "recipe": "small",
+        "seed": 0,
         "config": {"config": config or {}, "data": {"conditioning": data}},
         "result": result,
         "time": {"training_s": 60.0, "stages_s": 20.0, "evaluation_s": 20.0, "steps_per_s": 4.0},
         "environment": {"device": "cpu", "cpu": "a CPU", "threads": 1, "ranks": 1},
     }
-    return Record("r", plain)
+    return Record.model_validate(plain)
 
 
 @pytest.mark.parametrize(

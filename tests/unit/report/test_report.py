@@ -64,12 +64,12 @@ def write(
     identity = {"extractor": "judge", "resize": "none", "weights": {"file": "judge", "sha256": WEIGHTS}}
     protocol = {"reference": "train", "n_reference": 1198, "n_fake": 2000, "eval_seed": 0, "extractor": identity}
     details = {"controls": controls} if controls else {}
-    values = [MetricValue("fd_judge", "FD-judge", fd, "lower", protocol, details=details).plain()]
-    values += [MetricValue(name, name, v, "higher", protocol).plain() for name, v in (extra or {}).items()]
+    values = [MetricValue("fd_judge", "FD-judge", fd, "lower", protocol, details=details).to_dict()]
+    values += [MetricValue(name, name, v, "higher", protocol).to_dict() for name, v in (extra or {}).items()]
     if curve:
         lines = [{"step": step, "fd": value} for step, value in curve.items()]
         few, name = protocol | {"n_fake": 500}, "FD-judge, last 3 snapshots"
-        values.append(MetricValue("fd_late_judge", name, 1.0, "lower", few, details={"curve": lines}).plain())
+        values.append(MetricValue("fd_late_judge", name, 1.0, "lower", few, details={"curve": lines}).to_dict())
     write_record(
         results,
         run,
@@ -432,7 +432,7 @@ def test_points_during_training_are_shown_while_their_folder_is_there(tmp_path: 
     plain = json.loads(path.read_text())
     modes = MetricValue("modes_late", "Modes, last 3 snapshots", 4.0, "higher", {"n_fake": 2500, "n_modes": 8,
                   "quantisation": "none"}, details={"curve": [{"step": 100, "modes": 4}]})  # fmt: skip
-    plain["result"]["values"].append(modes.plain())
+    plain["result"]["values"].append(modes.to_dict())
     path.write_text(json.dumps(plain))
     folder = run_folder(tmp_path, read_records(tmp_path)[0]) / "snapshots"
     folder.mkdir(parents=True)

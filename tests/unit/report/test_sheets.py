@@ -36,10 +36,11 @@ def record(method: str, seed: int = 0, *, fd: float | None = 2.0, seconds: float
     config = {"method": method, "config": changes}
     digest = content_hash(config)
     values = [
-        MetricValue("modes_judge", "Modes", 10.0, "higher", {"n_fake": 100}).plain(),
-        MetricValue("fd_judge", "FD-judge", fd, "lower", {"n_fake": 100}).plain(),
+        MetricValue("modes_judge", "Modes", 10.0, "higher", {"n_fake": 100}).to_dict(),
+        MetricValue("fd_judge", "FD-judge", fd, "lower", {"n_fake": 100}).to_dict(),
     ]
     plain = {
+        "schema": 1,
         "run": f"digits-{method}-small-s{seed}-{digest[:8]}",
         "status": "done" if fd is not None else "failed",
         "reason": "" if fd is not None else "the loss is nan",
@@ -54,7 +55,13 @@ def record(method: str, seed: int = 0, *, fd: float | None = 2.0, seconds: float
         "time": {"training_s": seconds},
         "environment": {},
     }
-    return Record(str(plain["run"]), plain)
+    return Record.model_validate(plain)
+
+
+def with_result(made: Record, **more: Any) -> Record:
+    """The record with other or further entries of its result."""
+    plain = made.to_dict()
+    return Record.model_validate(plain | {"result": plain["result"] | more})
 
 
 def make_folder(results: Path, made: Record, lines: list[dict[str, Any]], colour: str = "red") -> Path:
@@ -76,7 +83,7 @@ def opened(png: bytes | None) -> Image.Image:
 
 def test_a_run_folder_is_found_by_its_record() -> None:
     made = record("sngan", seed=2)
-    assert run_folder(Path("r"), made) == Path("r/runs/digits/sngan") / f"small-s2-{made.plain['config_hash'][:8]}"
+    assert run_folder(Path("r"), made) == Path("r/runs/digits/sngan") / f"small-s2-{made.config_hash[:8]}"
 
 
 def test_figures_show_methods_at_their_recipes() -> None:
@@ -148,8 +155,7 @@ def test_cost_is_mean_seconds_against_the_mean_of_the_distance() -> None:
 
 
 def test_operations_are_what_a_step_costs_times_the_steps() -> None:
-    run = record("a", fd=2.0, seconds=10)
-    run.plain["result"] |= {"flops_per_step": 3e9, "steps": 2000}
+    run = with_result(record("a", fd=2.0, seconds=10), flops_per_step=3e9, steps=2000)
     quality = quality_column(table := dataset_table("digits", [run]))
     assert quality is not None
     assert cost(table.rows[0], quality, _operations) == (6.0, 2.0)  # 10^12
@@ -203,9 +209,8 @@ def watched(
     lines = [{"step": step, score: value} for step, value in (curve or {50: 2.0, 100: 1.0}).items()]
     better, protocol = "lower" if score == "fd" else "higher", {"n_fake": n_fake, "n_modes": 8}
     value = MetricValue(id, "FD-judge, last 3 snapshots", 1.5, better, protocol, details={"curve": lines})  # type: ignore[arg-type]
-    made.plain["result"] |= {"steps": 100, "images_seen": images}
-    made.plain["result"]["values"].append(value.plain())
-    return made
+    values = [*made.to_dict()["result"]["values"], value.to_dict()]
+    return with_result(made, steps=100, images_seen=images, values=values)
 
 
 def snapshots_of(*runs: Record) -> list[tuple[str, Any, Any]]:

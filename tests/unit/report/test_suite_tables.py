@@ -43,7 +43,7 @@ def write(results: Path, seed: int, seconds: float, *, dataset: str = "digits", 
     """A record of the hinge row: 100 steps of 64 images at two steps a second."""
     config = {"loss": "hinge", "dataset": dataset}
     done = {"steps": 100, "images_seen": 6400, "parameters": {"G": 10, "D": 20}, "flops_per_step": 5_000.0, **result}
-    done["values"] = [MetricValue("fd_judge", "FD-judge", 3.0, "lower", {"n_fake": 100}).plain()]
+    done["values"] = [MetricValue("fd_judge", "FD-judge", 3.0, "lower", {"n_fake": 100}).to_dict()]
     write_record(
         results,
         f"{dataset}-infoscc-small-s{seed}-{content_hash(config)[:8]}",

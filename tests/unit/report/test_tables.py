@@ -183,7 +183,7 @@ def test_points_show_all_and_a_table_without_headline_shows_everything(tmp_path:
     write(tmp_path, {"modes": 8.0, "high_quality": 1.0, "reverse_kl": 0.1}, dataset="ring2d")
     write(tmp_path, {"odd": 1.0, "stranger": 2.0}, dataset="digits")
     for dataset, n in (("ring2d", 3), ("digits", 2)):
-        mine = [record for record in read_records(tmp_path) if record.plain["dataset"] == dataset]
+        mine = [record for record in read_records(tmp_path) if record.dataset == dataset]
         assert len(dataset_table(dataset, mine, headline=True).columns) == n
 
 
@@ -231,7 +231,7 @@ def test_the_same_records_give_the_same_bytes_in_any_order_of_writing(tmp_path: 
     a_rich_folder(tmp_path)
     before = {path: path.read_bytes() for path in write_tables(tmp_path, suites=[])}
     assert {path: path.read_bytes() for path in write_tables(tmp_path, suites=[])} == before
-    turned = dataset_table("digits", [r for r in reversed(read_records(tmp_path)) if r.plain["dataset"] == "digits"])
+    turned = dataset_table("digits", [r for r in reversed(read_records(tmp_path)) if r.dataset == "digits"])
     assert {row.labels for row in turned.rows} == {row.labels for row in table_of_digits(tmp_path).rows}
     names = sorted(path.name for path in before)
     assert names == sorted(
@@ -249,7 +249,7 @@ ENDS = (".csv", ".tex", ".md", "-all.md", "-runs.csv", "-cost.csv", "-cost.tex",
 
 
 def table_of_digits(results: Path) -> Any:
-    return dataset_table("digits", [r for r in read_records(results) if r.plain["dataset"] == "digits"])
+    return dataset_table("digits", [r for r in read_records(results) if r.dataset == "digits"])
 
 
 def cells_of(line: str) -> int:
@@ -314,8 +314,9 @@ def test_no_records_give_no_tables(tmp_path: Path) -> None:
 
 
 def test_changes_are_written_as_set_takes_them() -> None:
-    plain = {"changes": {"loss": "hinge", "encoder": {"steps": 5, "net": "conv"}, "betas": [0.0, 0.9], "flip": True}}
-    text = changes_text(Record("r", plain))
+    about = {"schema": 1, "run": "r", "status": "done", "method": "m", "dataset": "d", "recipe": "small", "seed": 0}
+    changes = {"loss": "hinge", "encoder": {"steps": 5, "net": "conv"}, "betas": [0.0, 0.9], "flip": True}
+    text = changes_text(Record.model_validate(about | {"changes": changes}))
     assert text == "betas=[0.0,0.9], encoder.net=conv, encoder.steps=5, flip=true, loss=hinge"
 
 

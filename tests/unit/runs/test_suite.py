@@ -171,7 +171,7 @@ def test_a_run_that_another_suite_asked_for_in_other_words_is_the_row_s(tmp_path
     assert known.config_hash == resolve(dataclasses.replace(spec, changes=same), paths).config_hash
     written = write(tmp_path, {"fd_judge": 3.0}, method="icgan", seed=1, changes=same)
     path = record_path(tmp_path, written)
-    path.write_text(path.read_text().replace(read_record(path).plain["config_hash"], known.config_hash))
+    path.write_text(path.read_text().replace(read_record(path).config_hash, known.config_hash))
     write(tmp_path, {"fd_judge": 9.0}, method="icgan", seed=1, changes={**same, "k": 7})  # no row's
     write(tmp_path, {"fd_judge": 9.0}, method="icgan", seed=1, changes=same, recipe="paper")
     rows = suite_table(suite, "small", read_records(tmp_path), "digits").rows

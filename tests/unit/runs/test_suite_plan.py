@@ -45,7 +45,7 @@ def test_finished_runs_say_what_the_next_will_cost(
     write(paths.results, {"fd_judge": 3.0}, changes=changes)
     (record,) = read_records(paths.results)
     FakeRuns(monkeypatch)
-    monkeypatch.setattr("made_suites.content_hash", lambda plain: record.plain["config_hash"])
+    monkeypatch.setattr("made_suites.content_hash", lambda plain: record.config_hash)
     text = suite_plan(suite_file, "small", paths)
     assert "2 of 2 to do, about 1 s each (as 1 finished run)" in text, "its second of training"
 
