@@ -129,6 +129,7 @@ class Record(_Part):
     environment: dict[str, Any] = {}
 
     _keys: tuple[str, ...] = PrivateAttr(())  # those that were given, in their order
+    _results: Path | None = PrivateAttr(None)  # the results folder it lies in
 
     @model_validator(mode="wrap")
     @classmethod
@@ -157,6 +158,21 @@ class Record(_Part):
     def scored_on(self) -> str:
         """The dataset its images were compared with: of a transfer not the one its run learned from."""
         return str(self.config.get("transfer", {}).get("name", self.dataset))
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run: configuration, log, weights and pictures; `load_run` reads it.
+
+        Raises ValueError for a record that was not read from, or written to, a results folder.
+        """
+        if self._results is None:
+            raise ValueError(f"{self.run}: the record lies in no results folder")
+        return self.folder_in(self._results)
+
+    def folder_in(self, results: Path) -> Path:
+        """The folder of the run below a results folder: `runs/<dataset>/<method>/<recipe>-s<seed>-<hash>`."""
+        leaf = self.run.removeprefix(f"{self.dataset}-{self.method}-")
+        return results / "runs" / self.dataset / self.method / leaf
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -208,6 +224,7 @@ def write_record(
         }
     )
     write_json(record_path(results, run), record.to_dict())
+    record._results = results
     return record
 
 
@@ -221,10 +238,12 @@ def read_record(path: Path) -> Record:
         found = plain.get("schema") if isinstance(plain, dict) else "none"
         raise UserError(f"{path}: not a record of this version", f"schema {found}, expected {SCHEMA}", "move it away")
     try:
-        return Record.model_validate(plain)
+        record = Record.model_validate(plain)
     except ValidationError as error:
         bad = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         raise UserError(f"{path}: not a whole record", bad, "move it away") from None
+    record._results = path.parent.parent
+    return record
 
 
 def read_records(results: Path) -> list[Record]:
