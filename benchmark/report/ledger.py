@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from benchmark.metrics.catalogue import COUNTED, row_named, row_of
 from benchmark.runs.records import Record
 
 UNKNOWN = "not known"  # of runs that failed before they said what they ask for
@@ -273,12 +274,13 @@ def collapse(record: Record) -> str:
     if record.plain["result"].get("distinct_samples") == 1:
         return "all samples are identical"
     values = {id: value for id, value in record.values.items() if value["value"] is not None}
-    for id in ("modes", "modes_judge"):
+    for id in COUNTED:
         of = values.get(id, {}).get("details", {}).get("of")
         if of and of > 1 and values[id]["value"] <= max(1, FEW_CLASSES * of):
             return f"{values[id]['value']:.0f} of {of} classes or modes seen"
     for id, recall in values.items():
-        coverage = values.get(id.replace("recall_", "coverage_", 1)) if id.startswith("recall_") else None
+        row = row_of(id)
+        coverage = values.get(row_named("coverage_X").id_of(row.what(id))) if row.id == "recall_X" else None
         if coverage and recall["value"] < NOTHING and coverage["value"] < NOTHING:
             return f"{recall['name']} {recall['value']:.2g}, {coverage['name']} {coverage['value']:.2g}"
     return ""

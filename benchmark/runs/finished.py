@@ -19,7 +19,8 @@ from benchmark.core.files import require_writable, write_text
 from benchmark.core.seeds import derive_seed
 from benchmark.data.cards import card_with, find_card
 from benchmark.data.prepare import prepare
-from benchmark.evaluation.evaluate import build_judges, stored
+from benchmark.evaluation.networks import build_judges
+from benchmark.evaluation.sampling import stored
 from benchmark.runs.figures.pictures import save_grid
 from benchmark.runs.records import read_record, record_path, write_record
 from benchmark.runs.run import CONFIG, GENERATOR, device_name, instance_grid, score, scoring_artifacts, spread

@@ -27,7 +27,9 @@ from benchmark.core.seeds import seed_step
 from benchmark.data.prepare import find_prepared
 from benchmark.data.prepared import Dataset
 from benchmark.evaluation.config import EvalConfig
-from benchmark.evaluation.evaluate import KINDS, build_judges, generate
+from benchmark.evaluation.networks import build_judges
+from benchmark.evaluation.sampling import generate
+from benchmark.evaluation.tsne import KINDS
 from benchmark.runs.spec import Paths, Resolved, missing
 from benchmark.training.artifacts import META, ArtifactStore
 from benchmark.training.loop import stream_for

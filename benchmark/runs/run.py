@@ -29,8 +29,10 @@ from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import to_float
 from benchmark.evaluation.config import EvalConfig
-from benchmark.evaluation.evaluate import EvaluationResult, build_judges, evaluate, standing_statistics
+from benchmark.evaluation.evaluate import EvaluationResult, evaluate
+from benchmark.evaluation.networks import build_judges
 from benchmark.evaluation.point_plots import save_scatter
+from benchmark.evaluation.sampling import standing_statistics
 from benchmark.evaluation.snapshots import Snapshots
 from benchmark.runs.figures.curves import save_curves
 from benchmark.runs.figures.pictures import grid_of_rows, save_border, save_embedding, save_grid
