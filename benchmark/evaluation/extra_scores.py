@@ -40,7 +40,7 @@ def extra_values(context: EvaluationContext) -> list[MetricValue]:
     values: list[MetricValue] = []
     for name in context.cfg.extra:
         try:
-            values += _MAKERS[name](context)
+            values += MAKERS[name](context)
         except Unfit:
             continue  # it says nothing of this run: an empty cell
         except (MetricError, WeightsError) as problem:
@@ -220,7 +220,7 @@ def _steerability(context: EvaluationContext) -> list[MetricValue]:
     return values
 
 
-_MAKERS: dict[Extra, Callable[[EvaluationContext], list[MetricValue]]] = {
+MAKERS: dict[Extra, Callable[[EvaluationContext], list[MetricValue]]] = {
     "cas": _cas,
     "lpips": _lpips,
     "ppl": _ppl,
