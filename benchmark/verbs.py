@@ -62,13 +62,13 @@ def paths_of(arguments: argparse.Namespace) -> Paths:
 def list_all(arguments: argparse.Namespace) -> int:
     """Methods, datasets, metrics and suites, a line each."""
     from benchmark.data.cards import list_cards
-    from benchmark.metrics import CATALOGUE
+    from benchmark.metrics.catalogue import listed
     from benchmark.runs.suites.suite import list_suites
 
     sections: dict[str, dict[str, str]] = {
         "methods": {name: summary_of(name) for name in method_names()},
         "datasets": {name: card.title for name, card in list_cards().items()},
-        "metrics": CATALOGUE,
+        "metrics": listed(),
         "suites": {name: suite.title for name, suite in list_suites().items()},
     }
     for section, lines in sections.items():

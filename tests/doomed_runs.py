@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import benchmark.evaluation.evaluate
-import benchmark.metrics.store
+import benchmark.evaluation.tsne
+import benchmark.metrics.extractors.store
 import benchmark.runs.run
 import benchmark.training.artifacts
 import benchmark.training.loop
@@ -119,9 +120,11 @@ def arm(at: str, strike: Strike) -> None:
     elif kind == "metrics":  # during evaluation
         arm_call(strike, benchmark.evaluation.evaluate, "set_values")
     elif kind == "features":  # they are in the store, but not yet the file that says so
-        arm_call(strike, benchmark.metrics.store, "write_json", lambda path, _: path.name.startswith(words[0]))
+        arm_call(
+            strike, benchmark.metrics.extractors.store, "write_json", lambda path, _: path.name.startswith(words[0])
+        )
     elif kind == "tsne":
-        arm_call(strike, benchmark.evaluation.evaluate, "chamfer_tsne")
+        arm_call(strike, benchmark.evaluation.tsne, "chamfer_tsne")
     elif kind == "record":
         arm_call(strike, benchmark.runs.run, "write_record")
     else:

@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -92,6 +92,53 @@ def read_json(path: Path) -> Any:
         raise UserError(
             f"{path}: cannot be read as JSON", str(error), "move it away; what made it can make it again"
         ) from None
+
+
+class JsonLines:
+    """A file of JSON objects, one a line, to which a process appends until it ends or is killed.
+
+    A kill may cut the last line short: reading ends there, and `keep` removes what is left of it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> list[dict[str, Any]]:
+        """The objects of the whole lines; none without a file. Raises UserError when the file cannot be read."""
+        return [value for _, value in self._whole_lines()]
+
+    def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        """Remove the torn tail and the lines that are not wanted, atomically; the others stay as they are written."""
+        if self.path.exists():
+            write_text(self.path, "".join(line + "\n" for line, value in self._whole_lines() if wanted(value)))
+
+    def append(self, value: dict[str, Any]) -> None:
+        """Write one more line. Raises UserError when the disk is full or not writable."""
+        line = json.dumps(value) + "\n"
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            raise not_writable(self.path, error) from None
+
+    def _whole_lines(self) -> list[tuple[str, dict[str, Any]]]:
+        """Each line with its object, up to the first that is not whole."""
+        try:
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be read", error.strerror or "", "move it away") from None
+        whole = []
+        for line in lines:
+            try:
+                value = json.loads(line)
+            except ValueError:
+                break
+            if not isinstance(value, dict):
+                break
+            whole.append((line, value))
+        return whole
 
 
 def sha256_file(path: Path) -> str:

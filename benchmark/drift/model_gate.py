@@ -63,7 +63,8 @@ from benchmark.drift.statistics import (
     practical_margin,
     seeds_needed,
 )
-from benchmark.report.compare import COUNTED, scale_of
+from benchmark.metrics.catalogue import row_of
+from benchmark.report.compare import scale_of
 from benchmark.runs.records import Record, read_records
 
 _CODES = {
@@ -172,7 +173,7 @@ class _Sample:
     def sd(self) -> float:
         """Between baseline runs. Equal counts, or equal shares, do not mean that there is no spread."""
         sd = float(self.old.std(ddof=1)) if self.old.min() < self.old.max() else 0.0
-        if self.id in COUNTED:
+        if row_of(self.id).counted:
             return max(sd, 1 / math.sqrt(12))  # a count is uncertain by a uniform half step (Sheppard, 1897)
         if sd == 0 and self.scale == "logit":
             share = float(scipy.special.expit(self.old[0]))

@@ -20,6 +20,7 @@ import scipy.special
 import scipy.stats
 
 from benchmark.core.stats import Scale
+from benchmark.metrics.catalogue import row_of
 
 Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 Counts: TypeAlias = "int | np.ndarray[Any, Any]"
@@ -148,5 +149,5 @@ def practical_margin(id: str, scale: Scale, centre: float, better: str, settings
         if better == "lower":
             worse = min(share + settings.points, (1 + share) / 2)
         return abs(float(scipy.special.logit(worse)) - centre)
-    least = settings.nats if id.startswith("reverse_kl") else 0.0
+    least = settings.nats if row_of(id).unit == "nats" else 0.0
     return max(settings.relative * abs(centre), least)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass as plain_dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -11,6 +10,7 @@ from pydantic.dataclasses import dataclass
 from benchmark.core.config import STRICT, NonNegativeInt, PositiveInt
 from benchmark.evaluation.protocols import ProtocolName
 from benchmark.metrics.cas import CASConfig
+from benchmark.metrics.sets import SetSettings
 from benchmark.training.stages.judge import JudgeConfig
 from benchmark.training.stages.simclr import SimCLRConfig
 
@@ -30,18 +30,6 @@ class ExtraConfig:
     boundary_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # from each end; LT-GAN: 0.02, of 500,000
     steer_trajectories: PositiveInt = 16
     steer_iterations: PositiveInt = 25  # Plumerault et al.: 50
-
-
-@plain_dataclass(frozen=True)
-class SetSettings:
-    """How two sets of features are compared."""
-
-    k: int = 5  # neighbours of precision, recall, density and coverage (Naeem et al., 2020)
-    prdc_images: int = 10_000  # at most, of each set: their cost goes with the square (IC-GAN's number)
-    splits: int | None = None  # of the inception score; None: ten from 10,000 images on, else one
-    half_samples: int = 0  # draws of the error by half-sampling; 0: none
-    extrapolate: bool = False  # FD at infinitely many images
-    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

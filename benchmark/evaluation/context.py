@@ -1,47 +1,137 @@
-"""What an evaluation scores: a trained generator, its images, and the data they are compared with.
+"""What an evaluation scores: images, whoever generated them, and the data they are compared with.
 
-Every group of metrics (`evaluate`, `control`, `extra_scores`) takes this one object, so that all of them look at the
-same images by the same protocol.
+Every group of metrics takes an `ImageSet`, or the `EvaluationContext` of a trained generator, which is one, so that all
+of them look at the same images by the same protocol.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmark.core.errors import ConfigError
 from benchmark.core.seeds import derive_seed
 from benchmark.data.prepared import Dataset
-from benchmark.data.stream import to_uint8
-from benchmark.metrics.extractors import JudgeExtractor, extract
-from benchmark.metrics.store import FeatureStore, images_sha256
+from benchmark.evaluation.config import EvalConfig
+from benchmark.evaluation.networks import build_extractor, build_judge
+from benchmark.evaluation.protocols import PROTOCOLS
+from benchmark.evaluation.sampling import BATCH, GeneratedImages, drawn
+from benchmark.metrics.extractors.base import Extractor, extract
+from benchmark.metrics.extractors.build import build
+from benchmark.metrics.extractors.store import FeatureStore
+from benchmark.metrics.extractors.trained import JudgeExtractor
+from benchmark.metrics.extractors.weights import TRAINED_HERE
 from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.method import Method
 
-if TYPE_CHECKING:
-    from benchmark.evaluation.config import EvalConfig
-
-BATCH = 250  # images a forward pass: fixed, so that it cannot move a number
-
 
 @dataclass(frozen=True)
-class GeneratedImages:
-    """Generated images (N, S, S, C) uint8, or points (N, 2) float32, and what each was asked to be."""
+class Side:
+    """One of the two sets: its images, and classes where it has some."""
 
-    images: np.ndarray
-    conditions: Tensor | None  # coded as in `method.Sample`
+    images: np.ndarray  # uint8 (N, H, W, C)
+    sha256: str  # of the images
+    labels: np.ndarray | None = None  # int64 [N]
 
     def __len__(self) -> int:
         return len(self.images)
 
+
+def reference_of(data: Dataset, split: str) -> Side:
+    """A split to compare with. Its hash is made of the data's, so that nothing has to be read again."""
+    part = data.train if split == "train" else data.test
+    return Side(part.images, f"{data.sha256}/{split}", part.labels)
+
+
+def protocol_of(data: Dataset, cfg: EvalConfig, n_fake: int) -> dict[str, Any]:
+    """What decides the numbers of every set of images that is compared with these data."""
+    return {
+        "protocol": cfg.protocol,
+        "differences": list(PROTOCOLS[cfg.protocol].differences),
+        "dataset": data.name,
+        "data_sha256": data.sha256,
+        "resolution": data.resolution,
+        "reference": cfg.reference,
+        "n_reference": len(data.train if cfg.reference == "train" else data.test),
+        "n_fake": n_fake,
+        "quantisation": "none" if data.is_points else "uint8",
+        "set_seed": cfg.seed,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSet:
+    """Images under evaluation, and what they are compared with.
+
+    The conditions of the images are classes of the reference; images that come without them have none.
+    """
+
+    generated: GeneratedImages
+    reference: Side
+    class_names: tuple[str, ...]  # of the reference
+    protocol: dict[str, Any]  # what decides every number
+    cfg: EvalConfig
+    artifacts: ArtifactStore | None  # of the reference's dataset; None: it is no dataset of the suite
+    store: FeatureStore  # features of images, shared by all runs of a results folder
+    device: torch.device
+    show_progress: bool = False
+
+    @property
+    def seed(self) -> int:
+        """Of whatever a metric draws."""
+        return self.cfg.seed
+
     @cached_property
-    def sha256(self) -> str:
-        """Of the images."""
-        return images_sha256(self.images)
+    def judge(self) -> JudgeExtractor | None:
+        """The evaluation classifier; None where the reference has no labels, or is no dataset of the suite."""
+        if self.artifacts is None or self.artifacts.data.is_points:
+            return None
+        return build_judge(self.cfg, self.artifacts)
+
+    def extractor(self, name: str) -> Extractor:
+        """An extractor that can look at these images.
+
+        Raises WeightsError where its weights are absent, ConfigError for one that was trained on another size.
+        """
+        if self.artifacts is None:
+            return build(name, device=self.device, allow_unverified=self.cfg.allow_unverified)
+        if name in TRAINED_HERE:
+            self._require_side(name)
+        judge = self.judge if name == "judge" else None
+        return build_extractor(name, self.cfg, judge, self.artifacts)
+
+    def _require_side(self, name: str) -> None:
+        mine, side = self.generated.images.shape[1:3], self.reference.images.shape[1]
+        if mine != (side, side):
+            raise ConfigError(
+                f"extractor {name}",
+                f"it knows pictures of {side} px, these have {mine[1]} x {mine[0]}",
+                f"give --resolution {side}, or --extractors lite0",
+            )
+
+    @cached_property
+    def judged(self) -> np.ndarray:
+        """The judge's logits [N, n_labels] of the generated images."""
+        return self._logits(self.generated.images, self.generated.sha256)
+
+    def _logits(self, images: np.ndarray, sha256: str) -> np.ndarray:
+        assert self.judge is not None
+        return np.asarray(self.store.features(self.judge, images, sha256=sha256).logits)
+
+    @cached_property
+    def classes(self) -> np.ndarray | None:
+        """The reference's class that each generated image was to show, [N]; None where that means nothing."""
+        conditions = self.generated.conditions
+        return None if conditions is None else conditions.cpu().numpy()
+
+    def targets(self, n: int) -> np.ndarray | None:
+        """Training images [n, k] that each of the first n images was to be like, as rows; None where there are none."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -53,53 +143,29 @@ class HeldOut:
     features: Tensor | None  # [M, d], what the generator is given of every held-out image
 
 
-@dataclass(frozen=True)
-class EvaluationContext:
-    """A generator under evaluation."""
+@dataclass(frozen=True, kw_only=True)
+class EvaluationContext(ImageSet):
+    """A generator under evaluation, with its images."""
 
     method: Method
     G: nn.Module  # the weights that are scored
-    fakes: GeneratedImages
-    judge: JudgeExtractor | None  # None: the data have no labels
-    protocol: dict[str, Any]  # what decides every number
-    cfg: EvalConfig
     artifacts: ArtifactStore  # of the data that the images are compared with
     transferred: bool = False  # these data are not those that the method learned from
-    show_progress: bool = False
 
     @property
     def data(self) -> Dataset:
         """What the images are compared with."""
         return self.artifacts.data
 
-    @property
-    def store(self) -> FeatureStore:
-        """Features of images, shared by all runs of a results folder."""
-        return self.artifacts.store
-
-    @property
-    def seed(self) -> int:
-        """Of whatever a metric draws."""
-        return self.cfg.seed
-
-    @cached_property
-    def judged(self) -> np.ndarray:
-        """The judge's logits [N, n_labels] of the generated images."""
-        return self._logits(self.fakes.images, self.fakes.sha256)
-
     @cached_property
     def judged_real(self) -> np.ndarray:
         """The judge's logits [N, n_labels] of the training images, which it never saw."""
         return self._logits(self.data.train.images, f"{self.data.sha256}/train")
 
-    def _logits(self, images: np.ndarray, sha256: str) -> np.ndarray:
-        assert self.judge is not None
-        return np.asarray(self.store.features(self.judge, images, sha256=sha256).logits)
-
     @cached_property
     def classes(self) -> np.ndarray | None:
         """The dataset's class that each generated image was to show, [N]; None where that means nothing."""
-        conditions = self.fakes.conditions
+        conditions = self.generated.conditions
         if self.data.conditioning != "class" or conditions is None:
             return None
         if self.method.conditioning == "class":
@@ -112,7 +178,7 @@ class EvaluationContext:
     def held_out(self) -> HeldOut:
         """What becomes of held-out images when a method conditioned on images is asked for them, uniformly."""
         assert self.judge is not None
-        n, seed = len(self.fakes), derive_seed(self.seed, 0x1ABE)
+        n, seed = len(self.generated), derive_seed(self.seed, 0x1ABE)
         rows = np.random.Generator(np.random.PCG64([self.seed, 0x1ABE])).integers(len(self.data.test), size=n)
         self.method.condition_on(self.data, "test")
         torch.manual_seed(seed)
@@ -127,16 +193,11 @@ class EvaluationContext:
 
         Under transfer that is the image that was asked for: its neighbours are images of another dataset.
         """
-        conditions = None if self.fakes.conditions is None else self.fakes.conditions[:n]
+        conditions = None if self.generated.conditions is None else self.generated.conditions[:n]
         if self.transferred and conditions is not None:
             return conditions[:, None].cpu().numpy()
         targets = self.method.targets(conditions)
         return None if targets is None else targets.cpu().numpy()
-
-
-def drawn(method: Method, G: nn.Module, conditions: Tensor) -> np.ndarray:
-    """Quantised images for what is asked, (N, S, S, C) uint8."""
-    return to_uint8(method.sample(G, len(conditions), conditions).images).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def judged_logits(judge: JudgeExtractor, images: np.ndarray) -> np.ndarray:

@@ -17,100 +17,101 @@ from benchmark.core.seeds import derive_seed
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import to_float
 from benchmark.evaluation.border import RequestedImages, border_effect, requested_once
-from benchmark.evaluation.context import BATCH, EvaluationContext, drawn, judged_logits, labels_of
+from benchmark.evaluation.context import EvaluationContext, ImageSet, judged_logits, labels_of
+from benchmark.evaluation.sampling import BATCH, drawn
 from benchmark.evaluation.value import MetricValue
 from benchmark.metrics.accuracy import attribute_accuracy, class_accuracy, recall_at
-from benchmark.metrics.extractors import JudgeExtractor
+from benchmark.metrics.catalogue import row_named
+from benchmark.metrics.extractors.trained import JudgeExtractor
 from benchmark.training.method import Method
 
 HELD_OUT_IMAGES = "images of the held-out split, uniformly"
 OWN = {"name": "the classifier the generator was trained against"}
-TEXTS = {"judge": "(judge)", "own": "(own)"}  # at the end of a column's name
 
 
-def control_accuracy(subject: EvaluationContext, judge: JudgeExtractor, conditions: Tensor) -> list[MetricValue]:
+def control_accuracy(context: EvaluationContext, judge: JudgeExtractor, conditions: Tensor) -> list[MetricValue]:
     """Macro accuracy over classes, or over attributes (mean of on and off), with 95 % intervals.
 
     conditions: what each generated image was to show, as `Sample.conditions`. The judge is silent on clusters: it knows
     the dataset's labels, not those a run made for itself.
     """
-    method, data = subject.method, subject.data
+    method, data = context.method, context.data
     values = []
     if method.conditioning != "cluster":
-        settings = subject.protocol | {"scorer": judge.identity, "conditioning": method.conditioning}
-        ceiling = {"on_real": _on_real(subject.judged_real, data)}
-        values.append(_accuracy("judge", subject.judged, conditions, settings, data, ceiling))
-    if (own := own_logits(method, subject.fakes.images)) is not None:
-        settings = subject.protocol | {"scorer": OWN, "conditioning": method.conditioning}
+        settings = context.protocol | {"scorer": judge.identity, "conditioning": method.conditioning}
+        ceiling = {"on_real": _on_real(context.judged_real, data)}
+        values.append(_accuracy("judge", context.judged, conditions, settings, data, ceiling))
+    if (own := own_logits(method, context.generated.images)) is not None:
+        settings = context.protocol | {"scorer": OWN, "conditioning": method.conditioning}
         values.append(_accuracy("own", own, conditions, settings, data, {}))
     return values
 
 
-def pictures_accuracy(
-    judge: JudgeExtractor, judged: np.ndarray, labels: np.ndarray, protocol: dict[str, Any], data: Dataset
-) -> list[MetricValue]:
-    """Control accuracy of pictures that someone else generated for these classes [N], whose logits are `judged`."""
-    settings = protocol | {"scorer": judge.identity, "conditioning": "class"}
-    return [_accuracy("judge", judged, torch.from_numpy(labels), settings, data, {})]
+def given_classes_accuracy(images: ImageSet, data: Dataset) -> list[MetricValue]:
+    """Control accuracy of images that someone else generated for classes of these data."""
+    assert images.judge is not None
+    assert images.generated.conditions is not None
+    settings = images.protocol | {"scorer": images.judge.identity, "conditioning": "class"}
+    return [_accuracy("judge", images.judged, images.generated.conditions, settings, data, {})]
 
 
 @torch.no_grad()
-def label_agreement(subject: EvaluationContext, judge: JudgeExtractor) -> list[MetricValue]:
+def label_agreement(context: EvaluationContext, judge: JudgeExtractor) -> list[MetricValue]:
     """For methods conditioned on images: does a sample show the label of the image it was asked for?
 
-    Asked for held-out images, which the method never saw; the same for the training images of the subject's own samples
+    Asked for held-out images, which the method never saw; the same for the training images of the generator's samples
     is in the details. Chance is what a generator that ignores the image gets.
     """
-    fakes, data, held_out = subject.fakes, subject.data, subject.held_out
-    assert fakes.conditions is not None
-    settings = subject.protocol | {"scorer": judge.identity, "conditioning": "image", "asked": HELD_OUT_IMAGES}
-    on_train = _accuracy("judge", subject.judged, labels_of(data, "train", fakes.conditions), settings, data, {}).value
-    more: dict[str, Any] = {"on_real": _on_real(subject.judged_real, data), "on_training_images": on_train}
-    if (conditions := held_out_images(subject)) is not None:
-        more["border"] = border_effect(conditions)
+    data, held_out = context.data, context.held_out
+    conditions = context.generated.conditions
+    assert conditions is not None
+    settings = context.protocol | {"scorer": judge.identity, "conditioning": "image", "asked": HELD_OUT_IMAGES}
+    on_train = _accuracy("judge", context.judged, labels_of(data, "train", conditions), settings, data, {}).value
+    more: dict[str, Any] = {"on_real": _on_real(context.judged_real, data), "on_training_images": on_train}
+    if (requested := held_out_images(context)) is not None:
+        more["border"] = border_effect(requested)
     wanted = labels_of(data, "test", held_out.conditions)
     value = _accuracy("judge", held_out.logits, wanted, settings, data, more)
     asked_here = {"drawn": HELD_OUT_IMAGES}
-    return [replace(value, id="label_agreement_judge", name="Label agreement (judge)", conditions=asked_here)]
+    row = row_named("label_agreement_judge")
+    return [replace(value, id=row.id, name=row.name, conditions=asked_here)]
 
 
-def held_out_images(subject: EvaluationContext) -> RequestedImages | None:
+def held_out_images(context: EvaluationContext) -> RequestedImages | None:
     """The held-out images that were asked for, with the share of their samples that show their class.
 
     None for a method that is not conditioned on images, and for data without classes.
     """
-    of_images = subject.judge is not None and subject.method.conditioning in ("instance", "latent")
-    if not of_images or subject.data.conditioning != "class" or (features := subject.held_out.features) is None:
+    of_images = context.judge is not None and context.method.conditioning in ("instance", "latent")
+    if not of_images or context.data.conditioning != "class" or (features := context.held_out.features) is None:
         return None
-    held_out = subject.held_out
-    labels = labels_of(subject.data, "test", held_out.conditions).numpy()
+    held_out = context.held_out
+    labels = labels_of(context.data, "test", held_out.conditions).numpy()
     return requested_once(features, held_out.conditions.cpu().numpy(), labels, held_out.logits.argmax(1) == labels)
 
 
-def recall(subject: EvaluationContext, judge: JudgeExtractor, n: int) -> list[MetricValue]:
+def recall(context: EvaluationContext, judge: JudgeExtractor, n: int) -> list[MetricValue]:
     """InfoSCC-GAN's multi-label protocol, from its code: share of sigmoid > 0.2 where an attribute was forced on.
 
     n images an attribute, their other labels fair coins. No negatives are tested: see control accuracy for both sides.
     """
-    method, data = subject.method, subject.data
-    torch.manual_seed(derive_seed(subject.seed, 0x2EC1))
+    method, data = context.method, context.data
+    torch.manual_seed(derive_seed(context.seed, 0x2EC1))
     found: dict[str, dict[str, float]] = {"judge": {}, "own": {}}
     for a, name in enumerate(data.attribute_names):
         conditions = torch.randint(2, (n, data.n_labels), device=method.device)
         conditions[:, a] = 1
-        images = np.concatenate([drawn(method, subject.G, part) for part in conditions.split(BATCH)])
+        images = np.concatenate([drawn(method, context.G, part) for part in conditions.split(BATCH)])
         for scorer, logits in (("judge", judged_logits(judge, images)), ("own", own_logits(method, images))):
             if logits is not None:
                 found[scorer][name] = recall_at(logits, a, threshold=0.2).value
     of_sets = ("n_fake", "conditions", "reference", "n_reference")
-    settings = {k: v for k, v in subject.protocol.items() if k not in of_sets}
+    settings = {k: v for k, v in context.protocol.items() if k not in of_sets}
     settings |= {"threshold": 0.2, "images_per_attribute": n, "labels": "fair coins, one forced on"}
     return [
-        MetricValue(
+        MetricValue.of_row(
             f"recall_0.2_{scorer}",
-            f"Recall@0.2 {TEXTS[scorer]}",
             float(np.mean(list(recalls.values()))),
-            "higher",
             settings | {"scorer": judge.identity if scorer == "judge" else OWN},
             details={"per_attribute": recalls},
         )
@@ -142,11 +143,9 @@ def _accuracy(
         names = [f"cluster {i}" for i in range(logits.shape[1])] if clusters else data.class_names
         accuracy, details = _of_classes(logits, wanted, names)
     value, low, high = accuracy or (None, None, None)
-    return MetricValue(
+    return MetricValue.of_row(
         f"control_accuracy_{scorer}",
-        f"Control accuracy {TEXTS[scorer]}",
         value,
-        "higher",
         settings,
         low,
         high,

@@ -9,32 +9,27 @@ evaluation takes, so their values never share a column with its own.
 from __future__ import annotations
 
 import copy
-import json
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from torch import nn
 
 from benchmark.core import distributed
-from benchmark.core.files import atomic, remove_torn, write_text
+from benchmark.core.files import JsonLines, atomic, remove_torn
 from benchmark.data.sources.mixtures import mixture_of
 from benchmark.evaluation.config import EvalConfig
-from benchmark.evaluation.evaluate import (
-    build_extractor,
-    build_judge,
-    generate,
-    protocol_of,
-    reference_of,
-    standing_statistics,
-)
+from benchmark.evaluation.context import protocol_of, reference_of
+from benchmark.evaluation.networks import build_extractor, build_judge
 from benchmark.evaluation.point_plots import modes_text, save_scatters
 from benchmark.evaluation.protocols import labelled
-from benchmark.evaluation.scores import metric_names
+from benchmark.evaluation.sampling import generate, standing_statistics
 from benchmark.evaluation.value import MetricValue
+from benchmark.metrics.catalogue import LATE_SNAPSHOTS
+from benchmark.metrics.extractors.store import FeatureStore
 from benchmark.metrics.frechet import frechet_distance
 from benchmark.metrics.modes import mode_statistics
-from benchmark.metrics.store import FeatureStore
 from benchmark.training.method import Method
 
 if TYPE_CHECKING:
@@ -43,7 +38,6 @@ if TYPE_CHECKING:
 FILE = "snapshots.jsonl"
 POINTS_FOLDER = "snapshots"  # in the run's folder: `<step>.npy` float32 [N, 2], and `real.npy`
 SCATTERS = "scatter_over_training.png"
-LATE = 3  # last snapshots whose mean is given
 N_POINTS = 2_500  # generated 2-D points of each snapshot: a hundred for each of the grid's 25 modes; ours
 
 Line = dict[str, Any]  # of the file: the step and its scores; a score that is not finite is None
@@ -73,6 +67,7 @@ class Snapshots:
     def __init__(self, method: Method, cfg: EvalConfig, artifacts: ArtifactStore, folder: Path) -> None:
         self.method, self.points = method, artifacts.data.is_points
         self.folder, self.path = folder, folder / FILE
+        self.lines = JsonLines(self.path)
         self.steps = snapshot_steps(cfg, method.cfg.steps)
         self.scorer: Scorer | None = None
         if self.steps:
@@ -85,9 +80,7 @@ class Snapshots:
         """Start, or continue after this step."""
         if not self.steps or not distributed.is_main():
             return
-        if self.path.exists():
-            kept = [line for line in self._lines() if line["step"] <= step]
-            write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        self.lines.keep(lambda line: line["step"] <= step)
         if isinstance(self.scorer, PointScorer):
             self.scorer.begin(step)
 
@@ -101,27 +94,17 @@ class Snapshots:
                 G = copy.deepcopy(G).eval()  # running statistics are the training's own
                 standing_statistics(self.method, G)
                 line = {"step": step} | self.scorer.score(step, G)
-            with open(self.path, "a") as file:
-                file.write(json.dumps(line) + "\n")
+            self.lines.append(line)
         distributed.barrier()
 
     def values(self) -> list[MetricValue]:
         """Mean of the last snapshots with the curve, of images also the best; none without snapshots."""
-        return self.scorer.values(self._lines()) if self.scorer is not None else []
+        return self.scorer.values(self.lines.read()) if self.scorer is not None else []
 
     def pictures(self) -> None:
         """Draw the points of every snapshot over the real ones: `scatter_over_training.png`; of images nothing."""
-        if isinstance(self.scorer, PointScorer) and (lines := self._lines()):
+        if isinstance(self.scorer, PointScorer) and (lines := self.lines.read()):
             self.scorer.draw(lines, self.folder / SCATTERS)
-
-    def _lines(self) -> list[Line]:
-        lines = []
-        for text in self.path.read_text().splitlines() if self.path.exists() else []:
-            try:
-                lines.append(json.loads(text))
-            except ValueError:
-                break  # a line cut short by a kill
-        return lines
 
 
 class ImageScorer:
@@ -133,34 +116,29 @@ class ImageScorer:
 
     def score(self, step: int, G: nn.Module) -> Line:
         """FD of few images of G against the whole reference."""
-        fakes = generate(self.method, G, self.cfg.snapshot_images, self.cfg, self.artifacts.data)
+        generated = generate(self.method, G, self.cfg.snapshot_images, self.cfg, self.artifacts.data)
         reference = reference_of(self.artifacts.data, self.cfg.reference)
         real = self.artifacts.store.features(self.extractor, reference.images, sha256=reference.sha256)
-        fake = FeatureStore(None).features(self.extractor, fakes.images)
+        fake = FeatureStore(None).features(self.extractor, generated.images)
         fd = frechet_distance(real.pooled, fake.pooled)
         return {"fd": fd if np.isfinite(fd) else None}
 
     def values(self, lines: list[Line]) -> list[MetricValue]:
         """The best and the mean of the last ones."""
-        key = self.extractor.name.replace("-", "_")
-        name = metric_names(self.extractor.name)[f"fd_{key}"]
         protocol = protocol_of(self.artifacts.data, self.cfg, self.cfg.snapshot_images)
         protocol |= {"extractor": self.extractor.identity, "snapshots": self.cfg.snapshots}
         curve = curve_of(lines, "fd")
         best = min((line["fd"] for line in curve), default=None)
+        of = self.extractor.name
         return [
-            snapshot_value(f"fd_best_{key}", f"{name}, best snapshot", best, "lower", self.cfg, protocol, curve),
-            snapshot_value(f"fd_late_{key}", late_name(name), late(curve, "fd"), "lower", self.cfg, protocol, curve),
+            snapshot_value("fd_best_X", best, self.cfg, protocol, curve, of),
+            snapshot_value("fd_late_X", late(curve, "fd"), self.cfg, protocol, curve, of),
         ]
 
 
-# The evaluation's three scores of points, with the names and directions of their columns. None has a best snapshot:
-# a generator that shows one mode alone has the best share of high quality.
-POINT_SCORES: dict[str, tuple[str, Literal["lower", "higher"]]] = {
-    "modes": ("Modes", "higher"),
-    "high_quality": ("High quality (share)", "higher"),
-    "reverse_kl": ("Reverse KL", "lower"),
-}
+# The evaluation's three scores of points. None has a best snapshot: a generator that shows one mode alone has the best
+# share of high quality.
+POINT_SCORES = ("modes", "high_quality", "reverse_kl")
 
 
 class PointScorer:
@@ -192,11 +170,9 @@ class PointScorer:
         protocol = protocol_of(self.data, self.cfg, N_POINTS)
         protocol |= {"n_modes": len(self.mixture.centres), "std": self.mixture.std, "snapshots": self.cfg.snapshots}
         values = []
-        for score, (name, better) in POINT_SCORES.items():
+        for score in POINT_SCORES:
             curve = curve_of(lines, score)
-            values.append(
-                snapshot_value(f"{score}_late", late_name(name), late(curve, score), better, self.cfg, protocol, curve)
-            )
+            values.append(snapshot_value(f"{score}_late", late(curve, score), self.cfg, protocol, curve))
         return values
 
     def draw(self, lines: list[Line], path: Path) -> None:
@@ -223,32 +199,21 @@ def curve_of(lines: list[Line], score: str) -> list[Line]:
 
 def late(curve: list[Line], score: str) -> float | None:
     """The mean of the last values; None without any."""
-    values = [line[score] for line in curve[-LATE:]]
+    values = [line[score] for line in curve[-LATE_SNAPSHOTS:]]
     return float(np.mean(values)) if values else None
 
 
-def late_name(name: str) -> str:
-    """The head of a column of late means."""
-    return f"{name}, last {LATE} snapshots"
-
-
 def snapshot_value(
-    id: str,
-    title: str,
-    value: float | None,
-    better: Literal["lower", "higher"],
-    cfg: EvalConfig,
-    protocol: dict[str, Any],
-    curve: list[Line],
+    id: str, value: float | None, cfg: EvalConfig, protocol: dict[str, Any], curve: list[Line], of: str = ""
 ) -> MetricValue:
-    """One number of all snapshots, as the record keeps it: the curve is in its details."""
-    return MetricValue(
+    """One number of all snapshots, as the record keeps it: the curve is in its details. of: an extractor's name."""
+    found = MetricValue.of_row(
         id,
-        labelled(title, cfg.protocol),
         value,
-        better,
         protocol,
+        of=of,
         status="ok" if value is not None else "failed",
         reason="" if value is not None else "no snapshot has a finite score",
         details={"curve": curve},
     )
+    return replace(found, name=labelled(found.name, cfg.protocol))

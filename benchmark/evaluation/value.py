@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from benchmark.core.config import content_hash
+from benchmark.metrics.catalogue import row_named
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,26 @@ class MetricValue:
     reason: str = ""  # why it is not ok
     details: dict[str, Any] = field(default_factory=dict)  # per class or attribute, the floor, chance
     conditions: dict[str, Any] = field(default_factory=dict)  # what the method was asked for, and from which split
+
+    @classmethod
+    def of_row(
+        cls,
+        id: str,
+        value: float | None,
+        protocol: dict[str, Any],
+        low: float | None = None,
+        high: float | None = None,
+        *,
+        of: str = "",
+        **more: Any,
+    ) -> MetricValue:
+        """A value of the catalogue's row `id`, which gives name and direction.
+
+        of: what the placeholder at the end of the id stands for: `of_row("fd_X", 3.1, {}, of="lite0")`. more: further
+        fields.
+        """
+        row = row_named(id)
+        return cls(row.id_of(of), row.name_of(of), value, row.better, protocol, low, high, **more)
 
     @property
     def protocol_key(self) -> str:

@@ -31,8 +31,8 @@ from benchmark.data.stream import to_float
 from benchmark.metrics.checks import Array, Float64, Int64, MetricError
 from benchmark.metrics.clusters import integers
 from benchmark.metrics.corruptions import Images, image_array
-from benchmark.metrics.extractors import exact_float32
 from benchmark.nn.augment import random_shift
+from benchmark.nn.precision import exact_float32
 from benchmark.nn.resnet_cifar import MIN_SIDE, CifarResNet, Depth
 
 TOP = 5  # classes of the top-5 accuracy

@@ -14,6 +14,7 @@ import numpy as np
 
 from benchmark.metrics.checks import Array, Float64, MetricError, row_pair
 from benchmark.metrics.nearest import nearest
+from benchmark.metrics.sets import FeatureSets, SetNumber
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,14 @@ def chamfer(real: Array, fake: Array, chunk: int = 1024, progress: bool = False)
     real_sq, fake_sq = _nearest_sq(real, fake, chunk, progress), _nearest_sq(fake, real, chunk, progress)
     real_to_fake, fake_to_real = float(real_sq.mean()), float(fake_sq.mean())
     return Chamfer(real_to_fake + fake_to_real, real_to_fake, fake_to_real)
+
+
+def of_sets(sets: FeatureSets) -> dict[str, SetNumber]:
+    """The distance of two sets, by the stem of its id."""
+    both = chamfer(sets.real, sets.fake)
+    text = "unit-length features, mean squared distance to the nearest, both directions added"
+    directions = {"real_to_fake": both.real_to_fake, "fake_to_real": both.fake_to_real}
+    return {"chamfer": SetNumber(both.two_way, {"chamfer": text}, directions)}
 
 
 @dataclass(frozen=True)

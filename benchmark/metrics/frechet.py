@@ -14,6 +14,7 @@ import numpy as np
 import scipy.linalg
 
 from benchmark.metrics.checks import Array, Float64, Int64, MetricError, as_numpy, float_rows, row_pair
+from benchmark.metrics.sets import FeatureSets, SetNumber
 
 CHUNK_ROWS = 1024  # rows centred at once
 
@@ -57,6 +58,11 @@ def frechet_distance(real_features: Array, fake_features: Array) -> float:
     a, b = _centred(real), _centred(fake)  # a^T a and b^T b are the covariances
     cross = scipy.linalg.svdvals(a @ b.T).sum()
     return _distance(shift, float((a * a).sum()), float((b * b).sum()), float(cross))
+
+
+def of_sets(sets: FeatureSets) -> dict[str, SetNumber]:
+    """The distance of two sets, by the stem of its id."""
+    return {"fd": SetNumber(frechet_distance(sets.real, sets.fake))}
 
 
 def frechet_from_stats(real: FeatureStats, fake: FeatureStats) -> float:

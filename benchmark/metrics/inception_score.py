@@ -11,6 +11,9 @@ import numpy as np
 import scipy.special
 
 from benchmark.metrics.checks import Array, Float64, MetricError, float_rows
+from benchmark.metrics.sets import FeatureSets, SetNumber
+
+IS_SPLITS_FROM = 10_000  # images: fewer are scored in one split, because ten would be of a few classes each
 
 
 class Score(NamedTuple):
@@ -39,6 +42,15 @@ def inception_score(logits: Array, splits: int = 10, seed: int = 2020) -> Score:
     p = scipy.special.softmax(rows, axis=1)
     scores = [_score(p[i * n // splits : (i + 1) * n // splits]) for i in range(splits)]
     return Score(float(np.mean(scores)), float(np.std(scores)))
+
+
+def of_sets(sets: FeatureSets) -> dict[str, SetNumber]:
+    """The score of the generated images, by the stem of its id; nothing of an extractor without logits."""
+    if sets.logits is None:
+        return {}
+    splits = sets.settings.splits or (10 if len(sets.fake) >= IS_SPLITS_FROM else 1)
+    score = inception_score(sets.logits, splits=splits)
+    return {"score": SetNumber(score.mean, {"splits": splits}, {"std_over_splits": score.std})}
 
 
 def _score(p: Float64) -> float:

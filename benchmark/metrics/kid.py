@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from benchmark.metrics.checks import Array, Float64, MetricError, row_pair
+from benchmark.metrics.sets import FeatureSets, SetNumber
 
 TILE_ROWS = 2048  # a tile of kernel values takes 32 MiB
 DEGREE, COEF0 = 3, 1.0  # and gamma = 1 / d
@@ -35,6 +36,12 @@ def kid(real: Array, fake: Array, progress: bool = False) -> float:
     within_real, within_fake = _sum_within(real, progress), _sum_within(fake, progress)
     between = _sum_between(real, fake, progress)
     return within_real / (n * (n - 1)) + within_fake / (m * (m - 1)) - 2 * between / (n * m)
+
+
+def of_sets(sets: FeatureSets) -> dict[str, SetNumber]:
+    """The distance of two sets, by the stem of its id."""
+    kernel = "unbiased MMD^2 of all images, polynomial kernel of degree 3, gamma 1/d, coef0 1"
+    return {"kd": SetNumber(kid(sets.real, sets.fake), {"kernel": kernel})}
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from tqdm import tqdm
 from benchmark.core.errors import ConfigError, WeightsError, suggest
 from benchmark.core.files import sha256_file
 from benchmark.metrics.checks import Array, Float64, MetricError
-from benchmark.metrics.extractors import exact_float32
-from benchmark.metrics.weights import Source, Weights, _find_file
+from benchmark.metrics.extractors.weights import Source, Weights, _find_file
+from benchmark.nn.precision import exact_float32
 
 Net = Literal["alex", "vgg"]
 Distance = Callable[[Tensor, Tensor], Tensor]  # two sets of float images [N, C, H, W] in [-1, 1] -> [N]

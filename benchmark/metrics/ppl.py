@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from benchmark.core.seeds import derive_seed
 from benchmark.metrics.checks import Float64, MetricError
-from benchmark.metrics.extractors import exact_float32
+from benchmark.nn.precision import exact_float32
 
 Generate = Callable[[Tensor], Tensor]  # latents [N, ...] -> float images [N, C, H, W] in [-1, 1]
 Distance = Callable[[Tensor, Tensor], Tensor]  # two sets of such images -> [N]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from benchmark.metrics.checks import Array, Float64, MetricError, row_pair
 from benchmark.metrics.nearest import count_inside, nearest
+from benchmark.metrics.sets import FeatureSets, SetNumber, some_rows
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,17 @@ def prdc(real: Array, fake: Array, k: int = 5, progress: bool = False) -> PRDC:
         coverage=float((inside.others_in_ball > 0).mean()),
         k=k,
     )
+
+
+def of_sets(sets: FeatureSets) -> dict[str, SetNumber]:
+    """The four of two sets, by the stems of their ids; nothing where a set has no k others of an image."""
+    settings = sets.settings
+    real, fake = (some_rows(rows, settings.prdc_images, settings.seed) for rows in (sets.real, sets.fake))
+    if min(len(real), len(fake)) <= settings.k:
+        return {}
+    balls = prdc(real, fake, k=settings.k, progress=sets.progress)
+    how = {"k": settings.k, "prdc_images": [len(real), len(fake)]}
+    return {name: SetNumber(getattr(balls, name), how) for name in ("precision", "recall", "density", "coverage")}
 
 
 def _reach(rows: Float64, k: int, progress: bool) -> Float64:

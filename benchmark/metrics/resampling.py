@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from benchmark.metrics.checks import Array, Float64, MetricError, float_rows, row_pair
 from benchmark.metrics.frechet import feature_stats, frechet_from_stats
+from benchmark.metrics.sets import FeatureSets, SetNumber
 
 T = TypeVar("T")
 N_SIZES = 15  # points of the default extrapolation
@@ -121,6 +122,15 @@ def fd_at_infinity(
     residuals: Float64 = distances - (value + slope / np.array(sizes))
     residual_sd = float(np.sqrt((residuals**2).sum() / max(1, len(sizes) - 2)))
     return Extrapolation(float(value), float(slope), sizes, tuple(distances), residual_sd, len(real), seed)
+
+
+def of_sets(sets: FeatureSets) -> dict[str, SetNumber]:
+    """The extrapolated distance, by the stem of its id; nothing where it is not requested, or of too few images."""
+    if not sets.settings.extrapolate or len(sets.fake) <= 2 * sets.fake.shape[1]:  # a line in 1/n needs sizes above d
+        return {}
+    limit = fd_at_infinity(sets.real, sets.fake, seed=sets.settings.seed)
+    how = {"extrapolation": "line in 1 / generated images", "sizes": list(limit.sizes)}
+    return {"fd_infinity": SetNumber(limit.value, how, {"slope": limit.slope, "residual_sd": limit.residual_sd})}
 
 
 def _default_sizes(m: int, d: int) -> tuple[int, ...]:

@@ -15,14 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from benchmark.core.stats import ALPHA, Paired, Scale, holm, paired_test, transformed
-
-LOG = ("fd_", "intra_fd_", "chamfer_", "ppl")  # ids that begin so are distances, 0 or more
-LOGIT = (
-    "precision_", "recall_", "coverage_", "authenticity_", "control_accuracy_", "label_agreement_",
-    "instance_preference_", "high_quality", "aux_accuracy", "cas", "boundary_", "nmi", "purity",
-    "neighbour_",
-)  # fmt: skip
-COUNTED = ("modes", "modes_judge")  # whole numbers, known to half a unit
+from benchmark.metrics.catalogue import row_of
 
 Verdict = Literal["better", "worse", "cannot be told"]
 
@@ -57,9 +50,10 @@ class Comparison:
 
 def scale_of(id: str, values: Sequence[float]) -> Scale:
     """The scale on which a metric's values are compared; identity where one value does not allow the metric's own."""
-    if id.startswith(LOG) and min(values) > 0:
+    scale = row_of(id).scale
+    if scale == "log" and min(values) > 0:
         return "log"
-    if id.startswith(LOGIT) and min(values) >= 0 and max(values) <= 1:
+    if scale == "logit" and min(values) >= 0 and max(values) <= 1:
         return "logit"
     return "identity"
 
@@ -104,7 +98,7 @@ def pair(a: Mapping[int, float], b: Mapping[int, float], column: ColumnLike, sca
         return None
     n_images = int(column.protocol.get("n_fake") or 1000)
     first, second = (list(transformed([row[seed] for seed in common], scale, n_images)) for row in (a, b))
-    return paired_test(first, second, resolution=1.0 if column.id in COUNTED else 0.0)
+    return paired_test(first, second, resolution=1.0 if row_of(column.id).counted else 0.0)
 
 
 def verdict(test: Paired, p_holm: float, better: str | None) -> Verdict:

@@ -21,6 +21,7 @@ from benchmark.core.files import atomic
 from benchmark.core.plotting import PALETTE, figure_png, is_wide, literal, name_log_ticks
 from benchmark.core.stats import summary
 from benchmark.evaluation.point_plots import draw_points, modes_text
+from benchmark.metrics.catalogue import row_of
 from benchmark.report.curves import curves, curves_figure, snapshot_curves, snapshots_figure
 from benchmark.report.figure_rows import at_recipe, figure_names, run_folder
 from benchmark.report.tables import Column, Row, Table, dataset_table
@@ -189,7 +190,7 @@ def quality_column(table: Table) -> Column | None:
     """The column that stands for quality: the first Frechet distance, else the first distance or divergence, else the
     first column with a direction; None where there is none."""
     directed = [column for column in table.columns if column.better]
-    return min(directed, key=lambda column: (not column.id.startswith("fd_"), column.better != "lower"), default=None)
+    return min(directed, key=lambda column: (not row_of(column.id).frechet, column.better != "lower"), default=None)
 
 
 def _operations(record: Record) -> float:

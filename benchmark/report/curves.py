@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from benchmark.core.plotting import PALETTE, figure_png, grid_of_panels, is_wide, literal, name_log_ticks
+from benchmark.metrics.catalogue import row_of
 from benchmark.report.figure_rows import at_recipe, figure_names, run_folder
 from benchmark.report.tables import Column, Row, Table
 from benchmark.runs.figures.curves import read_log
@@ -132,7 +133,7 @@ def snapshot_curves(table: Table) -> list[tuple[str, Column, list[Curve]]]:
     """
     found = []
     for column in table.columns:
-        if column.id.startswith("fd_late_") or column.id.endswith("_late"):
+        if _quantity(column):
             rows = at_recipe([row for row in table.rows if _snapshot_logs(row, column)])
             found.append(
                 (
@@ -152,8 +153,8 @@ def snapshot_curves(table: Table) -> list[tuple[str, Column, list[Curve]]]:
 
 
 def _quantity(column: Column) -> str:
-    """What a column of late means has the mean of: `fd`, `high_quality`."""
-    return "fd" if column.id.startswith("fd_late_") else column.id.removesuffix("_late")
+    """What a column of late means has the mean of: `fd`, `high_quality`; empty for all other columns."""
+    return row_of(column.id).curve
 
 
 def _snapshot_logs(row: Row, column: Column) -> list[dict[int, dict[str, float]]]:

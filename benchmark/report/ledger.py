@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from benchmark.metrics.catalogue import COUNTED, row_named, row_of
 from benchmark.runs.records import Record
 
 UNKNOWN = "not known"  # of runs that failed before they said what they ask for
@@ -273,13 +274,14 @@ def collapse(record: Record) -> str:
     if record.result_or_empty.distinct_samples == 1:
         return "all samples are identical"
     found = {id: value.value for id, value in record.values.items() if value.value is not None}
-    for id in ("modes", "modes_judge"):
+    for id in COUNTED:
         of = record.values[id].details.get("of") if id in found else None
         if of and of > 1 and found[id] <= max(1, FEW_CLASSES * of):
             return f"{found[id]:.0f} of {of} classes or modes seen"
     for id, recall in found.items():
-        coverage_id = id.replace("recall_", "coverage_", 1)
-        if id.startswith("recall_") and coverage_id in found and max(recall, found[coverage_id]) < NOTHING:
+        row = row_of(id)
+        coverage_id = row_named("coverage_X").id_of(row.what(id)) if row.id == "recall_X" else ""
+        if coverage_id in found and max(recall, found[coverage_id]) < NOTHING:
             names = (record.values[id].name, record.values[coverage_id].name)
             return f"{names[0]} {recall:.2g}, {names[1]} {found[coverage_id]:.2g}"
     return ""

@@ -17,6 +17,7 @@ from benchmark.core.config import canonical
 from benchmark.core.errors import UserError
 from benchmark.core.files import write_text
 from benchmark.core.stats import format_cell, summary
+from benchmark.metrics.catalogue import row_of
 from benchmark.report.claims import claims_listing
 from benchmark.report.comparison_figures import figures_of, first_samples, save_figures
 from benchmark.report.curves import snapshot_curves, snapshot_name
@@ -163,7 +164,7 @@ def _snapshot_figures(table: Table, figures: Mapping[str, bytes], album: Album) 
         points = column.protocol.get("quantisation") == "none"
         few = f"{n:,} generated {'points' if points else 'images'}" if n else "few generated images"
         caption = f"{name} of {few} at each snapshot, against images seen. "
-        if column.id.startswith("fd_"):
+        if row_of(column.id).frechet:
             caption += "A Frechet distance of fewer images is higher: compare these curves with each other, not with "
             caption += "the table. "
         caption += "A line is the mean of a method's seeds, the band reaches from the lowest to the highest; a line "

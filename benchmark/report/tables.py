@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmark.core.config import canonical, difference
 from benchmark.core.stats import ALPHA, CONFIDENCE, Summary, format_cell, summary
+from benchmark.metrics.catalogue import row_of
 from benchmark.report import compare
 from benchmark.report.ledger import UNKNOWN, collapse, supervision
 from benchmark.runs.records import Record, RecordedValue
@@ -26,14 +27,6 @@ from benchmark.runs.records import Record, RecordedValue
 EMPTY = "–"  # a value the run's evaluation does not have
 _MOST_DIFFERENCES = 8  # listed in a note; the records hold all
 DATASET_LABELS = ("Method", "Supervision", "Recipe", "Changes")
-
-# Ids that begin so are of the headline, but for those that begin as one of the others.
-HEADLINE = (
-    "fd_", "kd_", "score_", "precision_", "recall_", "coverage_", "chamfer_", "control_accuracy_judge",
-    "label_agreement_", "authenticity_",
-)  # fmt: skip
-NO_HEADLINE = ("fd_infinity_", "recall_0", "chamfer_tsne_")
-OF_POINTS = ("modes", "high_quality", "reverse_kl")  # exactly these
 
 
 @dataclass(frozen=True)
@@ -49,7 +42,7 @@ class Column:
     @property
     def headline(self) -> bool:
         """Whether it stands in the narrow table of a dataset."""
-        return self.id in OF_POINTS or (self.id.startswith(HEADLINE) and not self.id.startswith(NO_HEADLINE))
+        return row_of(self.id).headline
 
 
 @dataclass(frozen=True)

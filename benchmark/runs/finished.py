@@ -18,7 +18,8 @@ from benchmark.core.errors import ConfigError, UserError
 from benchmark.core.files import require_writable, write_text
 from benchmark.core.seeds import derive_seed
 from benchmark.data.cards import card_with, find_card
-from benchmark.evaluation.evaluate import build_judges, stored
+from benchmark.evaluation.networks import build_judges
+from benchmark.evaluation.sampling import stored
 from benchmark.runs.device import device_name
 from benchmark.runs.figures.of_run import instance_grid, spread
 from benchmark.runs.figures.pictures import save_grid

@@ -21,7 +21,9 @@ from benchmark.core.files import require_space
 from benchmark.data.prepare import find_prepared
 from benchmark.data.prepared import Dataset
 from benchmark.evaluation.config import EvalConfig
-from benchmark.evaluation.evaluate import KINDS, build_judges, generate
+from benchmark.evaluation.networks import build_judges
+from benchmark.evaluation.sampling import generate
+from benchmark.evaluation.tsne import KINDS
 from benchmark.runs.dry_run import Part, dry_run, parameters
 from benchmark.runs.spec import Paths, Resolved, missing
 from benchmark.training.artifacts import META, ArtifactStore

@@ -31,6 +31,7 @@ from pydantic_core import from_json
 from benchmark.core.environment import environment
 from benchmark.core.errors import UserError
 from benchmark.core.files import read_json, write_json
+from benchmark.metrics.catalogue import row_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -273,6 +274,6 @@ def show_protocol(record: Record, file: Any = None) -> None:
         print(f"  note: {text}", file=file)
     for value in values:
         controls = value.details.get("controls")
-        if controls and value.id.startswith("fd_"):
+        if controls and row_of(value.id).frechet:
             rows = ", ".join(f"{row}: {number:.4g}" for row, number in controls.items())
             print(f"  {value.name} of {rows}", file=file)

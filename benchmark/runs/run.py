@@ -22,7 +22,9 @@ from benchmark.core.files import lock, remove_torn, require_writable
 from benchmark.core.seeds import derive_seed
 from benchmark.data.prepared import Dataset
 from benchmark.evaluation.config import EvalConfig
-from benchmark.evaluation.evaluate import EvaluationResult, build_judges, evaluate, standing_statistics
+from benchmark.evaluation.evaluate import EvaluationResult, evaluate
+from benchmark.evaluation.networks import build_judges
+from benchmark.evaluation.sampling import standing_statistics
 from benchmark.evaluation.snapshots import Snapshots
 from benchmark.runs.device import device_name, peak_memory_mb, pick_device, use_threads
 from benchmark.runs.figures.of_run import save_pictures

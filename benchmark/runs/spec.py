@@ -16,7 +16,7 @@ from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
 from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.protocols import PROTOCOLS
-from benchmark.metrics.weights import check_name, require
+from benchmark.metrics.extractors.weights import check_name, require
 from benchmark.training.method import GANConfig, Method, MethodFile, find_method
 from benchmark.training.stages.encoders import missing_weights
 from benchmark.training.stages.judge import recipe as judge_recipe

@@ -8,7 +8,6 @@ tables show them beside those of the suite's own runs.
 
 from __future__ import annotations
 
-import functools
 import re
 import sys
 import time
@@ -21,23 +20,17 @@ import numpy as np
 import torch
 
 from benchmark.core.config import content_hash, to_dict
-from benchmark.core.errors import ConfigError, DataError, WeightsError
+from benchmark.core.errors import ConfigError, DataError
 from benchmark.data.cards import DatasetCard, card_with, find_card
 from benchmark.data.collection import Collection, is_collection, read_collection
 from benchmark.data.kinds import POINTS
 from benchmark.data.layout import locate
 from benchmark.data.prepare import prepare
-from benchmark.data.prepared import Dataset
 from benchmark.evaluation.config import EvalConfig
-from benchmark.evaluation.control import pictures_accuracy
-from benchmark.evaluation.evaluate import build_extractor, build_judge, copy_values, protocol_of, reference_of
-from benchmark.evaluation.protocols import labelled
-from benchmark.evaluation.scores import Side, intra_class_values, real_data_rows, set_values, unavailable
-from benchmark.evaluation.value import MetricValue
-from benchmark.metrics import extractors
-from benchmark.metrics.extractors import Extractor, JudgeExtractor
-from benchmark.metrics.store import FeatureStore, images_sha256
-from benchmark.metrics.weights import TRAINED_HERE
+from benchmark.evaluation.context import ImageSet, Side, protocol_of, reference_of
+from benchmark.evaluation.evaluate import evaluate_images
+from benchmark.evaluation.sampling import GeneratedImages
+from benchmark.metrics.extractors.store import FeatureStore, images_sha256
 from benchmark.runs.records import Record, write_record
 from benchmark.runs.spec import Paths, evaluation
 from benchmark.training.artifacts import ArtifactStore
@@ -100,14 +93,14 @@ class _Against:
     side: Side
     class_names: tuple[str, ...]
     protocol: dict[str, Any]
-    data: Dataset | None  # of the suite: then there are a judge, and held-out images
+    artifacts: ArtifactStore | None  # of a dataset of the suite: then there are a judge, and held-out images
 
 
 def score_pictures(request: Request, paths: Paths, device: torch.device, quiet: bool = False) -> Record:
     """Read, compare, write the record; returns it. Raises UserError before any long work for what the user can mend."""
     began, cfg = time.perf_counter(), request.evaluation
     shown = not quiet and sys.stderr.isatty()
-    artifacts, against = _reference(request, paths, device, quiet, shown)
+    against = _reference(request, paths, device, quiet, shown)
     pictures = read_collection(
         request.pictures,
         channels=against.side.images.shape[3],
@@ -121,10 +114,10 @@ def score_pictures(request: Request, paths: Paths, device: torch.device, quiet: 
             f"{cfg.n_fake:,} are asked for, and a distance depends on how many there are",
             f"draw more, or give --n {len(pictures)}",
         )
-    sha256 = images_sha256(pictures.images)
-    values = _Scores(
-        pictures, sha256, against, cfg, artifacts, FeatureStore(paths.artifacts / "features"), device, shown
-    ).all()
+    images = _image_set(pictures, against, cfg, FeatureStore(paths.artifacts / "features"), device, shown)
+    sha256 = images.generated.sha256
+    given = {"pictures": pictures.name, "labels": "none" if images.classes is None else "given"}
+    values = evaluate_images(images, given)
     name = request.name or pictures.name
     identity = {
         "method": name,
@@ -155,9 +148,7 @@ def score_pictures(request: Request, paths: Paths, device: torch.device, quiet: 
     )
 
 
-def _reference(
-    request: Request, paths: Paths, device: torch.device, quiet: bool, shown: bool
-) -> tuple[ArtifactStore | None, _Against]:
+def _reference(request: Request, paths: Paths, device: torch.device, quiet: bool, shown: bool) -> _Against:
     """The reference, prepared or read as it is."""
     cfg, path = request.evaluation, Path(request.reference).expanduser()
     if is_collection(path) and path.exists():
@@ -171,80 +162,34 @@ def _reference(
             "reference": "all",
             "n_reference": len(found),
         }
-        return None, _Against(found.name, side, found.class_names, protocol, None)
+        return _Against(found.name, side, found.class_names, protocol, None)
     card = find_card(request.reference)
     locate(card, paths.data_root)
     data = prepare(_at(card, request.resolution), paths.data_root, paths.artifacts / "data", progress=shown)
     protocol = {k: v for k, v in protocol_of(data, cfg, 0).items() if k != "n_fake"}
     artifacts = ArtifactStore(data, paths.artifacts, device, quiet)
-    return artifacts, _Against(data.name, reference_of(data, cfg.reference), data.class_names, protocol, data)
+    return _Against(data.name, reference_of(data, cfg.reference), data.class_names, protocol, artifacts)
 
 
-@dataclass(frozen=True)
-class _Scores:
-    """Every number that these pictures can be given."""
-
-    pictures: Collection
-    sha256: str  # of the pictures
-    against: _Against
-    cfg: EvalConfig
-    artifacts: ArtifactStore | None  # None: the reference is no dataset of the suite
-    store: FeatureStore
-    device: torch.device
-    shown: bool  # progress
-
-    def all(self) -> list[MetricValue]:
-        """The numbers of every extractor, marked with protocol and pictures."""
-        asked = {"pictures": self.pictures.name, "labels": "none" if self.labels is None else "given"}
-        values = [value for name in self.cfg.extractors for value in self.of(name)]
-        return [replace(value, name=labelled(value.name, self.cfg.protocol), conditions=asked) for value in values]
-
-    def of(self, name: str) -> list[MetricValue]:
-        """The numbers of one extractor; unavailable ones where its weights are absent."""
-        cfg, side, store, protocol = self.cfg, self.against.side, self.store, self.protocol
-        try:
-            extractor = self.extractor(name)
-        except WeightsError as problem:
-            return unavailable(name, protocol, problem)
-        seen = store.features(extractor, self.pictures.images, sha256=self.sha256, progress=self.shown)
-        real = store.features(extractor, side.images, sha256=side.sha256, progress=self.shown)
-        n = len(self.pictures)
-        controls = real_data_rows(extractor, side, n, cfg.set_settings, store) if cfg.controls else None
-        values = set_values(extractor, seen, real, protocol, cfg.set_settings, controls, self.shown)
-        if self.labels is not None and side.labels is not None:
-            names = self.against.class_names
-            values += intra_class_values(extractor, seen, self.labels, real, side.labels, names, protocol)
-        if (data := self.against.data) is not None:
-            values += copy_values(extractor, np.asarray(seen.pooled), protocol, data, store)
-            if isinstance(extractor, JudgeExtractor) and self.labels is not None:
-                values += pictures_accuracy(extractor, np.asarray(seen.logits), self.labels, protocol, data)
-        return values
-
-    @functools.cached_property
-    def labels(self) -> np.ndarray | None:
-        """The pictures' labels as the reference's classes."""
-        return common_labels(self.pictures, self.against.class_names)
-
-    @property
-    def protocol(self) -> dict[str, Any]:
-        """What decides the numbers beside the extractor: the same as a run's where the sizes are the same."""
-        own = {"n_fake": len(self.pictures), "quantisation": "uint8", "set_seed": self.cfg.seed}
-        mine, theirs = self.pictures.images.shape[1:3], self.against.side.images.shape[1:3]
-        return self.against.protocol | own | ({"generated_px": list(mine)} if mine != theirs else {})
-
-    def extractor(self, name: str) -> Extractor:
-        """An extractor that can look at these pictures. Raises ConfigError for one trained on another size."""
-        if name not in TRAINED_HERE or self.artifacts is None:
-            return extractors.build(name, device=self.device, allow_unverified=self.cfg.allow_unverified)
-        mine, side = self.pictures.images.shape[1:3], self.against.side.images.shape[1]
-        if mine != (side, side):
-            raise ConfigError(
-                f"extractor {name}",
-                f"it knows pictures of {side} px, these have {mine[1]} x {mine[0]}",
-                f"give --resolution {side}, or --extractors lite0",
-            )
-        judge = build_judge(self.cfg, self.artifacts) if name == "judge" else None
-        return build_extractor(name, self.cfg, judge, self.artifacts)
+def _image_set(
+    pictures: Collection, against: _Against, cfg: EvalConfig, store: FeatureStore, device: torch.device, shown: bool
+) -> ImageSet:
+    """The pictures as evaluation takes them."""
+    labels = common_labels(pictures, against.class_names)
+    # What decides the numbers beside the extractor: the same as a run's where the sizes are the same.
+    own = {"n_fake": len(pictures), "quantisation": "uint8", "set_seed": cfg.seed}
+    mine, theirs = pictures.images.shape[1:3], against.side.images.shape[1:3]
+    return ImageSet(
+        generated=GeneratedImages(pictures.images, None if labels is None else torch.from_numpy(labels)),
+        reference=against.side,
+        class_names=against.class_names,
+        protocol=against.protocol | own | ({"generated_px": list(mine)} if mine != theirs else {}),
+        cfg=replace(cfg, missing_weights="unavailable"),  # the pictures are there: what can be had is better than none
+        artifacts=against.artifacts,
+        store=store,
+        device=device,
+        show_progress=shown,
+    )
 
 
 def common_labels(pictures: Collection, class_names: Sequence[str]) -> np.ndarray | None:

@@ -21,7 +21,7 @@ from benchmark.core.config import content_hash, to_dict
 from benchmark.core.files import lock, read_json, remove_torn, write_json
 from benchmark.core.seeds import derive_seed
 from benchmark.data.prepared import Dataset
-from benchmark.metrics.store import FeatureStore
+from benchmark.metrics.extractors.store import FeatureStore
 from benchmark.training.loop import CHECKPOINT, load_tensors, save_tensors, train
 from benchmark.training.method import Stage, construct
 

@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 from benchmark.__main__ import main
 from benchmark.evaluation.protocols import PROTOCOLS
 from benchmark.metrics.corruptions import blur, drop_classes, noise
-from benchmark.metrics.weights import available
+from benchmark.metrics.extractors.weights import available
 
 JUDGE = ["judge.steps=120", "judge.width=16"]
 LITE0 = available(["lite0"])["lite0"]

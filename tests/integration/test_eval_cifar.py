@@ -16,7 +16,7 @@ from PIL import Image
 
 from benchmark.__main__ import main
 from benchmark.metrics.corruptions import blur, noise
-from benchmark.metrics.weights import available
+from benchmark.metrics.extractors.weights import available
 
 DATA = os.environ.get("GANTLET_DATA")
 PICTURES = Path(DATA or ".") / "cifar10-jpeg" / "test.zip"

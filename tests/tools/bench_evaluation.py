@@ -63,7 +63,8 @@ class Row:
 
 def ours(real: Path, fake: Path, weights: Path, whole_set: bool) -> dict[str, float]:
     """Our numbers of two folders. To time another way in, call it here."""
-    from benchmark.metrics.extractors import build, extract
+    from benchmark.metrics.extractors.base import extract
+    from benchmark.metrics.extractors.build import build
     from benchmark.metrics.frechet import frechet_distance
     from benchmark.metrics.inception_score import inception_score
     from benchmark.metrics.kid import kid

@@ -32,9 +32,7 @@ from benchmark.metrics import (
     copying,
     correlation,
     corruptions,
-    extractors,
     frechet,
-    inception,
     inception_score,
     kid,
     modes,
@@ -44,6 +42,8 @@ from benchmark.metrics import (
     resampling,
     steerability,
 )
+from benchmark.metrics.extractors import base, build, inception, trained
+from benchmark.nn import precision
 
 N_PROBES = 8
 
@@ -308,22 +308,22 @@ def _generator(f: Frozen) -> Any:
 
 
 def _samples(f: Frozen) -> Mapping[str, Measured]:
-    with torch.no_grad(), extractors.exact_float32():
+    with torch.no_grad(), precision.exact_float32():
         images = _generator(f)(torch.from_numpy(f.networks["latents"]))
     return {"float": fingerprint(images), "uint8": fingerprint(stream.to_uint8(images))}
 
 
-def _judge(f: Frozen) -> extractors.Extractor:
-    return extractors.JudgeExtractor(with_weights(TinyJudge(), "judge", f.networks), key="frozen", side=32)
+def _judge(f: Frozen) -> base.Extractor:
+    return trained.JudgeExtractor(with_weights(TinyJudge(), "judge", f.networks), key="frozen", side=32)
 
 
-def _pooled(extractor: extractors.Extractor, images: np.ndarray, batch: int = 64) -> np.ndarray:
-    return extractors.extract(extractor, images, batch=batch).pooled.numpy()
+def _pooled(extractor: base.Extractor, images: np.ndarray, batch: int = 64) -> np.ndarray:
+    return base.extract(extractor, images, batch=batch).pooled.numpy()
 
 
 def _extraction(f: Frozen) -> Mapping[str, Measured]:
     judge = _judge(f)
-    found = extractors.extract(judge, f.real_images, batch=64)
+    found = base.extract(judge, f.real_images, batch=64)
     assert found.logits is not None
     fake = _pooled(judge, f.fake_images)
     return {"pooled": fingerprint(found.pooled), "logits": fingerprint(found.logits), "fake": fingerprint(fake)}
@@ -339,7 +339,7 @@ LITE0_IMAGES = 24
 
 
 def _lite0(f: Frozen) -> Mapping[str, Measured]:
-    return {"pooled": fingerprint(_pooled(extractors.build("lite0"), f.real_images[:LITE0_IMAGES]))}
+    return {"pooled": fingerprint(_pooled(build.build("lite0"), f.real_images[:LITE0_IMAGES]))}
 
 
 def _paths(f: Frozen) -> Mapping[str, Measured]:

@@ -32,9 +32,10 @@ from benchmark.core.errors import ConfigError, UserError, WeightsError
 from benchmark.core.files import sha256_file
 from benchmark.data.prepared import Dataset, Split
 from benchmark.data.stream import in_order
-from benchmark.metrics.extractors import Lite0Extractor, exact_float32
-from benchmark.metrics.weights import require
+from benchmark.metrics.extractors.pretrained import Lite0Extractor
+from benchmark.metrics.extractors.weights import require
 from benchmark.nn.features import untrained_alexnet
+from benchmark.nn.precision import exact_float32
 from benchmark.training.artifacts import ArtifactStore, computation
 from benchmark.training.stages.pretext import AttributeClassifier, AttributeClassifierConfig, RotNet, RotNetConfig
 from benchmark.training.stages.simclr import SimCLR, SimCLRConfig, recipe

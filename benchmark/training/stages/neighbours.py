@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from benchmark.core.errors import ConfigError, UserError
 from benchmark.data.prepared import Dataset
-from benchmark.metrics.extractors import exact_float32
+from benchmark.nn.precision import exact_float32
 from benchmark.training.artifacts import computation
 
 MEMORY_BYTES = 2**28  # that one chunk of queries may take

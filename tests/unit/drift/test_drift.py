@@ -25,7 +25,6 @@ from benchmark.metrics import (
     clusters,
     copying,
     frechet,
-    inception,
     inception_score,
     kid,
     modes,
@@ -34,6 +33,7 @@ from benchmark.metrics import (
     prdc,
     resampling,
 )
+from benchmark.metrics.extractors import inception
 
 INPUTS = frozen.load()
 

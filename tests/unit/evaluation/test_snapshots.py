@@ -127,7 +127,7 @@ def test_the_late_mean_is_of_the_last_snapshots_alone(tmp_path: Path, monkeypatc
         watching(step, G)
     assert late(watching)["modes_late"].value == 5
     for wrong in (2, 4):
-        monkeypatch.setattr(snapshots, "LATE", wrong)
+        monkeypatch.setattr(snapshots, "LATE_SNAPSHOTS", wrong)
         assert late(watching)["modes_late"].value != 5
 
 

@@ -14,19 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.core.errors import ConfigError, WeightsError
+from benchmark.metrics.catalogue import row_named
 from benchmark.metrics.checks import MetricError
-from benchmark.metrics.extractors import (
-    EncoderExtractor,
-    Extractor,
-    Features,
-    JudgeExtractor,
-    build,
-    exact_float32,
-    extract,
-)
+from benchmark.metrics.extractors.base import Extractor, Features, extract
+from benchmark.metrics.extractors.build import build
+from benchmark.metrics.extractors.trained import EncoderExtractor, JudgeExtractor
+from benchmark.metrics.extractors.weights import torchvision_source
 from benchmark.metrics.frechet import frechet_distance
-from benchmark.metrics.weights import torchvision_source
 from benchmark.nn.encoders import conv_encoder
+from benchmark.nn.precision import exact_float32
 
 
 class TinyJudge(nn.Module):
@@ -155,29 +151,18 @@ def test_judge_identity_names_artefact_and_weights() -> None:
     assert other.identity["weights"]["sha256"] != first.identity["weights"]["sha256"]
 
 
-class Named(Extractor):
-    """An extractor of any name."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        super().__init__(nn.Identity(), "cpu")
-
-    def _forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        return images.flatten(1), images.flatten(1)
-
-
 @pytest.mark.parametrize(
     ("name", "distance", "score"),
     [
         ("inception", "FID", "IS"),
-        ("inception-clean", "FID-clean", "CS-inception-clean"),
+        ("inception-clean", "FID-clean", "IS-clean"),
         ("lite0", "FD-lite0", "CS-lite0"),
         ("judge", "FD-judge", "CS-judge"),
         ("torchvision-resnet50", "FD-torchvision-resnet50", "CS-torchvision-resnet50"),
     ],
 )
 def test_only_inceptions_numbers_are_called_fid_and_is(name: str, distance: str, score: str) -> None:
-    assert (Named(name).distance_name, Named(name).score_name) == (distance, score)
+    assert (row_named("fd_X").name_of(name), row_named("score_X").name_of(name)) == (distance, score)
 
 
 def test_build_knows_its_names() -> None:
@@ -284,8 +269,9 @@ def test_an_encoder_gives_its_embedding_and_no_logits() -> None:
     torch.testing.assert_close(found.pooled, expected)
     assert found.logits is None
     assert extractor(to_tensor(stored)).logits is None
-    assert (extractor.dim, extractor.distance_name) == (found.pooled.shape[1], "FD-encoder")
-    assert encoder(name="simclr").distance_name == "FD-simclr"
+    assert extractor.dim == found.pooled.shape[1]
+    assert row_named("fd_X").name_of(extractor.name) == "FD-encoder"
+    assert row_named("fd_X").name_of(encoder(name="simclr").name) == "FD-simclr"
 
 
 def test_an_encoders_identity_names_artefact_and_weights() -> None:

@@ -19,9 +19,18 @@ from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import BasicConv2d, FeatureExtractorInceptionV3
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
-from benchmark.metrics.extractors import Extractor, Features, build, extract
+from benchmark.metrics.catalogue import row_named
+from benchmark.metrics.extractors.base import Extractor, Features, extract
+from benchmark.metrics.extractors.build import build
+from benchmark.metrics.extractors.inception import (
+    SIDE,
+    clean_resize,
+    fold_batch_norms,
+    inception_net,
+    on_threads,
+    tf1_resize,
+)
 from benchmark.metrics.frechet import frechet_distance
-from benchmark.metrics.inception import SIDE, clean_resize, fold_batch_norms, inception_net, on_threads, tf1_resize
 from benchmark.metrics.inception_score import inception_score
 
 N = 16  # images a set
@@ -125,7 +134,8 @@ def test_inception_score_is_torch_fidelitys(ours: tuple[Features, Features], the
 
 def test_identity_says_unverified_and_names_the_layer(inception: Extractor) -> None:
     assert (inception.identity["weights"]["verified"], inception.identity["input_px"]) == (False, 299)
-    assert (inception.distance_name, inception.score_name, inception.dim) == ("FID", "IS", 2048)
+    names = [row_named(id).name_of(inception.name) for id in ("fd_X", "score_X")]
+    assert (*names, inception.dim) == ("FID", "IS", 2048)
 
 
 def test_swapped_channels_are_another_set(inception: Extractor, ours: tuple[Features, Features]) -> None:
@@ -177,7 +187,7 @@ def test_clean_features_are_clean_fids_from_a_folder_of_files(
         np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-5 * expected[name].max())
     own, oracle = frechet_distance(found["real"], found["fake"]), frechet_distance(expected["real"], expected["fake"])
     assert own == pytest.approx(oracle, rel=1e-6)
-    assert extractor.distance_name == "FID-clean"
+    assert row_named("fd_X").name_of(extractor.name) == "FID-clean"
 
 
 def test_the_two_resizers_differ(weights_file: Path, ours: tuple[Features, Features]) -> None:

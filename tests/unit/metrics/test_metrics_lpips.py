@@ -20,8 +20,8 @@ from torch import Tensor
 
 import benchmark.metrics.lpips as module
 from benchmark.core.errors import ConfigError, WeightsError
-from benchmark.metrics import weights as weights_module
 from benchmark.metrics.checks import MetricError
+from benchmark.metrics.extractors import weights as weights_module
 from benchmark.metrics.lpips import BACKBONES, LPIPS, diversity, find_lpips_weights, lpips_distance
 
 BUILDERS = {"alex": torchvision.models.alexnet, "vgg": torchvision.models.vgg16}

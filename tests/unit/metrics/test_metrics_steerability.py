@@ -11,18 +11,18 @@ import torch
 from torch import Tensor, nn
 
 import benchmark.metrics.steerability as module
+import benchmark.metrics.steering_directions as directions
 from benchmark.metrics.checks import MetricError
 from benchmark.metrics.steerability import (
     MEASURES,
-    SteerSettings,
     area,
     barycentre_x,
     barycentre_y,
-    learn_direction,
     luminance,
     steer,
     transformed,
 )
+from benchmark.metrics.steering_directions import SteerSettings, learn_direction
 
 D, SIDE = 16, 24
 QUICK = SteerSettings(n_trajectories=24, iterations=25, lr=0.05, n_targets=3, largest=0.3)
@@ -109,7 +109,7 @@ def test_a_generator_that_ignores_its_latents_has_no_direction() -> None:
 
 
 def test_wrong_directions_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    ridge, moved = module._ridge_direction, module.transformed
+    ridge, moved = directions._ridge_direction, directions.transformed
     mutants: dict[str, Any] = {
         "_ridge_direction": lambda points, weight: -ridge(points, weight),  # z_0 - z_t
         "transformed": lambda x, name, t: moved(x, {"shift_x": "shift_y", "shift_y": "shift_x"}[name], t),
@@ -117,7 +117,7 @@ def test_wrong_directions_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for name, mutant in mutants.items():
         with monkeypatch.context() as patch:
-            patch.setattr(module, name, mutant)
+            patch.setattr(directions, name, mutant)
             with pytest.raises((AssertionError, MetricError)):
                 check_toy("shift_x")
     with monkeypatch.context() as patch:
@@ -129,7 +129,7 @@ def test_wrong_directions_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_worst_latents_are_dropped() -> None:
     rng = np.random.default_rng(0)
     z0, error = rng.normal(size=(40, 3)), rng.permutation(40).astype(float)
-    points = module._Points(z0, z0 + 1, np.arange(40.0), error, error)
+    points = directions._Points(z0, z0 + 1, np.arange(40.0), error, error)
     kept = points.keep_best(0.1)
     assert sorted(kept.error) == list(range(36))
     assert (kept.t == np.arange(40.0)[error < 36]).all()
@@ -140,12 +140,12 @@ def test_the_ridge_by_its_normal_equations() -> None:
     rng = np.random.default_rng(0)
     difference, t = rng.normal(size=(50, 4)), rng.normal(size=50)
     z0 = rng.normal(size=(50, 4))
-    u = module._ridge_direction(module._Points(z0, z0 + difference, t, t, t), 0.1)
+    u = directions._ridge_direction(directions._Points(z0, z0 + difference, t, t, t), 0.1)
     assert u == pytest.approx(np.linalg.solve(difference.T @ difference / 50 + 0.1 * np.eye(4), difference.T @ t / 50))
 
 
 def test_the_map_increases_and_starts_as_a_line() -> None:
-    g = module._Increasing(11, 0.3)
+    g = directions._Increasing(11, 0.3)
     s = torch.linspace(-9, 9, 50, dtype=torch.float64)
     with torch.no_grad():
         assert (g(s) - g(torch.zeros(1).double())).numpy() == pytest.approx(0.3 * s.numpy())
@@ -295,9 +295,9 @@ def test_nothing_outside_of_the_mask_counts_as_an_error() -> None:
     mask = torch.zeros(1, 1, 16, 16)
     mask[..., :8] = 1
     changed = torch.where(mask.bool(), b, 100.0)
-    assert torch.equal(module._errors(a, b, mask, 3.0), module._errors(a, changed, mask, 3.0))
+    assert torch.equal(directions._errors(a, b, mask, 3.0), directions._errors(a, changed, mask, 3.0))
     expected = ((a - b) ** 2)[..., :8].mean((1, 2, 3))
-    assert module._errors(a, b, mask, 0.0).numpy() == pytest.approx(expected.numpy(), rel=1e-5)
+    assert directions._errors(a, b, mask, 0.0).numpy() == pytest.approx(expected.numpy(), rel=1e-5)
 
 
 def test_the_blur_is_scipys() -> None:
@@ -306,9 +306,9 @@ def test_the_blur_is_scipys() -> None:
     image = torch.zeros(1, 1, 31, 31, dtype=torch.float64)
     image[0, 0, 14, 16] = 1
     expected = gaussian_filter(image[0, 0].numpy(), 2.0, truncate=6)
-    assert module._blurred(image, 2.0)[0, 0].numpy() == pytest.approx(expected, abs=1e-6)
+    assert directions._blurred(image, 2.0)[0, 0].numpy() == pytest.approx(expected, abs=1e-6)
     flat = torch.ones(1, 1, 9, 12)
-    assert torch.allclose(module._blurred(flat, 3.0), flat)
+    assert torch.allclose(directions._blurred(flat, 3.0), flat)
 
 
 # ---- what is refused -------------------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark.metrics.extractors import Extractor
-from benchmark.metrics.store import FeatureStore, images_sha256
+from benchmark.metrics.extractors.base import Extractor
+from benchmark.metrics.extractors.store import FeatureStore, images_sha256
 
 IMAGES = np.random.default_rng(0).integers(256, size=(9, 4, 4, 3), dtype=np.uint8)
 

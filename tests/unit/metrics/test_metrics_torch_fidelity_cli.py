@@ -21,7 +21,8 @@ from torch_fidelity import fidelity
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from benchmark.core.errors import WeightsError
-from benchmark.metrics.extractors import Extractor, Features, build, extract
+from benchmark.metrics.extractors.base import Extractor, Features, extract
+from benchmark.metrics.extractors.build import build
 from benchmark.metrics.frechet import frechet_distance
 from benchmark.metrics.inception_score import inception_score
 from benchmark.metrics.kid import kid

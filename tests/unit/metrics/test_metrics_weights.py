@@ -13,8 +13,8 @@ import torch
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
 from benchmark.core.errors import ConfigError, WeightsError
-from benchmark.metrics import weights as module
-from benchmark.metrics.weights import (
+from benchmark.metrics.extractors import weights as module
+from benchmark.metrics.extractors.weights import (
     INCEPTION_FILE,
     INCEPTION_URL,
     LITE0_DIGITS,

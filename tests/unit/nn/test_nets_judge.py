@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy, log_softmax
 
 from benchmark.data.cards import card_with, find_card
 from benchmark.data.prepared import Dataset
-from benchmark.metrics.extractors import JudgeExtractor
+from benchmark.metrics.extractors.trained import JudgeExtractor
 from benchmark.nn.judge import JudgeNet, StackedJudgeNet
 from benchmark.training.stages.judge import Judge, JudgeConfig, recipe
 

@@ -19,7 +19,7 @@ import torch
 from benchmark.core.config import content_hash
 from benchmark.core.errors import UserError
 from benchmark.core.files import atomic, lock, read_json, sha256_file, write_json
-from benchmark.metrics.extractors import Extractor, Features, extract
+from benchmark.metrics.extractors.base import Extractor, Features, extract
 
 VERSION = 1  # raised when the same extractor would give other features of the same images
 BATCH = 32  # images a forward pass: fixed, so that it cannot move a number; 250 take twice the time in large nets

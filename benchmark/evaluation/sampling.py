@@ -1,0 +1,91 @@
+"""Images of a trained generator: what they are asked to show, and how they are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from benchmark.core.seeds import derive_seed
+from benchmark.data.prepared import Dataset
+from benchmark.data.stream import to_uint8
+from benchmark.evaluation.config import EvalConfig
+from benchmark.metrics.extractors.store import images_sha256
+from benchmark.training.method import Method
+
+BATCH = 250  # images a forward pass: fixed, so that it cannot move a number
+
+
+@dataclass(frozen=True)
+class GeneratedImages:
+    """Generated images (N, S, S, C) uint8, or points (N, 2) float32, and what each was asked to be."""
+
+    images: np.ndarray
+    conditions: Tensor | None  # coded as in `method.Sample`
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the images."""
+        return images_sha256(self.images)
+
+
+@torch.no_grad()
+def generate(method: Method, G: nn.Module, n: int, cfg: EvalConfig, data: Dataset) -> GeneratedImages:
+    """n images for the conditions the configuration says; latents and conditions are functions of `cfg.seed`."""
+    conditions = requested_conditions(method, n, cfg, data)
+    torch.manual_seed(derive_seed(cfg.seed, 0xE7A1))
+    images, drawn = [], []
+    for i in range(0, n, BATCH):
+        sample = method.sample(G, min(BATCH, n - i), None if conditions is None else conditions[i : i + BATCH])
+        images.append(stored(sample.images))
+        drawn.append(sample.conditions)
+    return GeneratedImages(np.concatenate(images), torch.cat(drawn) if drawn[0] is not None else None)  # type: ignore[arg-type]
+
+
+def requested_conditions(method: Method, n: int, cfg: EvalConfig, data: Dataset) -> Tensor | None:
+    """What is asked of a method conditioned on the dataset's labels; None: the method draws by its own rule."""
+    if method.conditioning not in ("class", "attributes") or cfg.conditions == "uniform":
+        return None
+    table = data.test.labels if method.conditioning == "class" else data.test.attributes
+    assert table is not None
+    rows = np.random.Generator(np.random.PCG64([cfg.seed, 0xC0DE])).integers(len(table), size=n)
+    return torch.tensor(table[rows], dtype=torch.int64)
+
+
+def stored(images: Tensor) -> np.ndarray:
+    """Images as they are kept: uint8 (N, S, S, C); points float32 (N, 2)."""
+    return (images if images.ndim == 2 else to_uint8(images).permute(0, 2, 3, 1)).cpu().numpy()
+
+
+def drawn(method: Method, G: nn.Module, conditions: Tensor) -> np.ndarray:
+    """Quantised images for what is asked, (N, S, S, C) uint8."""
+    return stored(method.sample(G, len(conditions), conditions).images)
+
+
+@torch.no_grad()
+def standing_statistics(method: Method, G: nn.Module, batches: int = 16) -> None:
+    """Recompute the running statistics of G's batch norms from plain samples: average weights never made their own.
+
+    Source: Brock et al. 2019 (BigGAN), appendix; cumulative mean over `batches` training-sized batches.
+    """
+    norms = [m for m in G.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    if not norms:
+        return
+    torch.manual_seed(derive_seed(0x57A7))
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # cumulative
+        norm.train()
+    for _ in range(batches):
+        method.sample(G, method.cfg.batch)
+    for norm, momentum in zip(norms, momenta):
+        norm.momentum = momentum
+        norm.eval()

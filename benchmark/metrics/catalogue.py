@@ -1,0 +1,359 @@
+"""The metrics, one row each: all that the suite knows of a metric besides its arithmetic.
+
+Evaluation takes ids, names, directions and functions from here; tables, comparisons and figures take the scale, the
+headline and the direction. A metric of two sets of features is added by one file in `benchmark/metrics/` and one row
+here; `CONTRIBUTING.md` shows it. Importing this module loads neither torch nor NumPy, so that `list` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from benchmark.core.stats import Scale
+
+Better = Literal["lower", "higher"]
+Need = Literal[
+    "features",  # of the generated and of the real images, by one extractor
+    "logits",  # the extractor's, of the generated images
+    "classes",  # what each generated image was to show
+    "classifier",  # the evaluation classifier, id `judge`
+    "own classifier",  # the classifier that the generator was trained against
+    "encoder",  # the self-supervised encoder of the evaluation
+    "generator",  # more of it than one set of its images: other samples, its latents
+    "points",  # 2-D points of a known mixture
+    "snapshots",  # generators during training
+    "method",  # which measures it itself
+]
+
+LATE_SNAPSHOTS = 3  # last snapshots whose mean is given
+_OF_INCEPTION = {"FD-X": "FID", "KD-X": "KID", "CS-X": "IS"}  # names that no other extractor's numbers have
+_INCEPTIONS = {"inception": "", "inception-clean": "-clean"}  # extractors with these names, and their marks
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """What is known of one metric.
+
+    id: machine name in a record. An upper-case letter at its end is a placeholder: X for an extractor, T for a
+        transform, K for a number.
+    name: of the table's column, with the same placeholder.
+    better: which direction is good; None where neither is.
+    about: the line that `list` prints; empty where another row's line covers this one.
+    needs: what it is computed from.
+    source: of the formula.
+    scale: on which seeds are compared: log for distances, logit for shares.
+    counted: in whole numbers, known to half a unit.
+    headline: whether a dataset's narrow table has it.
+    frechet: a Frechet distance between two whole sets: the fewer the images, the higher it lies.
+    unit: where it has one.
+    compute: `module:function` of a metric of two sets: FeatureSets -> {stem of the id: SetNumber}.
+    half_sampled: `module:function` (real, fake) -> float whose error half-sampling estimates.
+    optional: only on request, by a setting of the evaluation.
+    extra: the name in `eval.extra` that requests it: it takes minutes.
+    curve: the score in a snapshot's line of which this is the mean over the last snapshots.
+    """
+
+    id: str
+    name: str
+    better: Better | None
+    about: str
+    needs: tuple[Need, ...]
+    source: str
+    scale: Scale = "identity"
+    counted: bool = False
+    headline: bool = False
+    frechet: bool = False
+    unit: str = ""
+    compute: str = ""
+    half_sampled: str = ""
+    optional: bool = False
+    extra: str = ""
+    curve: str = ""
+
+    @property
+    def placeholder(self) -> str:
+        """The letter at the id's end that something else stands for; empty where the id is whole."""
+        return self.id[-1:] if self.id[-1:].isupper() else ""
+
+    @property
+    def head(self) -> str:
+        """The part of the id before the placeholder: `fd_`."""
+        return self.id.removesuffix(self.placeholder) if self.placeholder else self.id
+
+    @property
+    def stem(self) -> str:
+        """The head without its underscore, the metric's name among those of one extractor: `fd`."""
+        return self.head.rstrip("_")
+
+    def id_of(self, what: str = "") -> str:
+        """The id for an extractor, a transform or a number: `fd_inception_clean`."""
+        return self.head + what.replace("-", "_")
+
+    def what(self, id: str) -> str:
+        """What stands in an id for the placeholder: `inception_clean`."""
+        return id.removeprefix(self.head)
+
+    def name_of(self, what: str = "") -> str:
+        """The column's name. Only Inception's numbers are called FID, KID and IS."""
+        if self.placeholder == "T":
+            what = what.replace("_", " ")
+        name = self.name
+        if self.placeholder == "X" and what in _INCEPTIONS:
+            for general, own in _OF_INCEPTION.items():
+                name = name.replace(general, own + _INCEPTIONS[what])
+        return name.replace(self.placeholder, what) if self.placeholder else name
+
+
+# In the order in which `list` prints them.
+# fmt: off
+METRICS: tuple[MetricRow, ...] = (
+    MetricRow(
+        "fd_X", "FD-X", "lower",
+        "Frechet distance between feature Gaussians: FID (X = inception), FD-lite0, FD-judge, ...; lower is better",
+        ("features",), "Heusel et al., NeurIPS 2017, eq. 6", scale="log", headline=True, frechet=True,
+        compute="benchmark.metrics.frechet:of_sets", half_sampled="benchmark.metrics.frechet:frechet_distance",
+    ),
+    MetricRow(
+        "score_X", "CS-X", "higher",
+        "Inception Score (X = inception) or the same formula on another classifier, CS-X; higher is better",
+        ("logits",), "Salimans et al., NeurIPS 2016, sec. 4", headline=True,
+        compute="benchmark.metrics.inception_score:of_sets",
+    ),
+    MetricRow(
+        "kd_X", "KD-X", "lower",
+        "kernel distance, unbiased MMD^2 of all images: KID (X = inception), KD-X; lower is better",
+        ("features",), "Binkowski et al., ICLR 2018, sec. 4; Gretton et al., JMLR 2012, eq. 3", headline=True,
+        compute="benchmark.metrics.kid:of_sets", half_sampled="benchmark.metrics.kid:kid",
+    ),
+    MetricRow(
+        "precision_X", "Precision-X", "higher",
+        "share of generated images inside the real ones' neighbourhoods; higher is better",
+        ("features",), "Kynkaanniemi et al., NeurIPS 2019, eq. 1 and 2", scale="logit", headline=True,
+        compute="benchmark.metrics.prdc:of_sets",
+    ),
+    MetricRow(
+        "recall_X", "Recall-X", "higher",
+        "share of real images inside the generated ones' neighbourhoods; higher is better",
+        ("features",), "Kynkaanniemi et al., NeurIPS 2019, eq. 1 and 2", scale="logit", headline=True,
+        compute="benchmark.metrics.prdc:of_sets",
+    ),
+    MetricRow(
+        "density_X", "Density-X", "higher",
+        "real neighbourhoods around a generated image, 1 for equal sets; higher is better",
+        ("features",), "Naeem et al., ICML 2020, sec. 3", compute="benchmark.metrics.prdc:of_sets",
+    ),
+    MetricRow(
+        "coverage_X", "Coverage-X", "higher",
+        "share of real images with a generated one in their neighbourhood; higher is better",
+        ("features",), "Naeem et al., ICML 2020, sec. 3", scale="logit", headline=True,
+        compute="benchmark.metrics.prdc:of_sets",
+    ),
+    MetricRow(
+        "fd_infinity_X", "FD-X, extrapolated", "lower",
+        "Frechet distance extrapolated to infinitely many images (eval.extrapolate); lower is better",
+        ("features",), "Chong & Forsyth, CVPR 2020", scale="log", frechet=True, optional=True,
+        compute="benchmark.metrics.resampling:of_sets",
+    ),
+    MetricRow(
+        "intra_fd_X", "Intra-class FD-X", "lower",
+        "mean Frechet distance within classes; lower is better",
+        ("features", "classes"), "Miyato & Koyama, ICLR 2018 (intra FID)", scale="log",
+    ),
+    MetricRow(
+        "chamfer_X", "Chamfer-X", "lower",
+        "two-way mean squared distance to the nearest, unit-length features; lower is better",
+        ("features",), "Fan et al., CVPR 2017; means in place of sums are ours", scale="log", headline=True,
+        compute="benchmark.metrics.chamfer:of_sets",
+    ),
+    MetricRow(
+        "chamfer_tsne_suite", "Chamfer t-SNE", "lower",
+        "one-way sum in a joint 3-D t-SNE of encoder embeddings, PCA start; lower is better",
+        ("encoder",), "InfoSCC-GAN, sec. 4; the t-SNE settings are ours", scale="log",
+    ),
+    MetricRow(
+        "chamfer_tsne_paper", "Chamfer t-SNE (paper's t-SNE)", "lower",
+        "the same with the t-SNE settings of InfoSCC-GAN's paper; lower is better",
+        ("encoder",), "InfoSCC-GAN, sec. 4 and its code", scale="log",
+    ),
+    MetricRow(
+        "control_accuracy_judge", "Control accuracy (judge)", "higher",
+        "how often the harness's classifier sees what was asked for; higher is better",
+        ("classifier",), "InfoSCC-GAN, sec. 4; macro average and interval are ours", scale="logit", headline=True,
+    ),
+    MetricRow(
+        "control_accuracy_own", "Control accuracy (own)", "higher",
+        "the same by the classifier the generator was trained against; higher is better",
+        ("own classifier",), "InfoSCC-GAN, sec. 4; macro average and interval are ours", scale="logit",
+    ),
+    MetricRow(
+        "recall_0.2_judge", "Recall@0.2 (judge)", "higher",
+        "InfoSCC-GAN's multi-label protocol: attribute forced on, sigmoid > 0.2; higher is better",
+        ("classifier", "generator"), "InfoSCC-GAN's code for CelebA", scale="logit",
+    ),
+    MetricRow(
+        "recall_0.2_own", "Recall@0.2 (own)", "higher",
+        "the same by the classifier the generator was trained against; higher is better",
+        ("own classifier", "generator"), "InfoSCC-GAN's code for CelebA", scale="logit",
+    ),
+    MetricRow(
+        "label_agreement_judge", "Label agreement (judge)", "higher",
+        "conditioned on images: samples with the held-out image's label; higher is better",
+        ("classifier", "generator"), "ours, after Durall et al., VISAPP 2021", scale="logit", headline=True,
+    ),
+    MetricRow(
+        "instance_preference_X", "Instance preference-X", "higher",
+        "samples nearer to what they are to be like than to random images, 0.5 is chance; higher is better",
+        ("features",), "ours; the area under a ROC curve of Mann & Whitney, 1947", scale="logit",
+    ),
+    MetricRow(
+        "authenticity_X", "Authenticity-X", "higher",
+        "share of samples that are no copies of training images; higher is better",
+        ("features",), "Alaa et al., ICML 2022", scale="logit", headline=True,
+    ),
+    MetricRow(
+        "modes_judge", "Classes seen (judge)", "higher",
+        "classes that the judge sees among the samples; higher is better",
+        ("classifier",), "Liu et al., CVPR 2020, after Lin et al., NeurIPS 2018 (PacGAN)", counted=True,
+    ),
+    MetricRow(
+        "reverse_kl_judge", "Reverse KL (judge)", "lower",
+        "KL of their shares to uniform, nats; lower is better",
+        ("classifier",), "Liu et al., CVPR 2020, after Lin et al., NeurIPS 2018 (PacGAN)", unit="nats",
+    ),
+    MetricRow(
+        "modes", "Modes", "higher",
+        "2-D points: modes with a sample of high quality; higher is better",
+        ("points",), "Liu et al., CVPR 2020, table 1", counted=True, headline=True,
+    ),
+    MetricRow(
+        "high_quality", "High quality (share)", "higher",
+        "2-D points: share of samples within 3 standard deviations of a mode; higher is better",
+        ("points",), "Liu et al., CVPR 2020, table 1", scale="logit", headline=True,
+    ),
+    MetricRow(
+        "reverse_kl", "Reverse KL", "lower",
+        "2-D points: KL of the modes' shares to uniform, nats; lower is better",
+        ("points",), "Liu et al., CVPR 2020, table 1", headline=True, unit="nats",
+    ),
+    MetricRow(
+        "nmi", "Clusters, NMI", "higher",
+        "clusters a method made itself against the classes, normalised mutual information; higher is better",
+        ("method",), "Strehl & Ghosh, JMLR 2002", scale="logit",
+    ),
+    MetricRow(
+        "purity", "Clusters, purity", "higher",
+        "share of training images of their cluster's most frequent class; higher is better",
+        ("method",), "Manning et al., Introduction to Information Retrieval, 2008, sec. 16.3", scale="logit",
+    ),
+    MetricRow(
+        "neighbour_K", "Class of neighbour K", "higher",
+        "share of training images whose K-th neighbour in the method's features has their class; higher is better",
+        ("method",), "Durall et al., VISAPP 2021, table 2", scale="logit",
+    ),
+    MetricRow(
+        "cas", "CAS", "higher",
+        "top-1 of a classifier trained on generated images only (eval.extra); higher is better",
+        ("classes",), "Ravuri & Vinyals, NeurIPS 2019", scale="logit", extra="cas",
+    ),
+    MetricRow(
+        "lpips", "LPIPS diversity", "higher",
+        "LPIPS between images of one condition (eval.extra): diversity; higher is better",
+        ("generator",), "Zhang et al., CVPR 2018, eq. 1; as diversity Zhu et al., NeurIPS 2017", extra="lpips",
+    ),
+    MetricRow(
+        "ppl_z", "PPL (z)", "lower",
+        "perceptual path length in z, ppl_w in w (eval.extra); lower is smoother",
+        ("generator",), "Karras et al., CVPR 2019, sec. 4.1", scale="log", extra="ppl",
+    ),
+    MetricRow("ppl_w", "PPL (w)", "lower", "", ("generator",), "as ppl_z", scale="log", extra="ppl"),
+    MetricRow(
+        "boundary_held_out", "SVM boundary (held-out extremes)", "higher",
+        "a plane in latent space tells a label's extremes (eval.extra); higher is better",
+        ("generator", "classifier"), "Shen et al., CVPR 2020 (InterFaceGAN), sec. 4.2", scale="logit",
+        extra="boundary",
+    ),
+    MetricRow(
+        "boundary_remaining_midpoint", "SVM boundary (all others, split at the midpoint of scores)", "higher",
+        "the same on all other latents, split at the scores' midpoint; higher is better",
+        ("generator", "classifier"), "Patel et al., WACV 2021 (LT-GAN)", scale="logit", extra="boundary",
+    ),
+    MetricRow(
+        "correlation", "Attribute correlation", "lower",
+        "mean |r| of attribute scores over generated images (eval.extra); lower is less entangled",
+        ("classifier",), "Patel et al., WACV 2021 (LT-GAN); the mean is ours", extra="correlation",
+    ),
+    MetricRow(
+        "steer_T", "Steering T (rank correlation)", "higher",
+        "rank correlation of shift, zoom or brightness with latent steps (eval.extra); higher is better",
+        ("generator",), "Plumerault et al., ICLR 2020; rank correlation is ours", extra="steerability",
+    ),
+    MetricRow(
+        "aux_accuracy", "A's accuracy", "higher",
+        "LT-GAN: how often its auxiliary network knows equal latent moves, 0.5 is chance; higher is better",
+        ("method",), "Patel et al., WACV 2021 (LT-GAN), sec. 5", scale="logit",
+    ),
+    # Scores during training: the same metrics on fewer samples.
+    MetricRow(
+        "fd_best_X", "FD-X, best snapshot", "lower", "",
+        ("snapshots", "features"), "as fd_X", scale="log", headline=True, frechet=True,
+    ),
+    MetricRow(
+        "fd_late_X", f"FD-X, last {LATE_SNAPSHOTS} snapshots", "lower", "",
+        ("snapshots", "features"), "as fd_X", scale="log", headline=True, frechet=True, curve="fd",
+    ),
+    MetricRow(
+        "modes_late", f"Modes, last {LATE_SNAPSHOTS} snapshots", "higher", "",
+        ("snapshots", "points"), "as modes", curve="modes",
+    ),
+    MetricRow(
+        "high_quality_late", f"High quality (share), last {LATE_SNAPSHOTS} snapshots", "higher", "",
+        ("snapshots", "points"), "as high_quality", scale="logit", curve="high_quality",
+    ),
+    MetricRow(
+        "reverse_kl_late", f"Reverse KL, last {LATE_SNAPSHOTS} snapshots", "lower", "",
+        ("snapshots", "points"), "as reverse_kl", unit="nats", curve="reverse_kl",
+    ),
+    # Groups of extra metrics, where none of the group's can be had: a row without a number.
+    MetricRow("ppl", "PPL", None, "", ("generator",), "as ppl_z", scale="log", extra="ppl"),
+    MetricRow("boundary", "SVM boundary", None, "", ("generator",), "as boundary_held_out", extra="boundary"),
+    MetricRow("steerability", "Steerability", None, "", ("generator",), "as steer_T", extra="steerability"),
+)
+# fmt: on
+
+_UNKNOWN = MetricRow("", "", None, "", (), "")  # no scale of its own, in no headline
+_BY_ID = {row.id: row for row in METRICS}
+_PATTERNS = sorted((row for row in METRICS if row.placeholder), key=lambda row: -len(row.head))  # longest head first
+
+COUNTED = tuple(sorted(row.id for row in METRICS if row.counted))  # of points first: the shorter id
+
+
+def row_named(id: str) -> MetricRow:
+    """The row with this id as it is in the catalogue: `fd_X`. Raises KeyError."""
+    return _BY_ID[id]
+
+
+def row_of(id: str) -> MetricRow:
+    """The row of a value's id: of `fd_lite0` that of `fd_X`; an empty row for a metric that is not in the catalogue."""
+    return _BY_ID.get(id) or next((row for row in _PATTERNS if id.startswith(row.head)), _UNKNOWN)
+
+
+def listed() -> dict[str, str]:
+    """The ids that `list` prints, with their lines."""
+    return {row.id: row.about for row in METRICS if row.about}
+
+
+def set_rows() -> Iterator[MetricRow]:
+    """The metrics of two sets of features in the order of a record: first those that every evaluation has."""
+    rows = [row for row in METRICS if row.compute]
+    yield from sorted(rows, key=lambda row: row.optional)
+
+
+def load(name: str) -> Callable[..., Any]:
+    """The function that a row names as `module:function`."""
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found

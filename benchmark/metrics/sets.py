@@ -1,0 +1,47 @@
+"""What a metric of two sets of images is given, and what it gives back: the interface of the catalogue's `compute`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class SetSettings:
+    """How two sets of features are compared."""
+
+    k: int = 5  # neighbours of precision, recall, density and coverage (Naeem et al., 2020)
+    prdc_images: int = 10_000  # at most, of each set: their cost goes with the square (IC-GAN's number)
+    splits: int | None = None  # of the inception score; None: ten from 10,000 images on, else one
+    half_samples: int = 0  # draws of the error by half-sampling; 0: none
+    extrapolate: bool = False  # FD at infinitely many images
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class FeatureSets:
+    """Real and generated images as one extractor sees them."""
+
+    real: np.ndarray  # [N, d] pooled features
+    fake: np.ndarray  # [M, d]
+    logits: np.ndarray | None  # [M, K] of the generated images; None of an extractor without classes
+    settings: SetSettings
+    progress: bool = False  # show bars
+
+
+@dataclass(frozen=True)
+class SetNumber:
+    """One number of two sets."""
+
+    value: float
+    protocol: dict[str, Any] = field(default_factory=dict)  # what decides it besides extractor and images
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def some_rows(rows: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """At most n rows, in their order; the same ones for one seed."""
+    if len(rows) <= n:
+        return rows
+    return rows[np.sort(np.random.default_rng(seed).choice(len(rows), n, replace=False))]

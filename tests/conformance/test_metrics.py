@@ -1,0 +1,140 @@
+"""The catalogue of metrics agrees with what evaluation gives and with what has been published."""
+
+from __future__ import annotations
+
+import json
+from typing import get_args
+
+import numpy as np
+import pytest
+from helpers import ROOT
+
+from benchmark.evaluation.config import Extra
+from benchmark.evaluation.extra_scores import MAKERS
+from benchmark.evaluation.protocols import PROTOCOLS
+from benchmark.evaluation.scores import measure
+from benchmark.metrics.catalogue import METRICS, MetricRow, load, row_named, row_of, set_rows
+from benchmark.metrics.sets import FeatureSets, SetSettings
+
+# Scale, headline, counted. What tables and comparisons do with a metric must not change by accident.
+EXPECTED = {
+    "fd_judge": ("log", True, False),
+    "fd_torchvision_inception_v3": ("log", True, False),
+    "fd_infinity_judge": ("log", False, False),
+    "fd_best_judge": ("log", True, False),
+    "fd_late_inception_clean": ("log", True, False),
+    "intra_fd_lite0": ("log", False, False),
+    "score_judge": ("identity", True, False),
+    "kd_judge": ("identity", True, False),
+    "precision_judge": ("logit", True, False),
+    "recall_judge": ("logit", True, False),
+    "recall_0.2_judge": ("logit", False, False),
+    "recall_0.2_own": ("logit", False, False),
+    "density_judge": ("identity", False, False),
+    "coverage_judge": ("logit", True, False),
+    "chamfer_judge": ("log", True, False),
+    "chamfer_tsne_suite": ("log", False, False),
+    "chamfer_tsne_paper": ("log", False, False),
+    "control_accuracy_judge": ("logit", True, False),
+    "control_accuracy_own": ("logit", False, False),
+    "label_agreement_judge": ("logit", True, False),
+    "instance_preference_judge": ("logit", False, False),
+    "authenticity_judge": ("logit", True, False),
+    "modes_judge": ("identity", False, True),
+    "reverse_kl_judge": ("identity", False, False),
+    "modes": ("identity", True, True),
+    "high_quality": ("logit", True, False),
+    "reverse_kl": ("identity", True, False),
+    "modes_late": ("identity", False, False),
+    "high_quality_late": ("logit", False, False),
+    "reverse_kl_late": ("identity", False, False),
+    "nmi": ("logit", False, False),
+    "purity": ("logit", False, False),
+    "neighbour_5": ("logit", False, False),
+    "cas": ("logit", False, False),
+    "lpips": ("identity", False, False),
+    "ppl": ("log", False, False),
+    "ppl_z": ("log", False, False),
+    "ppl_w": ("log", False, False),
+    "boundary": ("identity", False, False),
+    "boundary_held_out": ("logit", False, False),
+    "boundary_remaining_midpoint": ("logit", False, False),
+    "correlation": ("identity", False, False),
+    "steerability": ("identity", False, False),
+    "steer_shift_x": ("identity", False, False),
+    "aux_accuracy": ("logit", False, False),
+    "of_someone_else": ("identity", False, False),
+    "modes_of_someone_else": ("identity", False, False),
+}
+
+
+@pytest.mark.parametrize("id", EXPECTED)
+def test_what_a_table_does_with_a_metric(id: str) -> None:
+    row = row_of(id)
+    assert (row.scale, row.headline, row.counted) == EXPECTED[id]
+
+
+def test_every_row_is_expected_and_has_its_facts() -> None:
+    assert {row.id for row in METRICS} == {row_of(id).id for id in EXPECTED} - {""}
+    assert len({row.id for row in METRICS}) == len(METRICS)
+    for row in METRICS:
+        assert row.name, row.id
+        assert row.source, row.id
+        assert row.needs, row.id
+        assert set(row.placeholder) <= set(row.name), row.id
+        assert row.better or row.id in get_args(Extra), "only a group of extra metrics has no direction"
+
+
+def test_a_name_is_filled_in() -> None:
+    names = {
+        ("fd_X", "lite0"): ("fd_lite0", "FD-lite0"),
+        ("fd_X", "inception-clean"): ("fd_inception_clean", "FID-clean"),
+        ("fd_infinity_X", "inception"): ("fd_infinity_inception", "FID, extrapolated"),
+        ("intra_fd_X", "inception-clean"): ("intra_fd_inception_clean", "Intra-class FID-clean"),
+        ("kd_X", "inception"): ("kd_inception", "KID"),
+        ("score_X", "torchvision-inception_v3"): ("score_torchvision_inception_v3", "CS-torchvision-inception_v3"),
+        ("precision_X", "inception"): ("precision_inception", "Precision-inception"),
+        ("fd_late_X", "judge"): ("fd_late_judge", "FD-judge, last 3 snapshots"),
+        ("steer_T", "shift_x"): ("steer_shift_x", "Steering shift x (rank correlation)"),
+        ("neighbour_K", "5"): ("neighbour_5", "Class of neighbour 5"),
+        ("cas", ""): ("cas", "CAS"),
+    }
+    for (id, what), (filled, name) in names.items():
+        row = row_named(id)
+        assert (row.id_of(what), row.name_of(what)) == (filled, name)
+        assert row_of(filled) is row
+        assert row.what(filled) == what.replace("-", "_")
+
+
+def test_what_the_rows_compute_is_what_they_are_called() -> None:
+    rng = np.random.default_rng(0)
+    real, fake = rng.normal(size=(60, 4)), rng.normal(size=(50, 4))
+    sets = FeatureSets(real, fake, rng.normal(size=(50, 3)), SetSettings(extrapolate=True))
+    found = measure(sets)
+    assert list(found) == [row.stem for row in set_rows()], "every row has a number, in the rows' order"
+    assert list(found)[-1] == "fd_infinity", "what is only on request comes last"
+    for row in set_rows():
+        assert row.placeholder == "X"
+        assert np.isfinite(found[row.stem].value)
+        if row.half_sampled:
+            assert load(row.half_sampled)(real, fake) == found[row.stem].value
+
+
+def test_extra_metrics_are_those_that_can_be_requested() -> None:
+    of_rows = {row.extra for row in METRICS if row.extra}
+    assert of_rows == set(get_args(Extra)) == set(MAKERS)
+    assert all(row_named(name).id == name for name in of_rows), "each has a name of its own where it has no number"
+
+
+def test_published_values_have_the_names_and_directions_of_their_rows() -> None:
+    """Of methods' own measurements, too, whose names are in the methods' files."""
+    seen: dict[str, MetricRow] = {}
+    for path in sorted((ROOT / "results" / "reference" / "records").glob("*.json")):
+        for value in (json.loads(path.read_text())["result"] or {}).get("values", []):
+            row = seen[value["id"]] = row_of(value["id"])
+            identity = value["protocol"].get("extractor")
+            what = identity["extractor"] if row.placeholder == "X" else row.what(value["id"])
+            marks = [name for name in PROTOCOLS if value["name"].endswith(f" [{name} protocol]")]
+            name = value["name"].removesuffix(f" [{marks[0]} protocol]") if marks else value["name"]
+            assert (row.id_of(what), row.name_of(what), row.better) == (value["id"], name, value["better"])
+    assert {"fd_judge", "nmi", "purity", "neighbour_1", "aux_accuracy", "modes_late", "fd_best_judge"} <= set(seen)
