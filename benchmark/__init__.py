@@ -20,6 +20,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.core.errors import UserError
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -159,7 +161,7 @@ def load_run(folder: PathLike, *, device: str = "cpu") -> TrainedRun:
 
 def score(
     images: PathLike | np.ndarray | torch.Tensor,
-    reference: str,
+    reference: str | None = None,
     *,
     labels: Sequence[int] | None = None,
     name: str | None = None,
@@ -173,22 +175,36 @@ def score(
 ) -> Record:
     """Score images, whoever made them, against a dataset or other images, by the protocol of the suite's own runs.
 
-    images: a folder, a zip, .npz or .npy file; float images [N, C, S, S] in [-1, 1], which are rounded to 8 bits; or
-    uint8 images (N, H, W, C). labels: class numbers [N] of images in memory; of files, the sub-folders give them.
-    reference: a dataset's name, a card, or a path of images. name: of the row in tables. extractors: "judge", "lite0",
+    images: a folder, a zip, .npz or .npy file; float images [N, C, S, S] in [-1, 1], which are rounded to 8 bits; uint8
+    images (N, H, W, C); or the folder of a finished run, which is scored once more against its own dataset.
+    reference: a dataset's name, a card, or a path of images; None for a run's folder. labels: class numbers [N] of
+    images in memory; of files, the sub-folders give them. name: of the row in tables. extractors: "judge", "lite0",
     "inception", "torchvision:MODEL", ...; None: the evaluation classifier where the reference has labels, else lite0.
     resolution: the side in pixels to which images of files are brought. settings: of the evaluation, such as `k=3`.
 
     Returns the record, which is also written under `results`: tables show it beside those of runs.
     Raises DataError or ConfigError, naming the thing, before any long work.
     """
+    from benchmark.data.collection import in_memory
     from benchmark.runs.device import pick_device
+    from benchmark.runs.folder import is_run
+
+    paths, where = _paths(results, data_root), pick_device(device)
+    changes = _nested(settings) | ({} if extractors is None else {"extractors": list(extractors)})
+    given = Path(images) if isinstance(images, str | os.PathLike) else in_memory(images, labels, name or "images")
+    if isinstance(given, Path) and is_run(given):
+        from benchmark.runs.finished import rescore
+
+        if reference or resolution or name:
+            raise UserError(
+                f"{given}: --reference, --resolution and --name",
+                "a run is scored against its own dataset",
+                "leave them out, or write its pictures with `sample` and score these",
+            )
+        return rescore(given, paths, changes, where, quiet=quiet)
     from benchmark.runs.standalone import request_for, score_pictures
 
-    given = {"extractors": None if extractors is None else list(extractors)}
-    changes = {**{key: value for key, value in given.items() if value is not None}, **_nested(settings)}
-    request = request_for(_pictures(images, labels, name), reference, changes, resolution, name)
-    return score_pictures(request, _paths(results, data_root), pick_device(device), quiet=quiet)
+    return score_pictures(request_for(given, reference, changes, resolution, name), paths, where, quiet=quiet)
 
 
 def records(results: PathLike = "results") -> list[Record]:

@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import benchmark
 from benchmark.core.errors import UserError
 from benchmark.core.registry import check_method, method_names
 from benchmark.core.signals import signals_raised
@@ -224,32 +225,27 @@ def sample(arguments: argparse.Namespace) -> int:
 def evaluate(arguments: argparse.Namespace) -> int:
     """Score pictures, or a finished run once more."""
     from benchmark.core.config import merge, parse_overrides
-    from benchmark.runs.device import pick_device
-    from benchmark.runs.records import show, show_protocol
 
-    paths, changes = paths_of(arguments), parse_overrides(arguments.changes)
+    changes = parse_overrides(arguments.changes)
     asked = {"protocol": arguments.protocol, "n_fake": arguments.n, "extractors": arguments.extractors}
     changes = merge({key: value for key, value in asked.items() if value is not None}, changes)
     if arguments.threads is not None:
         import torch
 
         torch.set_num_threads(arguments.threads)
-    from benchmark.runs.finished import rescore
-    from benchmark.runs.folder import is_run
+    from benchmark.runs.records import show, show_protocol
 
-    if is_run(arguments.pictures):
-        if arguments.reference or arguments.resolution or arguments.name:
-            raise UserError(
-                f"{arguments.pictures}: --reference, --resolution and --name",
-                "a run is scored against its own dataset",
-                "leave them out, or write its pictures with `sample` and score these",
-            )
-        record = rescore(arguments.pictures, paths, changes, pick_device(arguments.device), quiet=arguments.quiet)
-    else:
-        from benchmark.runs.standalone import request_for, score_pictures
-
-        request = request_for(arguments.pictures, arguments.reference, changes, arguments.resolution, arguments.name)
-        record = score_pictures(request, paths, pick_device(arguments.device), quiet=arguments.quiet)
+    record = benchmark.score(
+        arguments.pictures,
+        arguments.reference,
+        name=arguments.name,
+        resolution=arguments.resolution,
+        results=arguments.results,
+        data_root=arguments.data_root,
+        device=arguments.device,
+        quiet=arguments.quiet,
+        **changes,
+    )
     show(record)
     show_protocol(record)
     return 0

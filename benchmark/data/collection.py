@@ -78,6 +78,25 @@ def read_collection(
     return Collection(card.name, images, labels, opened.class_names)
 
 
+def in_memory(images: Any, labels: Any = None, name: str = "images") -> Collection:
+    """Images that a program holds: a float tensor [N, C, S, S] in [-1, 1], which is rounded to 8 bits, or uint8 arrays.
+
+    images: uint8 arrays are (N, H, W, C) or (N, C, H, W), C = 1 or 3. labels: class numbers [N], or None.
+    Raises DataError for arrays of other types and shapes, floats that are not finite, and labels that do not fit.
+    """
+    where = Path(name)
+    if hasattr(images, "detach"):  # a tensor, without importing torch to ask
+        from benchmark.data.stream import to_uint8
+
+        if images.is_floating_point() and not bool(images.isfinite().all()):
+            raise DataError(f"{where}: images that are not finite", "they hold NaN or infinity", "score finite images")
+        images = (to_uint8(images) if images.is_floating_point() else images).detach().cpu().numpy()
+    array = _channels_last(where, np.asarray(images))
+    numbers = None if labels is None else _labels(where, np.asarray(labels), len(array))
+    names = () if numbers is None else tuple(str(k) for k in range(int(numbers.max()) + 1))
+    return Collection(name, array, numbers, names)
+
+
 def _as_is(image: Image.Image, channels: int) -> np.ndarray:
     picture = decoded(image, channels, [])
     return np.asarray(picture).reshape(picture.height, picture.width, channels)

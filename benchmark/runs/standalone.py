@@ -42,7 +42,7 @@ from benchmark.training.stages.simclr import recipe as encoder_recipe
 class Request:
     """What `eval` is asked for."""
 
-    pictures: Path
+    pictures: Path | Collection  # where they are, or the images themselves
     reference: str  # a dataset's name, a card, or a path as `pictures`
     evaluation: EvalConfig
     name: str | None = None  # in records and tables; None: the pictures' own
@@ -50,10 +50,19 @@ class Request:
 
 
 def request_for(
-    pictures: Path, reference: str | None, changes: dict[str, Any], resolution: int | None, name: str | None
+    pictures: Path | Collection,
+    reference: str | None,
+    changes: dict[str, Any],
+    resolution: int | None,
+    name: str | None,
 ) -> Request:
-    """What a command line asks for, checked: names, files and settings. Raises UserError."""
-    if not is_collection(pictures) or not pictures.exists():
+    """What is asked for, checked: names, files and settings. Raises UserError."""
+    if isinstance(pictures, Collection):
+        if resolution is not None:
+            raise DataError(
+                f"resolution = {resolution}", "images in memory are scored as they are", "resize them first"
+            )
+    elif not is_collection(pictures) or not pictures.exists():
         raise DataError(
             f"{pictures}: no pictures to score",
             "it is no folder, zip, .npz or .npy file" if pictures.exists() else "no such file or folder",
@@ -61,7 +70,7 @@ def request_for(
         )
     if reference is None:
         raise ConfigError(
-            f"eval {pictures}",
+            f"eval {pictures.name if isinstance(pictures, Collection) else pictures}",
             "what the pictures are compared with is missing",
             "give --reference: a dataset's name (`list` shows them), or the path of real pictures",
         )
@@ -101,16 +110,12 @@ def score_pictures(request: Request, paths: Paths, device: torch.device, quiet: 
     began, cfg = time.perf_counter(), request.evaluation
     shown = not quiet and sys.stderr.isatty()
     against = _reference(request, paths, device, quiet, shown)
-    pictures = read_collection(
-        request.pictures,
-        channels=against.side.images.shape[3],
-        side=request.resolution,
-        limit=cfg.n_fake,
-        progress=shown,
-    )
+    pictures = _read(request, against.side.images.shape[3], shown)
     if cfg.n_fake is not None and len(pictures) < cfg.n_fake:
         raise DataError(
-            f"{request.pictures}: {len(pictures):,} pictures",
+            f"{request.name or pictures.name}: {len(pictures):,} pictures"
+            if isinstance(request.pictures, Collection)
+            else f"{request.pictures}: {len(pictures):,} pictures",
             f"{cfg.n_fake:,} are asked for, and a distance depends on how many there are",
             f"draw more, or give --n {len(pictures)}",
         )
@@ -206,6 +211,18 @@ def common_labels(pictures: Collection, class_names: Sequence[str]) -> np.ndarra
 
 def _at(card: DatasetCard, side: int | None) -> DatasetCard:
     return card if side is None else card_with(card, {"resolution": side})
+
+
+def _read(request: Request, channels: int, shown: bool) -> Collection:
+    """The pictures, at most as many as are asked for."""
+    limit = request.evaluation.n_fake
+    if not isinstance(request.pictures, Collection):
+        return read_collection(
+            request.pictures, channels=channels, side=request.resolution, limit=limit, progress=shown
+        )
+    whole = request.pictures
+    labels = None if whole.labels is None else whole.labels[:limit]
+    return replace(whole, images=whole.images[:limit], labels=labels)
 
 
 def _slug(name: str) -> str:
