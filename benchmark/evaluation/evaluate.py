@@ -31,7 +31,8 @@ from benchmark.metrics.extractors import EncoderExtractor, Extractor, JudgeExtra
 from benchmark.metrics.modes import class_modes, mode_statistics
 from benchmark.metrics.store import FeatureStore
 from benchmark.training.artifacts import ArtifactStore
-from benchmark.training.method import Measurement, Method
+from benchmark.training.measurements import Measurement
+from benchmark.training.method import Method
 from benchmark.training.stages.judge import Judge
 from benchmark.training.stages.simclr import SimCLR
 

@@ -39,7 +39,8 @@ from benchmark.runs.records import record_path, write_record
 from benchmark.runs.spec import Paths, Resolved, RunSpec, require_files, resolve
 from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.loop import LOG, save_tensors, train
-from benchmark.training.method import Grid, Method, construct
+from benchmark.training.measurements import Grid
+from benchmark.training.method import Method, construct
 
 MOST_ROWS = 20  # of a grid of samples
 SCATTERED = 5000  # points of a scatter plot
