@@ -14,16 +14,13 @@ from typing import Literal
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.nn.utils.parametrizations import spectral_norm
 
 from benchmark.core.config import STRICT, NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 from benchmark.data.labels import Labels
-from benchmark.data.prepared import Dataset
-from benchmark.data.stream import Stream
-from benchmark.nn.losses import adversarial
+from benchmark.nn.losses import adversarial, label_loss
 from benchmark.nn.sngan import SNGANDiscriminator, SNGANGenerator
-from benchmark.training.method import GANConfig, Method, Sample
+from benchmark.training import Dataset, GANConfig, Method, Sample, Stream
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -45,11 +42,8 @@ class ACGAN(Method):
 
     def __init__(self, cfg: Config, data: Dataset) -> None:
         self.labels = Labels(data, self.device, cfg.label_noise, cfg.noise_seed)
-        self.conditioning, self.n_labels, self.default_conditions = (
-            self.labels.kind,
-            self.labels.n,
-            self.labels.default_conditions,
-        )
+        self.conditioning, self.n_labels = self.labels.kind, self.labels.n
+        self.default_conditions = self.labels.default_conditions
         side, channels, n = data.resolution, data.channels, self.labels.n
         self.G = SNGANGenerator(side, channels, cfg.z_dim, cfg.width, n_classes=n)
         self.D = SNGANDiscriminator(side, channels, cfg.width)
@@ -68,7 +62,7 @@ class ACGAN(Method):
                 x_fake = self.generate(self.G, self.labels.draw(len(x)))
             phi, phi_fake = self.D.features(torch.cat([x, x_fake])).chunk(2)  # [B, dim] each
             loss_D = self.loss_D(self.D.head(phi), self.D.head(phi_fake))
-            loss_C = label_loss(self.C(phi), y)
+            loss_C = label_loss(self.C(phi), y)  # of attributes: the mean over them [ours]
             self.update(loss_D + weight * loss_C, self.opt_D)
 
         y_fake = self.labels.draw(len(x))
@@ -98,11 +92,6 @@ class ACGAN(Method):
         for net, mode in zip(nets, training):
             net.train(mode)
         return logits
-
-
-def label_loss(logits: Tensor, y: Tensor) -> Tensor:
-    """Cross-entropy for classes y [N] int64; mean binary cross-entropy for attributes y [N, A] in {0, 1} (ours)."""
-    return cross_entropy(logits, y) if y.ndim == 1 else binary_cross_entropy_with_logits(logits, y)
 
 
 _CIFAR = Config(  # SNGAN's nets with StudioGAN's optimiser and schedule [S]

@@ -7,7 +7,6 @@ the form that the log-ratio of two softmax classifiers takes (arXiv 1802.05637, 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -17,12 +16,11 @@ from torch import Tensor, nn
 from benchmark.core.config import STRICT, NonNegativeInt, PositiveInt, Probability
 from benchmark.core.errors import ConfigError
 from benchmark.data.labels import Labels
-from benchmark.data.prepared import Dataset
-from benchmark.data.stream import Stream
+from benchmark.nn.backbones import build_plain
 from benchmark.nn.losses import adversarial
-from benchmark.nn.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
 from benchmark.nn.sngan import SNGANDiscriminator, SNGANGenerator
-from benchmark.training.method import GANConfig, Method, Sample
+from benchmark.training import Dataset, GANConfig, Method, Sample, Stream, build_recipes
+from methods.recipes import cgan
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -48,11 +46,8 @@ class CGAN(Method):
 
     def __init__(self, cfg: Config, data: Dataset) -> None:
         self.labels = Labels(data, self.device, cfg.label_noise, cfg.noise_seed)
-        self.conditioning, self.n_labels, self.default_conditions = (
-            self.labels.kind,
-            self.labels.n,
-            self.labels.default_conditions,
-        )
+        self.conditioning, self.n_labels = self.labels.kind, self.labels.n
+        self.default_conditions, self.linear_decay = self.labels.default_conditions, cfg.linear_decay
         side, channels, n = data.resolution, data.channels, self.labels.n
         if cfg.conditioning == "projection":
             if cfg.backbone != "resnet":
@@ -61,14 +56,11 @@ class CGAN(Method):
                     "their discriminator pools no features to project on",
                     "set backbone=resnet, or conditioning=concatenation",
                 )
-            self.G = SNGANGenerator(side, channels, cfg.z_dim, cfg.width, n_classes=n)
+            self.G: nn.Module = SNGANGenerator(side, channels, cfg.z_dim, cfg.width, n_classes=n)
             self.D = SNGANDiscriminator(side, channels, cfg.width, n_classes=n)
-        elif cfg.backbone == "resnet":
-            self.G = SNGANGenerator(side, channels, cfg.z_dim + n, cfg.width)
-            self.D = SNGANDiscriminator(side, channels + n, cfg.width)
         else:
-            self.G = SNDCGANGenerator(side, channels, cfg.z_dim + n, cfg.width or 64)
-            self.D = SNDCGANDiscriminator(side, channels + n, cfg.width or 64)
+            nets = build_plain(cfg.backbone, side, channels, cfg.z_dim + n, cfg.width, channels_D=channels + n)
+            self.G, self.D = nets
         self.loss_D, self.loss_G = adversarial(cfg.loss)
         self.opt_G = self.adam(self.G, cfg.lr_G, cfg.betas)
         self.opt_D = self.adam(self.D, cfg.lr_D, cfg.betas)
@@ -103,10 +95,6 @@ class CGAN(Method):
         maps = self.labels.vector(y)[:, :, None, None].expand(-1, -1, *x.shape[2:])  # [N, n, S, S]
         return self.D(torch.cat([x, maps], 1).contiguous(memory_format=torch.channels_last))
 
-    def lr_factor(self, t: int) -> float:
-        """Linear to zero over the run [C]."""
-        return 1 - t / self.cfg.steps if self.cfg.linear_decay else 1.0
-
     @torch.no_grad()
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
         """Images of the asked labels; by default of uniform classes, or of training images' attributes."""
@@ -114,49 +102,4 @@ class CGAN(Method):
         return Sample(self.generate(G, conditions), conditions.long())
 
 
-_CIFAR = Config(  # cGAN-PD on SNGAN's nets and schedule [C]
-    steps=50_000,
-    batch=64,
-    lr_G=2e-4,
-    lr_D=2e-4,
-    betas=(0.0, 0.9),
-    n_dis=5,
-    g_batch=2,
-    flip=True,
-    ema_half_life_images=0,
-    log_every=500,
-    checkpoint_every=2500,
-)
-# The supervised baseline of latent-space conditioning (Durall et al., VISAPP 2021, fig. 7), whose settings are not
-# published: SNGAN's for the plain nets (Miyato et al. 2018, table 3), and 50,000 steps [ours].
-_MNIST = Config(
-    conditioning="concatenation",
-    backbone="sndcgan",
-    steps=50_000,
-    batch=64,
-    lr_G=2e-4,
-    lr_D=2e-4,
-    betas=(0.5, 0.999),
-    linear_decay=False,
-    ema_half_life_images=0,
-    log_every=500,
-    checkpoint_every=2500,
-)
-_SMALL = Config(  # the plain nets of SNGAN's small recipe [ours]
-    conditioning="concatenation",
-    backbone="sndcgan",
-    width=16,
-    z_dim=64,
-    steps=2000,
-    batch=32,
-    lr_G=1e-3,  # at 5e-4 the maps' part in D is learned too late
-    lr_D=1e-3,
-    betas=(0.5, 0.999),
-    flip=True,
-    ema_half_life_images=5000,
-)
-
-RECIPES = {
-    "paper": {"cifar10": _CIFAR, "cifar10_jpeg": _CIFAR, "mnist": _MNIST, "fashion_mnist": _MNIST},
-    "small": {"default": _SMALL, "shapes": replace(_SMALL, steps=3000)},
-}
+RECIPES = build_recipes(Config, cgan.RECIPES)

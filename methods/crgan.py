@@ -12,8 +12,7 @@ Delta: a small move of the latent.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic.dataclasses import dataclass
@@ -22,14 +21,11 @@ from torch.nn.functional import mse_loss
 
 from benchmark.core.config import STRICT, NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from benchmark.core.errors import ConfigError
-from benchmark.data.prepared import Dataset
-from benchmark.data.stream import Stream
 from benchmark.nn.augment import random_flip, random_shift
-from benchmark.nn.biggan import BigGANDiscriminator, BigGANGenerator
+from benchmark.nn.backbones import build_biggan, build_plain
 from benchmark.nn.losses import adversarial
-from benchmark.nn.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
-from benchmark.nn.sngan import SNGANDiscriminator, SNGANGenerator
-from benchmark.training.method import GANConfig, Method, Sample, half_life
+from benchmark.training import Dataset, GANConfig, Method, Sample, Stream, build_recipes
+from methods.recipes import crgan
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -172,57 +168,9 @@ def _check_classes(cfg: Config, data: Dataset) -> None:
 def _nets(cfg: Config, data: Dataset, n_classes: int) -> tuple[nn.Module, nn.Module]:
     """G and D; BigGAN's as its authors' code has them for CIFAR-10."""
     side, channels = data.resolution, data.channels
-    if cfg.backbone == "resnet":
-        return SNGANGenerator(side, channels, cfg.z_dim, cfg.width), SNGANDiscriminator(side, channels, cfg.width)
-    if cfg.backbone == "sndcgan":
-        base = cfg.width or 64
-        return SNDCGANGenerator(side, channels, cfg.z_dim, base), SNDCGANDiscriminator(side, channels, base)
-    ch = cfg.width or 64
-    nets: dict[str, Any] = {"n_classes": n_classes, "attention": False, "init": "normal", "sn_eps": 1e-8}
-    G = BigGANGenerator(side, channels, cfg.z_dim, ch, class_embedding=0, hierarchical=False, **nets)
-    return G, BigGANDiscriminator(side, channels, ch, **nets)
+    if cfg.backbone == "biggan":
+        return build_biggan("cifar10", side, channels, cfg.z_dim, n_classes, cfg.width)
+    return build_plain(cfg.backbone, side, channels, cfg.z_dim, cfg.width)
 
 
-_SNDCGAN = Config(  # compare_gan's SNDCGAN [C]; 200,000 steps as in LT-GAN's comparison with CR-GAN
-    steps=200_000,
-    batch=64,
-    lr_G=2e-4,
-    lr_D=2e-4,
-    betas=(0.5, 0.999),
-    ema_half_life_images=0,
-    log_every=500,
-    checkpoint_every=5000,
-)
-_BIGGAN = replace(  # BigGAN-PyTorch's CIFAR-10 settings [C]
-    _SNDCGAN,
-    backbone="biggan",
-    conditional=True,
-    steps=125_000,  # [ours] 500 passes over the training images, of 4 x 50 a step
-    batch=50,
-    betas=(0.0, 0.999),
-    n_dis=4,
-    ema_half_life_images=half_life(0.9999, 50),
-    ema_start_steps=1000,
-)
-_SMALL = Config(  # sized for two cores [ours]
-    width=16,
-    z_dim=64,
-    steps=1000,
-    batch=32,
-    lr_G=2e-4,
-    lr_D=2e-4,
-    betas=(0.5, 0.999),
-    flip=True,
-    ema_half_life_images=5000,
-)
-_SMALL_RESNET = replace(_SMALL, backbone="resnet", width=32, betas=(0.0, 0.9), steps=1200)  # SNGAN's at 16 px [ours]
-
-RECIPES = {
-    "paper": {
-        "cifar10": _SNDCGAN,
-        "cifar10_jpeg": _SNDCGAN,
-        "celeba_hq": replace(_SNDCGAN, steps=100_000, shift=4 / 128),  # 4 px here, too, in LT-GAN's comparison
-    },
-    "paper_biggan": {"cifar10": _BIGGAN, "cifar10_jpeg": _BIGGAN},
-    "small": {"default": _SMALL, "digits": _SMALL_RESNET, "shapes": _SMALL_RESNET, "shapes_class": _SMALL_RESNET},
-}
+RECIPES = build_recipes(Config, crgan.RECIPES)

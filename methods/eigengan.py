@@ -16,13 +16,11 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from benchmark.core.config import STRICT, NonNegativeFloat, PositiveInt, Probability
-from benchmark.data.prepared import Dataset
-from benchmark.data.stream import Stream
 from benchmark.nn.augment import DiffAugment
 from benchmark.nn.discriminators import GlobalDiscriminator, PatchDiscriminator
 from benchmark.nn.eigengan import EigenGenerator
 from benchmark.nn.losses import adversarial, r1
-from benchmark.training.method import Embedding, GANConfig, Grid, Method, Sample
+from benchmark.training import Dataset, GANConfig, Method, Picture, Sample, Stream
 from benchmark.training.traversals import SCALE, traversals
 
 
@@ -99,7 +97,7 @@ class EigenGAN(Method):
         return Sample(self.generate(G, n), None)
 
     @torch.no_grad()
-    def pictures(self, G: nn.Module, data: Dataset) -> Iterator[tuple[str, Grid | Embedding]]:
+    def pictures(self, G: nn.Module, data: Dataset) -> Iterator[Picture]:
         """One traversal for each layer and dimension."""
         eps = SCALE * self.normal(8, self.cfg.eps_dim)
         zs = SCALE * self.normal(8, self.G.n_layers, self.cfg.n_basis)

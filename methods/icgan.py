@@ -13,16 +13,12 @@ label of a random neighbour of x_j.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass as plain_dataclass
-from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from benchmark.core import distributed
 from benchmark.core.config import (
     STRICT,
     Beta,
@@ -33,18 +29,14 @@ from benchmark.core.config import (
     Probability,
 )
 from benchmark.core.errors import ConfigError
-from benchmark.data.prepared import Dataset
-from benchmark.data.stream import Stream, to_float
 from benchmark.nn.augment import DiffAugment
 from benchmark.nn.biggan import BigGANDiscriminator, BigGANGenerator
-from benchmark.nn.losses import adversarial, lazy_adam, path_lengths, r1
+from benchmark.nn.losses import adversarial, lazy_adam, path_length_penalty, r1
 from benchmark.nn.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
-from benchmark.training.artifacts import ArtifactStore
-from benchmark.training.method import GANConfig, Grid, Method, Sample, half_life
-from benchmark.training.stages.encoders import FeatureConfig, FeatureNet, Prepare, pooled_features
-from benchmark.training.stages.encoders import image_encoder as make_encoder
-from benchmark.training.stages.neighbours import kmeans_instances, nearest_neighbours, nearest_rows, unit_features
-from benchmark.training.stages.simclr import SimCLRConfig, recipe
+from benchmark.training import ArtifactStore, Dataset, GANConfig, Method, Sample, Stream, build_recipes
+from benchmark.training.instances import InstanceConditioned, Instances, find_instances
+from benchmark.training.stages.encoders import FeatureConfig, image_encoder
+from methods.recipes import icgan
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -84,30 +76,10 @@ class Config(GANConfig):
     pl_shrink: PositiveInt = 2  # path lengths are taken on so small a part of a batch [C]
 
 
-@plain_dataclass(frozen=True)
-class Instances:
-    """The training images as instances. Not a tensor of the method: all of it is found again when a run resumes."""
-
-    h: Tensor  # [N, d], unit features
-    h_mirrored: Tensor | None  # [N, d], of the mirrored images; None: not used
-    A: Tensor  # [N, k] int64, the neighbourhoods
-    y: Tensor | None  # [N] int64, classes; None: not used
-    drawn: Tensor  # [m] int64, the rows that samples are drawn for
-
-
-@plain_dataclass(frozen=True)
-class Bank:
-    """The images that can be asked for."""
-
-    h: Tensor  # [M, d], unit features
-    drawn: Tensor  # [m] int64, the rows that are drawn when nothing is asked
-    own: bool  # they are the training images
-
-
 Pairs = tuple[Tensor, Tensor, Tensor | None]  # images [B, C, S, S], instance features [B, d], classes [B]
 
 
-class ICGAN(Method):
+class ICGAN(InstanceConditioned, Method):
     """IC-GAN: real images are neighbours of an instance whose frozen features condition both nets; with classes too."""
 
     cfg: Config
@@ -119,33 +91,13 @@ class ICGAN(Method):
     def stages(artifacts: ArtifactStore, cfg: Config) -> dict[str, Any]:
         """f, the features of the training images and of their mirror images, neighbourhoods, k-means instances."""
         _check(cfg, artifacts.data)  # a mistake is reported before an encoder is trained
-        f = make_encoder(artifacts, cfg.features)
-        h = artifacts.compute(pooled_features, encoder=f)
-        mirrored = cfg.flip_instances and artifacts.data.flip_ok
-        n = min(cfg.n_instances, max(1, len(artifacts.data.train) // 20))  # 20 images to a centroid, or more [ours]
-        return {
-            "f": f,
-            "h": h,
-            "h_mirrored": artifacts.compute(pooled_features, encoder=f, flip=True) if mirrored else None,
-            "A": artifacts.compute(nearest_neighbours, h=h, k=cfg.k),
-            "instances": artifacts.compute(kmeans_instances, h=h, n=n) if n else None,
-        }
+        f = image_encoder(artifacts, cfg.features)
+        mirrored, classes = cfg.flip_instances and artifacts.data.flip_ok, cfg.class_conditional
+        return {"f": f, "instances": find_instances(artifacts, f, cfg.k, cfg.n_instances, mirrored, classes)}
 
-    def __init__(
-        self, cfg: Config, data: Dataset, f: FeatureNet, h: Any, h_mirrored: Any, A: Any, instances: Any
-    ) -> None:
-        self.f, self.side, self.channels, self.sha256 = f, data.resolution, data.channels, data.sha256
-        rows = torch.arange(len(h["h"])) if instances is None else instances["rows"]
-        self.instances = Instances(
-            h=unit_features(h["h"]),
-            h_mirrored=None if h_mirrored is None else unit_features(h_mirrored["h"]),
-            A=A["neighbours"],
-            y=torch.tensor(data.train.labels) if cfg.class_conditional else None,
-            drawn=rows.to(self.device),
-        )
-        self.condition_on(data, "train")
-        n_classes = data.n_classes if cfg.class_conditional else 0
-        self.G, self.D = _nets(cfg, data, instance_dim=self.instances.h.shape[1], n_classes=n_classes)
+    def __init__(self, cfg: Config, data: Dataset, f: Any, instances: Instances) -> None:
+        self.remember(data, f, instances, balanced=cfg.balance_classes)
+        self.G, self.D = _nets(cfg, data, instance_dim=instances.h.shape[1])
         self.loss_D, self.loss_G = adversarial(cfg.loss)
         self.T = DiffAugment(("translation",), p=1.0 if cfg.translation else 0.0)
         self.a = torch.zeros((), device=self.device)  # running mean of path lengths
@@ -194,10 +146,6 @@ class ICGAN(Method):
         """A random member of each A_i: rows [B] of training images."""
         return self.one_of(self.instances.A[i])
 
-    def one_of(self, A: Tensor) -> Tensor:
-        """A random entry of each row of A [B, k]: [B]."""
-        return A.gather(1, torch.randint(A.shape[1], (len(A), 1), device=self.device)).squeeze(1)
-
     def features_of(self, i: Tensor) -> Tensor:
         """h_i [B, d]; with DA(i), that of the mirrored image with probability 1/2, whatever its neighbours show."""
         h = self.instances.h[i]
@@ -205,10 +153,6 @@ class ICGAN(Method):
             return h
         mirrored = torch.rand(len(i), 1, device=self.device) < 0.5
         return torch.where(mirrored, self.instances.h_mirrored[i], h)
-
-    def class_of(self, n: Tensor) -> Tensor | None:
-        """Classes y [B] of training images; None without them."""
-        return None if self.instances.y is None else self.instances.y[n]
 
     def logits(self, x: Tensor, h: Tensor, y: Tensor | None) -> Tensor:
         """D(T(x), y, h) [B]; T is the translation, or nothing."""
@@ -237,41 +181,12 @@ class ICGAN(Method):
         return G.mix(w, G.map(self.normal(len(h), G.z_dim), h), G.draw_crossover(self.cfg.mixing))
 
     def path_length_penalty(self, n: int) -> Tensor:
-        """mean (|| J_w^T y || - a)^2 of n images (StyleGAN2, eq. 4); a moves towards the mean length of all ranks."""
+        """mean (|| J_w^T y || - a)^2 of n images (StyleGAN2, eq. 4); a moves towards the mean length."""
         assert isinstance(self.G, StyleGAN2Generator)
         h = self.features_of(torch.randint(len(self.instances.h), (n,), device=self.device))
         ws = self.styles(self.G, h)
-        lengths = path_lengths(self.G.synthesis(ws), ws)  # [n]
-        (mean,) = distributed.mean_gradients([lengths.detach().mean()])
-        assert mean is not None
-        self.a = self.a.lerp(mean, self.cfg.pl_decay)
-        return (lengths - self.a).square().mean()
-
-    # ---- sampling ---------------------------------------------------------------------------------------------------
-
-    def condition_on(self, data: Dataset, split: str) -> None:
-        """Take instances from this split of this dataset, encoded by f; images of another side are resized first.
-
-        Grey images are repeated for a model of colour images. Raises ConfigError for colour images otherwise.
-        """
-        if (data.sha256, split) == (self.sha256, "train"):
-            self.bank = Bank(self.instances.h, self.instances.drawn, own=True)
-        else:
-            f = FeatureNet(self.f.identity, Prepare(self.channels, self.side), self.f, pooled=False).to(self.device)
-            h = unit_features(pooled_features(data, f, split)["h"])
-            self.bank = Bank(h, torch.arange(len(h), device=self.device), own=False)
-        self.n_labels = len(self.bank.h)
-        self.default_conditions = self._default_conditions(data.name, split)
-
-    def _default_conditions(self, name: str, split: str) -> str:
-        """In words, what `sample` draws."""
-        where = f"the {split} split" if self.bank.own else f"the {split} split of {name}"
-        if self.bank.own and self.cfg.balance_classes:
-            return f"uniform classes of {where}, then an image, then one of its neighbours as instance"
-        every = len(self.bank.drawn) == self.n_labels
-        what = f"instances of {where}" if every else f"{len(self.bank.drawn)} k-means instances of {where}"
-        labels = "; the class of a random neighbour" if self.cfg.class_conditional else ""
-        return f"{what}, uniformly{labels}"
+        penalty, self.a = path_length_penalty(self.G.synthesis(ws), ws, self.a, self.cfg.pl_decay)
+        return penalty
 
     @torch.no_grad()
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
@@ -283,55 +198,13 @@ class ICGAN(Method):
         if conditions is not None:
             j = conditions.to(self.device)
         elif self.bank.own and self.cfg.balance_classes:
-            j, y = self.draw_by_class(n)
+            x, y = self.instances.draw_by_class(n)
+            j = self.neighbour(x)  # a uniform class, an image of it, a neighbour of that as instance [C]
         else:
-            j = self.bank.drawn[torch.randint(len(self.bank.drawn), (n,), device=self.device)]
+            j = self.bank.draw(n)
         if y is None and self.instances.y is not None:
             y = self.class_of(self.one_of(self.targets(j)))
-        return Sample(self.generate(G, self.bank.h[j], y).clamp(-1, 1), j)
-
-    def draw_by_class(self, n: int) -> tuple[Tensor, Tensor]:
-        """Instances and classes [n]: a uniform class, an image of it, and a neighbour of that as instance [C]."""
-        assert self.instances.y is not None
-        by_class = self.instances.y.argsort(stable=True)  # [N], the rows class by class
-        present, counts = self.instances.y.unique(return_counts=True)
-        c = torch.randint(len(present), (n,), device=self.device)
-        place = (torch.rand(n, device=self.device) * counts[c]).long()
-        x = by_class[(counts.cumsum(0) - counts)[c] + place]
-        return self.neighbour(x), present[c]
-
-    def condition_features(self) -> Tensor:
-        """h of every image of the bank, [M, d]."""
-        return self.bank.h
-
-    @torch.no_grad()
-    def targets(self, conditions: Tensor | None) -> Tensor:
-        """The k training images [N, k] nearest to each instance asked for; of a training image its A_i."""
-        assert conditions is not None, "an instance is asked for"
-        if self.bank.own:
-            return self.instances.A[conditions]
-        return nearest_rows(self.bank.h[conditions], self.instances.h, self.instances.A.shape[1])[0]
-
-    @torch.no_grad()
-    def pictures(self, G: nn.Module, data: Dataset) -> Iterator[tuple[str, Grid]]:
-        """Instances with neighbours and samples; samples with the training images nearest to them in features."""
-        j = self.instances.drawn[torch.randperm(len(self.instances.drawn), device=self.device)[:8]]  # [r]
-        A, n = self.instances.A[j][:, :3], 5
-        y = self.class_of(A[:, :1].expand(-1, n).flatten())
-        x = self.generate(G, self.instances.h[j].repeat_interleave(n, 0), y).clamp(-1, 1)
-        samples = x.unflatten(0, (len(j), n))  # [r, n, C, S, S]
-        shown = torch.cat([self.photos(data, j[:, None]), self.photos(data, A), samples], 1)
-        names = ["instance", *(f"neighbour {c + 1}" for c in range(A.shape[1])), *["sample"] * n]
-        yield "instances", Grid(shown, [""] * len(j), names)
-
-        rows, _ = nearest_rows(unit_features(self.f(samples[:, 0])), self.instances.h, min(6, len(self.instances.h)))
-        shown = torch.cat([samples[:, :1], self.photos(data, rows)], 1)
-        yield "nearest", Grid(shown, [""] * len(j), ["sample", *(f"nearest {c + 1}" for c in range(rows.shape[1]))])
-
-    def photos(self, data: Dataset, rows: Tensor) -> Tensor:
-        """Training images of these rows [r, c]: [r, c, C, S, S] in [-1, 1]."""
-        x = torch.tensor(data.train.images[rows.flatten().cpu().numpy()])
-        return to_float(x.permute(0, 3, 1, 2)).unflatten(0, rows.shape).to(self.device)
+        return Sample(self.generate(G, self.bank.f[j], y).clamp(-1, 1), j)
 
 
 def _check(cfg: Config, data: Dataset) -> None:
@@ -339,193 +212,32 @@ def _check(cfg: Config, data: Dataset) -> None:
     if cfg.class_conditional and data.conditioning != "class":
         raise ConfigError("class_conditional = true", f"{data.name} has no classes", "set class_conditional=false")
     if cfg.class_conditional and cfg.backbone != "biggan":
-        raise ConfigError(
-            f"class_conditional = true with backbone = {cfg.backbone}",
-            "the class-conditional model is defined for BigGAN's nets",
-            "set backbone=biggan",
-        )
+        what = f"class_conditional = true with backbone = {cfg.backbone}"
+        raise ConfigError(what, "the class-conditional model is defined for BigGAN's nets", "set backbone=biggan")
     if cfg.pl_weight and cfg.backbone != "stylegan2":
-        raise ConfigError(
+        what, mend = (
             f"pl_weight = {cfg.pl_weight:g} with backbone = {cfg.backbone}",
-            "path lengths are those of StyleGAN2's styles",
             "set pl_weight=0, or backbone=stylegan2",
         )
+        raise ConfigError(what, "path lengths are those of StyleGAN2's styles", mend)
     if cfg.balance_classes and not cfg.class_conditional:
         raise ConfigError(
             "balance_classes = true", "the model is not given classes", "set class_conditional=true as well"
         )
 
 
-def _nets(cfg: Config, data: Dataset, instance_dim: int, n_classes: int) -> tuple[Any, Any]:
+def _nets(cfg: Config, data: Dataset, instance_dim: int) -> tuple[Any, Any]:
     """G and D of the backbone."""
     side, channels = data.resolution, data.channels
     if cfg.backbone == "stylegan2":
-        G = StyleGAN2Generator(
-            side, channels, cfg.z_dim, cfg.w_dim, 2, cfg.base, cfg.max_width, condition_dim=instance_dim
-        )
-        return G, StyleGAN2Discriminator(side, channels, cfg.base, cfg.max_width, condition_dim=instance_dim)
-    both: Any = {
-        "n_classes": n_classes,
-        "instance_dim": instance_dim,
-        "attention": cfg.attention,
-        "init": cfg.init,
-        "sn_eps": cfg.sn_eps,
-    }
+        widths = (cfg.base, cfg.max_width)
+        G: Any = StyleGAN2Generator(side, channels, cfg.z_dim, cfg.w_dim, 2, *widths, condition_dim=instance_dim)
+        return G, StyleGAN2Discriminator(side, channels, *widths, condition_dim=instance_dim)
+    told: Any = {"n_classes": data.n_classes if cfg.class_conditional else 0, "instance_dim": instance_dim}
     embeddings: Any = {"class_embedding": cfg.class_embedding, "instance_embedding": cfg.instance_embedding}
-    return (
-        BigGANGenerator(side, channels, cfg.z_dim, cfg.ch, **both, **embeddings),
-        BigGANDiscriminator(side, channels, cfg.ch, **both),
-    )
+    both: Any = {"attention": cfg.attention, "init": cfg.init, "sn_eps": cfg.sn_eps}
+    G = BigGANGenerator(side, channels, cfg.z_dim, cfg.ch, **told, **embeddings, **both)
+    return G, BigGANDiscriminator(side, channels, cfg.ch, **told, **both)
 
 
-# ---- recipes --------------------------------------------------------------------------------------------------------
-# The weights of f are files that the user gives. The authors stop when FID has not fallen for 50 epochs, at most 3,000;
-# here the steps are fixed [ours]. Batches are the authors' effective ones, over all their GPUs.
-
-_SWAV = FeatureConfig(name="resnet50", weights="swav_800ep_pretrain.pth.tar")
-_SUPERVISED = FeatureConfig(name="resnet50", weights="resnet50-19c8e357.pth")
-_LONG_TAIL = FeatureConfig(name="resnet50", weights="resnet50_imagenet_lt.pth")  # trained on ImageNet-LT by the user
-
-_IMAGENET_64 = Config(
-    features=_SWAV,
-    steps=500_000,
-    batch=256,
-    flip=True,
-    ema_half_life_images=half_life(0.9999, 256),
-    ema_start_steps=20_000,
-    log_every=500,
-    checkpoint_every=5000,
-)
-_IMAGENET_128 = replace(
-    _IMAGENET_64,
-    steps=250_000,
-    batch=2048,
-    ema_half_life_images=half_life(0.9999, 2048),
-    lr_G=4e-5,
-    ch=96,
-)
-_IMAGENET_256 = replace(_IMAGENET_128, lr_G=1e-4, n_dis=2, ch=64)  # "half capacity"
-_IMAGENET_256_WIDE = replace(_IMAGENET_128, flip_instances=False)
-_COCO = replace(
-    _IMAGENET_64, steps=150_000, lr_D=4e-4, ch=48, k=5, translation=True, n_instances=0, checkpoint_every=2500
-)
-_LT = replace(
-    _IMAGENET_64,
-    features=_LONG_TAIL,
-    class_conditional=True,
-    balance_classes=True,
-    n_instances=0,
-    steps=100_000,
-    batch=128,
-    ema_half_life_images=half_life(0.9999, 128),
-    n_dis=2,
-    k=5,
-    flip_instances=False,
-    translation=True,
-)
-_COCO_STYLEGAN2 = Config(
-    features=_SWAV,
-    backbone="stylegan2",
-    loss="non_saturating",
-    steps=390_625,  # 25 million images, StyleGAN2's automatic length [ours]
-    batch=64,
-    lr_G=2.5e-3,
-    lr_D=2.5e-3,
-    betas=(0.0, 0.99),
-    adam_eps=1e-8,
-    r1_weight=0.05,
-    pl_weight=2.0,
-    k=5,
-    n_instances=0,
-    z_dim=512,
-    flip=True,
-    ema_half_life_images=20_000,
-    log_every=500,
-    checkpoint_every=2500,
-)
-_CIFAR = Config(  # ours: BigGAN's published CIFAR-10 settings with IC-GAN's rules for a data set of this size
-    features=FeatureConfig(
-        encoder=SimCLRConfig(net="resnet18", steps=50_000, batch=256, blur=False, flip=True, log_every=500)
-    ),
-    steps=125_000,
-    batch=50,
-    lr_G=2e-4,
-    lr_D=2e-4,
-    n_dis=4,
-    k=5,
-    translation=True,
-    z_dim=120,
-    attention=False,
-    init="normal",
-    sn_eps=1e-8,
-    adam_eps=1e-8,
-    flip=True,
-    ema_half_life_images=half_life(0.9999, 50),
-    ema_start_steps=1000,
-    log_every=500,
-    checkpoint_every=2500,
-)
-_SMALL = Config(  # sized for two cores [ours]
-    features=FeatureConfig(encoder=recipe("small", "default")),
-    steps=600,  # four CPU minutes at 32 px
-    batch=32,
-    lr_G=2e-4,
-    lr_D=8e-4,  # four times G's, as on COCO-Stuff [C]: at equal rates this narrow D stays at chance
-    n_dis=2,
-    k=5,  # no translation: in so few steps D does not learn the images by heart
-    z_dim=64,
-    instance_embedding=64,
-    class_embedding=64,
-    ch=8,
-    attention=False,
-    init="normal",
-    flip=True,
-    ema_half_life_images=5000,
-    ema_start_steps=200,
-)
-
-
-def _small(dataset: str, **changes: Any) -> Config:
-    """The small recipe with the suite's encoder for a dataset."""
-    return replace(_SMALL, features=FeatureConfig(encoder=recipe("small", dataset)), **changes)
-
-
-RECIPES = {
-    "paper": {
-        "imagenet64": _IMAGENET_64,
-        "imagenet128": _IMAGENET_128,
-        "imagenet256": _IMAGENET_256,
-        "imagenet_lt64": replace(_LT, lr_G=1e-5, lr_D=1e-3, n_dis=1),
-        "imagenet_lt128": _LT,
-        "imagenet_lt256": _LT,
-        "coco_stuff128": _COCO,
-        "coco_stuff256": replace(_COCO, lr_D=1e-4),
-        "cifar10": _CIFAR,
-        "cifar10_jpeg": _CIFAR,
-    },
-    "paper_wide": {"imagenet256": _IMAGENET_256_WIDE},
-    "paper_class": {
-        "imagenet64": replace(_IMAGENET_64, features=_SUPERVISED, class_conditional=True),
-        "imagenet128": replace(_IMAGENET_128, features=_SUPERVISED, class_conditional=True),
-        "imagenet256": replace(_IMAGENET_256, features=_SUPERVISED, class_conditional=True),
-    },
-    "paper_class_wide": {"imagenet256": replace(_IMAGENET_256_WIDE, features=_SUPERVISED, class_conditional=True)},
-    "paper_stylegan2": {
-        "coco_stuff128": _COCO_STYLEGAN2,
-        "coco_stuff256": replace(
-            _COCO_STYLEGAN2,
-            steps=781_250,
-            batch=32,
-            lr_G=3e-3,
-            lr_D=3e-3,
-            r1_weight=0.5,
-            ema_half_life_images=10_000,
-        ),
-    },
-    "small": {
-        "default": _SMALL,
-        "digits": _small("digits", steps=1600),
-        "shapes": _small("shapes", steps=1600),
-        "cifar10_jpeg": _small("cifar10_jpeg", steps=1200),
-    },
-}
+RECIPES = build_recipes(Config, icgan.RECIPES)

@@ -5,45 +5,46 @@ step, while the discriminator never sees a label. Symbols are the paper's: E enc
 the EigenGAN generator, D discriminator, y labels, eps the Gaussian of the mapper, z_1..z_K the layers' own latents.
 
   stage 1  E   contrast two views of each image                            `benchmark.training.stages.simclr`
-  stage 2  C   linear, on E's embeddings                                   `Classifier`
+  stage 2  C   linear, on E's embeddings    min_C CE(C(E(x)), y)           `...stages.classifier.LinearClassifier`
   stage 3  G   adversarial, and every n_cls-th step  min_G CE(C(E(G(y)))), y)    `InfoSCC.step`
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from sklearn.cluster import KMeans
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize, one_hot
+from torch.nn.functional import one_hot
 
-from benchmark.core.config import STRICT, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
+from benchmark.core.config import STRICT, NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 from benchmark.core.errors import ConfigError
-from benchmark.data.prepared import Dataset
-from benchmark.data.stream import Batch, Stream
 from benchmark.nn.augment import DiffAugment
 from benchmark.nn.discriminators import GlobalDiscriminator, PatchDiscriminator
 from benchmark.nn.eigengan import EigenGenerator
-from benchmark.nn.losses import adversarial, r1
-from benchmark.training.artifacts import ArtifactStore, computation
-from benchmark.training.method import Embedding, GANConfig, Grid, Measurement, Method, Sample, Stage, TrainConfig
-from benchmark.training.stages.clustering import cluster_measurements
-from benchmark.training.stages.simclr import SimCLR, SimCLRConfig, encode, recipe
+from benchmark.nn.losses import adversarial, label_loss, r1
+from benchmark.training import (
+    ArtifactStore,
+    Batch,
+    Conditioning,
+    Dataset,
+    Embedding,
+    GANConfig,
+    Measurement,
+    Method,
+    Picture,
+    Sample,
+    Stream,
+    build_recipes,
+)
+from benchmark.training.stages.classifier import LinearClassifier, LinearClassifierConfig
+from benchmark.training.stages.clustering import cluster, cluster_measurements
+from benchmark.training.stages.simclr import SimCLR, SimCLRConfig, encode
 from benchmark.training.traversals import SCALE, traversals
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class ClassifierConfig(TrainConfig):
-    """Stage 2; defaults from the authors' configuration files."""
-
-    lr: PositiveFloat = 3e-4  # Adam's step size
-    weight_decay: NonNegativeFloat = 1e-6  # as an L2 term inside Adam
-    seed: NonNegativeInt = 0  # of the classifier itself: runs with other seeds share it
+from methods.recipes import infoscc
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -51,11 +52,9 @@ class Config(GANConfig):
     """Settings of all three stages. [P] paper, [C] the authors' code, [ours] chosen here."""
 
     encoder: SimCLRConfig  # stage 1
-    classifier: ClassifierConfig  # stage 2
+    classifier: LinearClassifierConfig  # stage 2
     labels: Literal["classes", "attributes", "clusters"] | None = None  # what y is; None: what the dataset has
-    n_clusters: Annotated[int, Field(ge=2, le=64)] = (
-        10  # k of k-means on E's embeddings, for labels = clusters [C: 3 to 15]
-    )
+    n_clusters: Annotated[int, Field(ge=2, le=64)] = 10  # k of k-means on E's embeddings, for clusters [C: 3 to 15]
     discriminator: Literal["global", "patch"] = "global"  # the ablation's two networks [P]
     loss: Literal["hinge", "non_saturating", "lsgan", "lsgan4"] = "hinge"  # lsgan4: the published "LSGAN" [C]
     n_cls: NonNegativeInt = 2  # classification step every n_cls-th step; 0: never [C]
@@ -80,60 +79,6 @@ LOSSES = {  # the paper's names; its hinge is the variant whose generator side s
 }
 
 
-class Classifier(Stage):
-    """Stage 2: a linear classifier C on the frozen encoder's embeddings of the training images."""
-
-    cfg: ClassifierConfig
-    name: ClassVar[str] = "Classifier"
-
-    def __init__(self, cfg: ClassifierConfig, data: Dataset, *, embeddings: Any, clusters: Any = None) -> None:
-        h = embeddings["h"]  # [N, d]
-        y = _label_table(data, clusters).to(h.device)  # [N] classes or [N, A] attributes
-        self.table = h, y  # a tuple, not two tensors of the state: it would be in every checkpoint
-        n_labels = len(clusters["centres"]) if clusters else data.n_labels
-        self.C = nn.Linear(h.shape[1], n_labels)
-        self.opt = self.adam(self.C, cfg.lr, (0.9, 0.999), weight_decay=cfg.weight_decay)
-
-    def step(self, stream: Stream, t: int) -> dict[str, Tensor]:
-        """L2: cross-entropy for one label an image, its binary form averaged over attributes."""
-        index, (h, y) = next(stream).index, self.table
-        loss = label_loss(self.C(h[index]), y[index])
-        self.update(loss, self.opt)
-        return {"classifier": loss}
-
-    def product(self) -> nn.Module:
-        """C: embeddings [N, d] to logits [N, A]."""
-        return self.C
-
-
-def label_loss(logits: Tensor, y: Tensor) -> Tensor:
-    """Cross-entropy for classes y [N] int64; mean binary cross-entropy for attributes y [N, A] in {0, 1}."""
-    return cross_entropy(logits, y) if y.ndim == 1 else binary_cross_entropy_with_logits(logits, y)
-
-
-def _label_table(data: Dataset, clusters: Any) -> Tensor:
-    """Every training image's label."""
-    if clusters is not None:
-        return clusters["labels"]
-    if data.train.labels is not None:
-        return torch.tensor(data.train.labels)
-    return torch.tensor(data.train.attributes, dtype=torch.float32)
-
-
-@computation("methods.infoscc", "cluster")
-def cluster(data: Dataset, embeddings: Any, k: int) -> dict[str, Tensor]:
-    """The paper's own attribute selection: k-means on E's embeddings. {"labels": [N] int64, "centres": [k, d]}.
-
-    The authors name no algorithm; ours is k-means on unit-length h (the contrastive loss compares directions),
-    k-means++ with 10 restarts.
-    """
-    h = normalize(embeddings["h"]).cpu().numpy()
-    if k > len(h):
-        raise ConfigError(f"n_clusters = {k}", f"{data.name} has {len(h)} training images", "choose fewer clusters")
-    found = KMeans(k, n_init=10, random_state=0).fit(h)
-    return {"labels": torch.tensor(found.labels_).long(), "centres": torch.tensor(found.cluster_centers_)}
-
-
 class InfoSCC(Method):
     """InfoSCC-GAN: EigenGAN generator steered by a frozen contrastive encoder and classifier every n-th step."""
 
@@ -148,25 +93,24 @@ class InfoSCC(Method):
         _conditioning(cfg, artifacts.data)  # a mistake is reported before the encoder is trained
         encoder = artifacts.train(SimCLR, cfg.encoder)
         embeddings = artifacts.compute(encode, encoder=encoder)
-        clusters = (
-            artifacts.compute(cluster, embeddings=embeddings, k=cfg.n_clusters) if cfg.labels == "clusters" else None
-        )
-        classifier = artifacts.train(Classifier, cfg.classifier, embeddings=embeddings, clusters=clusters)
+        clusters = None
+        if cfg.labels == "clusters":
+            clusters = artifacts.compute(cluster, embeddings=embeddings, k=cfg.n_clusters)
+        classifier = artifacts.train(LinearClassifier, cfg.classifier, embeddings=embeddings, clusters=clusters)
         return {"E": encoder, "C": classifier, "clusters": clusters}
 
-    def __init__(self, cfg: Config, data: Dataset, E: nn.Module, C: nn.Linear, clusters: Any = None) -> None:
-        self.E, self.C, self.n_labels = E, C, int(C.out_features)
+    def __init__(self, cfg: Config, data: Dataset, E: Any = None, C: Any = None, clusters: Any = None) -> None:
+        self.E, self.C = E, C  # None: to sample from a trained G alone
         self.conditioning = _conditioning(cfg, data)
+        self.n_labels = _n_labels(cfg, data) if C is None else int(C.out_features)
         self.default_conditions = {
             "class": "uniform classes",
             "cluster": "uniform clusters",
             "attributes": "attributes by fair coins",
         }[self.conditioning]
         self.cluster_labels = clusters["labels"].to(self.device) if clusters else None
-        side, channels = data.resolution, data.channels
-        self.G = EigenGenerator(
-            side, channels, self.n_labels, cfg.base, cfg.max_width, cfg.n_basis, cfg.eps_dim, cfg.noise_dim
-        )
+        side, channels, G_dims = data.resolution, data.channels, (cfg.n_basis, cfg.eps_dim, cfg.noise_dim)
+        self.G = EigenGenerator(side, channels, self.n_labels, cfg.base, cfg.max_width, *G_dims)
         if cfg.discriminator == "global":
             self.D = GlobalDiscriminator(side, channels, cfg.base, cfg.max_width)
         else:
@@ -249,7 +193,7 @@ class InfoSCC(Method):
             yield from cluster_measurements(self.cluster_labels, data)
 
     @torch.no_grad()
-    def pictures(self, G: nn.Module, data: Dataset) -> Iterator[tuple[str, Grid | Embedding]]:
+    def pictures(self, G: nn.Module, data: Dataset) -> Iterator[Picture]:
         """The poster's "L0 D1" traversals, one for each layer and dimension, and the encoder's embedding."""
         y = self.sample(G, 8).conditions
         assert y is not None
@@ -264,7 +208,12 @@ class InfoSCC(Method):
             yield "encoder_tsne", Embedding(h, torch.tensor(labels[: len(h)]), names)
 
 
-def _conditioning(cfg: Config, data: Dataset) -> Any:
+def _n_labels(cfg: Config, data: Dataset) -> int:
+    """A, as C has it."""
+    return cfg.n_clusters if cfg.labels == "clusters" else data.n_labels
+
+
+def _conditioning(cfg: Config, data: Dataset) -> Conditioning:
     """What y is, checked against what the dataset has."""
     if cfg.labels == "clusters":
         return "cluster"
@@ -277,60 +226,7 @@ def _conditioning(cfg: Config, data: Dataset) -> Any:
             ("" if data.conditioning == "none" else "leave labels unset to use them, or ")
             + "set labels=clusters to use clusters of the encoder's embeddings",
         )
-    return wanted
+    return wanted  # type: ignore[return-value]
 
 
-_AFHQ = Config(
-    steps=200_000,
-    batch=32,
-    log_every=500,
-    checkpoint_every=5000,
-    encoder=recipe("paper", "afhq"),
-    classifier=ClassifierConfig(steps=11_600, batch=256),  # 200 epochs of 58 batches
-)
-_CELEBA = Config(
-    steps=200_000,  # 5 attributes; the 10 and 15 attribute checkpoints are of 500,000 steps
-    batch=64,
-    log_every=500,
-    checkpoint_every=5000,
-    encoder=recipe("paper", "celeba"),
-    classifier=ClassifierConfig(steps=636, batch=256),  # one epoch of 636 batches, as the 5-attribute run [C: history]
-)
-_SMALL = Config(  # sized for two cores: the rules of the paper, fewer and narrower steps [ours]
-    steps=4000,
-    batch=32,
-    lr_G=5e-4,  # [ours] five times the paper's for a fiftieth of its steps
-    lr_D=5e-4,
-    r1_weight=1.0,  # [ours] the penalty is a sum over pixels, of which there are a hundredth
-    ema_half_life_images=5000,
-    base=8,
-    eps_dim=128,
-    noise_dim=128,
-    patch_width=32,
-    patch_layers=3,  # a 2 x 2 map at 32 px, the paper's at 256
-    encoder=recipe("small", "default"),
-    classifier=ClassifierConfig(steps=1000, batch=256, lr=1e-2),
-)
-
-RECIPES = {
-    "paper": {"afhq": _AFHQ, "celeba": _CELEBA},
-    "small": {
-        "default": _SMALL,
-        "digits": replace(
-            _SMALL, steps=3000, base=16, patch_layers=2, encoder=recipe("small", "digits")
-        ),  # 16 px: a 2 x 2 map
-        # Independent attributes are learned one after the other: the classifier is asked every step, as the authors do
-        # with 40 attributes [C: history], and D is held back by the paper's R1 [ours: measured, see docs/results.md]
-        "shapes": replace(
-            _SMALL,
-            steps=3000,
-            n_cls=1,
-            r1_weight=10.0,
-            base=16,
-            patch_layers=2,
-            encoder=recipe("small", "shapes"),
-            classifier=ClassifierConfig(steps=1000, batch=256, lr=3e-3),
-        ),
-        "shapes_class": replace(_SMALL, base=16, patch_layers=2, encoder=recipe("small", "shapes")),
-    },
-}
+RECIPES = build_recipes(Config, infoscc.RECIPES)

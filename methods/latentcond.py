@@ -12,11 +12,9 @@ Algorithm 2 as printed ascends the same L_adv for both networks, which would mak
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
@@ -24,27 +22,15 @@ from torch.nn.functional import relu, softplus
 
 from benchmark.core.config import STRICT, NonNegativeFloat, NonNegativeInt, PositiveInt
 from benchmark.core.errors import ConfigError
-from benchmark.data.prepared import Dataset
-from benchmark.data.stream import Batch, Stream, to_float
-from benchmark.metrics.neighbours import chance_agreement, neighbour_agreement
-from benchmark.nn.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
-from benchmark.nn.sngan import SNGANDiscriminator, SNGANGenerator
-from benchmark.training.artifacts import ArtifactStore, computation
-from benchmark.training.method import Embedding, GANConfig, Grid, Measurement, Method, Sample
-from benchmark.training.stages.encoders import (
-    FeatureConfig,
-    FeatureNet,
-    image_encoder,
-    map_features,
-    pooled_features,
-    split_of,
-)
-from benchmark.training.stages.pretext import AttributeClassifierConfig, RotNetConfig
+from benchmark.nn.backbones import build_plain
+from benchmark.training import ArtifactStore, Batch, Dataset, GANConfig, Method, Sample, Stream, build_recipes
+from benchmark.training.banks import FeatureConditioned
+from benchmark.training.stages.encoders import FeatureConfig, image_encoder, map_features, pooled_features
+from benchmark.training.stages.neighbours import bank_neighbours
+from benchmark.training.stages.reduction import reduction
+from methods.recipes import latentcond
 
 FAR_SHARE = 0.1  # of a batch, among which far_mode = "random" draws [ours]
-N_TARGETS = 5  # nearest training images that a sample is compared with [ours: the farthest rank of the paper's table 2]
-TABLE_2 = (1, 2, 5)  # ranks of neighbours [P]
-TABLE_2_IMAGES = 2000  # whose neighbours are looked for [ours: the paper does not say]
 CACHE = 2**28  # numbers in a table of feature maps: larger ones are computed batch by batch
 
 
@@ -113,45 +99,7 @@ def steered_by_labels(P: Tensor, y: Tensor) -> Tensor:
     return P + (y[:, None] != y[None, :]) * (P.max() + 1)
 
 
-@computation("methods.latentcond", "bank_neighbours")
-def bank_neighbours(data: Dataset, f: dict[str, Tensor]) -> dict[str, Tensor]:
-    """`neighbours` over the whole training split: {"near": [N], "far": [N]} int64. A computation."""
-    table, near, far = f["f"], [], []
-    for rows in torch.arange(len(table), device=table.device).split(512):
-        P = torch.cdist(table[rows], table, p=1)  # [512, N]
-        own = rows[:, None]
-        near.append(P.scatter(1, own, torch.inf).argmin(1))
-        far.append(P.scatter(1, own, -torch.inf).argmax(1))
-    return {"near": torch.cat(near), "far": torch.cat(far)}
-
-
-@computation("methods.latentcond", "reduction")
-def reduction(data: Dataset, table: dict[str, Tensor], f_dim: int) -> dict[str, Tensor]:
-    """How features become G's f: {"mean": [d], "std": [d], "axes": [d, f_dim], "f": [N, f_dim]}. A computation.
-
-    Every dimension is standardised over the training split, so that f is of the noise's size and does not drown it;
-    then come the first f_dim principal components, scaled by one factor to a mean square of 1. All [ours].
-    """
-    (h,) = table.values()
-    mean, std = h.mean(0), h.std(0, correction=0)
-    std = torch.where(std > 0, std, 1.0)  # a unit that never fires stays 0
-    h = (h - mean) / std
-    if f_dim and f_dim < h.shape[1]:
-        axes = principal_axes(h, f_dim)
-        axes = axes / (h @ axes).square().mean().sqrt().clamp(min=1e-12)
-    else:
-        axes = torch.eye(h.shape[1], device=h.device)
-    return {"mean": mean, "std": std, "axes": axes, "f": h @ axes}
-
-
-def principal_axes(h: Tensor, n: int) -> Tensor:
-    """The first n principal axes of centred rows [N, d]: orthonormal columns [d, min(n, N, d)]."""
-    if len(h) < h.shape[1]:
-        return torch.linalg.svd(h, full_matrices=False).Vh[:n].T.contiguous()
-    return torch.linalg.eigh(h.T @ h).eigenvectors.flip(1)[:, :n].contiguous()  # eigenvalues come in rising order
-
-
-class LatentCond(Method):
+class LatentCond(FeatureConditioned, Method):
     """Latent-conditioned SNGAN: G gets an image's features, D couples of images that a feature space calls alike."""
 
     cfg: Config
@@ -163,8 +111,8 @@ class LatentCond(Method):
         """E, its features of the training images, and what reduces them to G's f."""
         _check(cfg, artifacts.data)
         E = image_encoder(artifacts, cfg.features)
-        wanted = cfg.neighbour_pool == "bank" or cfg.f_source == "map"
-        maps = artifacts.compute(map_features, encoder=E) if wanted or _n_features(E, artifacts.data) <= CACHE else None
+        wanted = cfg.neighbour_pool == "bank" or cfg.f_source == "map" or E.n_map_features(artifacts.data) <= CACHE
+        maps = artifacts.compute(map_features, encoder=E) if wanted else None
         table = maps if cfg.f_source == "map" else artifacts.compute(pooled_features, encoder=E)
         return {
             "E": E,
@@ -173,24 +121,15 @@ class LatentCond(Method):
             "bank": artifacts.compute(bank_neighbours, f=maps) if cfg.neighbour_pool == "bank" else None,
         }
 
-    def __init__(self, cfg: Config, data: Dataset, E: FeatureNet, maps: Any, reduced: Any, bank: Any) -> None:
-        self.E = E
-        # tuples and dictionaries are not part of the state: they are found again, not saved in every checkpoint
+    def __init__(self, cfg: Config, data: Dataset, E: Any, maps: Any, reduced: Any, bank: Any) -> None:
+        self.remember(data, E, reduced, laid_flat=cfg.f_source == "map")
+        # tuples are not part of the state: they are found again, not saved in every checkpoint
         self.maps = (maps["f"],) if maps else None  # [N, c * h * w]
         self.bank_neighbours = (bank["near"], bank["far"]) if bank else None  # [N], [N]
-        self.reduced = {name: reduced[name] for name in ("mean", "std", "axes")}
-        self.training_f = (reduced["f"],)  # [N, f_dim]
-        self.data = data
-        self.banks = {(data.sha256, "train"): reduced["f"]}  # f of every split that was conditioned on
-        self.condition_on(data, "train")
         side, channels, f_dim = data.resolution, data.channels, reduced["f"].shape[1]
         seen_by_D = {"couples": 2 * channels, "single": channels, "naive": channels + f_dim}[cfg.pairing]
-        if cfg.backbone == "sndcgan":
-            self.G: nn.Module = SNDCGANGenerator(side, channels, cfg.z_dim + f_dim, cfg.width or 64)
-            self.D = SNDCGANDiscriminator(side, seen_by_D, cfg.width or 64)
-        else:
-            self.G = SNGANGenerator(side, channels, cfg.z_dim + f_dim, cfg.width)
-            self.D = SNGANDiscriminator(side, seen_by_D, cfg.width)
+        nets = build_plain(cfg.backbone, side, channels, cfg.z_dim + f_dim, cfg.width, channels_D=seen_by_D)
+        self.G, self.D = nets
         self.opt_G = self.adam(self.G, cfg.lr_G, cfg.betas)
         self.opt_D = self.adam(self.D, cfg.lr_D, cfg.betas)
 
@@ -223,7 +162,7 @@ class LatentCond(Method):
         P = distances(f_map)
         if self.cfg.oracle_pairs and batch.labels is not None:
             P = steered_by_labels(P, batch.labels)
-        near, far = (_rows(batch, rows) for rows in neighbours(P, self.cfg.far_mode))
+        near, far = (batch.rows(index) for index in neighbours(P, self.cfg.far_mode))
         return Couples(x, near.images, far.images, f, self.quality(batch, near, far))
 
     def loss_D(self, c: Couples, x_fake: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -278,118 +217,23 @@ class LatentCond(Method):
         return G(torch.cat([self.normal(len(f), self.cfg.z_dim), f], 1))
 
     @torch.no_grad()
-    def condition_on(self, data: Dataset, split: str) -> None:
-        """From now on `conditions` are rows of this split; E and the reduction stay those of the training.
-
-        Raises ConfigError for images that E or, with f_source = map, the reduction cannot take.
-        """
-        known = (data.sha256, split)
-        if known not in self.banks:
-            self.banks[known] = self.reduce(data, split)
-        self.bank = (self.banks[known],)  # [M, f_dim], in a tuple: it is not part of the state
-        self.n_labels = len(self.bank[0])
-        self.default_conditions = f"features of {data.name}'s {split} images, uniformly"
-
-    def reduce(self, data: Dataset, split: str) -> Tensor:
-        """f of every image of a split, [M, f_dim]."""
-        features = map_features if self.cfg.f_source == "map" else pooled_features
-        (h,) = features(data, self.E, split).values()
-        mean, std, axes = (self.reduced[name] for name in ("mean", "std", "axes"))
-        if h.shape[1] != len(mean):
-            raise ConfigError(
-                f"features of {data.name}: {h.shape[1]} numbers",
-                f"G was trained on {len(mean)}: f_source = map keeps places, so the side must be equal",
-                f"prepare {data.name} at {self.data.resolution} px, or train with f_source=mean",
-            )
-        return (h.to(self.device) - mean) / std @ axes
-
-    def condition_features(self) -> Tensor:
-        """f of every image of the bank, [M, f_dim]."""
-        return self.bank[0]
-
-    @torch.no_grad()
-    def targets(self, conditions: Tensor | None) -> Tensor | None:
-        """The training images [N, k] whose f is nearest by L1 to those of the asked rows [N], the image itself apart.
-
-        k is 5 [ours], or as many others as there are.
-        """
-        if conditions is None:
-            return None
-        (bank,), (f,) = self.bank, self.training_f
-        own = bank is f  # its rows are training images: none is its own target
-        found = []
-        for rows in conditions.to(self.device).split(512):
-            P = torch.cdist(bank[rows], f, p=1)  # [512, N]
-            P = P.scatter(1, rows[:, None], torch.inf) if own else P
-            found.append(P.topk(min(N_TARGETS, len(f) - own), dim=1, largest=False).indices)
-        return torch.cat(found)
-
-    @torch.no_grad()
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
         """Images for the features of the asked rows of the bank [n]; by default of rows drawn with replacement."""
         if conditions is None:
-            conditions = torch.randint(self.n_labels, (n,), device=self.device)
+            conditions = self.bank.draw(n)
         conditions = conditions.to(self.device)
-        return Sample(self.generate(G, self.bank[0][conditions]), conditions)
-
-    def measurements(self, G: nn.Module, data: Dataset) -> Iterator[Measurement]:
-        """Does the k-th neighbour show an image's class, in the features G is given? Table 2, by L1 [P]."""
-        (f,) = self.training_f
-        if data.train.labels is None or len(f) <= max(TABLE_2):
-            return
-        rows = np.random.default_rng(0).permutation(len(f))[:TABLE_2_IMAGES]
-        found = neighbour_agreement(f, data.train.labels, TABLE_2, queries=rows)
-        protocol = {"space": "f", "metric": "l1", "queries": len(rows), "among": len(f)}
-        chance = {"chance": chance_agreement(data.train.labels)}
-        for k, share in found.items():
-            name = f"Class of neighbour {k}"
-            yield Measurement(f"neighbour_{k}", name, share, "higher", protocol | {"rank": k}, chance)
-
-    @torch.no_grad()
-    def pictures(self, G: nn.Module, data: Dataset) -> Iterator[tuple[str, Grid | Embedding]]:
-        """Held-out images beside seven images generated from their features, and the features themselves."""
-        self.condition_on(data, "test")
-        test, rows = split_of(data, "test"), torch.arange(min(8, len(data.test)))
-        real = to_float(torch.tensor(test.images[: len(rows)]).permute(0, 3, 1, 2)).to(self.device)
-        fake = self.sample(G, 7 * len(rows), rows.repeat_interleave(7)).images
-        grid = torch.cat([real[:, None], fake.view(len(rows), 7, *fake.shape[1:])], 1)
-        names = [f"test image {row}" for row in rows.tolist()]
-        yield "latent_codes", Grid(grid, names, ["real", *(f"G(z{k}, f)" for k in range(1, 8))])
-        if test.labels is not None:
-            labels = torch.tensor(test.labels[:1000])
-            yield "latent_tsne", Embedding(self.bank[0][:1000], labels, list(data.class_names))
-        self.condition_on(data, "train")
-
-
-def _rows(batch: Batch, rows: Tensor) -> Batch:
-    """Rows [B] of a batch, as a batch."""
-    return Batch(
-        batch.images[rows],
-        None if batch.labels is None else batch.labels[rows],
-        None if batch.attributes is None else batch.attributes[rows],
-        batch.index[rows],
-    )
-
-
-def _n_features(E: FeatureNet, data: Dataset) -> int:
-    """How many numbers the feature maps of the training images are."""
-    with torch.no_grad():
-        one = E.maps(torch.zeros(1, data.channels, data.resolution, data.resolution, device=E.device))
-    return one.numel() * len(data.train)
+        return Sample(self.generate(G, self.bank.f[conditions]), conditions)
 
 
 def _check(cfg: Config, data: Dataset) -> None:
     """Mistakes that can be seen before anything is trained. Raises ConfigError."""
     if cfg.flip:
-        raise ConfigError(
-            "flip = true", "features are of the images as they are; a mirrored image is another one", "set flip=false"
-        )
+        why = "features are of the images as they are; a mirrored image is another one"
+        raise ConfigError("flip = true", why, "set flip=false")
     if cfg.g_steps_per_d > 1 and cfg.n_dis > 1:
-        raise ConfigError(
-            f"g_steps_per_d = {cfg.g_steps_per_d} with n_dis = {cfg.n_dis}",
-            "one says that G is updated more often, the other that D is",
-            "leave one of them at 1",
-        )
+        what = f"g_steps_per_d = {cfg.g_steps_per_d} with n_dis = {cfg.n_dis}"
+        why = "one says that G is updated more often, the other that D is"
+        raise ConfigError(what, why, "leave one of them at 1")
     if cfg.loss == "hinge" and cfg.g_loss == "minimax":
         raise ConfigError("g_loss = minimax with loss = hinge", "minimax is of cross-entropies", "set loss=bce")
     if cfg.pairing == "couples" and not (cfg.adv_weight or cfg.same_weight or cfg.diff_weight):
@@ -397,57 +241,9 @@ def _check(cfg: Config, data: Dataset) -> None:
     if cfg.oracle_pairs and data.train.labels is None:
         raise ConfigError("oracle_pairs = true", f"{data.name} has no classes", "set oracle_pairs=false")
     if cfg.neighbour_pool == "bank" and (cfg.oracle_pairs or cfg.far_mode != "max"):
-        raise ConfigError(
-            "neighbour_pool = bank",
-            "the bank keeps one nearest and one farthest image, without labels",
-            "set far_mode=max and oracle_pairs=false, or neighbour_pool=batch",
-        )
+        why = "the bank keeps one nearest and one farthest image, without labels"
+        mend = "set far_mode=max and oracle_pairs=false, or neighbour_pool=batch"
+        raise ConfigError("neighbour_pool = bank", why, mend)
 
 
-def _paper(features: FeatureConfig, **changes: Any) -> Config:
-    """SNGAN's own setting, since the paper changes only G's input and D's couples; the length is [ours]."""
-    sngan = {"steps": 100_000, "batch": 64, "lr_G": 2e-4, "lr_D": 2e-4, "betas": (0.5, 0.999)}
-    logs = {"ema_half_life_images": 0, "log_every": 500, "checkpoint_every": 2500}
-    return Config(features=features, **{**sngan, **logs, **changes})
-
-
-# 200 epochs of 50,000 images in batches of 128, four rotations each [C of RotNet]
-_ROTNET = FeatureConfig(
-    name="rotnet", layer=2, rotnet=RotNetConfig(steps=78_000, batch=128, log_every=500, checkpoint_every=5000)
-)
-# supervised: CelebA's runs are not free of labels [P]
-_CELEBA = FeatureConfig(
-    name="classifier",
-    classifier=AttributeClassifierConfig(width=32, steps=25_000, batch=128, log_every=500, checkpoint_every=5000),
-)
-_ALEXNET = FeatureConfig(name="alexnet", layer=5, input_px=64)  # untrained [P]; layer and side [ours]
-_SMALL = Config(  # sized for a CPU: 32 px, four minutes on one core [ours]
-    features=FeatureConfig(name="simclr"),  # the suite's: photographs need a trained E
-    f_dim=64,
-    z_dim=64,
-    width=16,
-    steps=400,
-    batch=64,
-    lr_G=2e-4,
-    lr_D=2e-4,
-    betas=(0.5, 0.999),
-    ema_half_life_images=5000,
-)
-_SMALL_16 = replace(_SMALL, steps=1000)  # 16 px: a quarter of the cost a step; agreement is flat from 500 steps on
-
-RECIPES = {
-    "paper": {
-        "mnist": _paper(_ALEXNET),
-        "cifar10": _paper(_ROTNET),
-        "cifar10_jpeg": _paper(_ROTNET),
-        "celeba": _paper(_CELEBA, backbone="resnet", betas=(0.0, 0.9)),  # its plans add blocks for 64 and 128 px [P]
-    },
-    "small": {
-        "default": _SMALL,
-        "mnist": replace(_SMALL, features=_ALEXNET),
-        "fashion_mnist": replace(_SMALL, features=_ALEXNET),
-        "digits": replace(_SMALL_16, features=_ALEXNET),
-        "shapes": _SMALL_16,
-        "shapes_class": _SMALL_16,
-    },
-}
+RECIPES = build_recipes(Config, latentcond.RECIPES)

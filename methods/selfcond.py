@@ -11,7 +11,7 @@ rho the permutation that gives new clusters the names of old ones, X_s the image
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from benchmark.core import distributed
 from benchmark.core.config import STRICT, PositiveInt
 from benchmark.core.errors import ConfigError
-from benchmark.data.prepared import Dataset, Split
-from benchmark.data.stream import Batch, Stream, in_order
+from benchmark.data.stream import in_order
 from benchmark.nn.losses import adversarial, r1
 from benchmark.nn.selfcond import build_nets
-from benchmark.training.method import Conditioning, Embedding, Grid, Measurement, Method, Sample
-from benchmark.training.plain_gan import PlainGANConfig, plain_recipes
+from benchmark.training import Batch, Conditioning, Dataset, Measurement, Method, Picture, Sample, Split, Stream
+from benchmark.training.plain_gan import PlainGANConfig, noised, plain_recipes
 from benchmark.training.stages.clustering import (
+    cluster_grid,
     cluster_measurements,
     k_means,
     match,
@@ -65,16 +65,15 @@ class SelfCond(Method):
     accepts: ClassVar[tuple[str, ...]] = ("images", "points")
 
     def __init__(self, cfg: Config, data: Dataset) -> None:
-        self.data = data
+        self.data, self.linear_decay = data, cfg.linear_decay
         self.conditioning, self.n_labels = _conditions(cfg, data)
         self.default_conditions = {
             "classes": "uniform classes",
             "random": "uniform labels",
             "none": "nothing",
         }.get(cfg.labels, "clusters by their frequency in the training split")
-        self.G, self.D = build_nets(
-            cfg.backbone, data, cfg.z_dim, self.n_labels, width_G=cfg.width_G, width_D=cfg.width_D
-        )
+        nets = build_nets(cfg.backbone, data, cfg.z_dim, self.n_labels, width_G=cfg.width_G, width_D=cfg.width_D)
+        self.G, self.D = nets
         self.loss_D, self.loss_G = adversarial("non_saturating")
         self.opt_G = self.adam(self.G, cfg.lr_G, cfg.betas)
         self.opt_D = self.adam(self.D, cfg.lr_D, cfg.betas)
@@ -95,7 +94,7 @@ class SelfCond(Method):
 
         for _ in range(cfg.n_dis):
             batch = next(stream)
-            x = self.noised(batch.images)  # [B, C, S, S], or points [B, 2]
+            x = noised(batch.images, cfg.pixel_noise)  # [B, C, S, S], or points [B, 2]
             c = self.conditions_of(batch)  # [B], of real and generated images alike: the batch's own draw from P_pi [C]
             x_fake = self.G(self.normal(len(x), cfg.z_dim), c)  # the G step's as well, with the same z [C]
             loss_D = self.loss_D(self.logits(x, c), self.logits(x_fake.detach(), c))
@@ -110,10 +109,6 @@ class SelfCond(Method):
         if cfg.labels == "clusters":
             losses["changed"] = self.changed
         return {**losses, "G": loss_G}
-
-    def lr_factor(self, t: int) -> float:
-        """Constant [C], or linear to zero over the run [ours]."""
-        return self.cfg.lr_factor(t)
 
     def logits(self, x: Tensor, c: Tensor | None) -> Tensor:
         """D(x, c) = w_c . D_f(x) + b_c for each image, [B]."""
@@ -130,10 +125,6 @@ class SelfCond(Method):
         if labels == "random":
             return torch.randint(self.n_labels, batch.index.shape, device=self.device)
         return self.follow(batch.images) if labels == "online" else self.pi[batch.index]
-
-    def noised(self, x: Tensor) -> Tensor:
-        """Real images with the authors' noise below one grey level."""
-        return x + self.cfg.pixel_noise * torch.rand_like(x) if self.cfg.pixel_noise else x
 
     # ---- the partition pi ------------------------------------------------------------------------------------------
 
@@ -210,12 +201,13 @@ class SelfCond(Method):
         """G(z, c) with c from P_pi [C]; of classes and random labels uniform [C]."""
         if self.conditioning == "none":
             return Sample(G(self.normal(n, self.cfg.z_dim), None), None)
-        c = (
-            torch.multinomial(self.frequencies, n, replacement=True)
-            if conditions is None
-            else conditions.to(self.device)
-        )
+        c = torch.multinomial(self.frequencies, n, replacement=True) if conditions is None else conditions
+        c = c.to(self.device)
         return Sample(G(self.normal(n, self.cfg.z_dim), c), c)
+
+    def sampling_state(self) -> dict[str, Any]:
+        """P_pi, which training finds."""
+        return {"frequencies": self.frequencies}
 
     def measurements(self, G: nn.Module, data: Dataset) -> Iterator[Measurement]:
         """How far the clusters are the dataset's classes."""
@@ -223,21 +215,11 @@ class SelfCond(Method):
             yield from cluster_measurements(self.pi, data)
 
     @torch.no_grad()
-    def pictures(self, G: nn.Module, data: Dataset) -> Iterator[tuple[str, Grid | Embedding]]:
+    def pictures(self, G: nn.Module, data: Dataset) -> Iterator[Picture]:
         """The largest clusters: training images above generated ones (as the paper's figures of clusters)."""
-        if self.cfg.labels not in ("clusters", "fixed") or data.is_points:
-            return
-        rows, names = [], []
-        for c in self.frequencies.argsort(descending=True)[:8].tolist():
-            members = (self.pi == c).nonzero().squeeze(1)
-            if not len(members):
-                break  # fewer clusters than that have images
-            members = members[torch.randint(len(members), (10,), device=self.device)].cpu()
-            images = Split("train", self.data.train.images[members.numpy()])
-            (real,) = in_order(images, len(members), self.device)
-            rows += [real.images, self.sample(G, 10, torch.full((10,), c)).images]
-            names += [f"cluster {c}, {float(self.frequencies[c]):.1%}", "generated"]
-        yield "clusters", Grid(torch.stack(rows), names, [""] * 10)
+        if self.cfg.labels in ("clusters", "fixed") and not data.is_points:
+            pi, P_pi = self.pi, self.frequencies
+            yield "clusters", cluster_grid(pi, P_pi, self.data, lambda c: self.sample(G, len(c), c).images)
 
 
 def _conditions(cfg: Config, data: Dataset) -> tuple[Conditioning, int]:

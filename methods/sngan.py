@@ -6,7 +6,6 @@ constant by that of its activations; losses and nets are otherwise plain.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -14,12 +13,10 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from benchmark.core.config import STRICT, PositiveInt
-from benchmark.data.prepared import Dataset
-from benchmark.data.stream import Stream
+from benchmark.nn.backbones import build_plain
 from benchmark.nn.losses import adversarial
-from benchmark.nn.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
-from benchmark.nn.sngan import SNGANDiscriminator, SNGANGenerator
-from benchmark.training.method import GANConfig, Method, Sample
+from benchmark.training import Dataset, GANConfig, Method, Sample, Stream, build_recipes
+from methods.recipes import sngan
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -41,13 +38,8 @@ class SNGAN(Method):
     D: nn.Module
 
     def __init__(self, cfg: Config, data: Dataset) -> None:
-        side, channels = data.resolution, data.channels
-        if cfg.backbone == "resnet":
-            self.G = SNGANGenerator(side, channels, cfg.z_dim, cfg.width)
-            self.D = SNGANDiscriminator(side, channels, cfg.width)
-        else:
-            self.G = SNDCGANGenerator(side, channels, cfg.z_dim, cfg.width or 64)
-            self.D = SNDCGANDiscriminator(side, channels, cfg.width or 64)
+        self.linear_decay = cfg.linear_decay
+        self.G, self.D = build_plain(cfg.backbone, data.resolution, data.channels, cfg.z_dim, cfg.width)
         self.loss_D, self.loss_G = adversarial(cfg.loss)
         self.opt_G = self.adam(self.G, cfg.lr_G, cfg.betas)
         self.opt_D = self.adam(self.D, cfg.lr_D, cfg.betas)
@@ -65,10 +57,6 @@ class SNGAN(Method):
         self.update(loss_G, self.opt_G)
         return {"D": loss_D, "G": loss_G}
 
-    def lr_factor(self, t: int) -> float:
-        """Linear to zero over the run [P]."""
-        return 1 - t / self.cfg.steps if self.cfg.linear_decay else 1.0
-
     def z(self, n: int) -> Tensor:
         """Latents [n, z_dim], standard normal."""
         return self.normal(n, self.cfg.z_dim)
@@ -79,55 +67,4 @@ class SNGAN(Method):
         return Sample(G(self.z(n)), None)
 
 
-_CIFAR = Config(
-    steps=50_000,
-    batch=64,
-    lr_G=2e-4,
-    lr_D=2e-4,
-    betas=(0.0, 0.9),
-    n_dis=5,
-    g_batch=2,
-    flip=True,
-    ema_half_life_images=0,
-    log_every=500,
-    checkpoint_every=2500,
-)
-_CELEBA = Config(  # mimicry's CelebA-128: two D updates a step, no decay
-    steps=100_000,
-    batch=64,
-    lr_G=2e-4,
-    lr_D=2e-4,
-    betas=(0.0, 0.9),
-    n_dis=2,
-    linear_decay=False,
-    flip=True,
-    ema_half_life_images=0,
-    log_every=500,
-    checkpoint_every=2500,
-)
-_SMALL = Config(
-    backbone="sndcgan",
-    width=16,
-    z_dim=64,
-    steps=4000,
-    batch=32,
-    lr_G=2e-4,
-    lr_D=2e-4,
-    betas=(0.5, 0.999),
-    flip=True,
-    ema_half_life_images=5000,
-)
-
-# On a thousand digits at 16 px the plain nets lose most modes (FD-judge 181 after 1,200 steps, one class seen), the
-# residual ones do not (26, ten classes) [ours: measured].
-_SMALL_RESNET = replace(_SMALL, backbone="resnet", width=32, betas=(0.0, 0.9), steps=1500)
-
-RECIPES = {
-    "paper": {"cifar10": _CIFAR, "cifar10_jpeg": _CIFAR, "celeba": _CELEBA},
-    "small": {
-        "default": _SMALL,
-        "digits": _SMALL_RESNET,
-        "shapes": _SMALL_RESNET,
-        "shapes_class": _SMALL_RESNET,
-    },
-}
+RECIPES = build_recipes(Config, sngan.RECIPES)

@@ -10,7 +10,6 @@ turned by r, Q_D D's answer about r.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -20,13 +19,12 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.parametrizations import spectral_norm
 
 from benchmark.core.config import STRICT, NonNegativeFloat, PositiveInt
-from benchmark.data.prepared import Dataset
-from benchmark.data.stream import Stream
 from benchmark.nn.augment import quarter_turns
+from benchmark.nn.backbones import Discriminator, build_plain
 from benchmark.nn.losses import adversarial
-from benchmark.nn.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
-from benchmark.nn.sngan import SNGANDiscriminator, SNGANGenerator
-from benchmark.training.method import GANConfig, Method, Sample
+from benchmark.nn.sndcgan import SNDCGANDiscriminator
+from benchmark.training import Dataset, GANConfig, Method, Sample, Stream, build_recipes
+from methods.recipes import ssgan
 
 N_TURNS = 4  # 0, 90, 180 and 270 degrees
 
@@ -47,7 +45,7 @@ class Config(GANConfig):
 class RotationDiscriminator(nn.Module):
     """An SNGAN discriminator with a second linear layer on the features before its last: the quarter turn's logits."""
 
-    def __init__(self, D: SNGANDiscriminator | SNDCGANDiscriminator) -> None:
+    def __init__(self, D: Discriminator) -> None:
         super().__init__()
         self.D = D
         dim = math.prod(D.feature_shape(D.n_layers)) if isinstance(D, SNDCGANDiscriminator) else D.dim
@@ -75,13 +73,9 @@ class SSGAN(Method):
     D: RotationDiscriminator
 
     def __init__(self, cfg: Config, data: Dataset) -> None:
-        side, channels = data.resolution, data.channels
-        if cfg.backbone == "resnet":
-            self.G = SNGANGenerator(side, channels, cfg.z_dim, cfg.width)
-            self.D = RotationDiscriminator(SNGANDiscriminator(side, channels, cfg.width))
-        else:
-            self.G = SNDCGANGenerator(side, channels, cfg.z_dim, cfg.width or 64)
-            self.D = RotationDiscriminator(SNDCGANDiscriminator(side, channels, cfg.width or 64))
+        self.linear_decay = cfg.linear_decay
+        self.G, D = build_plain(cfg.backbone, data.resolution, data.channels, cfg.z_dim, cfg.width)
+        self.D = RotationDiscriminator(D)
         self.loss_D, self.loss_G = adversarial(cfg.loss)
         self.opt_G = self.adam(self.G, cfg.lr_G, cfg.betas)
         self.opt_D = self.adam(self.D, cfg.lr_D, cfg.betas)
@@ -113,10 +107,6 @@ class SSGAN(Method):
         logits, turns = self.D(torch.cat([x_fake, x_r]))
         return self.loss_G(logits[: len(x_fake)]), cross_entropy(turns[-len(r) :], r)
 
-    def lr_factor(self, t: int) -> float:
-        """Linear to zero over the run, where asked for [M]."""
-        return 1 - t / self.cfg.steps if self.cfg.linear_decay else 1.0
-
     def z(self, n: int) -> Tensor:
         """Latents [n, z_dim], standard normal."""
         return self.normal(n, self.cfg.z_dim)
@@ -137,43 +127,4 @@ def rotated(x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([quarter_turns(few, k) for k in range(N_TURNS)]), r
 
 
-_CIFAR = Config(  # mimicry's settings for all its models on CIFAR-10 [M]
-    steps=100_000,
-    batch=64,
-    lr_G=2e-4,
-    lr_D=2e-4,
-    betas=(0.0, 0.9),
-    n_dis=5,
-    linear_decay=True,
-    ema_half_life_images=0,
-    log_every=500,
-    checkpoint_every=2500,
-)
-_SNDCGAN = replace(  # compare_gan's SNDCGAN [C], as long as in LT-GAN's comparison with SS-GAN
-    _CIFAR, backbone="sndcgan", steps=200_000, betas=(0.5, 0.999), n_dis=1, linear_decay=False
-)
-_SMALL = Config(  # sized for two cores [ours]
-    backbone="sndcgan",
-    width=16,
-    z_dim=64,
-    steps=1000,
-    batch=32,
-    lr_G=2e-4,
-    lr_D=2e-4,
-    betas=(0.5, 0.999),
-    flip=True,
-    ema_half_life_images=5000,
-)
-_SMALL_RESNET = replace(_SMALL, backbone="resnet", width=32, betas=(0.0, 0.9), steps=1200)  # SNGAN's at 16 px [ours]
-
-RECIPES = {
-    "paper": {
-        "cifar10": _CIFAR,
-        "cifar10_jpeg": _CIFAR,
-        "stl10": _CIFAR,
-        "celeba": replace(_CIFAR, n_dis=2, linear_decay=False),  # at 128 px [M]
-        "celeba_hq": replace(_SNDCGAN, steps=100_000),
-    },
-    "paper_sndcgan": {"cifar10": _SNDCGAN, "cifar10_jpeg": _SNDCGAN},
-    "small": {"default": _SMALL, "digits": _SMALL_RESNET, "shapes": _SMALL_RESNET, "shapes_class": _SMALL_RESNET},
-}
+RECIPES = build_recipes(Config, ssgan.RECIPES)

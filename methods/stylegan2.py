@@ -8,19 +8,15 @@ network, a the running mean of path lengths.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from benchmark.core import distributed
 from benchmark.core.config import STRICT, Beta, NonNegativeFloat, PositiveFloat, PositiveInt, Probability
-from benchmark.data.prepared import Dataset
-from benchmark.data.stream import Stream
-from benchmark.nn.losses import adversarial, lazy_adam, path_lengths, r1
+from benchmark.nn.losses import adversarial, lazy_adam, path_length_penalty, r1
 from benchmark.nn.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
-from benchmark.training.method import GANConfig, Method, Sample
+from benchmark.training import Dataset, GANConfig, Method, Sample, Stream, build_recipes
+from methods.recipes import stylegan2
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -103,13 +99,10 @@ class StyleGAN2(Method):
         return self.G.mix(w, self.G.map(self.z(n)), self.G.draw_crossover(self.cfg.mixing))
 
     def path_length_penalty(self, n: int) -> Tensor:
-        """mean (|| J_w^T y || - a)^2 of n images (eq. 4); a moves towards the mean length of all ranks."""
+        """mean (|| J_w^T y || - a)^2 of n images (eq. 4); a moves towards the mean length."""
         ws = self.styles(n)
-        lengths = path_lengths(self.G.synthesis(ws), ws)  # [n]
-        (mean,) = distributed.mean_gradients([lengths.detach().mean()])
-        assert mean is not None
-        self.a = self.a.lerp(mean, self.cfg.pl_decay)
-        return (lengths - self.a).square().mean()
+        penalty, self.a = path_length_penalty(self.G.synthesis(ws), ws, self.a, self.cfg.pl_decay)
+        return penalty
 
     def z(self, n: int) -> Tensor:
         """Latents [n, z_dim], standard normal."""
@@ -121,61 +114,4 @@ class StyleGAN2(Method):
         return Sample(G(self.z(n)).clamp(-1, 1), None)
 
 
-def automatic(side: int, batch: int) -> Config:
-    """The code's automatic settings, 25 million images [C]."""
-    return Config(
-        steps=25_000_000 // batch,
-        batch=batch,
-        r1_weight=0.0002 * side**2 / batch,
-        ema_half_life_images=batch * 10_000 / 32,
-        flip=True,
-        log_every=500,
-        checkpoint_every=5000,
-    )
-
-
-_CIFAR = Config(  # the code's own settings for CIFAR-10, 100 million images [C]
-    steps=100_000_000 // 64,
-    batch=64,
-    base=32768,
-    mbstd_group=32,
-    residual=False,
-    mixing=0.0,
-    r1_weight=0.01,
-    pl_weight=0.0,
-    ema_half_life_images=500_000,
-    log_every=500,
-    checkpoint_every=5000,
-)
-# IC-GAN's unconditional rows (facebookresearch/ic_gan): two GPUs' batch at 128. They stop when FID has not improved for
-# 3,738,850 images, at most 100 million; the length here is the automatic settings' [ours: a run's length is fixed].
-_COCO = replace(automatic(128, 64), r1_weight=0.05)
-_SMALL = Config(  # sized for one core [ours]
-    steps=1000,
-    batch=16,
-    z_dim=64,
-    w_dim=64,
-    base=512,
-    max_width=32,
-    r1_weight=1.0,  # at 0.1, with mixing, digits collapse to a few shapes: FD-judge 48, not 13 [measured]
-    mixing=0.0,
-    r1_every=8,
-    pl_weight=0.0,
-    flip=True,
-    ema_half_life_images=1000,  # at 5,000 the average of so short a run blurs digits into a few [measured]
-)
-
-RECIPES = {
-    "paper": {
-        "cifar10": _CIFAR,
-        "celeba": automatic(128, 32),
-        "celeba_hq": automatic(128, 32),
-        "coco_stuff128": _COCO,
-        "coco_stuff256": replace(automatic(256, 32), lr_G=2e-3, lr_D=2e-3, r1_weight=0.2),
-    },
-    "small": {
-        "default": _SMALL,
-        "digits": replace(_SMALL, steps=2500),
-        "shapes": replace(_SMALL, steps=2500),
-    },
-}
+RECIPES = build_recipes(Config, stylegan2.RECIPES)

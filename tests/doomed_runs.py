@@ -23,6 +23,7 @@ import benchmark.metrics.extractors.store
 import benchmark.runs.run
 import benchmark.training.artifacts
 import benchmark.training.loop
+import benchmark.training.stages.classifier
 import benchmark.training.stages.judge
 import benchmark.training.stages.simclr
 import methods.infoscc
@@ -31,7 +32,7 @@ from benchmark.__main__ import main
 
 STEPS = {
     "SimCLR": benchmark.training.stages.simclr.SimCLR,
-    "Classifier": methods.infoscc.Classifier,
+    "Classifier": benchmark.training.stages.classifier.LinearClassifier,
     "Judge": benchmark.training.stages.judge.Judge,
     "infoscc": methods.infoscc.InfoSCC,
     "sngan": methods.sngan.SNGAN,

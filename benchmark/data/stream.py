@@ -39,6 +39,11 @@ class Batch:
     attributes: torch.Tensor | None  # float32 [B, A], 0 or 1
     index: torch.Tensor  # int64 [B], rows of the split
 
+    def rows(self, which: torch.Tensor) -> Batch:
+        """Some of its images, int64 [B'], as a batch."""
+        labels, attributes = (None if y is None else y[which] for y in (self.labels, self.attributes))
+        return Batch(self.images[which], labels, attributes, self.index[which])
+
 
 class Stream:
     """Endless batches of one split.

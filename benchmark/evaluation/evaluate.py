@@ -36,7 +36,8 @@ from benchmark.evaluation.value import MetricValue
 from benchmark.metrics.extractors.base import Extractor
 from benchmark.metrics.extractors.trained import JudgeExtractor
 from benchmark.training.artifacts import ArtifactStore
-from benchmark.training.method import Measurement, Method
+from benchmark.training.measurements import Measurement
+from benchmark.training.method import Method
 
 
 @dataclass(frozen=True)

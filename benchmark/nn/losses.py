@@ -1,4 +1,4 @@
-"""Losses that several methods share: adversarial ones by name, the R1 penalty, the contrastive loss of SimCLR.
+"""Losses that several methods share: adversarial ones by name, of labels, the R1 penalty, SimCLR's contrastive one.
 
 Logits are raw discriminator outputs of any shape, [N] or maps [N, h, w]; every loss averages over all their entries.
 """
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmark.core import distributed
 from benchmark.core.errors import ConfigError, suggest
 
 AdversarialName = Literal["hinge", "hinge_v1", "non_saturating", "lsgan", "lsgan4"]
@@ -86,6 +87,14 @@ def adversarial(name: str) -> Adversarial:
     return ADVERSARIAL[name]
 
 
+def label_loss(logits: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy for classes y [N] int64; mean binary cross-entropy for attributes y [N, A] float in {0, 1}.
+
+    logits: [N, n_classes] or [N, A].
+    """
+    return F.cross_entropy(logits, y) if y.ndim == 1 else F.binary_cross_entropy_with_logits(logits, y)
+
+
 def r1(D: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """mean_i || grad_x sum D(x_i) ||^2, a differentiable scalar (Mescheder et al. 2018, eq. 9, without gamma / 2).
 
@@ -119,6 +128,17 @@ def path_lengths(images: Tensor, ws: Tensor) -> Tensor:
     y = torch.randn_like(images) / (images.shape[2] * images.shape[3]) ** 0.5
     (gradient,) = torch.autograd.grad((images * y).sum(), ws, create_graph=True)
     return gradient.square().sum(2).mean(1).sqrt()
+
+
+def path_length_penalty(images: Tensor, ws: Tensor, a: Tensor, decay: float) -> tuple[Tensor, Tensor]:
+    """mean (|| J_w^T y || - a)^2 (Karras et al. 2020, StyleGAN2, eq. 4), and the running mean a [] that it was taken
+    from, moved by `decay` towards the mean length of all ranks. images, ws: as in `path_lengths`.
+    """
+    lengths = path_lengths(images, ws)  # [n]
+    (mean,) = distributed.mean_gradients([lengths.detach().mean()])
+    assert mean is not None
+    a = a.lerp(mean, decay)
+    return (lengths - a).square().mean(), a
 
 
 def lazy_adam(lr: float, betas: tuple[float, float], every: int) -> tuple[float, tuple[float, float]]:

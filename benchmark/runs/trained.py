@@ -18,7 +18,8 @@ from benchmark.data.prepared import Dataset
 from benchmark.runs.folder import CONFIG, GENERATOR, SAMPLING, is_run, load_sampling, run_name
 from benchmark.runs.records import Record, read_record, record_path
 from benchmark.training.loop import load_tensors, not_a_checkpoint
-from benchmark.training.method import Method, Sample, find_method
+from benchmark.training.measurements import Sample
+from benchmark.training.method import Method, find_method
 
 BATCH = 250  # images generated at once: fixed, so that it cannot move a sample
 _SEED = 0x5A3B  # of the samples of a finished run

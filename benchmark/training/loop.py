@@ -25,7 +25,8 @@ from benchmark.core.files import atomic, not_writable
 from benchmark.core.seeds import seed_step
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
-from benchmark.training.method import GANConfig, Trainable
+from benchmark.training.config import GANConfig
+from benchmark.training.method import Trainable
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"

@@ -1,4 +1,4 @@
-"""What one method file needs: `Stage`, `Method`, `Sample` and the shared configuration.
+"""What a method file subclasses: `Method`, and `Stage` for what is trained before it.
 
 The method owns the body of the loop (`step`: one iteration of the paper's algorithm), the harness owns the clock
 (`benchmark.training.loop`: seeds, checkpoints, average weights, logs). A method knows no metric and no file.
@@ -7,20 +7,19 @@ The method owns the body of the loop (`step`: one iteration of the paper's algor
 from __future__ import annotations
 
 import importlib
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass as plain_dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
 import torch
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from benchmark.core import distributed
-from benchmark.core.config import STRICT, Beta, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from benchmark.core.errors import ConfigError, suggest
 from benchmark.core.registry import check_method, recipes_of
 from benchmark.core.seeds import derive_seed
+from benchmark.training.config import GANConfig, TrainConfig
+from benchmark.training.measurements import Measurement, Picture, Sample
 
 if TYPE_CHECKING:
     from benchmark.data.prepared import Dataset
@@ -28,34 +27,6 @@ if TYPE_CHECKING:
     from benchmark.training.artifacts import ArtifactStore
 
 Conditioning = Literal["none", "class", "attributes", "cluster", "instance", "latent"]
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class TrainConfig:
-    """What the training loop itself reads; the base of every stage's and method's configuration."""
-
-    steps: PositiveInt  # iterations of `step`; one generator update each for a GAN
-    batch: PositiveInt  # images a step draws, over all ranks together
-    flip: bool = False  # mirror training images with probability 1/2, where the dataset's labels allow it
-    log_every: PositiveInt = 50  # steps between lines of the log, each the mean since the last
-    checkpoint_every: PositiveInt = 1000  # steps between checkpoints
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class GANConfig(TrainConfig):
-    """The settings every GAN has."""
-
-    lr_G: PositiveFloat = 1e-4  # Adam's step size, generator
-    lr_D: PositiveFloat = 1e-4  # Adam's step size, discriminator
-    betas: tuple[Beta, Beta] = (0.5, 0.99)  # Adam's moment decay rates
-    n_dis: PositiveInt = 1  # discriminator updates a step
-    ema_half_life_images: NonNegativeFloat = 10_000  # half-life of the average generator, in images; 0: no average
-    ema_start_steps: NonNegativeInt = 0  # until this step the average is a copy
-
-
-def half_life(decay: float, batch: int) -> float:
-    """Images after which an average that keeps `decay` of itself at each step, of `batch` images, has lost half."""
-    return batch * math.log(0.5) / math.log(decay)
 
 
 class Trainable:
@@ -69,6 +40,7 @@ class Trainable:
     device: torch.device
     version: ClassVar[int] = 1  # raised when the same configuration would train to another result
     split: ClassVar[Literal["train", "test"]] = "train"  # the images it learns from
+    linear_decay: bool = False  # do all learning rates fall linearly to 0 over the run?
 
     first_bad_step: Tensor  # [] int64 on the device: the step of the first non-finite loss, or -1
     _step: int = -1
@@ -78,8 +50,8 @@ class Trainable:
         raise NotImplementedError
 
     def lr_factor(self, t: int) -> float:
-        """Multiplies every learning rate at step t (counted from 0)."""
-        return 1.0
+        """Multiplies every learning rate at step t (counted from 0): constant, or linear to zero."""
+        return 1 - t / self.cfg.steps if self.linear_decay else 1.0
 
     def update(self, loss: Tensor, *optimisers: torch.optim.Optimizer) -> None:
         """One optimiser step on `loss` for exactly the parameters these optimisers own.
@@ -168,51 +140,6 @@ class Stage(Trainable):
         raise NotImplementedError
 
 
-@plain_dataclass(frozen=True)
-class Sample:
-    """Generated images [N, C, S, S] in [-1, 1] (points [N, 2] for 2-D data), and what each was asked to be.
-
-    conditions: class or cluster numbers [N]; attributes {0, 1} [N, A]; for instance and latent conditioning the rows
-    [N] of the bank (`Method.condition_on`) whose features were used; None where nothing was asked.
-    """
-
-    images: Tensor
-    conditions: Tensor | None
-
-
-@plain_dataclass(frozen=True)
-class Grid:
-    """A picture for the run folder: images [rows, columns, C, S, S] in [-1, 1], with names of rows and columns."""
-
-    images: Tensor
-    rows: list[str]
-    columns: list[str]
-
-
-@plain_dataclass(frozen=True)
-class Embedding:
-    """Points for a t-SNE picture: features [N, d], their labels [N], the labels' names."""
-
-    features: Tensor
-    labels: Tensor
-    names: list[str]
-
-
-@plain_dataclass(frozen=True)
-class Measurement:
-    """A number that only this method has; it goes into the record beside the harness's own.
-
-    protocol: everything that decides the value besides the model. details: curves, parts.
-    """
-
-    id: str
-    name: str
-    value: float
-    better: Literal["lower", "higher"] | None
-    protocol: dict[str, Any]
-    details: dict[str, Any]
-
-
 class Method(Trainable):
     """One GAN of the benchmark: one file in `methods/`, found by its name.
 
@@ -244,8 +171,24 @@ class Method(Trainable):
         raise NotImplementedError
 
     def sampling_state(self) -> dict[str, Any]:
-        """Plain values and tensors that `sample` needs besides weights, configuration and the data's outline."""
+        """What `sample` needs besides G's weights, the configuration and the data's outline: tensors, plain values.
+
+        By default each is the attribute of that name. Saved with a run, it lets `for_sampling` do without the data.
+        """
         return {}
+
+    @classmethod
+    def for_sampling(cls, cfg: Any, data: Dataset, device: torch.device, state: dict[str, Any]) -> Self:
+        """A method that can sample from a trained generator, and nothing else: it has no stages and no images.
+
+        data: `Dataset.from_outline` of the training data. state: what `sampling_state` of the trained method gave.
+        Its `G` has the trained one's shapes and fresh weights. With the trained weights, `sample` gives the same bits
+        as the trained method for the same seed, for default and for given conditions of the training data.
+        """
+        method = construct(cls, cfg, data, device, 0)
+        for name, value in state.items():
+            setattr(method, name, value.to(device) if isinstance(value, Tensor) else value)
+        return method
 
     def condition_on(self, data: Dataset, split: str) -> None:
         """For instance and latent conditioning: `conditions` are from now on rows of this split of this dataset.
@@ -267,7 +210,7 @@ class Method(Trainable):
         """Logits [N, n_labels] of the classifier this method trains against, where it has one."""
         return None
 
-    def pictures(self, G: nn.Module, data: Dataset) -> Iterator[tuple[str, Grid | Embedding]]:
+    def pictures(self, G: nn.Module, data: Dataset) -> Iterator[Picture]:
         """Pictures of the method's own, by file name: traversals, embeddings."""
         return iter(())
 
@@ -276,7 +219,7 @@ class Method(Trainable):
         return iter(())
 
 
-@plain_dataclass(frozen=True)
+@dataclass(frozen=True)
 class MethodFile:
     """A method file's parts."""
 

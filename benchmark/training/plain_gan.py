@@ -8,13 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
+import torch
 from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
 
 from benchmark.core.config import STRICT, Beta, NonNegativeFloat, PositiveInt
-from benchmark.nn.selfcond import BackboneName
-from benchmark.training.method import GANConfig, half_life
+from benchmark.data.prepared import Dataset
+from benchmark.data.stream import Stream
+from benchmark.nn.losses import adversarial, r1
+from benchmark.nn.selfcond import BackboneName, build_nets
+from benchmark.training.config import GANConfig, half_life
+from benchmark.training.measurements import Sample
+from benchmark.training.method import Trainable
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -31,9 +38,57 @@ class PlainGANConfig(GANConfig):
     pixel_noise: NonNegativeFloat = 0.0  # uniform in [0, this) added to real images; a grey level is 1/127.5 [C]
     linear_decay: bool = False  # both learning rates fall linearly to 0; the authors' stay, for many more steps [ours]
 
-    def lr_factor(self, t: int) -> float:
-        """Share of the learning rates that is left at step t: all of it [C], or linear to zero over the run [ours]."""
-        return 1 - t / self.steps if self.linear_decay else 1.0
+
+def noised(x: Tensor, amount: float) -> Tensor:
+    """Real images with the authors' noise, uniform in [0, amount); as they are where that is 0 [C]."""
+    return x + amount * torch.rand_like(x) if amount else x
+
+
+class PlainGAN(Trainable):
+    """The plain unconditional GAN of that code, in the part of a `Method` that is to be inherited before it.
+
+    Cross-entropy with the non-saturating generator (Goodfellow et al. 2014), images [B, C, S, S] or points [B, 2].
+    A method that judges several samples at once says how in `judged`.
+    """
+
+    cfg: PlainGANConfig
+    G: nn.Module
+    accepts: ClassVar[tuple[str, ...]] = ("images", "points")
+
+    def build(self, data: Dataset, pack: int = 1) -> None:
+        """The networks, their losses and optimisers. pack: samples that D judges at once."""
+        cfg = self.cfg
+        self.linear_decay = cfg.linear_decay
+        nets = build_nets(cfg.backbone, data, cfg.z_dim, pack=pack, width_G=cfg.width_G, width_D=cfg.width_D)
+        self.G, self.D = nets
+        self.loss_D, self.loss_G = adversarial("non_saturating")
+        self.opt_G = self.adam(self.G, cfg.lr_G, cfg.betas)
+        self.opt_D = self.adam(self.D, cfg.lr_D, cfg.betas)
+
+    def judged(self, x: Tensor) -> Tensor:
+        """What D is shown of samples x: one at a time."""
+        return x
+
+    def step(self, stream: Stream, t: int) -> dict[str, Tensor]:
+        """n_dis updates of D, each on fresh images, then one of G on the last of their latents."""
+        cfg, losses = self.cfg, {}
+        for _ in range(cfg.n_dis):
+            x = noised(next(stream).images, cfg.pixel_noise)  # [B, C, S, S], or points [B, 2]
+            x, x_fake = self.judged(x), self.judged(self.G(self.normal(len(x), cfg.z_dim)))
+            loss_D = losses["D"] = self.loss_D(self.D(x), self.D(x_fake.detach()))
+            if cfg.r1_weight:
+                losses["R1"] = r1(self.D, x)
+                loss_D = loss_D + cfg.r1_weight * losses["R1"]
+            self.update(loss_D, self.opt_D)
+
+        losses["G"] = self.loss_G(self.D(x_fake))
+        self.update(losses["G"], self.opt_G)
+        return losses
+
+    @torch.no_grad()
+    def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
+        """Unconditional: nothing is asked."""
+        return Sample(G(self.normal(n, self.cfg.z_dim)), None)
 
 
 C = TypeVar("C", bound=PlainGANConfig)

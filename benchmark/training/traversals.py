@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from benchmark.training.method import Grid
+from benchmark.training.measurements import Grid, Picture
 
 SCALE = 0.7  # of the latents that are held: closer to the mean than samples are (InfoSCC-GAN's figures)
 
 
-def traversals(draw: Callable[[Tensor], Tensor], zs: Tensor, columns: int = 9) -> Iterator[tuple[str, Grid]]:
+def traversals(draw: Callable[[Tensor], Tensor], zs: Tensor, columns: int = 9) -> Iterator[Picture]:
     """One grid for each layer and dimension, named as on InfoSCC-GAN's poster ("L0_D1").
 
     draw: generates images [rows, C, S, S] from all layers' latents [rows, K, n_basis].

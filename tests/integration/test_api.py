@@ -132,7 +132,8 @@ def test_a_setting_may_be_written_with_a_dot(tmp_path: Path) -> None:
 
 def test_importing_the_package_is_fast_and_loads_no_library() -> None:
     code = (
-        "import sys, time; began = time.perf_counter(); import benchmark, benchmark.training; benchmark.list_methods(); "
+        "import sys, time; began = time.perf_counter(); import benchmark, benchmark.training; "
+        "benchmark.list_methods(); "
         "print(time.perf_counter() - began, *sorted({name.split('.')[0] for name in sys.modules} & "
         "{'torch', 'numpy', 'pandas', 'sklearn', 'scipy', 'matplotlib', 'torchvision', 'PIL'}))"
     )

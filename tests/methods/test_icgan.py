@@ -18,8 +18,11 @@ from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream, to_float
 from benchmark.metrics.copying import instance_preference
 from benchmark.training.artifacts import ArtifactStore
+from benchmark.training.config import half_life
+from benchmark.training.instances import Instances
 from benchmark.training.loop import stream_for
-from benchmark.training.method import Grid, construct, find_method, half_life
+from benchmark.training.measurements import Grid
+from benchmark.training.method import construct, find_method
 from benchmark.training.stages.encoders import FeatureConfig, FeatureNet, Prepare, pooled_features
 from benchmark.training.stages.neighbours import kmeans_instances, nearest_neighbours, unit_features
 from methods.icgan import ICGAN, RECIPES, Pairs
@@ -201,7 +204,7 @@ def test_both_flips_are_drawn_and_independent_of_each_other() -> None:
 def test_instances_are_not_mirrored_where_that_is_off_or_changes_the_label(flip_ok: bool, flip_instances: bool) -> None:
     data = pictures(flip_ok=flip_ok)
     artifacts, cfg = Unhurried(data), replace(TINY, flip_instances=flip_instances)
-    assert ICGAN.stages(artifacts, cfg)["h_mirrored"] is None  # type: ignore[arg-type]
+    assert ICGAN.stages(artifacts, cfg)["instances"].h_mirrored is None  # type: ignore[arg-type]
     assert ("pooled_features", True) not in artifacts.conditions
     method = icgan(data, flip_instances=flip_instances)
     i = torch.arange(64)
@@ -361,7 +364,7 @@ def test_another_dataset_is_a_transfer() -> None:
     assert method.default_conditions == "instances of the train split of digits, uniformly"
     x = to_float(torch.tensor(grey.train.images)).permute(0, 3, 1, 2).expand(-1, 3, -1, -1)
     x = nn.functional.interpolate(x, size=(16, 16), mode="bicubic", antialias=True).clamp(-1, 1)
-    assert torch.allclose(method.bank.h, unit_features(x.flatten(1)), atol=1e-6)
+    assert torch.allclose(method.bank.f, unit_features(x.flatten(1)), atol=1e-6)
     assert method.sample(method.G.eval(), 4).images.shape == (4, 3, 16, 16)
     with pytest.raises(ConfigError, match="3 channels"):
         icgan(pictures("digits")).condition_on(colour, "train")
@@ -373,7 +376,9 @@ def test_balanced_classes_are_drawn_before_instances() -> None:
     data.train.labels = np.array([3] * 62 + [8] * 2)
     method = icgan(data, class_conditional=True, balance_classes=True, n_instances=0, k=2)
     torch.manual_seed(0)
-    j, y = method.draw_by_class(2000)
+    x, y = method.instances.draw_by_class(2000)
+    j = method.neighbour(x)
+    assert torch.equal(y, torch.tensor(data.train.labels)[x])
     assert set(y.tolist()) == {3, 8}
     assert abs(float((y == 8).float().mean()) - 0.5) < 0.05
     rare = method.instances.A[[62, 63]].flatten()
@@ -381,7 +386,8 @@ def test_balanced_classes_are_drawn_before_instances() -> None:
     assert method.default_conditions.startswith("uniform classes of the train split")
     data.train.images = data.train.images[:2]  # a class may have no image at all
     data.train.labels = np.array([0, 7])
-    assert set(icgan(data, class_conditional=True, balance_classes=True).draw_by_class(50)[1].tolist()) == {0, 7}
+    sparse = icgan(data, class_conditional=True, balance_classes=True)
+    assert set(sparse.instances.draw_by_class(50)[1].tolist()) == {0, 7}
 
 
 @pytest.mark.parametrize("changes", [{}, {"class_conditional": True}, STYLEGAN2])
@@ -477,9 +483,10 @@ def steered(cls: type[ICGAN], steps: int = 100) -> float:
     data = flat_pictures()
     f = FeatureNet({"extractor": "angle"}, Prepare(None), Embedded(), pooled=False)
     h = pooled_features(data, f)
-    A = nearest_neighbours(data, h, 5)
+    A = nearest_neighbours(data, h, 5)["neighbours"]
     cfg = replace(TINY, ch=4, lr_G=3e-3, lr_D=3e-3, n_dis=1, translation=False)
-    method = construct(cls, cfg, data, CPU, 0, f=f, h=h, h_mirrored=None, A=A, instances=None)
+    instances = Instances(unit_features(h["h"]), A, drawn=torch.arange(len(A)))
+    method = construct(cls, cfg, data, CPU, 0, f=f, instances=instances)
     take_steps(method, data, steps)
     return preference(method, data)
 

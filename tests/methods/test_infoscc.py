@@ -19,9 +19,11 @@ from benchmark.core.seeds import seed_step
 from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Batch
+from benchmark.nn.losses import label_loss
 from benchmark.training.loop import stream_for
 from benchmark.training.method import construct, find_method
-from methods.infoscc import InfoSCC, cluster, label_loss
+from benchmark.training.stages.clustering import cluster
+from methods.infoscc import InfoSCC
 
 CPU = torch.device("cpu")
 TINY = replace(

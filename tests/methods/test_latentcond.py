@@ -22,16 +22,9 @@ from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.loop import stream_for
 from benchmark.training.method import construct, find_method
 from benchmark.training.stages.encoders import FeatureConfig
-from methods.latentcond import (
-    Couples,
-    LatentCond,
-    bank_neighbours,
-    distances,
-    neighbours,
-    principal_axes,
-    reduction,
-    steered_by_labels,
-)
+from benchmark.training.stages.neighbours import bank_neighbours
+from benchmark.training.stages.reduction import principal_axes, reduction
+from methods.latentcond import Couples, LatentCond, distances, neighbours, steered_by_labels
 
 CPU = torch.device("cpu")
 TINY = replace(
@@ -198,14 +191,14 @@ def test_principal_axes() -> None:
 def test_another_bank_goes_through_the_same_reduction(tmp_path: Path) -> None:
     for source in ("mean", "map"):
         method, data = made(tmp_path, features=FeatureConfig(name="alexnet", layer=1, input_px=32), f_source=source)
-        own = method.bank[0].clone()
+        own = method.bank.f.clone()
         swapped = replace(data, train=data.test, test=data.train, sha256="other")
         method.condition_on(swapped, "test")  # the same images under another name
-        torch.testing.assert_close(method.bank[0], own, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(method.bank.f, own, rtol=1e-3, atol=1e-4)
         method.condition_on(data, "test")
-        assert not torch.allclose(method.bank[0], own, rtol=1e-3, atol=1e-2)
+        assert not torch.allclose(method.bank.f, own, rtol=1e-3, atol=1e-2)
         method.condition_on(data, "train")
-        assert torch.equal(method.bank[0], own)
+        assert torch.equal(method.bank.f, own)
 
 
 def test_a_bank_of_another_side(tmp_path: Path) -> None:

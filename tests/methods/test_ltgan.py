@@ -12,14 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, leaky_relu, mse_loss
 
-import methods.ltgan
 from benchmark.core.errors import ConfigError
 from benchmark.core.seeds import seed_step
 from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
+from benchmark.nn.tapped import TAPPED, Code, auxiliary, derangement
 from benchmark.training.loop import stream_for
 from benchmark.training.method import construct
-from methods.ltgan import LTGAN, RECIPES, Code, Config, auxiliary, derangement
+from benchmark.training.moves import SIGMAS
+from methods.ltgan import LTGAN, RECIPES, Config
 from methods.sngan import SNGAN
 from methods.sngan import Config as SNGANConfig
 
@@ -320,7 +321,7 @@ def test_the_tap_of_the_published_nets(card: str, recipe: str, shape: tuple[int,
     """Shapes of delta that follow from the paper's layers and our pooling."""
     cfg = RECIPES[recipe][card]
     pictures = replace(data(card), resolution=128) if card == "celeba" else data(card)
-    method = SimpleNamespace(cfg=cfg, net=methods.ltgan.BACKBONES[cfg.backbone](cfg, pictures))
+    method = SimpleNamespace(cfg=cfg, net=TAPPED[cfg.backbone].of(cfg, pictures))
     with torch.device("meta"):
         _, method.D = method.net.nets()
         method.D.eval()
@@ -408,7 +409,7 @@ def test_the_measurement_and_the_pictures_of_every_backbone() -> None:
         (again,) = method.measurements(G, data())
         assert measured == again, backbone
         assert measured.id == "aux_accuracy"
-        assert [point["sigma"] / 0.5 for point in measured.details["curve"]] == list(methods.ltgan.SIGMAS)
+        assert [point["sigma"] / 0.5 for point in measured.details["curve"]] == list(SIGMAS)
         assert measured.value == next(p["accuracy"] for p in measured.details["curve"] if p["sigma"] == 0.5)
         assert method.D.training, "left as it was"
         assert method.A.training

@@ -39,12 +39,12 @@ def steps(method: Method, data: Dataset, n: int) -> list[dict[str, Tensor]]:
 def test_a_pack_holds_whole_samples_side_by_side(m: int) -> None:
     method, _ = built("pacgan", "digits", m=m)
     x = torch.randn(12, 1, 16, 16).contiguous(memory_format=torch.channels_last)
-    packs = method.packed(x)
+    packs = method.judged(x)
     assert packs.shape == (12 // m, m, 16, 16)
     for i in range(12):
         assert torch.equal(packs[i // m, i % m], x[i, 0])
     points = torch.randn(13, 2)
-    packs = method.packed(points)  # 13 = 12 and a rest
+    packs = method.judged(points)  # 13 = 12 and a rest
     assert packs.shape == (13 // m, 2 * m)
     assert torch.equal(packs.reshape(-1, 2), points[: 13 // m * m])
 

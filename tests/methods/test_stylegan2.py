@@ -16,7 +16,8 @@ from benchmark.data.prepared import Dataset
 from benchmark.nn.losses import lazy_adam, path_lengths, r1
 from benchmark.training.loop import stream_for
 from benchmark.training.method import construct
-from methods.stylegan2 import RECIPES, Config, StyleGAN2, automatic
+from methods.recipes.stylegan2 import automatic
+from methods.stylegan2 import RECIPES, Config, StyleGAN2
 
 CPU = torch.device("cpu")
 TINY = replace(RECIPES["small"]["digits"], batch=8, steps=20, base=64, max_width=8, z_dim=8, w_dim=8)
@@ -171,7 +172,7 @@ def test_training_shows_G_mixed_styles_and_sampling_does_not() -> None:
 
 def test_automatic_settings() -> None:
     """Of 128 px with 32 images: the code's formulas by hand."""
-    cfg = automatic(128, 32)
+    cfg = Config(**automatic(128, 32))
     assert cfg.r1_weight == pytest.approx(0.1024)
     assert cfg.ema_half_life_images == 10_000
     assert cfg.steps == 781_250

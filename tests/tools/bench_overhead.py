@@ -32,12 +32,12 @@ from torch import Tensor, nn
 from benchmark.data.cards import DatasetCard, card_with, find_card
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream, to_float
-from benchmark.nn.losses import adversarial, r1
+from benchmark.nn.losses import adversarial, label_loss, r1
 from benchmark.runs.plan import DryRun
 from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.loop import train
 from benchmark.training.method import Method, construct, find_method
-from methods.infoscc import LOSSES, label_loss
+from methods.infoscc import LOSSES
 
 CPU = torch.device("cpu")
 Step = Callable[[int], None]  # takes the number of the step

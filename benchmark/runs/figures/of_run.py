@@ -15,7 +15,8 @@ from benchmark.evaluation.point_plots import save_scatter
 from benchmark.runs.figures.curves import save_curves
 from benchmark.runs.figures.pictures import grid_of_rows, save_embedding, save_grid
 from benchmark.training.loop import LOG
-from benchmark.training.method import Grid, Method
+from benchmark.training.measurements import Grid
+from benchmark.training.method import Method
 
 MOST_ROWS = 20  # of a grid of samples
 SCATTERED = 5000  # points of a scatter plot

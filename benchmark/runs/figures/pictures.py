@@ -25,7 +25,7 @@ from benchmark.core.files import atomic
 from benchmark.core.plotting import PALETTE, figure_with_panels, literal, save_figure
 from benchmark.data.stream import to_uint8
 from benchmark.evaluation.border import RequestedImages
-from benchmark.training.method import Embedding, Grid
+from benchmark.training.measurements import Embedding, Grid
 
 _MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")  # with more classes than colours, the shape tells them apart
 _OFF, _ON = "#9A9A9A", "#D55E00"  # attribute absent, present

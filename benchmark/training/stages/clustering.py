@@ -1,4 +1,4 @@
-"""k-means on the training device, and the renaming of a new partition's clusters after an old one's.
+"""k-means on the training device, the renaming of a new partition's clusters after an old one's, what is shown of them.
 
 Sources: Lloyd (1982) with the k-means++ start of Arthur and Vassilvitskii (2007); the assignment problem of Kuhn
 (1955), used for clusters by Liu et al., "Diverse Image Generation via Self-Conditioned GANs" (CVPR 2020).
@@ -7,15 +7,19 @@ All randomness comes from torch's global generator.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from benchmark.data.prepared import Dataset
+from benchmark.core.errors import ConfigError
+from benchmark.data.prepared import Dataset, Split
+from benchmark.data.stream import in_order
 from benchmark.metrics.clusters import nmi, purity, purity_chance
-from benchmark.training.method import Measurement
+from benchmark.training.artifacts import computation
+from benchmark.training.measurements import Grid, Measurement
 
 MAX_ITERATIONS = 300  # of Lloyd's algorithm, as scikit-learn's default
 CHUNK = 1 << 24  # entries of the table of distances that are held at once
@@ -109,6 +113,23 @@ def _plus_plus(x: Tensor, k: int) -> Tensor:
     return torch.stack(chosen)
 
 
+@computation("methods.infoscc", "cluster")
+def cluster(data: Dataset, embeddings: Any, k: int) -> dict[str, Tensor]:
+    """InfoSCC-GAN's own attribute selection: k-means on the encoder's embeddings {"h": [N, d]}. A computation.
+
+    Returns {"labels": [N] int64, "centres": [k, d]}. The authors name no algorithm; ours is k-means on unit-length h
+    (the contrastive loss compares directions), k-means++ with 10 restarts. Raises ConfigError for more clusters than
+    images.
+    """
+    from sklearn.cluster import KMeans  # a second to import, and only this needs it
+
+    h = normalize(embeddings["h"]).cpu().numpy()
+    if k > len(h):
+        raise ConfigError(f"n_clusters = {k}", f"{data.name} has {len(h)} training images", "choose fewer clusters")
+    found = KMeans(k, n_init=10, random_state=0).fit(h)
+    return {"labels": torch.tensor(found.labels_).long(), "centres": torch.tensor(found.cluster_centers_)}
+
+
 def cluster_measurements(clusters: Tensor, data: Dataset) -> Iterator[Measurement]:
     """How far clusters [N] of the training images agree with their classes, which no one was told; for a record."""
     labels = data.train.labels
@@ -119,3 +140,23 @@ def cluster_measurements(clusters: Tensor, data: Dataset) -> Iterator[Measuremen
     yield Measurement("nmi", "Clusters, NMI", nmi(found, labels), "higher", protocol | {"mean": "arithmetic"}, {})
     chance = {"chance": purity_chance(labels)}
     yield Measurement("purity", "Clusters, purity", purity(found, labels), "higher", protocol, chance)
+
+
+@torch.no_grad()
+def cluster_grid(
+    pi: Tensor, frequencies: Tensor, data: Dataset, generate: Callable[[Tensor], Tensor], n: int = 10
+) -> Grid:
+    """The 8 largest clusters that have images: n training images above n generated ones, drawn at random.
+
+    pi: clusters of the training images [N]. frequencies: of the clusters [k]. generate: clusters [n] to images.
+    """
+    rows, names = [], []
+    for c in frequencies.argsort(descending=True)[:8].tolist():
+        members = (pi == c).nonzero().squeeze(1)
+        if not len(members):
+            break  # fewer clusters than that have images
+        members = members[torch.randint(len(members), (n,), device=pi.device)].cpu()
+        (real,) = in_order(Split("train", data.train.images[members.numpy()]), n, pi.device)
+        rows += [real.images, generate(torch.full((n,), c))]
+        names += [f"cluster {c}, {float(frequencies[c]):.1%}", "generated"]
+    return Grid(torch.stack(rows), names, [""] * n)

@@ -37,7 +37,8 @@ from benchmark.metrics.extractors.weights import require
 from benchmark.nn.features import untrained_alexnet
 from benchmark.nn.precision import exact_float32
 from benchmark.training.artifacts import ArtifactStore, computation
-from benchmark.training.stages.pretext import AttributeClassifier, AttributeClassifierConfig, RotNet, RotNetConfig
+from benchmark.training.stages.classifier import AttributeClassifier, AttributeClassifierConfig
+from benchmark.training.stages.rotnet import RotNet, RotNetConfig
 from benchmark.training.stages.simclr import SimCLR, SimCLRConfig, recipe
 
 BATCH = 256  # images encoded at once
@@ -124,6 +125,12 @@ class FeatureNet(nn.Module):
         """Features [N, d]."""
         maps = self.maps(x)
         return maps.mean((2, 3)) if self.pooled else maps.flatten(1)
+
+    @torch.no_grad()
+    def n_map_features(self, data: Dataset) -> int:
+        """How many numbers the feature maps of the training images are."""
+        one = self.maps(torch.zeros(1, data.channels, data.resolution, data.resolution, device=self.device))
+        return one.numel() * len(data.train)
 
     @property
     def device(self) -> torch.device:

@@ -12,7 +12,6 @@ from typing import ClassVar, Literal
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from benchmark.core.config import STRICT, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from benchmark.core.registry import recipes_of
@@ -20,7 +19,9 @@ from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
 from benchmark.nn.augment import random_shift
 from benchmark.nn.judge import JudgeNet, StackedJudgeNet
-from benchmark.training.method import Stage, TrainConfig
+from benchmark.nn.losses import label_loss
+from benchmark.training.config import TrainConfig
+from benchmark.training.method import Stage
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -63,6 +64,7 @@ class Judge(Stage):
     name: ClassVar[str] = "Judge"
     version: ClassVar[int] = 1
     split: ClassVar[Literal["train", "test"]] = "test"
+    linear_decay = True
 
     def __init__(self, cfg: JudgeConfig, data: Dataset) -> None:
         assert not data.is_points, "the modes of points are told by their nearest centre; no judge is needed"
@@ -77,17 +79,11 @@ class Judge(Stage):
         """One supervised update."""
         batch = next(stream)
         logits = self.net(random_shift(batch.images, self.cfg.shift))
-        if batch.labels is not None:
-            loss = cross_entropy(logits, batch.labels)
-        else:
-            assert batch.attributes is not None, "the judge is made for labelled data only"
-            loss = binary_cross_entropy_with_logits(logits, batch.attributes)
+        y = batch.labels if batch.labels is not None else batch.attributes
+        assert y is not None, "the judge is made for labelled data only"
+        loss = label_loss(logits, y)
         self.update(loss, self.opt)
         return {"judge": loss}
-
-    def lr_factor(self, t: int) -> float:
-        """Linear to zero."""
-        return 1 - t / self.cfg.steps
 
     def product(self) -> nn.Module:
         """The network: `features` [N, d] and logits [N, n_labels] of images in [-1, 1]."""

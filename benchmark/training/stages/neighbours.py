@@ -7,16 +7,19 @@ distance and by cosine is the same, and no image is its own neighbour.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from benchmark.core.errors import ConfigError, UserError
 from benchmark.data.prepared import Dataset
+from benchmark.metrics.neighbours import chance_agreement, neighbour_agreement
 from benchmark.nn.precision import exact_float32
 from benchmark.training.artifacts import computation
+from benchmark.training.measurements import Measurement
 
 MEMORY_BYTES = 2**28  # that one chunk of queries may take
 SPARE = 8  # candidates beyond k whose distance is computed from the difference
@@ -73,6 +76,53 @@ def nearest_neighbours(data: Dataset, h: Mapping[str, Tensor], k: int) -> dict[s
     k = possible_k(data, k, len(f))
     rows, distances = nearest_rows(f, f, k, exclude=torch.arange(len(f), device=f.device))
     return {"neighbours": rows, "radius": distances[:, -1].clone()}
+
+
+@computation("methods.latentcond", "bank_neighbours")
+def bank_neighbours(data: Dataset, f: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The nearest and the farthest other training image of each, by L1: {"near": [N], "far": [N]} int64. A computation.
+
+    f: {"f": [N, d]}, features of the training images. Of equal distances the first row is taken.
+    Source: Algorithm 1 of latent-space conditioning (Durall et al., VISAPP 2021), over the whole split [ours].
+    """
+    table, near, far = f["f"], [], []
+    for rows in torch.arange(len(table), device=table.device).split(512):
+        P = torch.cdist(table[rows], table, p=1)  # [512, N]
+        own = rows[:, None]
+        near.append(P.scatter(1, own, torch.inf).argmin(1))
+        far.append(P.scatter(1, own, -torch.inf).argmax(1))
+    return {"near": torch.cat(near), "far": torch.cat(far)}
+
+
+@torch.no_grad()
+def nearest_by_l1(bank: Tensor, rows: Tensor, f: Tensor, k: int) -> Tensor:
+    """The k rows of f [N, d] nearest by L1 to each of these rows [M] of a bank [B, d]: [M, k] int64, nearest first.
+
+    Where the bank is f itself no row is its own neighbour. k is cut to as many others as there are.
+    """
+    own, found = bank is f, []
+    for part in rows.split(512):
+        P = torch.cdist(bank[part], f, p=1)  # [512, N]
+        P = P.scatter(1, part[:, None], torch.inf) if own else P
+        found.append(P.topk(min(k, len(f) - own), dim=1, largest=False).indices)
+    return torch.cat(found)
+
+
+def neighbour_measurements(f: Tensor, data: Dataset, ranks: tuple[int, ...], n: int) -> Iterator[Measurement]:
+    """Does the k-th neighbour by L1 show an image's class, in features f [N, d] of the training images? For a record.
+
+    ranks: the ks. n: images, drawn with seed 0, whose neighbours are looked for. Nothing without classes.
+    """
+    labels = data.train.labels
+    if labels is None or len(f) <= max(ranks):
+        return
+    rows = np.random.default_rng(0).permutation(len(f))[:n]
+    found = neighbour_agreement(f, labels, ranks, queries=rows)
+    protocol = {"space": "f", "metric": "l1", "queries": len(rows), "among": len(f)}
+    chance = {"chance": chance_agreement(labels)}
+    for k, share in found.items():
+        name = f"Class of neighbour {k}"
+        yield Measurement(f"neighbour_{k}", name, share, "higher", protocol | {"rank": k}, chance)
 
 
 def possible_k(data: Dataset, k: int, n: int) -> int:

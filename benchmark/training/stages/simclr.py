@@ -23,7 +23,8 @@ from benchmark.nn.augment import SimCLRViews
 from benchmark.nn.encoders import Projector, conv_encoder, resnet18_encoder, resnet50_encoder
 from benchmark.nn.losses import nt_xent
 from benchmark.training.artifacts import computation
-from benchmark.training.method import Stage, TrainConfig
+from benchmark.training.config import TrainConfig
+from benchmark.training.method import Stage
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -19,7 +19,8 @@ from benchmark.data.stream import to_float
 from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.evaluate import EvaluationResult, evaluate
 from benchmark.training.artifacts import ArtifactStore
-from benchmark.training.method import Conditioning, GANConfig, Measurement, Method, Sample
+from benchmark.training.measurements import Measurement, Sample
+from benchmark.training.method import Conditioning, GANConfig, Method
 from benchmark.training.stages.judge import JudgeConfig
 
 CPU = torch.device("cpu")

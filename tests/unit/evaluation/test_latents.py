@@ -12,7 +12,8 @@ from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.evaluation.latents import LatentSpace
 from benchmark.metrics.ppl import path_length
-from benchmark.training.method import Method, Sample, construct, find_method
+from benchmark.training.measurements import Sample
+from benchmark.training.method import Method, construct, find_method
 
 CPU = torch.device("cpu")
 

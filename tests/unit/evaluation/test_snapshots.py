@@ -25,7 +25,8 @@ from benchmark.evaluation import snapshots
 from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.snapshots import Snapshots, snapshot_steps
 from benchmark.runs.dry_run import step_flops
-from benchmark.training.method import Sample, Trainable, TrainConfig, construct
+from benchmark.training.measurements import Sample
+from benchmark.training.method import Trainable, TrainConfig, construct
 
 
 @pytest.mark.parametrize(("n", "steps", "expected"), [(0, 10, set()), (1, 10, {10}), (4, 10, {2, 5, 8, 10})])

@@ -17,7 +17,7 @@ from benchmark.core.plotting import PALETTE
 from benchmark.evaluation.point_plots import draw_points, modes_text, save_scatters
 from benchmark.runs.figures.curves import save_curves
 from benchmark.runs.figures.pictures import GAP, grid_layout, grid_of_rows, save_embedding, save_grid
-from benchmark.training.method import Embedding, Grid
+from benchmark.training.measurements import Embedding, Grid
 
 
 def a_grid(side: int = 16, channels: int = 1, rows: int = 2, columns: int = 3) -> Grid:

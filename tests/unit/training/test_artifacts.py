@@ -16,8 +16,9 @@ from benchmark.data.stream import Stream
 from benchmark.training.artifacts import META, VALUE, ArtifactStore
 from benchmark.training.loop import CHECKPOINT
 from benchmark.training.method import Stage, TrainConfig, construct
+from benchmark.training.stages.classifier import LinearClassifier, LinearClassifierConfig
+from benchmark.training.stages.clustering import cluster
 from benchmark.training.stages.simclr import SimCLR, SimCLRConfig, encode
-from methods.infoscc import Classifier, ClassifierConfig, cluster
 
 CPU = torch.device("cpu")
 ENCODER = SimCLRConfig(net="conv", width=2, steps=2, batch=4, blur=False)
@@ -66,7 +67,9 @@ def test_what_matters_makes_another_key(artifacts: ArtifactStore, monkeypatch: p
 def test_a_key_carries_the_keys_of_its_inputs(artifacts: ArtifactStore) -> None:
     def classifier_key(encoder_cfg: SimCLRConfig) -> str:
         embeddings = artifacts.compute(encode, encoder=artifacts.train(SimCLR, encoder_cfg))
-        artifacts.train(Classifier, ClassifierConfig(steps=2, batch=8), embeddings=embeddings, clusters=None)
+        artifacts.train(
+            LinearClassifier, LinearClassifierConfig(steps=2, batch=8), embeddings=embeddings, clusters=None
+        )
         return artifacts.made[-1].key
 
     assert classifier_key(ENCODER) == classifier_key(ENCODER)
@@ -103,7 +106,9 @@ def test_an_input_must_be_known(artifacts: ArtifactStore) -> None:
 def test_inputs_are_not_saved_with_a_stage(artifacts: ArtifactStore) -> None:
     """A classifier's checkpoint holds the classifier, not the embeddings of the whole data set."""
     embeddings = {"h": torch.zeros(len(artifacts.data.train), 7)}
-    stage = construct(Classifier, ClassifierConfig(steps=1, batch=4), artifacts.data, CPU, 0, embeddings=embeddings)
+    stage = construct(
+        LinearClassifier, LinearClassifierConfig(steps=1, batch=4), artifacts.data, CPU, 0, embeddings=embeddings
+    )
     assert set(stage.state_dict()) == {"C", "opt", "first_bad_step"}
 
 

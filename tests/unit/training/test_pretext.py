@@ -16,8 +16,9 @@ from benchmark.data.prepared import Dataset
 from benchmark.nn.features import NIN
 from benchmark.training.loop import stream_for
 from benchmark.training.method import construct
+from benchmark.training.stages.classifier import AttributeClassifier, label_table
 from benchmark.training.stages.encoders import small_classifier, small_rotnet
-from benchmark.training.stages.pretext import AttributeClassifier, RotNet, RotNetConfig, label_table, rotations
+from benchmark.training.stages.rotnet import RotNet, RotNetConfig, rotations
 
 CPU = torch.device("cpu")
 

@@ -1,85 +1,25 @@
-"""Encoders trained beside SimCLR: by predicting rotations, without labels, and by supervised classification.
+"""Classifiers that methods use: a supervised encoder, and a linear classifier on a frozen encoder's embeddings.
 
-RotNet: Gidaris et al. (ICLR 2018); every image is seen in its four rotations, and the net says which is which.
-AttributeClassifier: a plain classifier. A method that uses its features is NOT free of labels.
+A method that uses either on the dataset's labels is NOT free of labels.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from benchmark.core.config import (
-    STRICT,
-    Beta,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    Probability,
-)
+from benchmark.core.config import STRICT, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
 from benchmark.core.errors import ConfigError
 from benchmark.data.noise import noisy_labels
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
 from benchmark.nn.encoders import Encoder, conv_encoder
-from benchmark.nn.features import NIN
-from benchmark.training.method import Stage, TrainConfig
-
-# Of the run's length: where the learning rate falls, and to which share of it [C: epochs 60, 120, 160 of 200]
-_ROTNET_RATES = ((0.8, 0.008), (0.6, 0.04), (0.3, 0.2))
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class RotNetConfig(TrainConfig):
-    """Rotation prediction; defaults are of the authors' configuration for CIFAR-10."""
-
-    divisor: PositiveInt = 1  # every width of the net is divided by it; 1: published
-    lr: PositiveFloat = 0.1  # SGD's step size at the start
-    momentum: Beta = 0.9  # SGD's, Nesterov
-    weight_decay: NonNegativeFloat = 5e-4  # as an L2 term
-    seed: NonNegativeInt = 0  # of the encoder itself: runs with other seeds share it
-
-
-class RotNet(Stage):
-    """An encoder trained to say by which multiple of 90 degrees an image was turned."""
-
-    cfg: RotNetConfig
-    name: ClassVar[str] = "RotNet"
-    version: ClassVar[int] = 1
-
-    def __init__(self, cfg: RotNetConfig, data: Dataset) -> None:
-        self.net = NIN(data.channels, n_outputs=4, divisor=cfg.divisor)
-        self.opt = torch.optim.SGD(
-            self.net.parameters(), lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay, nesterov=True
-        )
-
-    def step(self, stream: Stream, t: int) -> dict[str, Tensor]:
-        """One update on the four rotations of each image."""
-        x = next(stream).images  # [B, C, S, S]
-        turned, y = rotations(x)  # [4B, C, S, S], [4B]
-        logits = self.net(turned)
-        loss = cross_entropy(logits, y)
-        self.update(loss, self.opt)
-        return {"rotation": loss, "rotation_accuracy": (logits.argmax(1) == y).float().mean()}
-
-    def lr_factor(self, t: int) -> float:
-        """The authors' steps, at the same shares of the run."""
-        return next((factor for begin, factor in _ROTNET_RATES if t >= begin * self.cfg.steps), 1.0)
-
-    def product(self) -> nn.Module:
-        """The net; `blocks[:2]` is the feature."""
-        return self.net
-
-
-def rotations(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Images [B, C, S, S] turned by 0, 90, 180 and 270 degrees, [4B, C, S, S], and these numbers 0..3, [4B]."""
-    y = torch.arange(4, device=x.device).repeat_interleave(len(x))
-    return torch.cat([torch.rot90(x, k, (2, 3)) for k in range(4)]), y
+from benchmark.nn.losses import label_loss
+from benchmark.training.config import TrainConfig
+from benchmark.training.method import Stage
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -100,6 +40,7 @@ class AttributeClassifier(Stage):
     cfg: AttributeClassifierConfig
     name: ClassVar[str] = "AttributeClassifier"
     version: ClassVar[int] = 1
+    linear_decay = True
 
     def __init__(self, cfg: AttributeClassifierConfig, data: Dataset) -> None:
         self.table = (label_table(data, cfg.label_noise, cfg.noise_seed).to(self.device),)  # a tuple: no state
@@ -110,13 +51,9 @@ class AttributeClassifier(Stage):
         """One supervised update."""
         batch = next(stream)
         logits, y = self.net(batch.images), self.table[0][batch.index]
-        loss = cross_entropy(logits, y) if y.ndim == 1 else binary_cross_entropy_with_logits(logits, y)
+        loss = label_loss(logits, y)
         self.update(loss, self.opt)
         return {"classifier": loss}
-
-    def lr_factor(self, t: int) -> float:
-        """Linear to zero."""
-        return 1 - t / self.cfg.steps
 
     def product(self) -> nn.Module:
         """The net: images [N, C, S, S] in [-1, 1] to logits [N, n_labels]; `encoder` is what gives features."""
@@ -135,7 +72,46 @@ class LabelledEncoder(nn.Module):
         return self.head(self.encoder(x))
 
 
-def label_table(data: Dataset, noise: float, noise_seed: int) -> Tensor:
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LinearClassifierConfig(TrainConfig):
+    """Stage 2 of InfoSCC-GAN; defaults from the authors' configuration files."""
+
+    lr: PositiveFloat = 3e-4  # Adam's step size
+    weight_decay: NonNegativeFloat = 1e-6  # as an L2 term inside Adam
+    seed: NonNegativeInt = 0  # of the classifier itself: runs with other seeds share it
+
+
+class LinearClassifier(Stage):
+    """A linear classifier C on the embeddings of the training images by a frozen encoder.
+
+    embeddings: {"h": [N, d]}. clusters: what to learn in place of the dataset's labels, as
+    `clustering.cluster` finds them; None: classes or attributes.
+    """
+
+    cfg: LinearClassifierConfig
+    name: ClassVar[str] = "Classifier"
+
+    def __init__(self, cfg: LinearClassifierConfig, data: Dataset, *, embeddings: Any, clusters: Any = None) -> None:
+        h = embeddings["h"]  # [N, d]
+        y = (label_table(data) if clusters is None else clusters["labels"]).to(h.device)  # [N] or [N, A]
+        self.table = h, y  # a tuple, not two tensors of the state: it would be in every checkpoint
+        n_labels = len(clusters["centres"]) if clusters else data.n_labels
+        self.C = nn.Linear(h.shape[1], n_labels)
+        self.opt = self.adam(self.C, cfg.lr, (0.9, 0.999), weight_decay=cfg.weight_decay)
+
+    def step(self, stream: Stream, t: int) -> dict[str, Tensor]:
+        """Cross-entropy for one label an image, its binary form averaged over attributes (InfoSCC-GAN's L2)."""
+        index, (h, y) = next(stream).index, self.table
+        loss = label_loss(self.C(h[index]), y[index])
+        self.update(loss, self.opt)
+        return {"classifier": loss}
+
+    def product(self) -> nn.Module:
+        """C: embeddings [N, d] to logits [N, A]."""
+        return self.C
+
+
+def label_table(data: Dataset, noise: float = 0.0, noise_seed: int = 0) -> Tensor:
     """Every training image's classes [N] int64 or attributes [N, A] float32, with noise where it is asked for.
 
     Raises ConfigError for data without labels, and for noise on attributes: "another class" means nothing there.
