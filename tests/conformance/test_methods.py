@@ -237,6 +237,92 @@ def test_every_recipe_builds(name: str, recipe: str, dataset: str, tmp_path: Pat
     assert images.shape == shape_of(data, 2)
 
 
+# ---- sampling without the data --------------------------------------------------------------------------------------
+
+VARIANTS: dict[str, list[dict[str, Any]]] = {  # beside the small recipe: whatever decides how samples are drawn
+    "acgan": [{"label_noise": 0.3}],
+    "biggan": [{"conditional": False}, {"fake_classes": "training"}],
+    "cgan": [{"conditioning": "projection", "backbone": "resnet"}, {"backbone": "resnet"}],
+    "crgan": [{"backbone": "biggan", "conditional": True}],
+    "icgan": [
+        {"class_conditional": True},
+        {"class_conditional": True, "balance_classes": True},
+        {"backbone": "stylegan2", "loss": "non_saturating", "base": 64, "max_width": 8, "w_dim": 8, "n_instances": 0},
+    ],
+    "infoscc": [{"labels": "clusters", "n_clusters": 4}],
+    "latentcond": [{"f_dim": 0, "backbone": "resnet"}, {"pairing": "naive", "f_source": "map"}],
+    "ltgan": [
+        {"backbone": "biggan", "conditional": True},
+        {"backbone": "stylegan2", "layer": 8, "loss": "non_saturating", "width": 4},
+    ],
+    "pacgan": [{"m": 3}],
+    "selfcond": [{"labels": labels} for labels in ("fixed", "online", "random", "classes", "none")],
+}
+
+
+def sampling_cases() -> list[Any]:
+    """Every method on every kind of data that it takes, its variants on classes."""
+    plain = [(name, dataset, {}) for name, dataset in CASES]
+    more = [(name, "digits", changes) for name, every in VARIANTS.items() for changes in every]
+    return [
+        pytest.param(*case, id="-".join([*case[:2], *(f"{key}={value}" for key, value in case[2].items())]))
+        for case in plain + more
+    ]
+
+
+def samples(method: Method, state: dict[str, Tensor], given: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Images of these weights, for conditions as the method draws them or for given ones, and the conditions."""
+    G = copy.deepcopy(method.G).eval()
+    G.load_state_dict(state)
+    torch.manual_seed(11)
+    sample = method.sample(G, 9, given)
+    return sample.images, sample.conditions
+
+
+def check_sampling_without_data(file: MethodFile, dataset: str, changes: dict[str, Any], folder: Path) -> None:
+    """From what a run can save, and the data's outline, come the same bits as from the method that was trained."""
+    data = tiny_data(dataset)
+    cfg = replace(small(file, dataset), **changes)
+    trained, _ = built(file, cfg, data, folder)
+    take_steps(trained, data, 0, 3)
+    torch.save(trained.sampling_state(), folder / "sampling.pt")
+    state = torch.load(folder / "sampling.pt", weights_only=True)
+
+    method = file.cls.for_sampling(cfg, Dataset.from_outline(data.outline()), CPU, state)
+    for name in ("conditioning", "n_labels", "default_conditions", "cfg", "device"):
+        assert getattr(method, name) == getattr(trained, name), name
+    weights = trained.G.state_dict()
+    images, conditions = samples(method, weights, None)
+    expected, drawn = samples(trained, weights, None)
+    assert torch.equal(images, expected)
+    assert (conditions is None) == (drawn is None)
+    if conditions is None or drawn is None:
+        return
+    assert torch.equal(conditions, drawn)
+    given = drawn.flip(0) if drawn.ndim == 1 else 1 - drawn
+    assert torch.equal(samples(method, weights, given)[0], samples(trained, weights, given)[0])
+
+
+@pytest.mark.parametrize(("name", "dataset", "changes"), sampling_cases())
+def test_a_trained_generator_is_sampled_without_the_data(
+    name: str, dataset: str, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    check_sampling_without_data(find_method(name), dataset, changes, tmp_path)
+
+
+def test_a_method_that_keeps_what_it_learned_to_draw_to_itself_is_caught(tmp_path: Path) -> None:
+    file = find_method("selfcond")
+
+    class Forgetful(file.cls):  # type: ignore[name-defined, misc]
+        def sampling_state(self) -> dict[str, Any]:
+            return {}
+
+    with pytest.raises(AssertionError):
+        check_sampling_without_data(replace(file, cls=Forgetful), "digits", {}, tmp_path)
+
+
+# ---- files that are dropped in, and mistakes that are caught --------------------------------------------------------
+
 TOY = '''"""A toy method, as a user would drop it into the folder."""
 
 from __future__ import annotations
@@ -245,9 +331,8 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from benchmark.core.config import STRICT, PositiveInt
 from benchmark.nn.losses import adversarial
-from benchmark.training.method import GANConfig, Method, Sample
+from benchmark.training import STRICT, GANConfig, Method, PositiveInt, Sample
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

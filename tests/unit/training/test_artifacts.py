@@ -105,10 +105,8 @@ def test_an_input_must_be_known(artifacts: ArtifactStore) -> None:
 
 def test_inputs_are_not_saved_with_a_stage(artifacts: ArtifactStore) -> None:
     """A classifier's checkpoint holds the classifier, not the embeddings of the whole data set."""
-    embeddings = {"h": torch.zeros(len(artifacts.data.train), 7)}
-    stage = construct(
-        LinearClassifier, LinearClassifierConfig(steps=1, batch=4), artifacts.data, CPU, 0, embeddings=embeddings
-    )
+    embeddings, cfg = {"h": torch.zeros(len(artifacts.data.train), 7)}, LinearClassifierConfig(steps=1, batch=4)
+    stage = construct(LinearClassifier, cfg, artifacts.data, CPU, 0, embeddings=embeddings)
     assert set(stage.state_dict()) == {"C", "opt", "first_bad_step"}
 
 
