@@ -13,8 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmark.core.errors import WeightsError
 from benchmark.core.seeds import derive_seed
-from benchmark.data.prepared import Dataset
-from benchmark.data.sources.mixtures import mixture_of
+from benchmark.data.prepared import Dataset, mixture_of
 from benchmark.data.stream import to_float, to_uint8
 from benchmark.evaluation.border import RequestedImages
 from benchmark.evaluation.config import EvalConfig

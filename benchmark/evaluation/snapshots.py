@@ -18,7 +18,7 @@ from torch import nn
 
 from benchmark.core import distributed
 from benchmark.core.files import atomic, remove_torn, write_text
-from benchmark.data.sources.mixtures import mixture_of
+from benchmark.data.prepared import mixture_of
 from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.evaluate import (
     build_extractor,
