@@ -1,4 +1,4 @@
-"""Tables of binary attributes: CSV, or TXT in CelebA's form."""
+"""Tables of binary attributes: CSV, or TXT in CelebA's form. Nothing heavy is imported before one is read."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from benchmark.core.errors import DataError
+from benchmark.data.layout import MAX_SHOWN
 
-MAX_SHOWN = 10  # bad rows or files named in one error
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass
@@ -29,6 +30,8 @@ def read_attributes(path: Path) -> AttributeTable:
 
     Raises DataError naming the rows (counted from 1, the first line of the file) that cannot be used.
     """
+    import numpy as np
+
     header, rows = _read(path)
     files: list[str] = []
     values: list[bytes] = []

@@ -30,14 +30,15 @@ from pydantic.dataclasses import dataclass
 from benchmark.core.config import STRICT, build, load_yaml, merge, to_dict
 from benchmark.core.errors import ConfigError, DataError, suggest
 from benchmark.core.paths import card_folder
-from benchmark.data.kinds import CELEBA_ATTRIBUTES, KINDS, LABELS, POINTS, SHAPES_ATTRIBUTES, Folder, Source, Zip
+from benchmark.data.kinds import KINDS, Source
 from benchmark.data.layout import fingerprint, locate
+from benchmark.data.sources.folder import Folder
+from benchmark.data.sources.zip import Zip
 from benchmark.data.trees import open_tree, own_split
 
 __all__ = ["DatasetCard", "card_with", "find_card", "fingerprint", "list_cards", "load_card", "locate"]
 
 MIN_SIDE = 8  # pixels, of pictures
-PATHS = ("path", "test_path", "table", "train_list", "test_list")  # keys of sources that name files or folders
 
 # `--set attribute_set=10` arrives as a number; the names of sets are text.
 SetName = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
@@ -73,17 +74,12 @@ class DatasetCard:
             return ()
         if self.attribute_set is not None:
             return self.attribute_sets[self.attribute_set]
-        return tuple(known_attributes(self.source.kind) or ())
-
-
-def known_attributes(kind: str) -> tuple[str, ...] | None:
-    """Every attribute of a source whose attributes are known beforehand, else None."""
-    return {"celeba": CELEBA_ATTRIBUTES, "shapes": SHAPES_ATTRIBUTES}.get(kind)
+        return self.source.known_attributes or ()
 
 
 def check(card: DatasetCard, where: str) -> DatasetCard:
     """The card itself when its parts fit together. Raises ConfigError naming `where` and the key."""
-    possible = (*LABELS[card.source.kind], "none")
+    possible = (*card.source.serves, "none")
     if card.conditioning not in possible:
         raise ConfigError(
             f"{where}: conditioning: {card.conditioning!r}",
@@ -103,7 +99,7 @@ def check(card: DatasetCard, where: str) -> DatasetCard:
 
 def _check_shape(card: DatasetCard, where: str) -> None:
     """Points have one shape and no picture's handling; pictures need a side and a channel or three."""
-    if card.source.kind in POINTS:
+    if card.source.is_points:
         allowed = {"resolution": 1, "channels": 2, "crop": "none", "pad": 0, "flip_ok": False, "split": "own"}
         reason = f"a source of kind {card.source.kind!r} makes 2-D points, not pictures"
     else:
@@ -119,7 +115,7 @@ def _check_shape(card: DatasetCard, where: str) -> None:
 def _check_attributes(card: DatasetCard, where: str, names: tuple[str, ...]) -> None:
     if not names or len(set(names)) != len(names):
         raise ConfigError(where, "a set names at least one attribute, each of them once")
-    known = known_attributes(card.source.kind)
+    known = card.source.known_attributes
     for name in names:
         if known is not None and name not in known:
             raise ConfigError(f"{where}: unknown attribute {name!r}", suggest(name, known))
@@ -173,7 +169,7 @@ def find_card(name_or_path: str) -> DatasetCard:
 
 def _beside(card: DatasetCard, folder: Path) -> DatasetCard:
     """A user's card with those paths of its source made absolute that exist beside the card."""
-    paths = {key: getattr(card.source, key, None) for key in PATHS}
+    paths = {key: getattr(card.source, key) for key in card.source.path_keys}
     found = {key: str(folder / path) for key, path in paths.items() if path and (folder / path).exists()}
     return card_with(card, {"source": found})
 

@@ -23,12 +23,10 @@ from tqdm import tqdm
 from benchmark.core.errors import DataError
 from benchmark.data.cards import card_for, card_with
 from benchmark.data.images import decoded, explain, to_array
-from benchmark.data.opened import SourceImages
-from benchmark.data.sources.pictures import open_folder
-from benchmark.data.trees import open_tree
+from benchmark.data.layout import MAX_SHOWN
+from benchmark.data.sources.base import SourceImages
 
 IN_MEMORY_BYTES = 2**31  # of pictures; more are kept on the disk
-MAX_SHOWN = 10  # of files that a message names
 IMAGE_KEYS = ("images", "arr_0", "samples", "x")  # of .npz files: ours, numpy's own, common ones
 LABEL_KEYS = ("labels", "arr_1", "label", "y")
 
@@ -66,7 +64,7 @@ def read_collection(
     if path.suffix.lower() in (".npz", ".npy"):
         return _arrays(path, side, limit)
     card = card_for(path.absolute())
-    opened = open_folder(card_with(card, {"split": "hash"}), open_tree(path.absolute()))
+    opened = card.source.open(card_with(card, {"split": "hash"}), path.absolute().parent)
     rows = range(len(opened.names) if limit is None else min(limit, len(opened.names)))
     if side is None:
         read: Callable[[Image.Image], np.ndarray] = lambda image: _as_is(image, channels)  # noqa: E731

@@ -4,26 +4,12 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from benchmark.core.config import content_hash, to_dict
 from benchmark.core.errors import DataError
-from benchmark.data.kinds import (
-    STL10,
-    CelebA,
-    CelebAHQ,
-    Coco,
-    Folder,
-    ImageNet,
-    Listed,
-    StackedMNIST,
-    Table,
-    TorchVision,
-    Zip,
-)
-from benchmark.data.lists import read_list
 
 if TYPE_CHECKING:
     from benchmark.data.cards import DatasetCard
@@ -31,37 +17,7 @@ if TYPE_CHECKING:
 FORMAT = 1  # of the prepared arrays; raise it when the same files would give other bytes
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 TEST_FOLDERS = ("test", "val", "valid", "validation")  # names of the held-out folder, in order of preference
-CELEBA_TABLES = {
-    "attributes": "list_attr_celeba.txt | list_attr_celeba.csv",
-    "partition": "list_eval_partition.txt | list_eval_partition.csv",
-}
-CELEBA_PICTURES = "img_align_celeba/*.jpg | img_align_celeba.zip"
-
-# Files of torchvision's data sets under the data root, with their size in bytes.
-MNIST_FILES = {
-    "train-images-idx3-ubyte": 47_040_016,
-    "train-labels-idx1-ubyte": 60_008,
-    "t10k-images-idx3-ubyte": 7_840_016,
-    "t10k-labels-idx1-ubyte": 10_008,
-}
-CIFAR_FILES = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"]
-
-# STL-10: pictures of 3 x 96 x 96 bytes in each of its binary files.
-STL10_SIDE = 96
-STL10_PICTURES = {"unlabeled": 100_000, "train": 5_000, "test": 8_000}
-
-CELEBA_HQ_PICTURES = "CelebA-HQ-img"
-CELEBA_HQ_ATTRIBUTES = "CelebAMask-HQ-attribute-anno.txt"
-IMAGENET_SOLUTION = "LOC_val_solution.csv"  # Kaggle's classes of the validation pictures
-COCO_PICTURES = ("train2017", "val2017")
-COCO_ANNOTATIONS = tuple(f"annotations/{what}_{part}.json" for part in COCO_PICTURES for what in ("instances", "stuff"))
-
-# What is read of the folder that an official layout names; not ImageNet's test/, nor CelebAMask-HQ's masks.
-READ_BELOW = {
-    "imagenet": ("train", "val", IMAGENET_SOLUTION),
-    "coco": (*COCO_PICTURES, *COCO_ANNOTATIONS),
-    "celeba_hq": (CELEBA_HQ_PICTURES, CELEBA_HQ_ATTRIBUTES),
-}
+MAX_SHOWN = 10  # bad files, rows or lines that one error names
 
 
 def resolve(data_root: Path, path: str) -> Path:
@@ -135,50 +91,18 @@ def locate(card: DatasetCard, data_root: Path) -> None:
     Returns for sources that need no files, and for missing ones that can be downloaded.
     Raises DataError that names every missing file by its full path and the official page.
     """
-    source = card.source
-    if torchvision_source(source) is not None:
-        _check_sizes(
-            torchvision_files(source, data_root), "delete it; it is downloaded again, or copy it from a whole one"
-        )
-        return
-    missing = [line for line in required(card, data_root) if not _found(line)]
+    missing = [line for line in card.source.required(card, data_root) if not _found(line)]
     if missing:
         raise missing_files(card, missing)
-    if isinstance(source, STL10):
-        _check_sizes(stl10_files(source, data_root), f"fetch it again from {card.homepage}")
-    for path in _files(source, data_root):
+    card.source.check(card, data_root)
+    for path in card.source.files(data_root):
         if path.suffix.lower() == ".zip" and not zipfile.is_zipfile(path):
             raise not_a_zip(path, "its end is missing or damaged")
 
 
-def required(card: DatasetCard, data_root: Path) -> list[str]:
-    """Absolute paths or glob patterns that must be there; "a | b": one of them is enough."""
-    source = card.source
-    if isinstance(source, Zip):
-        return [str(resolve(data_root, path)) for path in (source.path, source.test_path) if path]
-    if isinstance(source, Table):
-        return [str(resolve(data_root, path)) for path in (source.path, source.table)]
-    if isinstance(source, CelebA):
-        patterns: tuple[str, ...] = (CELEBA_PICTURES, *CELEBA_TABLES.values())
-    elif isinstance(source, Folder):
-        patterns = source.expect or ("",)
-    elif isinstance(source, STL10):
-        patterns = tuple(path.name for path in stl10_files(source, data_root))
-    elif isinstance(source, CelebAHQ):
-        patterns = (f"{CELEBA_HQ_PICTURES}/*.jpg", *[CELEBA_HQ_ATTRIBUTES] * (card.conditioning == "attributes"))
-    elif isinstance(source, ImageNet):
-        patterns = ("train/n*", f"val/n* | {IMAGENET_SOLUTION}", "val/*")
-    elif isinstance(source, Coco):
-        patterns = (*(f"{part}/*.jpg" for part in COCO_PICTURES), *COCO_ANNOTATIONS)
-    elif isinstance(source, Listed):
-        return [str(resolve(data_root, path)) for path in (source.path, source.train_list, source.test_list)]
-    else:
-        return []
-    return [_alternatives(resolve(data_root, source.path), pattern) for pattern in patterns]
-
-
-def _alternatives(folder: Path, pattern: str) -> str:
-    return " | ".join(str(folder / part.strip()) for part in pattern.split("|"))
+def below(folder: Path, patterns: Iterable[str]) -> list[str]:
+    """These relative paths or patterns as absolute ones below a folder; "a | b" stays a choice."""
+    return [" | ".join(str(folder / part.strip()) for part in pattern.split("|")) for pattern in patterns]
 
 
 def _found(line: str) -> bool:
@@ -193,20 +117,6 @@ def find(pattern: str) -> Path | None:
     return next(path.parent.glob(path.name), None) if path.parent.is_dir() else None
 
 
-def _files(source: object, data_root: Path) -> list[Path]:
-    """Every path that a source reads, as absolute ones."""
-    if isinstance(source, STL10):
-        return list(stl10_files(source, data_root))
-    if isinstance(source, ImageNet | Coco | CelebAHQ):
-        return [resolve(data_root, source.path) / name for name in READ_BELOW[source.kind]]
-    if isinstance(source, Listed):
-        lists = [resolve(data_root, path) for path in (source.train_list, source.test_list)]
-        folder = resolve(data_root, source.path)
-        return [*lists, *(folder / name for path in lists if path.exists() for name, _ in read_list(path))]
-    paths = [getattr(source, key, None) for key in ("path", "test_path", "table")]
-    return [resolve(data_root, path) for path in paths if path]
-
-
 def missing_files(card: DatasetCard, lines: list[str]) -> DataError:
     """The error for files that are not there."""
     page = f" from {card.homepage}" if card.homepage else ""
@@ -217,34 +127,8 @@ def missing_files(card: DatasetCard, lines: list[str]) -> DataError:
     )
 
 
-def torchvision_source(source: object) -> TorchVision | None:
-    """What torchvision reads, and may download, for this source; None where it reads nothing."""
-    if isinstance(source, StackedMNIST):
-        return TorchVision(dataset="MNIST")
-    return source if isinstance(source, TorchVision) else None
-
-
-def torchvision_files(source: object, data_root: Path) -> dict[Path, int | None]:
-    """Where torchvision looks for the files of a source, with their sizes in bytes where they are fixed."""
-    found = torchvision_source(source)
-    if found is None:
-        return {}
-    if found.dataset == "CIFAR10":
-        return {data_root.absolute() / "cifar-10-batches-py" / name: None for name in CIFAR_FILES}
-    raw = data_root.absolute() / found.dataset / "raw"
-    return {raw / name: size for name, size in MNIST_FILES.items()}
-
-
-def stl10_files(source: STL10, data_root: Path) -> dict[Path, int | None]:
-    """The binary files of STL-10 that are read, with their sizes in bytes."""
-    folder = resolve(data_root, source.path)
-    return {
-        folder / f"{part}_X.bin": STL10_PICTURES[part] * 3 * STL10_SIDE**2 for part in (*source.train_parts, "test")
-    }
-
-
-def _check_sizes(files: dict[Path, int | None], mend: str) -> None:
-    """Raise DataError for a file that is there, but not whole."""
+def check_sizes(files: Mapping[Path, int | None], mend: str) -> None:
+    """Raise DataError for a file that is there, but not of its size in bytes; None: its size is not fixed."""
     for path, size in files.items():
         if path.exists() and size is not None and path.stat().st_size != size:
             raise DataError(
@@ -254,9 +138,7 @@ def _check_sizes(files: dict[Path, int | None], mend: str) -> None:
 
 def source_files(card: DatasetCard, data_root: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Every file of the source as (path relative to the source, its stat)."""
-    source = card.source
-    paths = list(torchvision_files(source, data_root)) or _files(source, data_root)
-    for path in paths:
+    for path in card.source.files(data_root):
         if path.is_dir():
             yield from ((name, stat) for name, stat in walk(path) if stat is not None)
         elif path.exists():

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from benchmark.core.errors import DataError
-
-MAX_SHOWN = 10  # bad lines named in one error
+from benchmark.data.layout import MAX_SHOWN
 
 
 def read_list(path: Path) -> list[tuple[str, int]]:

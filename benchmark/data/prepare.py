@@ -19,16 +19,13 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmark.core.config import content_hash, to_dict
-from benchmark.core.errors import DataError
+from benchmark.core.errors import DataError, suggest
 from benchmark.core.files import lock, not_writable, require_space, require_writable, sha256_file, write_json
-from benchmark.data.attributes import MAX_SHOWN
 from benchmark.data.cards import DatasetCard, fingerprint, locate
 from benchmark.data.images import explain, to_array
-from benchmark.data.kinds import DRAWN_LABELS
-from benchmark.data.layout import FORMAT
-from benchmark.data.opened import SourceImages
+from benchmark.data.layout import FORMAT, MAX_SHOWN
 from benchmark.data.prepared import Dataset
-from benchmark.data.sources.opening import download, open_source
+from benchmark.data.sources.base import SourceImages
 
 CHUNK_BYTES = 16 * 2**20  # decoded pictures held in memory at a time
 CHUNK_IMAGES = 128  # at most so many pictures in a chunk
@@ -47,7 +44,7 @@ def prepare(card: DatasetCard, data_root: Path, cache: Path, progress: bool = Tr
         return Dataset.load(folder)
     require_writable(cache)
     with lock(cache / f"{card.name}.lock", f"data set {card.name}", wait=True):
-        download(card, data_root)
+        card.source.download(card, data_root)
         folder = _folder(card, data_root, cache)  # downloaded files count
         if not _complete(folder):
             _make(card, open_source(card, data_root), folder, progress)
@@ -70,6 +67,38 @@ def _folder(card: DatasetCard, data_root: Path, cache: Path) -> Path:
 def _complete(folder: Path) -> bool:
     """meta.json is written last, and the folder gets its name after that."""
     return (folder / "meta.json").is_file()
+
+
+def open_source(card: DatasetCard, data_root: Path) -> SourceImages:
+    """The card's source with the labels that the card serves, and no others.
+
+    Raises DataError naming what is missing, what cannot be read, or which labels do not fit the pictures.
+    """
+    opened = card.source.open(card, data_root)
+    if card.conditioning != "class":
+        opened.labels, opened.class_names = None, ()
+    elif card.n_classes is not None and len(opened.class_names) != card.n_classes:
+        raise DataError(
+            f"data set {card.name}: {len(opened.class_names)} classes, but its card says {card.n_classes}",
+            f"found: {', '.join(opened.class_names[:MAX_SHOWN])}",
+            "correct n_classes in the card, or the folders",
+        )
+    if card.conditioning == "attributes":
+        _choose(card, opened)
+    else:
+        opened.attributes, opened.attribute_names = None, ()
+    return opened
+
+
+def _choose(card: DatasetCard, opened: SourceImages) -> None:
+    """Keep only the attributes that the card serves, in its order."""
+    wanted = card.attribute_names or opened.attribute_names
+    for name in wanted:
+        if name not in opened.attribute_names:
+            raise DataError(f"data set {card.name}: no attribute {name!r}", suggest(name, opened.attribute_names))
+    assert opened.attributes is not None
+    opened.attributes = opened.attributes[:, [opened.attribute_names.index(name) for name in wanted]]
+    opened.attribute_names = wanted
 
 
 def _make(card: DatasetCard, source: SourceImages, folder: Path, progress: bool) -> None:
@@ -106,7 +135,7 @@ def split(card: DatasetCard, source: SourceImages) -> dict[str, np.ndarray]:
                 f"it has {len(source.names)} picture{'s' * (len(source.names) != 1)} in all",
                 "add pictures, or put them into train/ and test/ sub-folders",
             )
-    if source.labels is not None and card.source.kind not in DRAWN_LABELS:
+    if source.labels is not None and not card.source.has_drawn_labels:
         seen = set(source.labels[splits["train"]].tolist())
         absent = [name for k, name in enumerate(source.class_names) if k not in seen]
         if absent:

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.core.config import content_hash, to_dict
+from benchmark.core.config import build, content_hash, to_dict
 from benchmark.core.errors import DataError, UserError
 from benchmark.core.files import read_json
 from benchmark.data.cards import DatasetCard
-from benchmark.data.kinds import POINTS, STACKED, Grid2D, Ring2D
+from benchmark.data.kinds import kind_of
 from benchmark.data.layout import FORMAT
-from benchmark.data.sources.mixtures import draw_points, mixture_of
+from benchmark.data.mixtures import Mixture, draw_points
+from benchmark.data.sources.base import SourceKind
 
 TINY = 64  # pictures a split of a synthetic stand-in
 
@@ -48,17 +49,19 @@ class Dataset:
     train: Split
     test: Split
     meta: dict[str, Any] = field(default_factory=dict)  # meta.json; empty for a stand-in
-    source: dict[str, Any] = field(default_factory=dict)  # the card's source; benchmark.data.kinds says its keys
+    source: dict[str, Any] = field(default_factory=dict)  # the card's source; its kind's class says its keys
 
     @property
     def is_points(self) -> bool:
         """Are its rows 2-D points? Then `images` are float32 [N, 2], and no picture's metric applies."""
-        return self.source.get("kind") in POINTS
+        kind = kind_of(self.source)
+        return kind is not None and kind.is_points
 
     @property
     def is_stacked(self) -> bool:
         """Are its channels independent digits, and its class d0 * 100 + d1 * 10 + d2?"""
-        return self.source.get("kind") in STACKED
+        kind = kind_of(self.source)
+        return kind is not None and kind.is_stacked
 
     @property
     def n_classes(self) -> int:
@@ -69,6 +72,11 @@ class Dataset:
     def n_labels(self) -> int:
         """Width of the condition: number of classes or of attributes, 0 without labels."""
         return self.n_classes or len(self.attribute_names)
+
+    def split(self, name: str) -> Split:
+        """The split called "train" or "test"."""
+        assert name in ("train", "test"), name
+        return self.train if name == "train" else self.test
 
     @classmethod
     def load(cls, folder: Path) -> Dataset:
@@ -112,9 +120,11 @@ class Dataset:
         if card.conditioning == "attributes":
             attributes = card.attribute_names or tuple(f"attribute {k}" for k in range(10))
 
+        mixture = card.source.mixture()
+
         def split(name: str) -> Split:
-            if isinstance(card.source, Ring2D | Grid2D):
-                points, modes = draw_points(mixture_of(card), TINY, rng)
+            if mixture is not None:
+                points, modes = draw_points(mixture, TINY, rng)
                 return Split(name, points, modes if names else None)
             images = rng.integers(256, size=(TINY, card.resolution, card.resolution, card.channels), dtype=np.uint8)
             labels = np.arange(TINY) % len(names) if names else None
@@ -158,6 +168,26 @@ class Dataset:
 
         plain = {key: outline[key] for key in _OUTLINE}
         return cls(**plain, train=split("train"), test=split("test"), meta={"outline": True})
+
+
+def mixture_of(data: DatasetCard | Dataset) -> Mixture:
+    """The mixture that a card, a prepared data set or a stand-in draws its points from.
+
+    Raises DataError for data that are no points.
+    """
+    source = _source_of_points(data) if isinstance(data, Dataset) else data.source
+    mixture = None if source is None else source.mixture()
+    if mixture is None:
+        raise DataError(f"data set {data.name}: its rows are no points of a mixture", mend="use ring2d or grid2d")
+    return mixture
+
+
+def _source_of_points(data: Dataset) -> SourceKind | None:
+    """The source that a data set of points came from; None for pictures."""
+    kind = kind_of(data.source)
+    if kind is None or not kind.is_points:
+        return None
+    return build(kind, data.source, f"data set {data.name}: source")
 
 
 # What an outline holds beside the splits.

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.data.prepared import Dataset
-from benchmark.data.sources.mixtures import mixture_of
+from benchmark.data.prepared import Dataset, mixture_of
 from benchmark.evaluation.context import EvaluationContext
 from benchmark.evaluation.value import MetricValue
 from benchmark.metrics.extractors.base import Extractor

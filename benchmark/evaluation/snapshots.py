@@ -18,7 +18,7 @@ from torch import nn
 
 from benchmark.core import distributed
 from benchmark.core.files import JsonLines, atomic, remove_torn
-from benchmark.data.sources.mixtures import mixture_of
+from benchmark.data.prepared import mixture_of
 from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.context import protocol_of, reference_of
 from benchmark.evaluation.networks import build_extractor, build_judge

@@ -10,7 +10,6 @@ from benchmark.core.config import build, content_hash, merge, to_dict
 from benchmark.core.errors import ConfigError, UserError
 from benchmark.core.registry import check_method, method_names
 from benchmark.data.cards import DatasetCard, card_with, find_card
-from benchmark.data.kinds import POINTS
 from benchmark.data.layout import locate
 from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
@@ -135,7 +134,7 @@ def _transfer_card(name: str, own: DatasetCard, method: MethodFile) -> DatasetCa
     card, what = find_card(name), f"transfer={name}"
     if method.cls.condition_on is Method.condition_on:
         raise ConfigError(what, f"{method.name} is not conditioned on images", "use icgan or latentcond")
-    if card.source.kind in POINTS:
+    if card.source.is_points:
         raise ConfigError(what, f"{card.name} is made of 2-D points", "give a dataset of pictures")
     if card.name == own.name:
         raise ConfigError(what, "the run learns from this dataset already", "leave transfer out")
@@ -144,7 +143,7 @@ def _transfer_card(name: str, own: DatasetCard, method: MethodFile) -> DatasetCa
 
 def require_kind(method: MethodFile, card: DatasetCard) -> None:
     """Raise ConfigError for a method that does not take the card's kind of data."""
-    kind = "points" if card.source.kind in POINTS else "images"
+    kind = "points" if card.source.is_points else "images"
     if kind not in method.cls.accepts:
         others = [name for name in method_names() if kind in find_method(name).cls.accepts]
         raise ConfigError(
@@ -175,7 +174,7 @@ def _evaluation(recipe: str, card: DatasetCard, changes: dict[str, Any]) -> Eval
     base = to_dict(EVALUATION["paper" if recipe.startswith("paper") else "small"])
     base["encoder"] = to_dict(encoder_recipe(recipe, card.name))
     base["judge"] = to_dict(judge_recipe(recipe, card.name))
-    if card.source.kind in POINTS:
+    if card.source.is_points:
         base |= {"n_fake": N_POINTS, "extractors": [], "encoder": None}
     elif card.conditioning == "none" and base["extractors"] == ["judge"]:
         base["extractors"] = ["lite0"]  # no labels, no judge

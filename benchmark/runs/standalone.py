@@ -23,7 +23,6 @@ from benchmark.core.config import content_hash, to_dict
 from benchmark.core.errors import ConfigError, DataError
 from benchmark.data.cards import DatasetCard, card_with, find_card
 from benchmark.data.collection import Collection, is_collection, read_collection
-from benchmark.data.kinds import POINTS
 from benchmark.data.layout import locate
 from benchmark.data.prepare import prepare
 from benchmark.evaluation.config import EvalConfig
@@ -79,7 +78,7 @@ def request_for(
     has_labels = False
     if not (is_collection(path) and path.exists()):
         card = find_card(reference)
-        if card.source.kind in POINTS:
+        if card.source.is_points:
             raise ConfigError(f"--reference {card.name}", "it is made of 2-D points", "give a dataset of pictures")
         has_labels = card.conditioning != "none"
         base |= {"extractors": ["judge"] if has_labels else ["lite0"]}

@@ -11,7 +11,7 @@ from PIL import Image
 
 import benchmark.runs.run
 from benchmark.__main__ import main
-from benchmark.data.kinds import CELEBA_ATTRIBUTES
+from benchmark.data.sources.celeba import CELEBA_ATTRIBUTES
 
 FIVE = ["Bald", "Eyeglasses", "Mustache", "Wearing_Hat", "Wearing_Necktie"]
 N = 90  # pictures

@@ -11,53 +11,79 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
+from benchmark.core.config import STRICT
 from benchmark.core.errors import DataError
-from benchmark.data.attributes import MAX_SHOWN
-from benchmark.data.cards import DatasetCard
-from benchmark.data.kinds import Coco
-from benchmark.data.layout import COCO_PICTURES, resolve
-from benchmark.data.opened import SourceImages
+from benchmark.data.layout import MAX_SHOWN, below, resolve
+from benchmark.data.sources.base import Count, Share, SourceImages, SourceKind
 from benchmark.data.trees import FolderTree, open_picture
 
+if TYPE_CHECKING:
+    from benchmark.data.cards import DatasetCard
+
+PICTURES = ("train2017", "val2017")
+ANNOTATIONS = tuple(f"annotations/{what}_{part}.json" for part in PICTURES for what in ("instances", "stuff"))
 NOT_AN_OBJECT = "other"  # COCO-Stuff's category of everything that has no other
 
 
-def open_coco(card: DatasetCard, source: Coco, data_root: Path) -> SourceImages:
-    """The pictures that the rule keeps, train2017 to train on and val2017 held out.
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Coco(SourceKind):
+    """COCO-Stuff as IC-GAN uses it: train2017/, val2017/ and annotations/; pictures with a few large objects."""
 
-    Raises DataError naming annotations that cannot be read, or up to ten pictures that are not there.
-    """
-    folder = resolve(data_root, source.path)
-    train, val = (chosen_pictures(source, folder, part) for part in COCO_PICTURES)
-    val = val[source.skip_val :]
-    if not val:
-        raise DataError(
-            f"data set {card.name}: no picture is left to evaluate with",
-            f"the first {source.skip_val} of val2017 that the rule keeps are left out",
-            "put all of val2017 there, or lower source.skip_val",
-        )
-    names = [f"{part}/{name}" for part, kept in zip(COCO_PICTURES, (train, val)) for name in kept]
-    there = {f"{part}/{name}" for part in COCO_PICTURES for name in FolderTree(folder / part).pictures}
-    lost = [name for name in names if name not in there]
-    if lost:
-        raise DataError(
-            f"data set {card.name}: {len(lost)} pictures are missing in {folder}",
-            "\n        ".join(lost[:MAX_SHOWN]),
-            f"unpack the whole archives from {card.homepage}",
-        )
+    kind: Literal["coco"] = "coco"
+    path: str = "coco"  # folder
+    min_objects: Count = 3  # in a picture  [P] [C]
+    max_objects: Count = 8  # in a picture  [P] [C]
+    min_area: Share = 0.02  # share of the picture that an object's box must exceed to count  [P] [C]
+    skip_val: Annotated[int, Field(ge=0)] = 1024  # first pictures of val2017 left out: they are for validation  [P] [C]
 
-    return SourceImages(
-        names=names,
-        read=lambda i: open_picture(folder / names[i]),
-        where=lambda i: str(folder / names[i]),
-        is_test=np.repeat([False, True], (len(train), len(val))),
-        split_rule=f"train2017 is train, val2017 less its first {source.skip_val} is test; pictures with "
-        f"{source.min_objects} to {source.max_objects} objects above {source.min_area:g} of the area",
-    )
+    path_keys = ("path",)
+
+    def required(self, card: DatasetCard, data_root: Path) -> list[str]:
+        """See SourceKind."""
+        return below(resolve(data_root, self.path), (*(f"{part}/*.jpg" for part in PICTURES), *ANNOTATIONS))
+
+    def files(self, data_root: Path) -> list[Path]:
+        """The pictures and annotations of both parts, and nothing else of the folder."""
+        return [resolve(data_root, self.path) / name for name in (*PICTURES, *ANNOTATIONS)]
+
+    def open(self, card: DatasetCard, data_root: Path) -> SourceImages:
+        """The pictures that the rule keeps, train2017 to train on and val2017 held out.
+
+        Raises DataError naming annotations that cannot be read, or up to ten pictures that are not there.
+        """
+        import numpy as np
+
+        folder = resolve(data_root, self.path)
+        train, val = (chosen_pictures(self, folder, part) for part in PICTURES)
+        val = val[self.skip_val :]
+        if not val:
+            raise DataError(
+                f"data set {card.name}: no picture is left to evaluate with",
+                f"the first {self.skip_val} of val2017 that the rule keeps are left out",
+                "put all of val2017 there, or lower source.skip_val",
+            )
+        names = [f"{part}/{name}" for part, kept in zip(PICTURES, (train, val)) for name in kept]
+        there = {f"{part}/{name}" for part in PICTURES for name in FolderTree(folder / part).pictures}
+        lost = [name for name in names if name not in there]
+        if lost:
+            raise DataError(
+                f"data set {card.name}: {len(lost)} pictures are missing in {folder}",
+                "\n        ".join(lost[:MAX_SHOWN]),
+                f"unpack the whole archives from {card.homepage}",
+            )
+        return SourceImages(
+            names=names,
+            read=lambda i: open_picture(folder / names[i]),
+            where=lambda i: str(folder / names[i]),
+            is_test=np.repeat([False, True], (len(train), len(val))),
+            split_rule=f"train2017 is train, val2017 less its first {self.skip_val} is test; pictures with "
+            f"{self.min_objects} to {self.max_objects} objects above {self.min_area:g} of the area",
+        )
 
 
 def chosen_pictures(source: Coco, folder: Path, part: str) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.core.files import atomic, sha256_file, write_json
-from benchmark.data.sources import shapes
+from benchmark.data import drawn_shapes as shapes
 from benchmark.drift.frozen import FILES, MANIFEST, RING
 from benchmark.metrics.corruptions import noise
 

@@ -18,10 +18,10 @@ import scipy.special
 import torch
 from PIL import Image
 
+from benchmark.data import drawn_shapes as shapes
 from benchmark.data import images as pictures
 from benchmark.data import stream
 from benchmark.data.prepared import Split
-from benchmark.data.sources import shapes
 from benchmark.drift.frozen import RING, Frozen, make
 from benchmark.drift.frozen.nets import TinyGenerator, TinyJudge, with_weights
 from benchmark.metrics import (

@@ -11,8 +11,8 @@ import pytest
 from benchmark.core.errors import ConfigError, DataError
 from benchmark.core.paths import card_folder
 from benchmark.data.cards import card_with, find_card, fingerprint, list_cards, load_card, locate
-from benchmark.data.kinds import CELEBA_ATTRIBUTES
 from benchmark.data.prepared import Dataset
+from benchmark.data.sources.celeba import CELEBA_ATTRIBUTES
 
 # fmt: off
 NAMES = [

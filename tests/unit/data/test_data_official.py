@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from benchmark.core.errors import DataError
-from benchmark.data import layout
 from benchmark.data.cards import DatasetCard, card_with, find_card, fingerprint, locate
 from benchmark.data.lists import read_list
 from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
+from benchmark.data.sources import stl10
 from benchmark.data.sources.coco import chosen_pictures
 
 SIDE = {"resolution": 8}
@@ -65,7 +65,7 @@ def test_absent_files_are_named_at_once_with_the_page(name, tmp_path):
     assert time.monotonic() - start < 1
     text = str(caught.value)
     assert card.homepage in text
-    for line in layout.required(card, tmp_path):
+    for line in card.source.required(card, tmp_path):
         for path in line.split(" | "):
             assert path in text
 
@@ -89,7 +89,7 @@ def test_absent_files_are_noticed_without_torch(tmp_path):
 def write_stl10(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
     """Binary files of 3, 2 and 2 random pictures: [N, C, column, row]."""
     counts = {"unlabeled": 3, "train": 2, "test": 2}
-    monkeypatch.setattr(layout, "STL10_PICTURES", counts)
+    monkeypatch.setattr(stl10, "PICTURES", counts)
     rng = np.random.default_rng(0)
     arrays = {part: rng.integers(256, size=(n, 3, 96, 96), dtype=np.uint8) for part, n in counts.items()}
     write(root, {f"stl10_binary/{part}_X.bin": array.tobytes() for part, array in arrays.items()})
@@ -124,7 +124,7 @@ def test_a_download_of_stl10_that_broke_off_is_noticed(tmp_path, monkeypatch):
 
 
 def test_the_sizes_of_stl10_are_the_published_ones(tmp_path):
-    sizes = list(layout.stl10_files(find_card("stl10").source, tmp_path).values())
+    sizes = list(find_card("stl10").source.sizes(tmp_path).values())
     assert sizes == [2_764_800_000, 221_184_000]
 
 

@@ -13,8 +13,11 @@ from PIL import Image
 
 from benchmark.core.errors import DataError
 from benchmark.data.cards import DatasetCard, card_with, find_card, locate
-from benchmark.data.kinds import CELEBA_ATTRIBUTES, CelebA, Folder, Table, Zip
 from benchmark.data.prepare import in_test, prepare
+from benchmark.data.sources.celeba import CELEBA_ATTRIBUTES, CelebA
+from benchmark.data.sources.folder import Folder
+from benchmark.data.sources.table import Table
+from benchmark.data.sources.zip import Zip
 
 
 def png(level: int, size: tuple[int, int] = (8, 8)) -> bytes:

@@ -10,8 +10,7 @@ import pytest
 from benchmark.core.errors import ConfigError, DataError
 from benchmark.data.cards import DatasetCard, card_with, find_card
 from benchmark.data.prepare import find_prepared, prepare
-from benchmark.data.prepared import Dataset
-from benchmark.data.sources.mixtures import mixture_of
+from benchmark.data.prepared import Dataset, mixture_of
 
 FEW = {"source": {"n_train": 500, "n_test": 200}}
 

@@ -20,10 +20,10 @@ import benchmark.data.prepare as module
 from benchmark.core.errors import DataError, UserError
 from benchmark.core.files import sha256_file
 from benchmark.data.cards import DatasetCard, card_with, find_card
-from benchmark.data.kinds import Folder
-from benchmark.data.layout import MNIST_FILES
 from benchmark.data.prepare import in_test, prepare
 from benchmark.data.prepared import Dataset
+from benchmark.data.sources.folder import Folder
+from benchmark.data.sources.torchvision import MNIST_FILES
 
 SMALL = {"source": {"n_train": 60, "n_test": 20}}
 

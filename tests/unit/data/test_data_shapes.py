@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmark.data.sources import shapes
+from benchmark.data import drawn_shapes as shapes
 
 N = 400
 

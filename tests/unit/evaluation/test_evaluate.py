@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from benchmark.data.cards import find_card
 from benchmark.data.prepare import prepare
-from benchmark.data.prepared import Dataset
-from benchmark.data.sources.mixtures import mixture_of
+from benchmark.data.prepared import Dataset, mixture_of
 from benchmark.data.stream import to_float
 from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.evaluate import EvaluationResult, evaluate

@@ -18,8 +18,7 @@ from torch import Tensor, nn
 
 from benchmark.__main__ import main
 from benchmark.data.cards import find_card
-from benchmark.data.prepared import Dataset
-from benchmark.data.sources.mixtures import mixture_of
+from benchmark.data.prepared import Dataset, mixture_of
 from benchmark.data.stream import Stream
 from benchmark.evaluation import snapshots
 from benchmark.evaluation.config import EvalConfig

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from benchmark.data.cards import find_card
-from benchmark.data.sources.mixtures import Mixture, draw_points, mixture_of
+from benchmark.data.mixtures import Mixture, draw_points
+from benchmark.data.prepared import mixture_of
 from benchmark.metrics import modes
 from benchmark.metrics.checks import MetricError
 from benchmark.metrics.modes import class_modes, expected_reverse_kl, mode_statistics

@@ -9,25 +9,23 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from benchmark.data.kinds import StackedDigits, StackedMNIST
-from benchmark.data.opened import SourceImages
+from benchmark.data.sources.base import SourceImages
 
 N_STACKED = 3  # digits in a picture
 N_DIGITS = 10
 PLACES = N_DIGITS ** np.arange(N_STACKED)[::-1]  # 100, 10, 1
 
 
-def open_stacked(source: StackedMNIST | StackedDigits, digits: SourceImages) -> SourceImages:
+def open_stacked(digits: SourceImages, counts: tuple[int, int], seed: int) -> SourceImages:
     """Triples of opened digits, drawn with replacement; train triples of train digits, test triples of test digits.
 
-    digits: grey pictures with labels 0..9 and a split of their own.
+    digits: grey pictures with labels 0..9 and a split of their own. counts: train and test triples.
     """
     assert digits.is_test is not None
     assert digits.labels is not None
-    counts = (source.n_train, source.n_test)
     triples = np.concatenate(
         [
-            _triples(np.flatnonzero(digits.is_test == bool(part)), n, np.random.default_rng([source.seed, part]))
+            _triples(np.flatnonzero(digits.is_test == bool(part)), n, np.random.default_rng([seed, part]))
             for part, n in enumerate(counts)
         ]
     )

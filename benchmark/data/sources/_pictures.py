@@ -1,21 +1,20 @@
-"""Sources made of picture files: class folders, zips, StyleGAN's dataset.json, attribute tables, CelebA."""
+"""Sources made of picture files: class folders, StyleGAN's dataset.json, tables of attributes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from benchmark.core.errors import DataError
-from benchmark.data.attributes import MAX_SHOWN, AttributeTable, read_attributes, read_partition
-from benchmark.data.cards import DatasetCard
-from benchmark.data.kinds import CelebA, Table
-from benchmark.data.layout import CELEBA_PICTURES, CELEBA_TABLES, find, missing_files, resolve
-from benchmark.data.opened import SourceImages
-from benchmark.data.trees import DATASET_JSON, Tree, base, open_tree, own_split
+from benchmark.data.attributes import AttributeTable
+from benchmark.data.layout import MAX_SHOWN
+from benchmark.data.sources.base import SourceImages
+from benchmark.data.trees import DATASET_JSON, Tree, base, own_split
+
+if TYPE_CHECKING:
+    from benchmark.data.cards import DatasetCard
 
 
 @dataclass
@@ -33,7 +32,7 @@ class Part:
         return str(self.tree.where / self.below)
 
 
-def open_folder(card: DatasetCard, tree: Tree, test_tree: Tree | None = None) -> SourceImages:
+def open_pictures(card: DatasetCard, tree: Tree, test_tree: Tree | None = None) -> SourceImages:
     """Pictures in class folders, flat, or labelled by StyleGAN's dataset.json; `test_tree` holds the test split.
 
     Raises DataError naming empty class folders, pictures outside of any, and classes that only one split has.
@@ -48,7 +47,9 @@ def open_folder(card: DatasetCard, tree: Tree, test_tree: Tree | None = None) ->
 
 
 def open_parts(card: DatasetCard, parts: list[Part]) -> SourceImages:
-    """The pictures of all parts. Raises DataError as `open_folder` does."""
+    """The pictures of all parts. Raises DataError as `open_pictures` does."""
+    import numpy as np
+
     rows: list[tuple[Part, str]] = []
     classes: dict[tuple[str, str], str] = {}  # (tree, name) -> class
     for part in parts:
@@ -165,47 +166,6 @@ def _common_classes(card: DatasetCard, rows: list[tuple[Part, str]], labels: lis
     return tuple(sorted(names, key=int if all(name.isdecimal() for name in names) else None))
 
 
-def open_table(card: DatasetCard, source: Table, data_root: Path) -> SourceImages:
-    """Pictures with a table of binary attributes."""
-    tree = open_tree(resolve(data_root, source.path))
-    table = read_attributes(resolve(data_root, source.table))
-    names = {name: name for name in tree.pictures}  # name in the table -> name in the tree
-    top = tree.children()
-    if len(top) == 1 and not any(file.startswith(f"{top[0]}/") for file in table.files):
-        names = {name.removeprefix(f"{top[0]}/"): name for name in tree.pictures}  # a folder that was zipped as a whole
-    return with_attributes(tree, names, table)
-
-
-def open_celeba(card: DatasetCard, source: CelebA, data_root: Path) -> SourceImages:
-    """CelebA with its official split. Attributes -1/1 become 0/1."""
-    folder = resolve(data_root, source.path)
-    paths = {key: _celeba_path(card, folder, pattern) for key, pattern in CELEBA_TABLES.items()}
-    pictures = _celeba_path(card, folder, CELEBA_PICTURES)
-    tree = open_tree(pictures if pictures.suffix == ".zip" else pictures.parent)
-    names = {PurePosixPath(name).name: name for name in tree.pictures}
-    opened = with_attributes(tree, names, read_attributes(paths["attributes"]))
-    partition = read_partition(paths["partition"])
-    lost = [name for name in names if name not in partition]
-    if lost:
-        raise DataError(
-            f"{paths['partition']}: no row for", "\n        ".join(lost[:MAX_SHOWN]), "fetch the file again"
-        )
-    part = np.array([partition[PurePosixPath(name).name] for name in opened.names])
-    used = np.flatnonzero(np.isin(part, [*source.train_partitions, *source.test_partitions]))
-    kept = _subset(opened, used)
-    kept.is_test = np.isin(part[used], source.test_partitions)
-    kept.split_rule = f"official partitions: train {source.train_partitions}, test {source.test_partitions}"
-    return kept
-
-
-def _celeba_path(card: DatasetCard, folder: Path, pattern: str) -> Path:
-    for choice in pattern.split(" | "):
-        path = find(str(folder / choice))
-        if path is not None:
-            return path
-    raise missing_files(card, [str(folder / pattern)])
-
-
 def with_attributes(tree: Tree, names: dict[str, str], table: AttributeTable) -> SourceImages:
     """The pictures of a tree, each with its row of the table."""
     match_names(str(table.path), set(names), set(table.files))
@@ -218,17 +178,4 @@ def with_attributes(tree: Tree, names: dict[str, str], table: AttributeTable) ->
         attributes=table.values[[row[name] for name in order]],
         attribute_names=table.attribute_names,
         ignored=tree.ignored,
-    )
-
-
-def _subset(opened: SourceImages, rows: np.ndarray) -> SourceImages:
-    """Only some rows of a source with attributes."""
-    assert opened.attributes is not None
-    return SourceImages(
-        names=[opened.names[i] for i in rows],
-        read=lambda i: opened.read(int(rows[i])),
-        where=lambda i: opened.where(int(rows[i])),
-        attributes=opened.attributes[rows],
-        attribute_names=opened.attribute_names,
-        ignored=opened.ignored,
     )

@@ -1,0 +1,72 @@
+"""CelebA-HQ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic.dataclasses import dataclass
+
+from benchmark.core.config import STRICT
+from benchmark.core.errors import DataError
+from benchmark.data.attributes import read_attributes
+from benchmark.data.layout import below, resolve
+from benchmark.data.sources._pictures import with_attributes
+from benchmark.data.sources.base import Count, Seed, SourceImages, SourceKind
+from benchmark.data.trees import FolderTree
+
+if TYPE_CHECKING:
+    from benchmark.data.cards import DatasetCard
+
+PICTURES = "CelebA-HQ-img"
+ATTRIBUTES = "CelebAMask-HQ-attribute-anno.txt"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CelebAHQ(SourceKind):
+    """CelebA-HQ as CelebAMask-HQ holds it: CelebA-HQ-img/ and, for attributes, CelebAMask-HQ-attribute-anno.txt."""
+
+    kind: Literal["celeba_hq"] = "celeba_hq"
+    path: str = "CelebAMask-HQ"  # folder
+    n_test: Count = 3000  # pictures held out at random, of 30,000  [P: LT-GAN]
+    seed: Seed = 0  # of the split  [ours: which pictures LT-GAN held out is not published]
+
+    path_keys = ("path",)
+    serves = ("attributes",)
+
+    def required(self, card: DatasetCard, data_root: Path) -> list[str]:
+        """See SourceKind."""
+        attributes = [ATTRIBUTES] if card.conditioning == "attributes" else []
+        return below(resolve(data_root, self.path), [f"{PICTURES}/*.jpg", *attributes])
+
+    def files(self, data_root: Path) -> list[Path]:
+        """The pictures and their attributes; the masks beside them are not read."""
+        return [resolve(data_root, self.path) / name for name in (PICTURES, ATTRIBUTES)]
+
+    def open(self, card: DatasetCard, data_root: Path) -> SourceImages:
+        """A seeded random split of the sorted file names; attributes where the card serves them."""
+        import numpy as np
+
+        folder = resolve(data_root, self.path)
+        tree = FolderTree(folder / PICTURES)
+        if self.n_test >= len(tree.pictures):
+            raise DataError(
+                f"data set {card.name}: {len(tree.pictures):,} pictures, of which {self.n_test:,} are to be held out",
+                "none is left to train on",
+                "unpack all 30,000 pictures, or lower source.n_test",
+            )
+        if card.conditioning == "attributes":
+            names = {name: name for name in tree.pictures}
+            opened = with_attributes(tree, names, read_attributes(folder / ATTRIBUTES))
+        else:
+            opened = SourceImages(
+                names=tree.pictures,
+                read=lambda i: tree.open(tree.pictures[i]),
+                where=lambda i: str(tree.where / tree.pictures[i]),
+                ignored=tree.ignored,
+            )
+        permutation = np.random.default_rng(self.seed).permutation(tree.pictures)
+        held_out = set(permutation[: self.n_test].tolist())
+        opened.is_test = np.array([name in held_out for name in opened.names], dtype=bool)
+        opened.split_rule = f"{self.n_test} drawn at random, seed {self.seed}, are test"
+        return opened
