@@ -23,7 +23,7 @@ SUITE_SEEDS := $(if $(filter-out file,$(origin SEEDS)),--seed $(SEEDS))
 TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2) --dist loadfile --max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan suite table report drift drift-model baseline same test test-slow lint check format overhead speed throughput memory lock clean
+.PHONY: help bench plan suite table report drift drift-model baseline same same-tables test test-slow lint check format overhead speed throughput memory lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -55,8 +55,11 @@ baseline: $(READY)  ## accept the present numbers, REASON="..."; with METHOD= DA
 	@$(PY) -m benchmark drift --accept "$(REASON)" \
 	  $(if $(filter-out file,$(origin METHOD)),--model $(METHOD) --dataset "$(DATASET)")
 
-same: $(READY)  ## does the smoke suite give the same bits as at REV=<commit>? minutes
-	$(PY) tests/same_bits.py "$(REV)" $(if $(SUITE),--suite "$(SUITE)") $(if $(WORKERS),--workers $(WORKERS))
+same: $(READY)  ## do tiny runs of everything leave the same bits as at REV=<commit>? 3 minutes, the first time 6 (KEEP=folder)
+	$(PY) tests/tools/same_bits.py "$(REV)" $(if $(KEEP),--keep "$(KEEP)")
+
+same-tables: $(READY)  ## are the published tables, and the report (as at REV=<commit>), what the records give? a minute
+	$(PY) tests/tools/same_tables.py $(if $(REV),"$(REV)") $(if $(KEEP),--keep "$(KEEP)")
 
 test: $(READY)  ## the tests, under 10 minutes on two cores
 	$(TEST)

@@ -1,0 +1,275 @@
+"""Do two revisions give the same bits? `python tests/tools/same_bits.py REV`, or `make same REV=...`.
+
+A fixed list of tiny runs (`same_runs.py`) is carried out by the command line, with the code of a git revision and with
+the present tree, on this machine, and everything they leave behind is compared (`same_files.py`): a change of the
+layout may move none of it. What the revision left is kept under ~/.cache/gantlet-same, by commit, machine and list of
+runs, so that a second proof against it takes half the time.
+Exit status: 0 the same, 1 something differs or a command ended otherwise than it should, 2 there is no such revision.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import same_files
+import same_runs
+from same_files import BELOW, manifest, text_lines
+from same_revision import ROOT, benchmark, cache, commit_of, digits, keep, machine, tree_of
+from same_runs import Group
+
+# Items that the present tree has more than the revision, on purpose: patterns of whole items, as of file names
+# (`*/runs/*/sampling.pt*`), each with the reason in a comment. An item that both have may match as well: it may have
+# gained words, such as the lines of `list` a column. All other differences remain differences.
+ADDED: tuple[str, ...] = (
+    "*/runs/*/sampling.pt*",  # what `load_run` needs besides the generator, so that it reads neither data nor stages
+)
+
+AT_ONCE = 2  # processes
+MOST_LINES = 40  # of differences that are shown
+STATUS = "exit status"  # the item of how a command ended
+
+COUNTED = {  # what was compared: patterns of items
+    "commands": rf"{STATUS}$",
+    "runs": r"/runs/.*/config\.yaml$",
+    "records": r"/records/[^/]+\.json$",
+    "values": r"/records/.* > result > values > [^>]+ > value$",
+    "protocol keys": r"/records/.* > protocol_key$",
+    "stage keys": r"/artifacts/[^/]+/meta\.json > key$|/records/.* > stages > \d+ > key$",
+    "log lines": r"\.jsonl > line \d+$",
+    "pictures": r"\.png$",
+    "table files": r"/tables/[^/>]+$",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out, compare, print what differs and what was compared."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("revision")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="leave what both revisions left behind there")
+    wanted = parser.parse_args(arguments)
+    if (commit := commit_of(wanted.revision)) is None:
+        print(f"no revision {wanted.revision!r}", file=sys.stderr)
+        return 2
+    there = reference(commit, wanted.keep)
+    here = left_by(ROOT, "the present tree", wanted.keep)
+    lines, added = differences(there, here)
+    print("\n".join(report(lines, added, there, here, wanted.revision)))
+    return 1 if lines or failures(here) else 0
+
+
+def reference(commit: str, kept: Path | None) -> dict[str, str]:
+    """What a commit leaves behind: found, or made now; always made where it is to be looked at."""
+    runs = digits([], Path(same_runs.__file__), Path(same_files.__file__))
+    path = cache(commit, machine(), runs)
+    if path.exists() and kept is None:
+        return json.loads(path.read_text())
+    with tree_of(commit) as tree:
+        items = left_by(tree, commit[:12], kept)
+    if not failures(items):
+        keep(path, items)
+    return items
+
+
+# ---- carrying out ---------------------------------------------------------------------------------------------------
+
+
+def left_by(tree: Path, name: str, kept: Path | None) -> dict[str, str]:
+    """The manifest of everything that the code of a tree leaves behind. kept: where the files stay; None: nowhere."""
+    began, worked = time.perf_counter(), cpu_seconds()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if kept is not None:
+            folder = kept.absolute() / name.replace(" ", "-")
+            folder.mkdir(parents=True)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            parts = list(pool.map(lambda group: carry_out(group, tree, folder), same_runs.groups()))
+        items = {item: value for part in parts for item, value in part.items()}
+        items |= put_together(tree, folder)
+    seconds = f"{time.perf_counter() - began:.0f} s, {cpu_seconds() - worked:.0f} s of CPU time"
+    print(f"{name}: {seconds}", file=sys.stderr, flush=True)
+    return items
+
+
+def cpu_seconds() -> float:
+    """What all processes that have ended took: wall clock says little beside other work."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def carry_out(group: Group, tree: Path, folder: Path) -> dict[str, str]:
+    """Run a group's commands, one after the other. What they printed and left behind, under the group's name."""
+    here, suites = folder / group.name, folder / "suites" / group.name
+    here.mkdir(exist_ok=True)
+    suites.mkdir(parents=True)
+    for name, text in group.suites.items():
+        (suites / f"{name}.yaml").write_text(text)
+    items, began = {}, time.perf_counter()
+    for i, command in enumerate(group.commands):
+        place = f"{group.name}/command {i + 1}, {command.arguments[0]}"
+        done = benchmark(tree, [in_place(argument, here, suites) for argument in command.arguments], folder / "scratch")
+        items |= printed(place, command.status, done, folder)
+    print(f"  {group.name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+    return items | {f"{group.name}/{item}": value for item, value in manifest(here).items()}
+
+
+def in_place(argument: str, here: Path, suites: Path) -> str:
+    """An argument with the names of folders, and of the one path that a star stands for."""
+    text = argument.replace("{here}", str(here)).replace("{suites}", str(suites))
+    if "*" not in text:
+        return text
+    found = sorted(here.glob(str(Path(text).relative_to(here))))
+    return str(found[0]) if len(found) == 1 else text
+
+
+def printed(place: str, status: int, done: subprocess.CompletedProcess[str], folder: Path) -> dict[str, str]:
+    """How a command ended, and what it printed, without the names of temporary folders. status: the expected one."""
+    ended = str(done.returncode)
+    if done.returncode != status:
+        last = (done.stderr.strip() or "nothing on standard error").splitlines()[-1]
+        ended = f"{done.returncode}, not {status} as it should be: {last}"
+    items = {f"{place}{BELOW}{STATUS}": ended.replace(str(folder), "FOLDER")}
+    text = done.stdout.replace(str(folder), "FOLDER")
+    return items | {BELOW.join((place, "output", *way)): value for way, value in text_lines(text)}
+
+
+# ---- tables and the report ------------------------------------------------------------------------------------------
+
+
+def put_together(tree: Path, folder: Path) -> dict[str, str]:
+    """The suite's tables, all tables, and the report of all groups' runs in one results folder.
+
+    Times and environments of the records are replaced by known ones before, so that every byte can be compared.
+    """
+    results = folder / same_runs.TOGETHER.name / "results"
+    for group in same_runs.groups():
+        own = folder / group.name / "results"
+        for path in [*own.glob("records/*.json"), *(own.glob("runs/*/*/*") if group.pictured else ())]:
+            move(path, results / path.relative_to(own))
+    for path in (results / "records").glob("*.json"):
+        path.write_text(json.dumps(timeless(json.loads(path.read_text())), ensure_ascii=False))
+    items = carry_out(same_runs.TOGETHER, tree, folder)
+    compared_before = tuple(f"{same_runs.TOGETHER.name}/results/{kind}/" for kind in ("records", "runs"))
+    return {item: value for item, value in items.items() if not item.startswith(compared_before)}
+
+
+def move(path: Path, target: Path) -> None:
+    """Move a record or a run's folder. Two groups must not have the same one."""
+    assert not target.exists(), f"{target.name} is a run of two groups"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(path, target)
+
+
+def timeless(record: dict[str, Any]) -> dict[str, Any]:
+    """A record as if every machine were the same and every time known: a number that its run and its name decide."""
+
+    def known(key: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: known(name, part) for name, part in value.items()}
+        if key in same_files.KEPT:
+            return value
+        if isinstance(value, str):
+            return f"its {key}"
+        return None if value is None else (1 + zlib.crc32(f"{record['run']} {key}".encode()) % 4000) / 8
+
+    utc = {"utc": "2000-01-01T00:00:00+00:00"}
+    return record | {"time": known("time", record["time"]) | utc, "environment": known("", record["environment"])}
+
+
+# ---- comparing ------------------------------------------------------------------------------------------------------
+
+
+def differences(
+    there: Mapping[str, str], here: Mapping[str, str], allowed: Sequence[str] = ADDED
+) -> tuple[list[str], list[str]]:
+    """What two manifests say differently, and what the second one has more on purpose, a line each.
+
+    there: the revision's. here: the present tree's. allowed: as `ADDED`. What a whole file or a whole part of it
+    lacks on one side is one line.
+    """
+    added = [item for item in here if on_purpose(item, there, here, allowed)]
+    mine = {item: value for item, value in here.items() if item not in set(added)}
+    theirs = {item: value for item, value in there.items() if item not in set(added)}
+    lines = [f"{shown(place)}: only there" for place in outermost(theirs.keys() - mine.keys(), mine)]
+    lines += [f"{shown(place)}: only here" for place in outermost(mine.keys() - theirs.keys(), theirs)]
+    lines += [
+        f"{shown(item)} differs: {theirs[item]} there, {mine[item]} here"
+        for item in mine
+        if item in theirs and theirs[item] != mine[item]
+    ]
+    news = [
+        *outermost((item for item in added if item not in there), there),
+        *(item for item in added if item in there),
+    ]
+    return lines, [f"{shown(place)}: added on purpose" for place in news]
+
+
+def on_purpose(item: str, there: Mapping[str, str], here: Mapping[str, str], allowed: Sequence[str]) -> bool:
+    """Is this item more than the revision has, and is it meant to be?"""
+    old, new = there.get(item), here[item]
+    if old == new or not any(fnmatch.fnmatchcase(item, pattern) for pattern in allowed):
+        return False
+    words = iter(new.split())
+    return old is None or all(word in words for word in old.split())  # in this order: `in` goes on from the last
+
+
+def outermost(items: Iterable[str], others: Iterable[str]) -> list[str]:
+    """The files, folders or parts that are on one side only, instead of all that is in them."""
+    known = {place for item in others for place in places(item)}
+    return list(
+        dict.fromkeys(next((place for place in places(item) if place not in known), item) for item in sorted(items))
+    )
+
+
+def places(item: str) -> list[str]:
+    """The places in which an item is, the widest first, and the item itself."""
+    return [item[: end.start()] for end in re.finditer(rf"/|{BELOW}|$", item)]
+
+
+def shown(item: str) -> str:
+    """An item for a reader: `verbs/results/runs/digits/cgan/small-s0-1a2b: checkpoint.pt: state.G.net.0.weight`."""
+    path, *parts = item.split(BELOW)
+    file = re.sub(r"^(.*/runs/[^/]+/[^/]+/[^/]+)/(.+)$", r"\1: \2", path)
+    return f"{file}: {'.'.join(parts)}" if parts else file
+
+
+def failures(items: Mapping[str, str]) -> list[str]:
+    """Commands that ended otherwise than they should: nothing can be said of what they did not do."""
+    return [f"{shown(item)} {value}" for item, value in items.items() if item.endswith(STATUS) and not value.isdigit()]
+
+
+def report(
+    lines: Sequence[str], added: Sequence[str], there: Mapping[str, str], here: Mapping[str, str], revision: str
+) -> list[str]:
+    """What is printed: the differences, the first of them only where they are many, and what was compared."""
+    more = [f"... and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
+    said = [f"{side}: {line}" for side, items in (("there", there), ("here", here)) for line in failures(items)]
+    verdict = f"{len(lines)} differences from {revision}" if lines else f"the same bits as {revision}"
+    return [*said, *lines[:MOST_LINES], *more, *added[:MOST_LINES], f"compared: {counts(here)}", verdict]
+
+
+def counts(items: Mapping[str, str]) -> str:
+    """How much was compared, in words."""
+    found = {name: sum(bool(re.search(pattern, item)) for item in items) for name, pattern in COUNTED.items()}
+    found["tensors and arrays"] = sum(
+        value.startswith("torch.") or bool(re.match(r"\w+ \[", value)) for value in items.values()
+    )
+    return ", ".join(f"{n:,} {name}" for name, n in found.items()) + f"; {len(items):,} items"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
