@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import scipy.special
 
+from benchmark.core.config import flatten
 from benchmark.core.files import write_json
 from benchmark.core.stats import Scale, transformed
 from benchmark.drift.metric_gate import (
@@ -256,14 +257,9 @@ def _is_version(key: str) -> bool:
     return key.rsplit(".", 1)[-1] == "version"
 
 
-def _leaves(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    leaves: dict[str, Any] = {}
-    for key, value in plain.items():
-        if isinstance(value, Mapping):
-            leaves |= _leaves(value, f"{prefix}{key}.")
-        else:
-            leaves[f"{prefix}{key}"] = value
-    return leaves
+def _leaves(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by their dotted keys. A mapping that one side leaves empty is no setting: its entries are."""
+    return {key: value for key, value in flatten(plain).items() if value != {}}
 
 
 def _sample(baseline: ModelBaseline, runs: Sequence[Record], id: str, settings: Settings) -> _Sample | MetricComparison:

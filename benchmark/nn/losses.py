@@ -6,15 +6,13 @@ Logits are raw discriminator outputs of any shape, [N] or maps [N, h, w]; every 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.core.errors import ConfigError, suggest
-
-AdversarialName = Literal["hinge", "hinge_v1", "non_saturating", "lsgan", "lsgan4"]
 
 
 class Adversarial(NamedTuple):
