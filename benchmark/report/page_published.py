@@ -19,7 +19,7 @@ def _published_cell(value: PublishedValue | None, mark: str = "") -> HtmlCell:
     """A published value; its mark says how certain it is, after `mark`."""
     if value is None:
         return HtmlCell(EMPTY)
-    certainty = value.plain["certainty"]
+    certainty = value.fields["certainty"]
     return HtmlCell(value.text, value.value, mark=mark + _MARKS[certainty], remembered=certainty == "remembered")
 
 
@@ -27,7 +27,7 @@ def _protocols(values: Iterable[PublishedValue]) -> list[str]:
     """How published values were measured, a line for each protocol and source."""
     names: dict[str, dict[str, None]] = defaultdict(dict)
     for value in values:
-        names[f"{value.plain['protocol']} ({value.plain['source']})."][value.metric] = None
+        names[f"{value.fields['protocol']} ({value.fields['source']})."][value.metric] = None
     return [f"{', '.join(metrics)}: {text}" for text, metrics in names.items()]
 
 
@@ -73,7 +73,7 @@ def published_by_paper(published: Sequence[PublishedValue]) -> list[PublishedPap
     """Every published value: a paper's tables with a row a method and a column a metric."""
     papers: dict[str, dict[str, list[PublishedValue]]] = defaultdict(lambda: defaultdict(list))
     for value in published:
-        papers[f"{value.paper} ({value.plain['year']})"][value.plain["table"]].append(value)
+        papers[f"{value.paper} ({value.fields['year']})"][value.fields["table"]].append(value)
     return [
         PublishedPaper(
             f"{paper}: {sum(map(len, tables.values()))} values",
@@ -87,7 +87,7 @@ def _published_table(id: str, name: str, values: Sequence[PublishedValue]) -> Ht
     metrics = list(dict.fromkeys(value.metric for value in values))
     rows: dict[tuple[str, ...], dict[str, PublishedValue]] = defaultdict(dict)
     for value in values:
-        rows[tuple(value.plain[key] for key in ("method", "dataset", "resolution"))][value.metric] = value
+        rows[tuple(value.fields[key] for key in ("method", "dataset", "resolution"))][value.metric] = value
     heads = [Head("Method"), Head("Dataset"), Head("px", numeric=True), *(Head(name, numeric=True) for name in metrics)]
     lines = [
         Line(
