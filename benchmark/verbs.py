@@ -174,7 +174,7 @@ def suite(arguments: argparse.Namespace) -> int:
     check_suite(arguments.name, arguments.size)
     from benchmark.core import distributed
     from benchmark.core.config import parse_overrides
-    from benchmark.report.suite_tables import write_suite_table
+    from benchmark.report.table_files import write_suite_table
     from benchmark.runs.device import pick_device
     from benchmark.runs.suites.running import default_workers, run_suite
 
@@ -285,7 +285,7 @@ def drift(arguments: argparse.Namespace) -> int:
 
 def table(arguments: argparse.Namespace) -> int:
     """Write all tables from the records."""
-    from benchmark.report.writers import write_tables
+    from benchmark.report.table_files import write_tables
 
     paths = write_tables(arguments.results)
     if not paths:

@@ -37,6 +37,7 @@ def write(
     reason: str = "",
     dataset: str = "digits",
     recipe: str = "small",
+    details: dict[str, Any] | None = None,
     **protocol_changes: Any,
 ) -> str:
     """Write a record as a run does. values None: the run failed. Returns the run's name."""
@@ -53,6 +54,7 @@ def write(
             protocol(**protocol_changes),
             status="ok" if value is not None else "unavailable",
             reason="" if value is not None else "no attribute was asked both on and off",
+            details=details or {},
         ).to_dict()
         for id, value in (values or {}).items()
     ]

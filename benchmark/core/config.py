@@ -231,6 +231,14 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
+def flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The leaves of a nested mapping by their dotted keys, in order; a list, or an empty mapping, is a leaf."""
+    leaves: dict[str, Any] = {}
+    for key, value in mapping.items():
+        leaves |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {prefix + key: value}
+    return leaves
+
+
 def override(config: T, changes: Mapping[str, Any], where: str = "--set") -> T:
     """`config` with some values replaced, validated as a whole. Raises ConfigError as `build` does."""
     return build(type(config), merge(to_dict(config), changes), where)

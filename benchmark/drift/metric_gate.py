@@ -10,130 +10,37 @@ gives.
 from __future__ import annotations
 
 import math
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import pydantic.dataclasses
 import torch
-from pydantic import Field
 
-from benchmark.core import paths
-from benchmark.core.config import STRICT, build
-from benchmark.core.environment import cpu_kind, environment, git
 from benchmark.core.errors import UserError
-from benchmark.core.files import read_json, write_json
+from benchmark.core.files import write_json
 from benchmark.drift import frozen
-from benchmark.drift.frozen.measures import (
-    EXPECTATIONS,
-    MEASURES,
-    Expectation,
-    Fingerprint,
-    Measure,
-    Measured,
-    Tolerance,
+from benchmark.drift.frozen.expectations import EXPECTATIONS, Expectation
+from benchmark.drift.frozen.measures import MEASURES, Fingerprint, Measure, Measured, Tolerance
+from benchmark.drift.gates import (
+    BASELINES,
+    INCOMPARABLE,
+    NO_BASELINE,
+    PASSED,
+    REGRESSION,
+    Accepted,
+    DriftError,
+    clean_commit,
+    gate_environment,
+    other_environment,
+    require_reason,
+    worst,
 )
-
-METRIC_SET = 1  # raised when frozen inputs or the meaning of a measured number change on purpose
-BASELINES = paths.BASELINES
-CODE = ("benchmark", "methods", "datasets", "pyproject.toml", "requirements.lock", ":!benchmark/drift/baselines")
-
-PASSED, REGRESSION, USAGE, INCOMPARABLE, NO_BASELINE, INCONCLUSIVE = 0, 1, 2, 3, 4, 5
-_WORST_FIRST = (USAGE, INCOMPARABLE, REGRESSION, NO_BASELINE, INCONCLUSIVE, PASSED)
-
-
-class DriftError(UserError):
-    """A baseline that is not whole, or a comparison that cannot be asked for."""
-
-    exit_code = USAGE
-
-
-class BaselineMissing(UserError):
-    """There is nothing to compare with."""
-
-    exit_code = NO_BASELINE
-
-
-def worst(codes: Sequence[int], allow_inconclusive: bool = False) -> int:
-    """The exit status of several: bad input, incomparable, regression, no baseline, inconclusive, in this order.
-
-    allow_inconclusive: let what could not be decided pass.
-    """
-    counted = {PASSED if allow_inconclusive and code == INCONCLUSIVE else code for code in codes}
-    return next(code for code in _WORST_FIRST if code in counted | {PASSED})
-
-
-# ---- the baseline ---------------------------------------------------------------------------------------------------
-
-
-@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=STRICT)
-class Stored:
-    """One number of a baseline, or the hash and probe of an array, with how far a later one may lie from it."""
-
-    value: float | None = None
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    probe: tuple[float, ...] = ()
-    same: Annotated[float, Field(ge=0)]  # relative tolerance, under the same libraries and processor
-    other: Annotated[float, Field(ge=0)]  # under others
-    why: str
-
-    @property
-    def measured(self) -> Measured:
-        """As it was measured."""
-        if self.sha256 is not None:
-            return Fingerprint(self.sha256, self.probe)
-        assert self.value is not None  # `read_baseline` refuses it
-        return self.value
-
-
-@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=STRICT)
-class Accepted:
-    """One acceptance of a baseline: why, at which commit, and what it changed (old and new)."""
-
-    reason: Annotated[str, Field(min_length=1)]
-    commit: str
-    changed: dict[str, tuple[Any, Any]]
-
-
-@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=STRICT)
-class Baseline:
-    """The file `baselines/metric/<metric set>.json`."""
-
-    metric_set: int
-    frozen: dict[str, str]  # hashes of the inputs
-    environment: dict[str, Any]
-    numbers: dict[str, Stored]
-    accepted: Annotated[tuple[Accepted, ...], Field(min_length=1)]  # oldest first
-
-
-def baseline_path(baselines: Path = BASELINES) -> Path:
-    """Where the baseline of the present metric set lies."""
-    return baselines / "metric" / f"{METRIC_SET}.json"
-
-
-def read_baseline(path: Path) -> Baseline:
-    """Read a baseline. Raises BaselineMissing, or ConfigError / UserError naming file and key when it is not whole."""
-    if not path.is_file():
-        raise BaselineMissing(
-            f"{path}: there is no baseline", "numbers have nothing to be compared with", 'make baseline REASON="..."'
-        )
-    plain = read_json(path)
-    if not isinstance(plain, dict):
-        raise DriftError(f"{path}: not a baseline", f"its top level is {type(plain).__name__}", "git restore it")
-    baseline = build(Baseline, plain, str(path))
-    empty = [name for name, number in baseline.numbers.items() if number.value is None and not number.sha256]
-    if empty:
-        raise DriftError(
-            f"{path}: {empty[0]} has neither value nor sha256", "the file was cut or edited", "git restore it"
-        )
-    return baseline
-
+from benchmark.drift.metric_baseline import METRIC_SET, Baseline, Stored, baseline_path, read_baseline
 
 # ---- measuring and comparing ----------------------------------------------------------------------------------------
 
@@ -201,7 +108,7 @@ class Report:
         total = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes), f"metric drift: {total}"])
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "gate": "metric",
@@ -260,19 +167,6 @@ def check_metrics(
 
 def _asked(name: str, only: Sequence[str] | None) -> bool:
     return only is None or name.split(".")[0] in only
-
-
-def gate_environment() -> dict[str, Any]:
-    """The environment of a record, with the processor's exact kind: kernels are chosen by it, and round by it."""
-    return environment() | {"kernels": torch.backends.cpu.get_cpu_capability(), "cpu_kind": cpu_kind()}
-
-
-def other_environment(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What differs between two environments that may move the last bits of a number: processor and libraries."""
-    pairs = {key: (old.get(key), new.get(key)) for key in ("cpu", "cpu_kind", "kernels")}
-    before, now = old.get("libraries", {}), new.get("libraries", {})
-    pairs |= {name: (before.get(name), now.get(name)) for name in sorted({*before, *now})}
-    return [f"{name} {was} -> {has}" for name, (was, has) in pairs.items() if was != has]
 
 
 @contextmanager
@@ -442,28 +336,6 @@ def _plain(stored: Stored | None) -> Any:
     return None if stored is None else (stored.value if stored.sha256 is None else stored.sha256)
 
 
-def require_reason(reason: str, commit: Callable[[], str]) -> str:
-    """The commit of an acceptance. Raises DriftError without a reason, and what `commit` raises."""
-    if not reason.strip():
-        raise DriftError("a baseline without a reason", "who finds it later must know why it moved", 'REASON="..."')
-    return commit()
-
-
-def clean_commit(root: Path = paths.CHECKOUT) -> str:
-    """The checkout's commit. Raises DriftError outside of one, or when code or data cards differ from it."""
-    try:
-        head = git("rev-parse", "--short=12", "HEAD", root=root)
-        status = git("status", "--porcelain", "--", *CODE, root=root)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise DriftError("git cannot be asked for the commit", str(error), "run in a checkout with git") from None
-    if head.returncode or status.returncode:
-        raise DriftError(f"{root}: not a git checkout", "a baseline belongs to a commit", "run in a checkout")
-    if changes := status.stdout.splitlines():
-        shown = ", ".join(line[3:] for line in changes[:5]) + (" ..." if len(changes) > 5 else "")
-        raise DriftError(f"the tree has changes: {shown}", "a baseline belongs to a commit", "commit them first")
-    return head.stdout.strip()
-
-
 # ---- the verb -------------------------------------------------------------------------------------------------------
 
 
@@ -482,7 +354,7 @@ def metric_gate(
         return PASSED
     report = check_metrics(baselines)
     if json_file is not None:
-        write_json(json_file, report.plain())
+        write_json(json_file, report.to_dict())
     if not quiet:
         print(report.table())
     print(report.text())

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from benchmark.core.config import STRICT, build
 from benchmark.core.files import read_json, write_json
-from benchmark.drift.metric_gate import BASELINES, Accepted, BaselineMissing, DriftError, clean_commit, require_reason
+from benchmark.drift.gates import BASELINES, Accepted, BaselineMissing, DriftError, clean_commit, require_reason
 from benchmark.drift.statistics import Settings
 from benchmark.report.tables import asked_settings, changes_text, group
 from benchmark.runs.records import Record, read_records

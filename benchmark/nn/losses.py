@@ -6,7 +6,7 @@ Logits are raw discriminator outputs of any shape, [N] or maps [N, h, w]; every 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +14,6 @@ from torch import Tensor
 
 from benchmark.core import distributed
 from benchmark.core.errors import ConfigError, suggest
-
-AdversarialName = Literal["hinge", "hinge_v1", "non_saturating", "lsgan", "lsgan4"]
 
 
 class Adversarial(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Literal
 
 from benchmark.core.stats import ALPHA, Paired, Scale, holm
 from benchmark.report.compare import Verdict, pair, scale_of, verdict
-from benchmark.report.ledger import PlainTable
+from benchmark.report.plain_table import EMPTY, PlainTable
 from benchmark.report.tables import Column, Row, Table
 from benchmark.runs.suites.suite import Claim, Suite
 
@@ -22,7 +22,7 @@ ClaimOutcome = Literal["holds", "the opposite holds", "cannot be told", "not com
 
 
 @dataclass(frozen=True)
-class TestedClaim:
+class CheckedClaim:
     """A claim and what the runs say of it."""
 
     suite: str  # the table's name
@@ -36,14 +36,14 @@ class TestedClaim:
     p: float | None = None  # Holm's
 
 
-def check_claims(suite: Suite, table: Table) -> list[TestedClaim]:
+def check_claims(suite: Suite, table: Table) -> list[CheckedClaim]:
     """Every claim of a suite against one of its tables; claims about rows that the table does not have are left out."""
     found = [one for claim in suite.claims if (one := _test(suite, claim, table)) is not None]
     adjusted = iter(holm([one.test.p for one in found if one.test is not None]))
     return [one if one.test is None else _judged(one, next(adjusted)) for one in found]
 
 
-def _test(suite: Suite, claim: Claim, table: Table) -> TestedClaim | None:
+def _test(suite: Suite, claim: Claim, table: Table) -> CheckedClaim | None:
     """A claim with its test, not judged yet; None where the table has not both rows."""
     rows = [_row(suite, wanted, table) for wanted in (claim.better, claim.than)]
     if rows[0] is None or rows[1] is None:
@@ -51,16 +51,16 @@ def _test(suite: Suite, claim: Claim, table: Table) -> TestedClaim | None:
     better, than = rows[0], rows[1]
     columns = [c for c in table.columns if c.id == claim.metric or c.id.startswith(f"{claim.metric}_")]
     if not columns:
-        return TestedClaim(table.name, claim, "not run", None, better, than)
+        return CheckedClaim(table.name, claim, "not run", None, better, than)
     # a metric of several protocols has a column each: the claim is about one that both rows have
     shared = [c for c in columns if better.by_seed(c) and than.by_seed(c)]
     if not shared and all(any(row.by_seed(c) for c in columns) for row in (better, than)):
-        return TestedClaim(table.name, claim, "not comparable", None, better, than)
+        return CheckedClaim(table.name, claim, "not comparable", None, better, than)
     column = (shared or columns)[0]
     values = [row.by_seed(column) for row in table.rows]
     scale = scale_of(column.id, [value for row in values for value in row.values()])
     test = pair(better.by_seed(column), than.by_seed(column), column, scale)
-    return TestedClaim(table.name, claim, "not run", column, better, than, test, scale)
+    return CheckedClaim(table.name, claim, "not run", column, better, than, test, scale)
 
 
 def _row(suite: Suite, wanted: dict[str, str], table: Table) -> Row | None:
@@ -80,7 +80,7 @@ _OUTCOMES: dict[Verdict, ClaimOutcome] = {
 }
 
 
-def _judged(one: TestedClaim, p: float) -> TestedClaim:
+def _judged(one: CheckedClaim, p: float) -> CheckedClaim:
     assert one.test is not None
     assert one.column is not None
     return replace(one, outcome=_OUTCOMES[verdict(one.test, p, one.column.better)], p=p)
@@ -91,14 +91,14 @@ def _judged(one: TestedClaim, p: float) -> TestedClaim:
 _WHOSE = {"paper": "the paper's", "ours": "ours"}
 
 
-def claims_listing(tested: Iterable[TestedClaim]) -> PlainTable | None:
+def claims_listing(tested: Iterable[CheckedClaim]) -> PlainTable | None:
     """The claims of all tables as a listing `claims`; None where there are none."""
     lines = tuple(
         (
             one.claim.claim,
             one.outcome,
-            effect(one.test, one.scale) if one.test else "–",
-            "–" if one.p is None else f"{one.p:.3f}",
+            effect(one.test, one.scale) if one.test else EMPTY,
+            EMPTY if one.p is None else f"{one.p:.3f}",
             str(one.test.n if one.test else 0),
             _cell(one.better, one.column),
             _cell(one.than, one.column),
@@ -132,7 +132,7 @@ def claims_listing(tested: Iterable[TestedClaim]) -> PlainTable | None:
 def _cell(row: Row | None, column: Column | None) -> str:
     """A row's name and its value."""
     if row is None:
-        return "–"
+        return EMPTY
     name = ", ".join(label for label in row.labels if label not in ("", "-"))
     return f"{name}: {row.text(column)}" if column is not None else name
 

@@ -24,8 +24,8 @@ from benchmark.evaluation.point_plots import draw_points, modes_text
 from benchmark.metrics.catalogue import row_of
 from benchmark.report.curves import curves, curves_figure, snapshot_curves, snapshots_figure
 from benchmark.report.figure_rows import at_recipe, figure_names, run_folder
-from benchmark.report.tables import Column, Row, Table, dataset_table
-from benchmark.runs.records import Record, read_records
+from benchmark.report.tables import Column, Row, Table
+from benchmark.runs.records import Record
 
 _MARKERS = ("o", "^", "s", "D", "v", "P")
 _SHEET_COLUMNS = 3
@@ -35,21 +35,6 @@ _GAP = 16  # px between grids
 _SHEET_SNAPSHOTS = 6  # at most, in a sheet of points: the last and evenly spaced ones before it
 _OPERATIONS = "training, in $10^{12}$ floating-point operations"
 _SECONDS = "training, in seconds, mean of the seeds"
-
-
-def write_figures(results: Path) -> list[Path]:
-    """Write `figures/<dataset>-{samples,curves,snapshots,scatter,cost}.png` for every dataset with records.
-
-    Returns the files. Snapshots of several scores or protocols are a file each; see `snapshot_figures`. A figure that
-    has nothing to show is not written: no run folder, no snapshots, or fewer than two values for quality against cost.
-    Raises UserError for a record that cannot be read or a folder that cannot be written.
-    """
-    records = read_records(results)
-    written = []
-    for dataset in sorted({record.scored_on for record in records}):
-        table = dataset_table(dataset, [record for record in records if record.scored_on == dataset])
-        written += save_figures(results, dataset, figures_of(results, table))
-    return written
 
 
 def save_figures(results: Path, dataset: str, figures: Mapping[str, bytes]) -> list[Path]:
@@ -208,10 +193,7 @@ def cost(row: Row, column: Column, of_record: Callable[[Record], float] = _secon
     pairs = [
         (of_record(record), value.value)
         for record in row.done
-        if (value := record.values.get(column.id))
-        and value.protocol_key == column.key
-        and value.value is not None
-        and of_record(record)
+        if (value := column.value_of(record)) and value.value is not None and of_record(record)
     ]
     if not pairs:
         return None
@@ -241,9 +223,8 @@ def cost_figure(rows: Sequence[Row], column: Column) -> bytes | None:
             set_scale("log")
             name_log_ticks(axis)
     axes.margins(x=0.16, y=0.1)
-    arrow = {"lower": "lower is better", "higher": "higher is better"}.get(column.better or "", "")
     axes.set_xlabel(unit)
-    axes.set_ylabel(f"{literal(column.name)} ({arrow})" if arrow else literal(column.name))
+    axes.set_ylabel(f"{literal(column.name)} ({column.direction})" if column.direction else literal(column.name))
     axes.grid(alpha=0.25, linewidth=0.6)
     _name_points(figure, axes, points)
     return figure_png(figure)

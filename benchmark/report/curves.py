@@ -161,8 +161,8 @@ def _snapshot_logs(row: Row, column: Column) -> list[dict[int, dict[str, float]]
     """The curves of a row's seeds as logs by images seen: those at the last step, shared evenly among the steps."""
     quantity, logs = _quantity(column), []
     for record in row.done:
-        value, result = record.values.get(column.id), record.result_or_empty
-        if value is not None and value.protocol_key == column.key and result.steps and result.images_seen:
+        value, result = column.value_of(record), record.result_or_empty
+        if value is not None and result.steps and result.images_seen:
             images = result.images_seen / result.steps
             logs.append({round(images * line["step"]): {quantity: line[quantity]} for line in value.details["curve"]})
     return [log for log in logs if log]

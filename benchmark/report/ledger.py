@@ -12,22 +12,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from benchmark.metrics.catalogue import COUNTED, row_named, row_of
+from benchmark.report.plain_table import PlainTable
 from benchmark.runs.records import Record
 
 UNKNOWN = "not known"  # of runs that failed before they said what they ask for
-PlainCell = str | float | int | None
-
-
-@dataclass(frozen=True)
-class PlainTable:
-    """A table of plain cells, which are no metrics: no means, no bold."""
-
-    name: str  # of its files
-    title: str
-    n_labels: int  # columns of text at the left
-    heads: tuple[str, ...]
-    lines: tuple[tuple[PlainCell, ...], ...]  # None: the records do not have it
-    notes: tuple[str, ...]
 
 
 # ---- what was given -------------------------------------------------------------------------------------------------

@@ -41,12 +41,12 @@ class PublishedValue:
     dataset: str
     metric: str
     value: float
-    plain: Mapping[str, str]  # all fields as the file has them
+    fields: Mapping[str, str]  # all as the file has them
 
     @property
     def text(self) -> str:
         """The value as it was published, with its spread."""
-        return self.plain["value"] + (f" ± {self.plain['spread']}" if self.plain["spread"] else "")
+        return self.fields["value"] + (f" ± {self.fields['spread']}" if self.fields["spread"] else "")
 
 
 def find_published(results: Path) -> Path | None:

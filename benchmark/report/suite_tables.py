@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from benchmark.core.config import canonical
 from benchmark.core.errors import UserError
-from benchmark.report.claims import TestedClaim, check_claims
-from benchmark.report.tables import Row, Table, find_columns, group, real_data_rows, table_notes, tell_apart
-from benchmark.report.writers import cost_of, write_listing, write_table
-from benchmark.runs.records import Record, read_records
+from benchmark.report.claims import CheckedClaim, check_claims
+from benchmark.report.notes import table_notes
+from benchmark.report.plain_table import EMPTY
+from benchmark.report.tables import Row, Table, find_columns, group, real_data_rows, tell_apart
+from benchmark.runs.records import Record
 from benchmark.runs.suites.suite import (
     PublishedColumns,
     Scope,
@@ -39,19 +40,6 @@ def table_name(suite: Suite, size: str, dataset: str) -> str:
     return f"{suite.name}-{size}" + (f"-{dataset}" if several else "")
 
 
-def write_suite_table(suite: Suite | str, size: str, results: Path) -> list[Path]:
-    """Write `tables/<suite>-<size>.{csv,tex,md}` and `-cost.{csv,tex,md}` from the records there are.
-
-    Returns the files. A suite of several datasets has tables of each, `<suite>-<size>-<dataset>`.
-    """
-    suite = find_suite(suite) if isinstance(suite, str) else suite
-    records = read_records(results)
-    tables = [suite_table(suite, size, records, dataset) for dataset in scope_of(suite, size).datasets]
-    return [
-        path for table in tables for path in (*write_table(results, table), *write_listing(results, cost_of(table)))
-    ]
-
-
 def suite_tables(records: Sequence[Record], names: Sequence[str] | None = None) -> list[Table]:
     """Tables of all suites, or of those named, at every size and dataset of which any cell has a record."""
     return [
@@ -63,7 +51,7 @@ def suite_tables(records: Sequence[Record], names: Sequence[str] | None = None) 
     ]
 
 
-def suite_claims(records: Sequence[Record], names: Sequence[str] | None = None) -> list[TestedClaim]:
+def suite_claims(records: Sequence[Record], names: Sequence[str] | None = None) -> list[CheckedClaim]:
     """The claims of all suites, or of those named, tested in each table of which any cell has a record."""
     return [
         checked
@@ -97,6 +85,7 @@ def suite_table(suite: Suite, size: str, records: Sequence[Record], dataset: str
         for label, (row, runs) in zip(labels, groups)
     )
     columns = find_columns([record for mine in found for record in mine], scope.metrics)
+    controls = real_data_rows(columns, rows, len(suite.columns))
     return Table(
         table_name(suite, size, dataset),
         f"{suite.title}: {dataset}, recipe {scope.recipe}",
@@ -105,13 +94,13 @@ def suite_table(suite: Suite, size: str, records: Sequence[Record], dataset: str
         rows,
         (
             f"Source: {suite.source}",
-            *table_notes(columns, rows),
+            *table_notes(columns, rows, controls),
             *apart_notes,
             *_absent_notes(scope, {column.id for column in columns}),
             *_published_notes(published),
         ),
         tuple(f"{name} (published)" for name in published.columns) if published else (),
-        real_data_rows(columns, rows, len(suite.columns)),
+        controls,
     )
 
 
@@ -152,7 +141,7 @@ _HASHES: dict[str, str | None] = {}  # a report asks for every row several times
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.10g}"
+    return EMPTY if value is None else f"{value:.10g}"
 
 
 def _absent_notes(scope: Scope, present: set[str]) -> list[str]:

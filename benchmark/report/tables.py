@@ -15,17 +15,21 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmark.core.config import canonical, difference
-from benchmark.core.stats import ALPHA, CONFIDENCE, Summary, format_cell, summary
+from benchmark.core.config import canonical, difference, flatten
+from benchmark.core.stats import Summary, format_cell, summary
 from benchmark.metrics.catalogue import row_of
 from benchmark.report import compare
-from benchmark.report.ledger import UNKNOWN, collapse, supervision
+from benchmark.report.ledger import UNKNOWN, collapse, cost_listing, supervision
+from benchmark.report.notes import extractor_of, some, table_notes
+from benchmark.report.plain_table import EMPTY, PlainTable
 from benchmark.runs.records import Record, RecordedValue
 
-EMPTY = "–"  # a value the run's evaluation does not have
-_MOST_DIFFERENCES = 8  # listed in a note; the records hold all
+if TYPE_CHECKING:
+    import pandas as pd
+
+STATISTICS = ("mean", "sd", "n", "low", "high")  # of a cell: see `Summary`
 DATASET_LABELS = ("Method", "Supervision", "Recipe", "Changes")
 
 
@@ -43,6 +47,16 @@ class Column:
     def headline(self) -> bool:
         """Whether it stands in the narrow table of a dataset."""
         return row_of(self.id).headline
+
+    @property
+    def direction(self) -> str:
+        """Which values are good, in words; empty where neither direction is."""
+        return {"lower": "lower is better", "higher": "higher is better"}.get(self.better or "", "")
+
+    def value_of(self, record: Record) -> RecordedValue | None:
+        """The record's value of this metric under this protocol, whatever its status; None where it has none."""
+        value = record.values.get(self.id)
+        return value if value is not None and value.protocol_key == self.key else None
 
 
 @dataclass(frozen=True)
@@ -90,17 +104,12 @@ class Row:
 
     def values(self, column: Column) -> list[RecordedValue]:
         """The values of the finished runs in a column, whatever their status."""
-        found = [record.values.get(column.id) for record in self.done]
-        return [value for value in found if value is not None and value.protocol_key == column.key]
+        return [value for record in self.done if (value := column.value_of(record)) is not None]
 
     def by_seed(self, column: Column) -> dict[int, float]:
         """The numbers of a column by the runs' seeds."""
-        found = ((record.seed, record.values.get(column.id)) for record in self.done)
-        return {
-            seed: value.value
-            for seed, value in found
-            if value is not None and value.protocol_key == column.key and value.value is not None
-        }
+        found = ((record.seed, column.value_of(record)) for record in self.done)
+        return {seed: value.value for seed, value in found if value is not None and value.value is not None}
 
     def summary(self, column: Column) -> Summary | None:
         """Mean and interval over the seeds; None where no run has the value."""
@@ -158,6 +167,34 @@ class Table:
             for column in self.columns
         }
 
+    def to_frame(self, real_data: bool = False) -> pd.DataFrame:
+        """The table as a data frame, and as its CSV file has it: a row a row, in full precision.
+
+        Columns: the labels; config_hash; runs_done, runs_failed and runs_collapsed, numbers of runs; reasons, why they
+        failed or collapsed; for each metric `<name> mean`, sd, n, low and high, NaN where no run has it; what a source
+        published, as text. real_data: with the rows of real images at the end, which have one value a metric.
+        """
+        import pandas as pd  # half a second to import, and most readers of tables need none of it
+
+        below: Sequence[RealDataRow] = self.controls if real_data else ()
+        none, no_text = [None] * len(below), [""] * len(below)
+        labels = [row.labels for row in self.rows] + [row.labels for row in below]
+        frame: dict[str, Any] = {name: [texts[k] for texts in labels] for k, name in enumerate(self.label_names)}
+        frame["config_hash"] = [*(row.config_hash for row in self.rows), *no_text]
+        for name in ("done", "failed", "collapsed"):
+            counts = [len(getattr(row, name)) for row in self.rows]
+            frame[f"runs_{name}"] = pd.array([*counts, *none], dtype="Int64")
+        frame["reasons"] = [*(row.reasons for row in self.rows), *no_text]
+        for column in self.columns:
+            cells = [row.summary(column) for row in self.rows]
+            real = dict.fromkeys(STATISTICS, none) | {"mean": [row.value(column) for row in below]}
+            for name in STATISTICS:
+                numbers = [*(getattr(cell, name, None) for cell in cells), *real[name]]
+                frame[f"{column.name} {name}"] = pd.array(numbers, dtype="Int64" if name == "n" else "float64")
+        for k, name in enumerate(self.extra_names):
+            frame[name] = [*(row.extras[k] for row in self.rows), *no_text]
+        return pd.DataFrame(frame)
+
 
 # ---- from records to tables -----------------------------------------------------------------------------------------
 
@@ -179,15 +216,21 @@ def dataset_table(dataset: str, records: Sequence[Record], headline: bool = Fals
         columns = tuple(column for column in every if column.headline) or every
         more = [f"Headline columns; {dataset}-all.md and the CSV have {len(every)} metrics."]
         notes = [*notes, *(more if len(columns) < len(every) else [])]
+    controls = real_data_rows(columns, rows, len(DATASET_LABELS))
     return Table(
         dataset,
         f"Results on {dataset}",
         DATASET_LABELS,
         columns,
         rows,
-        (*table_notes(columns, rows), *notes),
-        controls=real_data_rows(columns, rows, len(DATASET_LABELS)),
+        (*table_notes(columns, rows, controls), *notes),
+        controls=controls,
     )
+
+
+def cost_of(table: Table) -> PlainTable:
+    """What the rows of a table cost."""
+    return cost_listing(table.name, table.title, table.label_names, [(row.labels, row.records) for row in table.rows])
 
 
 def given_text(runs: Sequence[Record]) -> str:
@@ -223,17 +266,10 @@ def changes_text(record: Record) -> str:
 
 def asked_settings(changes: Mapping[str, Any]) -> list[str]:
     """Changes of a recipe as they are asked for: `eval.n_fake=500`."""
-    return [f"{key}={value}" for key, value in sorted(_flat(changes).items())]
-
-
-def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat = {}
-    for key, value in mapping.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value if isinstance(value, str) else canonical(value)
-    return flat
+    return [
+        f"{key}={value if isinstance(value, str) else canonical(value)}"
+        for key, value in sorted(flatten(changes).items())
+    ]
 
 
 def tell_apart(groups: Sequence[tuple[tuple[str, ...], Sequence[Record]]]) -> tuple[list[tuple[str, ...]], list[str]]:
@@ -256,7 +292,7 @@ def tell_apart(groups: Sequence[tuple[tuple[str, ...], Sequence[Record]]]) -> tu
             other_mark, other = first[labels]
             lines = difference(other.config, runs[0].config)
             notes.append(
-                f"{' '.join(labels).strip()} {other_mark} and {mark} are configured differently: {_some(lines)}."
+                f"{' '.join(labels).strip()} {other_mark} and {mark} are configured differently: {some(lines)}."
             )
         else:
             first[labels] = (mark, runs[0])
@@ -286,7 +322,7 @@ def find_columns(records: Sequence[Record], ids: Sequence[str] = ()) -> tuple[Co
 
 def _head(value: RecordedValue) -> str:
     """A metric's name, with a word for weights whose hash is not the expected one."""
-    weights = _extractor(value.protocol).get("weights", {})
+    weights = extractor_of(value.protocol).get("weights", {})
     return value.name + (" (unverified weights)" if weights.get("verified") is False else "")
 
 
@@ -294,111 +330,3 @@ def _mark(key: str, values: Sequence[tuple[str, str, Any]]) -> str:
     """The first four digits of a protocol's key, more where two would look the same."""
     keys = {other for _, other, _ in values}
     return next(key[:n] for n in range(4, len(key) + 1) if sum(other.startswith(key[:n]) for other in keys) == 1)
-
-
-# ---- notes ----------------------------------------------------------------------------------------------------------
-
-
-def table_notes(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
-    """What a reader must know: the meaning of ±, bold and the run counts, the protocols, and where they differ."""
-    return [
-        "Cells are the mean over the runs of a row, which differ in the seed only; ± is half the width of the "
-        f"{CONFIDENCE:.0%} t interval of that mean. A value without ± is of one run and has no interval.",
-        "Bold: the best mean of a column, where a paired t test over common seeds tells it from every other row "
-        f"(p < {ALPHA:.2g} after Holm's correction; comparisons.csv has the tests). Rows of one seed can neither be "
-        "bold nor keep another from it.",
-        "Runs: finished runs behind a row; failed ones do not enter the mean, the CSV has their reasons "
-        "and each cell's own n.",
-        *_collapse_notes(rows),
-        *_control_notes(columns, rows),
-        *_protocol_notes(columns),
-        *_difference_notes(columns),
-        *_missing_notes(columns, rows),
-    ]
-
-
-def _collapse_notes(rows: Sequence[Row]) -> list[str]:
-    """What collapsed means, where a run has."""
-    if not any(row.collapsed for row in rows):
-        return []
-    return [
-        "Collapsed: at most a fifth of the classes or modes seen, recall and coverage below 0.01, or all samples "
-        "identical. Such runs enter the mean."
-    ]
-
-
-def _control_notes(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
-    """What the rows of real images are, where there are any."""
-    if not real_data_rows(columns, rows, n_labels=1):
-        return []
-    return [
-        "Rows of real images say what the metrics see: one half of the reference against the other (fewer images, so a "
-        "Frechet distance lies too high), and damaged copies of reference images against the whole. They are no floor "
-        "for a generator: their images are those of the reference."
-    ]
-
-
-def _protocol_notes(columns: Sequence[Column]) -> list[str]:
-    """One line for each distinct protocol, as far as words can say it."""
-    names: dict[str, list[str]] = defaultdict(list)
-    for column in columns:
-        names[protocol_text(column.protocol)].append(column.name)
-    return [f"Protocol of {', '.join(names)}: {text}." for text, names in names.items() if text]
-
-
-def protocol_text(protocol: Mapping[str, Any]) -> str:
-    """The main points of a protocol in words: extractor, counts, reference, conditions."""
-    extractor, parts = _extractor(protocol), []
-    if name := extractor.get("extractor") or extractor.get("name"):
-        sha = extractor.get("weights", {}).get("sha256")
-        parts.append(f"extractor {name}" + (f" (weights {sha[:8]})" if sha else ""))
-    if "n_fake" in protocol:
-        parts.append(f"{protocol['n_fake']} generated images")
-    if "images_per_attribute" in protocol:
-        parts.append(f"{protocol['images_per_attribute']} generated images an attribute")
-    if "chamfer_points" in protocol:
-        parts.append(f"{protocol['chamfer_points']} points of each kind")
-    if "reference" in protocol:
-        n = protocol.get("n_reference")
-        parts.append(f"reference: {protocol['reference']} split" + (f", {n} images" if n else ""))
-    if "conditions" in protocol:
-        parts.append(f"conditions {protocol['conditions']}")
-    return ", ".join(parts)
-
-
-def _extractor(protocol: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The identity of the network behind a value, where the protocol has one."""
-    identity = protocol.get("extractor", protocol.get("scorer"))
-    if isinstance(identity, str):
-        return {"extractor": identity}
-    return identity if isinstance(identity, Mapping) else {}
-
-
-def _difference_notes(columns: Sequence[Column]) -> list[str]:
-    """For a metric with several protocols: what differs from the first."""
-    notes = []
-    for id in dict.fromkeys(column.id for column in columns):
-        first, *others = [column for column in columns if column.id == id]
-        for other in others:
-            lines = difference(first.protocol, other.protocol)
-            notes.append(f"{first.name} and {other.name} are not comparable; what differs: {_some(lines)}.")
-    return notes
-
-
-def _missing_notes(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
-    """Values that finished runs lack, with the reason."""
-    notes = []
-    for row in rows:
-        label = " ".join(filter(None, row.labels))
-        for column in columns:
-            lacking = [value for value in row.values(column) if value.value is None]
-            if lacking:
-                reasons = "; ".join(sorted({f"{value.status}, {value.reason}" for value in lacking}))
-                notes.append(f"{column.name}, {label}: no value in {len(lacking)} of {len(row.done)} runs ({reasons}).")
-    return notes
-
-
-def _some(lines: Sequence[str]) -> str:
-    """The first differences, and how many more there are."""
-    more = len(lines) - _MOST_DIFFERENCES
-    return "; ".join(lines[:_MOST_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 from torch import nn
 
 from benchmark.core import distributed
+from benchmark.core.config import flatten
 from benchmark.core.errors import ConfigError, DataError, RunFailed
 from benchmark.core.files import lock, remove_torn, require_writable
 from benchmark.core.seeds import derive_seed
@@ -135,22 +135,17 @@ def _run(resolved: Resolved, paths: Paths, data: Dataset, device: torch.device, 
 def require_shares(resolved: Resolved, world: int) -> None:
     """Raise ConfigError for a batch, of whichever stage, that `world` processes cannot share equally."""
     settings = {**resolved.plain["config"], "eval": resolved.plain["eval"]}
-    bad = [f"{key} = {batch}" for key, batch in _batches(settings) if batch % world]
+    bad = [
+        f"{key} = {batch}"
+        for key, batch in flatten(settings).items()
+        if key.split(".")[-1] == "batch" and batch % world
+    ]
     if bad:
         raise ConfigError(
             f"{', '.join(bad)}: cannot be shared by {world} processes",
             "each process takes the same number of images",
             f"choose multiples of {world}",
         )
-
-
-def _batches(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, int]]:
-    """Every batch size of a nested configuration, with its key."""
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            yield from _batches(value, f"{prefix}{key}.")
-        elif key == "batch":
-            yield prefix + key, value
 
 
 def _train_and_score(

@@ -1,7 +1,7 @@
 """What the drift gate measures: every pure metric, the quantisation, the resizes and two feature passes.
 
-`MEASURES` are compared with a stored baseline. `EXPECTATIONS` need none: their values follow from a formula, or are
-computed by another library at the same moment. Metrics are called through their modules, as the harness calls them.
+`MEASURES` are compared with a stored baseline; what is known without one is in `expectations`. Metrics are called
+through their modules, as the harness calls them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from types import SimpleNamespace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import scipy.special
 import torch
 from PIL import Image
 
@@ -81,9 +80,6 @@ FLIPS = Tolerance(0, 1e-4, "the same bits under the same libraries, else a few p
 DRAWN = Tolerance(0, 0, "bytes or random numbers that runs are made of: one bit more is another data set")
 FEATURES = Tolerance(0, 1e-4, "the same bits on the same machine, else float32 convolutions in another order")
 OF_FEATURES = Tolerance(1e-6, 1e-3, "float64 of float32 features, which other machines give to 1e-4")
-ROUNDING = Tolerance(1e-9, 1e-9, "the formula holds up to float64 rounding")
-NEAR_ZERO = Tolerance(1e-6, 1e-6, "a difference of equal numbers leaves rounding only", absolute=True)
-EXACT = Tolerance(0, 0, "the formula holds to the last bit", absolute=True)
 
 
 @dataclass(frozen=True)
@@ -94,17 +90,6 @@ class Measure:
     take: Callable[[Frozen], Mapping[str, Measured]]
     tolerance: Tolerance
     optional: bool = False  # needs a package that not every installation has
-
-
-@dataclass(frozen=True)
-class Expectation:
-    """A number, or an array of them, that is known without a baseline."""
-
-    name: str
-    source: str  # "closed form", or the library that computes the expected value
-    now: Callable[[Frozen], Any]
-    expected: Callable[[Frozen], Any]
-    tolerance: Tolerance
 
 
 def fingerprint(array: Any) -> Fingerprint:
@@ -150,14 +135,16 @@ def _inception_score(f: Frozen) -> Mapping[str, Measured]:
     return {"ten_splits": ten.mean, "ten_splits_sd": ten.std, "one_split": one.mean}
 
 
-def _ring() -> np.ndarray:
+def ring_centres() -> np.ndarray:
+    """The modes of the ring that the points were drawn from, [8, 2]."""
     n, radius, _ = RING
     angle = 2 * np.pi * np.arange(n) / n
     return radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
 def _modes(f: Frozen) -> Mapping[str, Measured]:
-    ring, classes = modes.mode_statistics(f.points, _ring(), RING[2]), modes.class_modes(f.clusters[f.clusters < 9], 10)
+    ring = modes.mode_statistics(f.points, ring_centres(), RING[2])
+    classes = modes.class_modes(f.clusters[f.clusters < 9], 10)
     return {
         "ring_modes": float(ring.n_modes),
         "ring_high_quality": ring.high_quality,
@@ -244,7 +231,8 @@ def _resampling(f: Frozen) -> Mapping[str, Measured]:
 # ---- pixels ---------------------------------------------------------------------------------------------------------
 
 
-def _nchw(images: np.ndarray) -> torch.Tensor:
+def nchw(images: np.ndarray) -> torch.Tensor:
+    """Stored images [N, S, S, C] as a tensor [N, C, S, S] of the same type."""
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
 
@@ -254,7 +242,7 @@ def _quantisation(_: Frozen) -> Mapping[str, Measured]:
 
 
 def _resizes(f: Frozen) -> Mapping[str, Measured]:
-    images = _nchw(f.real_images[:4, :, 2:30])  # not square
+    images = nchw(f.real_images[:4, :, 2:30])  # not square
     return {
         "tf1": fingerprint(inception.tf1_resize(images)),
         "clean": fingerprint(inception.clean_resize(images)),
@@ -313,25 +301,27 @@ def _samples(f: Frozen) -> Mapping[str, Measured]:
     return {"float": fingerprint(images), "uint8": fingerprint(stream.to_uint8(images))}
 
 
-def _judge(f: Frozen) -> base.Extractor:
+def judge_extractor(f: Frozen) -> base.Extractor:
+    """The tiny classifier with its frozen weights."""
     return trained.JudgeExtractor(with_weights(TinyJudge(), "judge", f.networks), key="frozen", side=32)
 
 
-def _pooled(extractor: base.Extractor, images: np.ndarray, batch: int = 64) -> np.ndarray:
+def pooled(extractor: base.Extractor, images: np.ndarray, batch: int = 64) -> np.ndarray:
+    """The extractor's features of stored images, [N, D]."""
     return base.extract(extractor, images, batch=batch).pooled.numpy()
 
 
 def _extraction(f: Frozen) -> Mapping[str, Measured]:
-    judge = _judge(f)
+    judge = judge_extractor(f)
     found = base.extract(judge, f.real_images, batch=64)
     assert found.logits is not None
-    fake = _pooled(judge, f.fake_images)
+    fake = pooled(judge, f.fake_images)
     return {"pooled": fingerprint(found.pooled), "logits": fingerprint(found.logits), "fake": fingerprint(fake)}
 
 
 def _scores_of_images(f: Frozen) -> Mapping[str, Measured]:
-    judge = _judge(f)
-    real, fake = _pooled(judge, f.real_images), _pooled(judge, f.fake_images)
+    judge = judge_extractor(f)
+    real, fake = pooled(judge, f.real_images), pooled(judge, f.fake_images)
     return {"fd": frechet.frechet_distance(real, fake), "kd": kid.kid(real, fake)}
 
 
@@ -339,7 +329,7 @@ LITE0_IMAGES = 24
 
 
 def _lite0(f: Frozen) -> Mapping[str, Measured]:
-    return {"pooled": fingerprint(_pooled(build.build("lite0"), f.real_images[:LITE0_IMAGES]))}
+    return {"pooled": fingerprint(pooled(build.build("lite0"), f.real_images[:LITE0_IMAGES]))}
 
 
 def _paths(f: Frozen) -> Mapping[str, Measured]:
@@ -355,7 +345,7 @@ def _paths(f: Frozen) -> Mapping[str, Measured]:
 
 
 def _steering(f: Frozen) -> Mapping[str, Measured]:
-    images = stream.to_float(_nchw(f.real_images[:32]))
+    images = stream.to_float(nchw(f.real_images[:32]))
     found = steerability.steer(_generator(f), np.arange(1.0, 9.0), steerability.luminance, n=16)
     return {
         **{name: float(np.nanmean(measure(images))) for name, measure in steerability.MEASURES.items()},
@@ -390,279 +380,4 @@ MEASURES = (
     Measure("lite0", _lite0, FEATURES, optional=True),
     Measure("path_length", _paths, OF_FEATURES),
     Measure("steering", _steering, OF_FEATURES),
-)
-
-
-# ---- what is known without a baseline -------------------------------------------------------------------------------
-
-
-def _one_hot(f: Frozen) -> np.ndarray:
-    return 80.0 * np.eye(10)[np.arange(len(f.logits)) % 10]
-
-
-def _rotated_stats(variances: np.ndarray, f: Frozen) -> frechet.FeatureStats:
-    """Statistics with these variances along the axes of one rotation."""
-    rotation = np.linalg.qr(f.real[: len(variances), : len(variances)])[0]
-    return frechet.FeatureStats(np.zeros(len(variances)), rotation * variances @ rotation.T, 100)
-
-
-_A, _B = np.linspace(0.1, 3, 12), np.linspace(2, 0.4, 12)
-
-
-def _kernel_distance(f: Frozen) -> float:
-    """The unbiased squared MMD from whole kernel matrices."""
-    d = f.real.shape[1]
-    xx, yy, xy = ((a @ b.T / d + 1) ** 3 for a, b in ((f.real, f.real), (f.fake, f.fake), (f.real, f.fake)))
-    n = len(xx)
-    return float((xx.sum() - np.trace(xx) + yy.sum() - np.trace(yy)) / (n * (n - 1)) - 2 * xy.mean())
-
-
-def _perfect_ring(_: Frozen) -> float:
-    rng = np.random.default_rng(11)
-    points = _ring()[np.arange(40_000) % RING[0]] + RING[2] * rng.standard_normal((40_000, 2))
-    return modes.mode_statistics(points, _ring(), RING[2]).high_quality
-
-
-def _four_shares(f: Frozen) -> list[float]:
-    found = prdc.prdc(f.real, f.real, k=5)
-    return [found.precision, found.recall, found.density, found.coverage]
-
-
-def _renamed_clusters(f: Frozen) -> list[float]:
-    renamed = (f.labels + 3) % 10
-    return [clusters.nmi(renamed, f.labels), clusters.purity(renamed, f.labels)]
-
-
-def _collinear(f: Frozen) -> float:
-    columns = np.stack([f.real[:, 0], 1 - 2 * f.real[:, 0]], axis=1)
-    return correlation.attribute_correlation(columns).mean_abs_off_diagonal
-
-
-def _authenticity_of_copies(f: Frozen) -> float:
-    return copying.copy_test(f.real[:200], f.real[200:], f.real[:100]).authenticity
-
-
-def _round_trip(_: Frozen) -> np.ndarray:
-    return stream.to_uint8(stream.to_float(torch.arange(256, dtype=torch.uint8))).numpy()
-
-
-def _resized_constant(_: Frozen) -> list[float]:
-    grey = torch.full((1, 3, 20, 31), 37, dtype=torch.uint8)
-    return [float(resize(grey).mean()) for resize in (inception.tf1_resize, inception.clean_resize)]
-
-
-def _batch_sizes(f: Frozen) -> float:
-    """Largest relative change of a feature when images are looked at seven at a time."""
-    judge = _judge(f)
-    whole, parts = _pooled(judge, f.real_images[:32]), _pooled(judge, f.real_images[:32], batch=7)
-    return float(np.abs(whole - parts).max() / np.abs(whole).max())
-
-
-def _fidelity_fd(f: Frozen) -> float:
-    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
-
-    real, fake = (fid_features_to_statistics(torch.from_numpy(rows)) for rows in (f.real, f.fake))
-    return fid_statistics_to_metric(fake, real, verbose=False)[KEY_METRIC_FID]
-
-
-def _fidelity_score(f: Frozen) -> float:
-    from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
-
-    return isc_features_to_metric(torch.from_numpy(f.logits), splits=10)[KEY_METRIC_ISC_MEAN]
-
-
-def _fidelity_kernel(f: Frozen) -> float:
-    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
-
-    found = kid_features_to_metric(
-        torch.from_numpy(f.fake), torch.from_numpy(f.real), kid_subsets=1, kid_subset_size=len(f.real), verbose=False
-    )
-    return found[KEY_METRIC_KID_MEAN]
-
-
-def _fidelity_precision(f: Frozen) -> list[float]:
-    from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
-
-    found = prc_features_to_metric(
-        torch.from_numpy(f.fake), torch.from_numpy(f.real), prc_neighborhood=3, save_cpu_ram=False, verbose=False
-    )
-    return [float(found[KEY_METRIC_PRECISION]), float(found[KEY_METRIC_RECALL])]
-
-
-def _precision(f: Frozen) -> list[float]:
-    found = prdc.prdc(f.real, f.fake, k=3)
-    return [found.precision, found.recall]
-
-
-def _fidelity_resize(f: Frozen) -> np.ndarray:
-    from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
-
-    side = (inception.SIDE, inception.SIDE)
-    images = _nchw(f.real_images[4:6]).float()
-    return interpolate_bilinear_2d_like_tensorflow1x(images, size=side, align_corners=False).numpy()
-
-
-def _clean_fid(real: np.ndarray, fake: np.ndarray) -> float:
-    from cleanfid.fid import frechet_distance
-
-    (m1, s1), (m2, s2) = ((rows.mean(axis=0), np.cov(rows, rowvar=False)) for rows in (real, fake))
-    return float(frechet_distance(m1, s1, m2, s2))
-
-
-def _clean_fid_resize(f: Frozen) -> np.ndarray:
-    from cleanfid.resize import build_resizer
-
-    resize = build_resizer("clean")
-    return np.stack([resize(image).transpose(2, 0, 1) for image in f.real_images[4:6]])
-
-
-_SHIFT = np.linspace(-1, 1, make.N_FEATURES)
-_TF, _CF, _FORM = "torch-fidelity", "clean-fid", "closed form"
-
-EXPECTATIONS = (
-    Expectation(
-        "frechet.equal_sets", _FORM, lambda f: frechet.frechet_distance(f.real, f.real), lambda f: 0.0, NEAR_ZERO
-    ),
-    Expectation(
-        "frechet.shift",
-        _FORM,
-        lambda f: frechet.frechet_distance(f.real, f.real + _SHIFT),
-        lambda f: _SHIFT @ _SHIFT,
-        ROUNDING,
-    ),
-    Expectation(
-        "frechet.commuting_covariances",
-        _FORM,
-        lambda f: frechet.frechet_from_stats(_rotated_stats(_A, f), _rotated_stats(_B, f)),
-        lambda f: ((np.sqrt(_A) - np.sqrt(_B)) ** 2).sum(),
-        ROUNDING,
-    ),
-    Expectation(
-        "inception_score.one_hot",
-        _FORM,
-        lambda f: inception_score.inception_score(_one_hot(f), splits=1).mean,
-        lambda f: 10.0,
-        ROUNDING,
-    ),
-    Expectation(
-        "inception_score.constant",
-        _FORM,
-        lambda f: inception_score.inception_score(np.ones((40, 10))).mean,
-        lambda f: 1.0,
-        ROUNDING,
-    ),
-    Expectation("kid.whole_kernel", _FORM, lambda f: kid.kid(f.real, f.fake), _kernel_distance, ROUNDING),
-    Expectation(
-        "kid.equal_sets_not_above_0", _FORM, lambda f: max(0.0, kid.kid(f.real, f.real[::-1])), lambda f: 0.0, EXACT
-    ),
-    Expectation("prdc.equal_sets", _FORM, _four_shares, lambda f: [1.0, 1.0, 6 / 5, 1.0], ROUNDING),
-    Expectation(
-        "chamfer.equal_sets", _FORM, lambda f: chamfer.chamfer(f.real, f.real).two_way, lambda f: 0.0, NEAR_ZERO
-    ),
-    Expectation(
-        "chamfer.opposite_axes",
-        _FORM,
-        lambda f: chamfer.chamfer(np.eye(4), -np.eye(4)).two_way,
-        lambda f: 4.0,
-        ROUNDING,
-    ),
-    Expectation(
-        "modes.perfect_ring",
-        _FORM,
-        _perfect_ring,
-        lambda f: scipy.special.erf(3 / math.sqrt(2)) ** 2,
-        Tolerance(1.5e-3, 1.5e-3, "four standard errors of 40,000 points", absolute=True),
-    ),
-    Expectation(
-        "modes.one_class",
-        _FORM,
-        lambda f: modes.class_modes(np.zeros(50, np.int64), 10).reverse_kl,
-        lambda f: math.log(10),
-        ROUNDING,
-    ),
-    Expectation("clusters.renamed", _FORM, _renamed_clusters, lambda f: [1.0, 1.0], ROUNDING),
-    Expectation(
-        "accuracy.always_right",
-        _FORM,
-        lambda f: accuracy.class_accuracy(np.eye(10)[f.labels], f.labels).macro,
-        lambda f: 1.0,
-        ROUNDING,
-    ),
-    Expectation("correlation.collinear", _FORM, _collinear, lambda f: 1.0, ROUNDING),
-    Expectation("copying.copies", _FORM, _authenticity_of_copies, lambda f: 0.0, EXACT),
-    Expectation(
-        "neighbours.chance", _FORM, lambda f: neighbours.chance_agreement(np.arange(400) % 8), lambda f: 1 / 8, ROUNDING
-    ),
-    Expectation("quantisation.round_trip", _FORM, _round_trip, lambda f: np.arange(256), EXACT),
-    Expectation(
-        "quantisation.nearest_level",
-        _FORM,
-        lambda f: stream.to_uint8((torch.arange(255) + 0.75) / 127.5 - 1).numpy(),
-        lambda f: np.arange(1, 256),
-        EXACT,
-    ),
-    Expectation(
-        "resize.constant",
-        _FORM,
-        _resized_constant,
-        lambda f: [37.0, 37.0],
-        Tolerance(1e-6, 1e-6, "float32 weights that add up to 1"),
-    ),
-    Expectation(
-        "extraction.batch_size",
-        _FORM,
-        _batch_sizes,
-        lambda f: 0.0,
-        Tolerance(2e-5, 2e-5, "float32 convolutions of other batch sizes add in another order", absolute=True),
-    ),
-    Expectation(
-        "frechet.torch_fidelity",
-        _TF,
-        lambda f: frechet.frechet_distance(f.real, f.fake),
-        _fidelity_fd,
-        Tolerance(1e-9, 1e-9, "eigenvalues of a product there, of a symmetric matrix here"),
-    ),
-    Expectation(
-        "inception_score.torch_fidelity",
-        _TF,
-        lambda f: inception_score.inception_score(f.logits).mean,
-        _fidelity_score,
-        ROUNDING,
-    ),
-    Expectation("kid.torch_fidelity", _TF, lambda f: kid.kid(f.real, f.fake), _fidelity_kernel, ROUNDING),
-    Expectation(
-        "prdc.torch_fidelity",
-        _TF,
-        _precision,
-        _fidelity_precision,
-        Tolerance(1e-6, 1e-6, "a share is a float32 there; one image more or less is 1/400"),
-    ),
-    Expectation(
-        "resize.torch_fidelity",
-        _TF,
-        lambda f: inception.tf1_resize(_nchw(f.real_images[4:6])).numpy(),
-        _fidelity_resize,
-        EXACT,
-    ),
-    Expectation(
-        "frechet.clean_fid",
-        _CF,
-        lambda f: frechet.frechet_distance(f.real, f.fake),
-        lambda f: _clean_fid(f.real, f.fake),
-        ROUNDING,
-    ),
-    Expectation(
-        "frechet.clean_fid_few_images",
-        _CF,
-        lambda f: frechet.frechet_distance(f.real[:40], f.fake[:48]),
-        lambda f: _clean_fid(f.real[:40], f.fake[:48]),
-        Tolerance(1e-5, 1e-5, "the root of a singular matrix there loses half of the digits"),
-    ),
-    Expectation(
-        "resize.clean_fid",
-        _CF,
-        lambda f: inception.clean_resize(_nchw(f.real_images[4:6])).numpy(),
-        _clean_fid_resize,
-        Tolerance(1e-3, 1e-3, "grey levels; float32 rounding", absolute=True),
-    ),
 )

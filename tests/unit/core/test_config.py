@@ -17,6 +17,7 @@ from benchmark.core.config import (
     difference,
     dump_yaml,
     field_names,
+    flatten,
     load_yaml,
     merge,
     override,
@@ -151,6 +152,13 @@ def test_merge_difference_and_hash() -> None:
     assert difference(old, new) == ["b.c: 2 -> 5", "b.d: 3 -> (absent)"]
     assert canonical({"b": 1, "a": 2}) == canonical({"a": 2, "b": 1}) == '{"a":2,"b":1}'
     assert content_hash(old) != content_hash(new)
+
+
+def test_flat_keys_lead_to_leaves_in_order() -> None:
+    nested = {"b": {"d": [{"x": 1}], "c": {"e": None}}, "a": {}, "f": {"g": {}}}
+    flat = flatten(nested)
+    assert flat == {"b.d": [{"x": 1}], "b.c.e": None, "a": {}, "f.g": {}}
+    assert list(flat) == ["b.d", "b.c.e", "a", "f.g"]
 
 
 def test_the_nearest_name_is_offered() -> None:

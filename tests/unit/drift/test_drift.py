@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from benchmark.core import paths
 from benchmark.core.errors import DataError, UserError
 from benchmark.data import stream
-from benchmark.drift import frozen
+from benchmark.drift import frozen, gates, metric_baseline
 from benchmark.drift import metric_gate as drift
 from benchmark.drift.frozen import make, measures
 from benchmark.metrics import (
@@ -38,7 +38,7 @@ from benchmark.metrics.extractors import inception
 INPUTS = frozen.load()
 
 
-ENVIRONMENT = drift.gate_environment()
+ENVIRONMENT = gates.gate_environment()
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def _quick_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @cache
 def made_here() -> str:
     """The committed baseline as if this machine had made it: the exact tolerances hold, wherever tests run."""
-    plain = json.loads(drift.baseline_path().read_text())
+    plain = json.loads(metric_baseline.baseline_path().read_text())
     plain["environment"] = ENVIRONMENT
     with drift.one_thread():
         for measure in drift.MEASURES:
@@ -63,7 +63,7 @@ def made_here() -> str:
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
     """A folder of baselines with that one."""
-    path = drift.baseline_path(tmp_path)
+    path = metric_baseline.baseline_path(tmp_path)
     path.parent.mkdir(parents=True)
     path.write_text(made_here())
     return tmp_path
@@ -71,7 +71,7 @@ def here(tmp_path: Path) -> Path:
 
 def edit_baseline(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     """Change the baseline of a folder."""
-    path = drift.baseline_path(folder)
+    path = metric_baseline.baseline_path(folder)
     plain = json.loads(path.read_text())
     change(plain)
     path.write_text(json.dumps(plain))
@@ -143,7 +143,7 @@ def test_a_metric_moved_by_a_millionth_is_named(
 ) -> None:
     monkeypatch.setattr(module, function, scaled(getattr(module, function), field))
     report = drift.check_metrics(here, INPUTS, only=[number.split(".")[0]])
-    assert report.exit_code == drift.REGRESSION
+    assert report.exit_code == gates.REGRESSION
     assert number in moved(report)
     assert f"{number} moved: " in report.text()
 
@@ -169,7 +169,7 @@ def test_a_wrong_resize_quantisation_or_metric_is_named(
 ) -> None:
     monkeypatch.setattr(target, name, mutant)
     report = drift.check_metrics(here, INPUTS, only=[number.split(".")[0] for number in numbers])
-    assert report.exit_code == drift.REGRESSION
+    assert report.exit_code == gates.REGRESSION
     assert numbers <= moved(report)
     assert all(f"{number} moved: " in report.text() for number in numbers)
 
@@ -191,7 +191,7 @@ def test_a_library_that_answers_otherwise_is_noticed(
     original = getattr(__import__(module_name, fromlist=[name]), name)
     monkeypatch.setattr(target, mutate(original))
     report = drift.check_metrics(here, INPUTS, only=[number.split(".")[0]])
-    assert report.exit_code == drift.REGRESSION
+    assert report.exit_code == gates.REGRESSION
     assert number in moved(report)
 
 
@@ -208,10 +208,10 @@ def test_a_metric_that_raises_returns_nan_or_is_gone_does_not_pass(here: Path, m
         patch.setattr(clusters, "nmi", lambda *_: math.nan)
         report = drift.check_metrics(here, INPUTS, only=["clusters"])
         assert moved(report) == {"clusters.nmi", "clusters.renamed"}
-        json.dumps(report.plain(), allow_nan=False)
+        json.dumps(report.to_dict(), allow_nan=False)
     monkeypatch.setattr(drift, "MEASURES", tuple(m for m in drift.MEASURES if m.name != "chamfer"))
     report = drift.check_metrics(here, INPUTS, only=["chamfer"])
-    assert report.exit_code == drift.REGRESSION
+    assert report.exit_code == gates.REGRESSION
     assert "it is no longer measured" in report.text()
 
 
@@ -229,13 +229,13 @@ def test_other_bits_fail_on_the_same_machine_and_pass_within_tolerance_on_anothe
     edit_baseline(here, lambda plain: plain["numbers"]["samples.uint8"].update(sha256="0" * 64))
     report = drift.check_metrics(here, INPUTS, only=["samples"])
     assert moved(report) == {"samples.uint8"}
-    assert report.exit_code == drift.REGRESSION
+    assert report.exit_code == gates.REGRESSION
     edit_baseline(here, lambda plain: plain["environment"]["libraries"].update(torch="2.0.0"))
     report = drift.check_metrics(here, INPUTS, only=["samples"])
     assert report.exit_code == 0
     assert "torch 2.0.0 -> " in report.text()
     edit_baseline(here, lambda plain: plain["numbers"]["samples.uint8"]["probe"].__setitem__(3, 1.0))
-    assert drift.check_metrics(here, INPUTS, only=["samples"]).exit_code == drift.REGRESSION
+    assert drift.check_metrics(here, INPUTS, only=["samples"]).exit_code == gates.REGRESSION
 
 
 def test_distance_of_numbers_and_of_arrays() -> None:
@@ -259,25 +259,25 @@ def test_exit_statuses_of_files(here: Path) -> None:
             drift.metric_gate(baselines=here, quiet=True)
         return error.value.exit_code
 
-    path = drift.baseline_path(here)
+    path = metric_baseline.baseline_path(here)
     whole = path.read_text()
     for broken in (whole[:1000], "[1]", whole.replace('"same"', '"sane"', 1), '{"metric_set": 1}'):
         path.write_text(broken)
-        assert raised() == drift.USAGE
+        assert raised() == gates.USAGE
     path.write_text(whole)
     edit_baseline(here, lambda plain: plain["numbers"]["kid.distance"].update(value=None))
-    assert raised() == drift.USAGE
+    assert raised() == gates.USAGE
     path.unlink()
-    assert raised() == drift.NO_BASELINE
+    assert raised() == gates.NO_BASELINE
 
 
 def test_numbers_without_baseline_and_baselines_of_other_inputs(here: Path) -> None:
     edit_baseline(here, lambda plain: plain["numbers"].pop("kid.distance"))
     report = drift.check_metrics(here, INPUTS, only=["kid"])
-    assert report.exit_code == drift.NO_BASELINE
+    assert report.exit_code == gates.NO_BASELINE
     assert "kid.distance: NO BASELINE" in report.text()
     edit_baseline(here, lambda plain: plain["frozen"].update({"images.npz": "0" * 64}))
-    assert drift.check_metrics(here, INPUTS).exit_code == drift.INCOMPARABLE
+    assert drift.check_metrics(here, INPUTS).exit_code == gates.INCOMPARABLE
 
 
 def test_changed_or_missing_frozen_inputs_are_refused(tmp_path: Path) -> None:
@@ -295,14 +295,14 @@ def test_changed_or_missing_frozen_inputs_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_worst_status_wins() -> None:
-    assert drift.worst([]) == 0
-    assert drift.worst([0, 5, 4, 1, 3, 2]) == 2
-    assert drift.worst([5, 4, 1, 3]) == 3
-    assert drift.worst([5, 4, 1]) == 1
-    assert drift.worst([0, 5, 4]) == 4
-    assert drift.worst([0, 5]) == 5
-    assert drift.worst([0, 5], allow_inconclusive=True) == 0
-    assert drift.worst([5, 1], allow_inconclusive=True) == 1
+    assert gates.worst([]) == 0
+    assert gates.worst([0, 5, 4, 1, 3, 2]) == 2
+    assert gates.worst([5, 4, 1, 3]) == 3
+    assert gates.worst([5, 4, 1]) == 1
+    assert gates.worst([0, 5, 4]) == 4
+    assert gates.worst([0, 5]) == 5
+    assert gates.worst([0, 5], allow_inconclusive=True) == 0
+    assert gates.worst([5, 1], allow_inconclusive=True) == 1
 
 
 # ---- accepting ------------------------------------------------------------------------------------------------------
@@ -320,9 +320,9 @@ def test_accepting_keeps_reason_commit_and_both_values(tmp_path: Path, monkeypat
     path = drift.accept_metrics("first", tmp_path, commit=lambda: "aaa")
     assert drift.check_metrics(tmp_path, INPUTS).exit_code == 0
     monkeypatch.setattr(clusters, "purity_chance", scaled(clusters.purity_chance, factor=1.5))
-    assert drift.check_metrics(tmp_path, INPUTS).exit_code == drift.REGRESSION
+    assert drift.check_metrics(tmp_path, INPUTS).exit_code == gates.REGRESSION
     drift.accept_metrics("chance counts otherwise", tmp_path, commit=lambda: "bbb")
-    first, second = drift.read_baseline(path).accepted
+    first, second = metric_baseline.read_baseline(path).accepted
     assert (first.reason, first.commit, len(first.changed)) == ("first", "aaa", 5)
     assert (second.reason, second.commit) == ("chance counts otherwise", "bbb")
     assert second.changed == {"clusters.purity_chance": (0.125, 0.1875)}
@@ -332,29 +332,29 @@ def test_accepting_keeps_reason_commit_and_both_values(tmp_path: Path, monkeypat
 @pytest.mark.usefixtures("few")
 def test_what_contradicts_a_closed_form_cannot_be_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clusters, "nmi", scaled(clusters.nmi))
-    with pytest.raises(drift.DriftError, match=r"clusters\.renamed moved"):
+    with pytest.raises(gates.DriftError, match=r"clusters\.renamed moved"):
         drift.accept_metrics("no", tmp_path, commit=lambda: "aaa")
-    assert not drift.baseline_path(tmp_path).exists()
+    assert not metric_baseline.baseline_path(tmp_path).exists()
 
 
 def test_accepting_needs_a_reason_and_a_clean_tree(tmp_path: Path) -> None:
-    with pytest.raises(drift.DriftError, match="without a reason"):
+    with pytest.raises(gates.DriftError, match="without a reason"):
         drift.accept_metrics("  ", tmp_path, commit=lambda: "aaa")
-    with pytest.raises(drift.DriftError, match="not a git checkout"):
-        drift.clean_commit(tmp_path)
+    with pytest.raises(gates.DriftError, match="not a git checkout"):
+        gates.clean_commit(tmp_path)
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
     (tmp_path / "benchmark" / "drift" / "baselines").mkdir(parents=True)
     (tmp_path / "benchmark" / "code.py").write_text("1\n")
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
         subprocess.run([*git, *command], check=True, capture_output=True)
-    head = drift.clean_commit(tmp_path)
+    head = gates.clean_commit(tmp_path)
     assert len(head) == 12
     (tmp_path / "benchmark" / "drift" / "baselines" / "new.json").write_text("{}")
     (tmp_path / "notes.txt").write_text("no code")
-    assert drift.clean_commit(tmp_path) == head, "baselines and notes are no code"
+    assert gates.clean_commit(tmp_path) == head, "baselines and notes are no code"
     (tmp_path / "benchmark" / "new.py").write_text("2\n")
-    with pytest.raises(drift.DriftError, match=r"the tree has changes: benchmark/new\.py"):
-        drift.clean_commit(tmp_path)
+    with pytest.raises(gates.DriftError, match=r"the tree has changes: benchmark/new\.py"):
+        gates.clean_commit(tmp_path)
 
 
 def test_an_optional_measure_without_its_package_is_skipped(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,11 @@ from benchmark.core.config import content_hash
 from benchmark.core.errors import UserError
 from benchmark.core.registry import method_names
 from benchmark.core.stats import holm
-from benchmark.drift import metric_gate as drift
+from benchmark.drift import gates
 from benchmark.drift.model_baseline import accept_model, model_baseline_path, read_model_baseline, select
-from benchmark.drift.model_gate import ModelReport, compare, model_gate
+from benchmark.drift.model_comparison import compare
+from benchmark.drift.model_gate import model_gate
+from benchmark.drift.model_report import ModelReport
 from benchmark.drift.statistics import (
     DriftVerdict,
     Settings,
@@ -218,7 +220,7 @@ def test_regressed_and_improved_in_either_direction(
 ) -> None:
     regressed = run_gate(tmp_path / "a", id, old, worse)
     assert verdict_of(regressed, id) is DriftVerdict.REGRESSED
-    assert regressed.exit_code() == drift.REGRESSION
+    assert regressed.exit_code() == gates.REGRESSION
     assert f"{id.upper()}: REGRESSED" in regressed.text()
     improved = run_gate(tmp_path / "b", id, old, better)
     assert verdict_of(improved, id) is DriftVerdict.IMPROVED
@@ -242,19 +244,19 @@ def test_wide_scatter_is_inconclusive_and_not_a_pass(tmp_path: Path) -> None:
 def test_another_protocol_or_setting_is_incomparable(tmp_path: Path) -> None:
     protocol = run_gate(tmp_path / "a", "fd_judge", STEADY, STEADY[:3], protocol={"n_fake": 500})
     assert verdict_of(protocol, "fd_judge") is DriftVerdict.INCOMPARABLE
-    assert protocol.exit_code() == drift.INCOMPARABLE
+    assert protocol.exit_code() == gates.INCOMPARABLE
     assert "another protocol in 3 runs: n_fake 2000 -> 500" in protocol.text()
     setting = run_gate(tmp_path / "b", "fd_judge", STEADY, STEADY[:3], config={"steps": 200})
-    assert setting.exit_code() == drift.INCOMPARABLE
+    assert setting.exit_code() == gates.INCOMPARABLE
     assert "other settings: steps 100 -> 200" in setting.text()
 
 
 def test_a_version_or_a_new_setting_is_judged_and_said(tmp_path: Path) -> None:
-    report = run_gate(tmp_path, "fd_judge", STEADY, [12.0, 12.1, 11.9], config={"version": 2, "ema": True},
+    report = run_gate(tmp_path, "fd_judge", STEADY, [12.0, 12.1, 11.9], config={"version": 2, "ema": True, "sets": {}},
                       libraries={"torch": "3.0.0"})  # fmt: skip
     assert verdict_of(report, "fd_judge") is DriftVerdict.REGRESSED
     assert "code versions: version 1 -> 2" in report.text()
-    assert "settings of one side only: ema" in report.text()
+    assert "settings of one side only: ema\n" in report.text(), "a mapping without entries is no setting"
     assert "trained elsewhere: torch 2.15.0 -> 3.0.0" in report.text()
 
 
@@ -269,8 +271,8 @@ def test_metrics_of_one_side_only(tmp_path: Path) -> None:
     assert verdict_of(report, "kd_judge") is DriftVerdict.NO_BASELINE
     assert [row.id for row in report.rows] == ["finished_runs", "fd_judge", "kd_judge"], "no direction, no verdict"
     only = compare(baseline, read_records(tmp_path / "new"), metrics=["kd_judge"])
-    assert only.exit_code() == drift.NO_BASELINE
-    with pytest.raises(drift.DriftError, match="metrics fid"):
+    assert only.exit_code() == gates.NO_BASELINE
+    with pytest.raises(gates.DriftError, match="metrics fid"):
         compare(baseline, read_records(tmp_path / "new"), metrics=["fid"])
 
 
@@ -281,12 +283,12 @@ def test_failed_runs_and_missing_values_are_counted_and_never_dropped_silently(t
     assert "seed 11 (the run failed: non-finite loss at step 7)" in row.note
     assert "seed 14 (failed: the value is nan)" in row.note
     assert verdict_of(report, "finished_runs") is DriftVerdict.INCONCLUSIVE, "one of five may be chance"
-    assert report.exit_code() == drift.INCONCLUSIVE
+    assert report.exit_code() == gates.INCONCLUSIVE
     worse = run_gate(tmp_path / "b", "fd_judge", STEADY, [None, None, None, 10.0])
     assert verdict_of(worse, "finished_runs") is DriftVerdict.REGRESSED
     assert verdict_of(worse, "fd_judge") is DriftVerdict.INCONCLUSIVE
     assert "1 new values; 5 and 3 are needed" in worse.text()
-    assert worse.exit_code() == drift.REGRESSION
+    assert worse.exit_code() == gates.REGRESSION
 
 
 def test_equal_counts_and_perfect_shares_still_have_a_spread(tmp_path: Path) -> None:
@@ -344,7 +346,7 @@ def accepted(tmp_path: Path) -> Path:
 def test_the_verb_writes_a_table_and_json(accepted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_all(accepted / "new", "fd_judge", [11.0, 11.1, 10.9])
     code = model_gate("sngan", "digits", accepted / "new", json_file=accepted / "report.json", baselines=accepted)
-    assert code == drift.REGRESSION
+    assert code == gates.REGRESSION
     shown = capsys.readouterr().out
     assert "| FD_JUDGE | REGRESSED | 10 | 11 | +10.0% |" in shown
     assert "model drift of sngan on digits: 1 PASS, 1 REGRESSED" in shown
@@ -364,15 +366,15 @@ def test_exit_statuses_of_files(accepted: Path) -> None:
             model_gate(method, "digits", accepted / "new", baselines=accepted)
         return error.value.exit_code
 
-    assert raised("biggan") == drift.NO_BASELINE
-    assert raised() == drift.USAGE, "no records"
+    assert raised("biggan") == gates.NO_BASELINE
+    assert raised() == gates.USAGE, "no records"
     write_all(accepted / "new", "fd_judge", STEADY[:2])
-    assert raised() == drift.USAGE, "two seeds"
+    assert raised() == gates.USAGE, "two seeds"
     path = model_baseline_path("sngan", "digits", accepted)
     whole = path.read_text()
     for broken in (whole[:400], "[]", whole.replace('"better"', '"bitter"', 1)):
         path.write_text(broken)
-        assert raised() == drift.USAGE
+        assert raised() == gates.USAGE
 
 
 def test_accepting_again_keeps_old_and_new_values(accepted: Path) -> None:
@@ -390,23 +392,23 @@ def test_what_cannot_be_accepted(accepted: Path) -> None:
         accept_model(reason, "sngan", "digits", accepted / folder, baselines=accepted, commit=lambda: "bbb", **about)
 
     write_all(accepted / "few", "fd_judge", [*STEADY[:4], None])
-    with pytest.raises(drift.DriftError, match="4 finished runs"):
+    with pytest.raises(gates.DriftError, match="4 finished runs"):
         accept("few")
-    with pytest.raises(drift.DriftError, match="without a reason"):
+    with pytest.raises(gates.DriftError, match="without a reason"):
         accept("old", reason="")
     write_all(accepted / "mixed", "fd_judge", STEADY)
     write_all(accepted / "mixed", "fd_judge", STEADY[:1], first_seed=7, protocol={"n_fake": 10})
-    with pytest.raises(drift.DriftError, match="2 protocols among the runs"):
+    with pytest.raises(gates.DriftError, match="2 protocols among the runs"):
         accept("mixed")
     write_all(accepted / "two", "fd_judge", STEADY, changes={"loss": "hinge"})
     write_all(accepted / "two", "fd_judge", STEADY, changes={"loss": "wgan"})
-    with pytest.raises(drift.DriftError, match=r"0 configurations fit.*\n.*small loss=hinge, 5 runs"):
+    with pytest.raises(gates.DriftError, match=r"0 configurations fit.*\n.*small loss=hinge, 5 runs"):
         accept("two")
     hinge = content_hash({"version": 1, "steps": 100, "loss": "hinge"})
     accept("two", config=hinge[:8])
     like = read_model_baseline(model_baseline_path("sngan", "digits", accepted))
     write_all(accepted / "plain", "fd_judge", STEADY)
-    with pytest.raises(drift.DriftError, match='DATASET=digits SEEDS="5 6 7" SET="loss=hinge"'):
+    with pytest.raises(gates.DriftError, match='DATASET=digits SEEDS="5 6 7" SET="loss=hinge"'):
         select(read_records(accepted / "plain"), "sngan", "digits", like=like)
     assert read_model_baseline(model_baseline_path("sngan", "digits", accepted)).changes == {"loss": "hinge"}
     write_all(accepted / "two", "fd_judge", STEADY)
@@ -414,7 +416,7 @@ def test_what_cannot_be_accepted(accepted: Path) -> None:
     assert read_model_baseline(model_baseline_path("sngan", "digits", accepted)).changes == {}, "the recipe as it is"
 
 
-@pytest.mark.parametrize("path", sorted(drift.BASELINES.glob("model/digits/*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(gates.BASELINES.glob("model/digits/*.json")), ids=lambda path: path.stem)
 def test_a_baseline_s_own_records_pass(path: Path) -> None:
     """The published records are those that the baselines were accepted from."""
     baseline = read_model_baseline(path)
@@ -426,4 +428,4 @@ def test_a_baseline_s_own_records_pass(path: Path) -> None:
 
 
 def test_every_method_has_a_baseline() -> None:
-    assert {path.stem for path in drift.BASELINES.glob("model/digits/*.json")} == set(method_names())
+    assert {path.stem for path in gates.BASELINES.glob("model/digits/*.json")} == set(method_names())

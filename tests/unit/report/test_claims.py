@@ -14,9 +14,9 @@ from benchmark.core.config import content_hash
 from benchmark.core.errors import ConfigError
 from benchmark.core.stats import Paired
 from benchmark.evaluation.value import MetricValue
-from benchmark.report.claims import TestedClaim, check_claims, claims_listing, effect
+from benchmark.report.claims import CheckedClaim, check_claims, claims_listing, effect
 from benchmark.report.suite_tables import suite_claims, suite_table
-from benchmark.report.writers import write_tables
+from benchmark.report.table_files import write_tables
 from benchmark.runs.records import read_records, write_record
 from benchmark.runs.suites.suite import find_suite, list_suites
 
@@ -74,7 +74,7 @@ def write(
         )
 
 
-def checked(results: Path, folder: Path, *claims: str) -> list[TestedClaim]:
+def checked(results: Path, folder: Path, *claims: str) -> list[CheckedClaim]:
     path = folder / "losses.yaml"
     path.write_text(SUITE + "claims:\n" + "".join(claims))
     suite = find_suite(str(path))

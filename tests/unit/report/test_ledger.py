@@ -9,6 +9,7 @@ import pytest
 from made_records import write
 
 from benchmark.report.ledger import COSTS, UNKNOWN, collapse, cost, cost_listing, given, ledger, supervision
+from benchmark.report.writers import listing_csv
 from benchmark.runs.records import Record, read_records
 
 pytestmark = pytest.mark.usefixtures("quick_environment")
@@ -115,6 +116,23 @@ def test_costs_are_means_over_finished_runs() -> None:
     assert set(listing.lines[1][1:-1]) == {None}
     assert listing.lines[1][-1] == ""
     assert listing.name == "d-cost"
+
+
+def test_a_listing_is_a_data_frame_and_its_csv_keeps_whole_numbers() -> None:
+    rows = [
+        (("m",), [record()]),
+        (("n, o",), [record(flops_per_step=1e9), record(steps=103)]),
+        (("f",), [record(None)]),
+    ]
+    listing = cost_listing("d", "D", ("Method",), rows)
+    frame = listing.to_frame()
+    assert list(frame.columns) == list(listing.heads)
+    assert frame["Generator steps"].tolist()[:2] == [100, 101.5]
+    assert frame["Generator steps"].isna().tolist() == [False, False, True]
+    assert frame["Generator steps"].dtype == "float64"
+    lines = listing_csv(listing).splitlines()
+    assert [line.split(",")[1] for line in lines[1::2]] == ["100", ""]
+    assert lines[2].startswith('"n, o",101.5,')
 
 
 def value(id: str, number: float | None, **details: Any) -> dict[str, Any]:

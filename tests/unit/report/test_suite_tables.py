@@ -10,7 +10,7 @@ import pytest
 
 from benchmark.core.config import content_hash
 from benchmark.evaluation.value import MetricValue
-from benchmark.report.suite_tables import write_suite_table
+from benchmark.report.table_files import write_suite_table
 from benchmark.runs.records import write_record
 
 pytestmark = pytest.mark.usefixtures("quick_environment")

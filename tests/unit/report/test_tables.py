@@ -10,11 +10,22 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from made_records import write
 
+from benchmark.report.table_files import write_tables
 from benchmark.report.tables import changes_text, dataset_table
-from benchmark.report.writers import comparisons_csv, document, tex, to_csv, to_latex, to_markdown, write_tables
+from benchmark.report.writers import (
+    comparisons_csv,
+    comparisons_frame,
+    document,
+    runs_frame,
+    tex,
+    to_csv,
+    to_latex,
+    to_markdown,
+)
 from benchmark.runs.records import Record, read_records
 
 pytestmark = pytest.mark.usefixtures("quick_environment")
@@ -43,6 +54,57 @@ def test_seeds_are_aggregated_and_changes_make_a_row_of_their_own(tmp_path: Path
     assert second["Changes"] == "eval.n_fake=500, loss=lsgan4"
     assert (second["FD-judge mean"], second["FD-judge n"], second["FD-judge sd"]) == ("20.5", "1", "")
     assert "| 12.0 ± 5.0 | 3 |" in to_markdown(table_of(tmp_path))
+
+
+def test_a_table_is_a_data_frame_that_its_csv_file_gives_back(tmp_path: Path) -> None:
+    for seed, value in enumerate([0.1 + 0.2, 1e-7, 1e22]):
+        write(tmp_path, {"fd_judge": value, "odd": None}, seed=seed)
+    write(tmp_path, {"fd_judge": 5.0}, method="sngan")
+    write(tmp_path, None, method="sngan", seed=1, reason='broke, "twice"')
+    table = table_of(tmp_path)
+    frame = table.to_frame()
+    assert list(frame["Method"]) == ["infoscc", "sngan"]
+    assert list(frame["FD-judge n"]) == [3, 1]
+    assert frame["FD-judge mean"].dtype == "float64"
+    assert frame["FD-judge sd"].isna().tolist() == [False, True]
+    assert frame["odd mean"].isna().all()
+    assert (frame["runs_done"].tolist(), frame["runs_failed"].tolist()) == ([3, 1], [0, 1])
+    text = to_csv(table)
+    assert [row["FD-judge mean"] for row in rows_of(text)] == [
+        repr(row.summary(table.columns[0]).mean) for row in table.rows
+    ]
+    assert rows_of(text)[1]["reasons"] == 'seed 1: broke, "twice"'
+    again = pd.read_csv(io.StringIO(text), float_precision="round_trip", keep_default_na=False, na_values={
+        name: [""] for name in frame if frame[name].dtype != "str"})  # fmt: skip
+    pd.testing.assert_frame_equal(again, frame, check_dtype=False)
+
+
+def test_rows_of_real_images_are_in_the_frame_when_they_are_asked_for(tmp_path: Path) -> None:
+    write(tmp_path, {"fd_judge": 2.0}, details={"controls": {"real, blur": 1.5}})
+    table = table_of(tmp_path)
+    assert len(table.to_frame()) == 1
+    real = table.to_frame(real_data=True).iloc[1]
+    assert (real["Method"], real["Changes"], real["config_hash"], real["FD-judge mean"]) == ("real, blur", "", "", 1.5)
+    assert pd.isna(real["FD-judge n"])
+    assert pd.isna(real["runs_done"])
+    assert to_csv(table).splitlines()[2] == '"real, blur",,,,,,,,,1.5,,,,'
+
+
+def test_runs_and_comparisons_are_data_frames(tmp_path: Path) -> None:
+    for seed in range(2):
+        write(tmp_path, {"fd_judge": 2.0 + seed, "odd": None}, seed=seed)
+        write(tmp_path, {"fd_judge": 4.0 + 3 * seed}, method="sngan", seed=seed)
+    write(tmp_path, None, method="sngan", seed=2, reason="broke")
+    runs = runs_frame(read_records(tmp_path))
+    assert len(runs) == 7, "a row a value, and one of the failed run"
+    assert runs[runs["value_id"] == "fd_judge"].groupby("method")["value"].mean().to_dict() == {
+        "infoscc": 2.5,
+        "sngan": 5.5,
+    }
+    assert runs["value"].isna().sum() == 3
+    (one,) = comparisons_frame([table_of(tmp_path)]).to_dict("records")
+    assert (one["table"], one["n_seeds"], one["scale"]) == ("digits", 2, "log")
+    assert comparisons_csv([]) == ",".join(comparisons_frame([])) + "\n"
 
 
 def test_every_digit_that_matters_is_in_the_csv(tmp_path: Path) -> None:

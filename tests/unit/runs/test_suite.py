@@ -11,8 +11,8 @@ from made_suites import SUITE
 
 from benchmark.core.errors import ConfigError
 from benchmark.core.registry import method_names
-from benchmark.report.suite_tables import suite_table, suite_tables, write_suite_table
-from benchmark.report.writers import write_tables
+from benchmark.report.suite_tables import suite_table, suite_tables
+from benchmark.report.table_files import write_suite_table, write_tables
 from benchmark.runs.records import read_record, read_records, record_path
 from benchmark.runs.spec import Paths, resolve
 from benchmark.runs.suites.suite import SuiteCell, cells, find_suite, list_suites

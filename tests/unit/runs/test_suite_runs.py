@@ -10,7 +10,7 @@ import pytest
 from made_suites import SUITE, FakeRuns
 
 from benchmark.core.errors import BusyError, ConfigError, RunFailed
-from benchmark.report.suite_tables import write_suite_table
+from benchmark.report.table_files import write_suite_table
 from benchmark.runs.records import read_records
 from benchmark.runs.spec import Paths
 from benchmark.runs.suites import running as suite_runs

@@ -1,0 +1,123 @@
+"""The notes below a table of results: what its cells mean, how they were measured, and what is missing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from benchmark.core.config import difference
+from benchmark.core.stats import ALPHA, CONFIDENCE
+
+if TYPE_CHECKING:
+    from benchmark.report.tables import Column, RealDataRow, Row
+
+_MOST_DIFFERENCES = 8  # listed in a note; the records hold all
+
+
+def table_notes(columns: Sequence[Column], rows: Sequence[Row], real_data: Sequence[RealDataRow]) -> list[str]:
+    """What a reader must know: the meaning of ±, bold and the run counts, the protocols, and where they differ.
+
+    real_data: the table's rows of real images.
+    """
+    return [
+        "Cells are the mean over the runs of a row, which differ in the seed only; ± is half the width of the "
+        f"{CONFIDENCE:.0%} t interval of that mean. A value without ± is of one run and has no interval.",
+        "Bold: the best mean of a column, where a paired t test over common seeds tells it from every other row "
+        f"(p < {ALPHA:.2g} after Holm's correction; comparisons.csv has the tests). Rows of one seed can neither be "
+        "bold nor keep another from it.",
+        "Runs: finished runs behind a row; failed ones do not enter the mean, the CSV has their reasons "
+        "and each cell's own n.",
+        *_collapse_notes(rows),
+        *_control_notes(real_data),
+        *_protocol_notes(columns),
+        *_difference_notes(columns),
+        *_missing_notes(columns, rows),
+    ]
+
+
+def _collapse_notes(rows: Sequence[Row]) -> list[str]:
+    """What collapsed means, where a run has."""
+    if not any(row.collapsed for row in rows):
+        return []
+    return [
+        "Collapsed: at most a fifth of the classes or modes seen, recall and coverage below 0.01, or all samples "
+        "identical. Such runs enter the mean."
+    ]
+
+
+def _control_notes(real_data: Sequence[RealDataRow]) -> list[str]:
+    """What the rows of real images are, where there are any."""
+    if not real_data:
+        return []
+    return [
+        "Rows of real images say what the metrics see: one half of the reference against the other (fewer images, so a "
+        "Frechet distance lies too high), and damaged copies of reference images against the whole. They are no floor "
+        "for a generator: their images are those of the reference."
+    ]
+
+
+def _protocol_notes(columns: Sequence[Column]) -> list[str]:
+    """One line for each distinct protocol, as far as words can say it."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for column in columns:
+        names[protocol_text(column.protocol)].append(column.name)
+    return [f"Protocol of {', '.join(names)}: {text}." for text, names in names.items() if text]
+
+
+def protocol_text(protocol: Mapping[str, Any]) -> str:
+    """The main points of a protocol in words: extractor, counts, reference, conditions."""
+    extractor, parts = extractor_of(protocol), []
+    if name := extractor.get("extractor") or extractor.get("name"):
+        sha = extractor.get("weights", {}).get("sha256")
+        parts.append(f"extractor {name}" + (f" (weights {sha[:8]})" if sha else ""))
+    if "n_fake" in protocol:
+        parts.append(f"{protocol['n_fake']} generated images")
+    if "images_per_attribute" in protocol:
+        parts.append(f"{protocol['images_per_attribute']} generated images an attribute")
+    if "chamfer_points" in protocol:
+        parts.append(f"{protocol['chamfer_points']} points of each kind")
+    if "reference" in protocol:
+        n = protocol.get("n_reference")
+        parts.append(f"reference: {protocol['reference']} split" + (f", {n} images" if n else ""))
+    if "conditions" in protocol:
+        parts.append(f"conditions {protocol['conditions']}")
+    return ", ".join(parts)
+
+
+def extractor_of(protocol: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The identity of the network behind a value, where the protocol has one."""
+    identity = protocol.get("extractor", protocol.get("scorer"))
+    if isinstance(identity, str):
+        return {"extractor": identity}
+    return identity if isinstance(identity, Mapping) else {}
+
+
+def _difference_notes(columns: Sequence[Column]) -> list[str]:
+    """For a metric with several protocols: what differs from the first."""
+    notes = []
+    for id in dict.fromkeys(column.id for column in columns):
+        first, *others = [column for column in columns if column.id == id]
+        for other in others:
+            lines = difference(first.protocol, other.protocol)
+            notes.append(f"{first.name} and {other.name} are not comparable; what differs: {some(lines)}.")
+    return notes
+
+
+def _missing_notes(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
+    """Values that finished runs lack, with the reason."""
+    notes = []
+    for row in rows:
+        label = " ".join(filter(None, row.labels))
+        for column in columns:
+            lacking = [value for value in row.values(column) if value.value is None]
+            if lacking:
+                reasons = "; ".join(sorted({f"{value.status}, {value.reason}" for value in lacking}))
+                notes.append(f"{column.name}, {label}: no value in {len(lacking)} of {len(row.done)} runs ({reasons}).")
+    return notes
+
+
+def some(lines: Sequence[str]) -> str:
+    """The first differences, and how many more there are."""
+    more = len(lines) - _MOST_DIFFERENCES
+    return "; ".join(lines[:_MOST_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")
