@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -56,16 +56,25 @@ class ImageConditioned(Trainable):
         """What `sample` draws from the present bank, which is this split of the dataset of this name."""
         raise NotImplementedError
 
-    def begin_with(self, data: Dataset, bank: Bank) -> None:
-        """Take the training images, which are encoded already, as the bank."""
-        self.banks = {(data.sha256, "train"): bank}
+    def begin_with(self, data: Dataset, bank: Bank, encoder: FeatureNet | None) -> None:
+        """Take the training images, which are encoded already, as the bank. encoder: None to sample from G alone."""
+        self.banks, self.encoder = {(data.sha256, "train"): bank}, encoder
         self.condition_on(data, "train")
 
     @torch.no_grad()
     def condition_on(self, data: Dataset, split: str) -> None:
-        """From now on `conditions` are rows of this split. Each is encoded once. Raises ConfigError as `encode`."""
+        """From now on `conditions` are rows of this split. Each is encoded once. Raises ConfigError as `encode`.
+
+        Raises ConfigError, too, where the method was made to sample from a trained G alone.
+        """
         known = (data.sha256, split)
         if known not in self.banks:
+            if self.encoder is None:
+                raise ConfigError(
+                    f"conditions from the {split} split of {data.name}",
+                    "the model was loaded without its encoder, which only a run with its data has",
+                    "use rows of the training split",
+                )
             self.banks[known] = Bank(self.encode(data, split), own=False)
         self.bank = self.banks[known]
         self.n_labels = len(self.bank.f)
@@ -80,6 +89,7 @@ class FeatureConditioned(ImageConditioned):
     """The part of a `Method` whose G is given reduced features f, as latent-conditioned SNGAN's is."""
 
     E: FeatureNet
+    sample: Callable[..., Sample]  # the method's
 
     def remember(self, data: Dataset, E: Any, reduced: dict[str, Tensor], laid_flat: bool) -> None:
         """Begin with the training images as the bank.
@@ -89,7 +99,7 @@ class FeatureConditioned(ImageConditioned):
         """
         self.E, self.data, self.reduced, self.laid_flat = E, data, reduced, laid_flat
         self.training_f = (reduced["f"],)  # [N, f_dim]; in a tuple: not in checkpoints
-        self.begin_with(data, Bank(reduced["f"], own=True))
+        self.begin_with(data, Bank(reduced["f"], own=True), E)
 
     def encode(self, data: Dataset, split: str) -> Tensor:
         """f of every image of a split, [M, f_dim]; E and the reduction stay those of the training.
@@ -145,10 +155,6 @@ class FeatureConditioned(ImageConditioned):
             labels = torch.tensor(data.test.labels[:1000])
             yield "latent_tsne", Embedding(self.bank.f[:1000], labels, list(data.class_names))
         self.condition_on(data, "train")
-
-    def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
-        """The method's own."""
-        raise NotImplementedError
 
 
 def photos(split: Split, rows: Tensor) -> Tensor:

@@ -61,17 +61,18 @@ def find_instances(artifacts: ArtifactStore, f: FeatureNet, k: int, n: int, mirr
 class InstanceConditioned(ImageConditioned):
     """The part of a `Method` that is conditioned on instances, as IC-GAN is; to be inherited before it."""
 
+    f: FeatureNet
     instances: Instances
     generate: Callable[[Any, Tensor, Tensor | None], Tensor]  # the method's: (G, h [N, d], y [N]) to [N, C, S, S]
 
-    def remember(self, data: Dataset, f: FeatureNet, instances: Instances, balanced: bool) -> None:
+    def remember(self, data: Dataset, f: Any, instances: Instances, balanced: bool) -> None:
         """Begin with the training images as the bank.
 
         f: the encoder; None: to sample from a trained G alone. balanced: are samples drawn by uniform classes?
         """
         self.f, self.instances, self.balanced = f, instances, balanced
         self.side, self.channels = data.resolution, data.channels
-        self.begin_with(data, Bank(instances.h, own=True, drawn=instances.drawn))
+        self.begin_with(data, Bank(instances.h, own=True, drawn=instances.drawn), f)
 
     def one_of(self, A: Tensor) -> Tensor:
         """A random entry of each row of A [B, k]: [B]."""
@@ -94,9 +95,8 @@ class InstanceConditioned(ImageConditioned):
         where = f"the {split} split" if self.bank.own else f"the {split} split of {name}"
         if self.bank.own and self.balanced:
             return f"uniform classes of {where}, then an image, then one of its neighbours as instance"
-        drawn = self.bank.drawn
-        every = drawn is None or len(drawn) == self.n_labels
-        what = f"instances of {where}" if drawn is None or every else f"{len(drawn)} k-means instances of {where}"
+        m = self.n_labels if self.bank.drawn is None else len(self.bank.drawn)
+        what = f"instances of {where}" if m == self.n_labels else f"{m} k-means instances of {where}"
         labels = "; the class of a random neighbour" if self.instances.y is not None else ""
         return f"{what}, uniformly{labels}"
 

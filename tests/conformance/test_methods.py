@@ -19,6 +19,7 @@ import benchmark.runs.run
 import methods
 from benchmark.__main__ import main
 from benchmark.core.config import build, to_dict
+from benchmark.core.errors import ConfigError
 from benchmark.core.registry import method_names
 from benchmark.core.seeds import seed_step
 from benchmark.data.cards import find_card, list_cards
@@ -292,6 +293,9 @@ def check_sampling_without_data(file: MethodFile, dataset: str, changes: dict[st
     for name in ("conditioning", "n_labels", "default_conditions", "cfg", "device"):
         assert getattr(method, name) == getattr(trained, name), name
     weights = trained.G.state_dict()
+    if method.conditioning in ("instance", "latent"):
+        with pytest.raises(ConfigError, match="loaded without its encoder"):
+            method.condition_on(data, "test")
     images, conditions = samples(method, weights, None)
     expected, drawn = samples(trained, weights, None)
     assert torch.equal(images, expected)

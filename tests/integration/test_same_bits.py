@@ -127,7 +127,7 @@ CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
         "artifacts/SimCLR-ab12: only there",
     ),
     "file that is gone": (lambda folder: (folder / f"{RUN}/snapshots/3.npy").unlink(), f"{RUN}: snapshots: only there"),
-    "new file": (lambda folder: (folder / f"{RUN}/sampling.pt").write_bytes(b"1"), f"{RUN}: sampling.pt: only here"),
+    "new file": (lambda folder: (folder / f"{RUN}/latents.pt").write_bytes(b"1"), f"{RUN}: latents.pt: only here"),
     "broken file": (
         lambda folder: (folder / f"{RUN}/checkpoint.pt").write_bytes(b"1"),
         "cannot be read: UnpicklingError",

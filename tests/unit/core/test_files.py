@@ -13,7 +13,16 @@ import pytest
 
 from benchmark.core import files
 from benchmark.core.errors import BusyError, UserError
-from benchmark.core.files import atomic, lock, read_json, remove_torn, require_space, require_writable, write_json
+from benchmark.core.files import (
+    JsonLines,
+    atomic,
+    lock,
+    read_json,
+    remove_torn,
+    require_space,
+    require_writable,
+    write_json,
+)
 
 
 def test_a_block_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
@@ -114,3 +123,37 @@ def test_space_and_permission_are_checked(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
         require_writable(tmp_path / "file")
+
+
+# ---- JSON lines -----------------------------------------------------------------------------------------------------
+
+
+def test_lines_are_read_up_to_one_that_a_kill_cut_short(tmp_path: Path) -> None:
+    lines = JsonLines(tmp_path / "log.jsonl")
+    assert lines.read() == [], "nothing was written yet"
+    for step in (1, 2, 3):
+        lines.append({"step": step, "loss": None})
+    whole = lines.path.read_text()
+    assert [line["step"] for line in lines.read()] == [1, 2, 3]
+    for torn in ('{"step": 4, "lo', "4", '"'):
+        lines.path.write_text(whole + torn)
+        assert [line["step"] for line in lines.read()] == [1, 2, 3]
+
+
+def test_what_is_kept_stays_as_it_is_written_and_the_torn_tail_goes(tmp_path: Path) -> None:
+    lines = JsonLines(tmp_path / "log.jsonl")
+    lines.keep(lambda line: True)
+    assert not lines.path.exists(), "no file is made of nothing"
+    lines.path.write_text('{"step":1}\n{"step": 2}\n{"step": 3}\n{"st')
+    lines.keep(lambda line: line["step"] <= 2)
+    assert lines.path.read_text() == '{"step":1}\n{"step": 2}\n'
+    lines.append({"step": 3})
+    assert lines.path.read_text() == '{"step":1}\n{"step": 2}\n{"step": 3}\n'
+
+
+def test_lines_that_cannot_be_read_or_written_say_so(tmp_path: Path) -> None:
+    lines = JsonLines(tmp_path)  # a folder
+    with pytest.raises(UserError, match="cannot be read"):
+        lines.read()
+    with pytest.raises(UserError, match="cannot be written"):
+        lines.append({"step": 1})

@@ -361,7 +361,7 @@ def test_an_optional_measure_without_its_package_is_skipped(here: Path, monkeypa
     def missing(name: str) -> SimpleNamespace:
         raise UserError(f"extractor {name}: weights are missing")
 
-    monkeypatch.setattr(measures.extractors, "build", missing)
+    monkeypatch.setattr(measures.build, "build", missing)
     report = drift.check_metrics(here, INPUTS, only=["lite0"])
     assert report.exit_code == 0
     assert "lite0.pooled: skipped, raised UserError: extractor lite0: weights are missing" in report.text()
