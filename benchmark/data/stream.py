@@ -30,6 +30,19 @@ def to_uint8(images: torch.Tensor) -> torch.Tensor:
     return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
+def images_to_float(images: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
+    """Stored images (N, H, W, C) uint8 as networks see them: float32 [N, C, H, W] in [-1, 1] on the device.
+
+    The bytes are copied and moved, and become floats on the device. In memory they stay channels last.
+    """
+    return to_float(torch.tensor(images).permute(0, 3, 1, 2).to(device))
+
+
+def images_to_uint8(images: torch.Tensor) -> np.ndarray:
+    """Images [N, C, H, W] in [-1, 1] as they are stored: uint8 (N, H, W, C). Inverse of `images_to_float`."""
+    return to_uint8(images).permute(0, 2, 3, 1).cpu().numpy()
+
+
 @dataclass
 class Batch:
     """One rank's share of a batch, on the device."""

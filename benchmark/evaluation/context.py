@@ -44,7 +44,7 @@ class Side:
 
 def reference_of(data: Dataset, split: str) -> Side:
     """A split to compare with. Its hash is made of the data's, so that nothing has to be read again."""
-    part = data.train if split == "train" else data.test
+    part = data.split(split)
     return Side(part.images, f"{data.sha256}/{split}", part.labels)
 
 
@@ -57,7 +57,7 @@ def protocol_of(data: Dataset, cfg: EvalConfig, n_fake: int) -> dict[str, Any]:
         "data_sha256": data.sha256,
         "resolution": data.resolution,
         "reference": cfg.reference,
-        "n_reference": len(data.train if cfg.reference == "train" else data.test),
+        "n_reference": len(data.split(cfg.reference)),
         "n_fake": n_fake,
         "quantisation": "none" if data.is_points else "uint8",
         "set_seed": cfg.seed,
@@ -207,7 +207,7 @@ def judged_logits(judge: JudgeExtractor, images: np.ndarray) -> np.ndarray:
 
 def labels_of(data: Dataset, split: str, rows: Tensor) -> Tensor:
     """Labels or attributes of some images."""
-    part = data.train if split == "train" else data.test
+    part = data.split(split)
     table = part.labels if part.labels is not None else part.attributes
     assert table is not None
     return torch.tensor(table[rows.cpu().numpy()], dtype=torch.int64)

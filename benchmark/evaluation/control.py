@@ -15,7 +15,7 @@ from torch import Tensor
 
 from benchmark.core.seeds import derive_seed
 from benchmark.data.prepared import Dataset
-from benchmark.data.stream import to_float
+from benchmark.data.stream import images_to_float
 from benchmark.evaluation.border import RequestedImages, border_effect, requested_once
 from benchmark.evaluation.context import EvaluationContext, ImageSet, judged_logits, labels_of
 from benchmark.evaluation.sampling import BATCH, drawn
@@ -124,7 +124,7 @@ def own_logits(method: Method, images: np.ndarray) -> np.ndarray | None:
     """Logits of the method's own classifier on quantised images; None where it has none."""
     parts = []
     for i in range(0, len(images), BATCH):
-        x = to_float(torch.tensor(images[i : i + BATCH]).permute(0, 3, 1, 2).to(method.device))
+        x = images_to_float(images[i : i + BATCH], method.device)
         if (logits := method.own_classifier(x)) is None:
             return None
         parts.append(logits.cpu().numpy())

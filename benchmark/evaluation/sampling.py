@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmark.core.seeds import derive_seed
 from benchmark.data.prepared import Dataset
-from benchmark.data.stream import to_uint8
+from benchmark.data.stream import images_to_uint8
 from benchmark.evaluation.config import EvalConfig
 from benchmark.metrics.extractors.store import images_sha256
 from benchmark.training.method import Method
@@ -61,7 +61,7 @@ def requested_conditions(method: Method, n: int, cfg: EvalConfig, data: Dataset)
 
 def stored(images: Tensor) -> np.ndarray:
     """Images as they are kept: uint8 (N, S, S, C); points float32 (N, 2)."""
-    return (images if images.ndim == 2 else to_uint8(images).permute(0, 2, 3, 1)).cpu().numpy()
+    return images.cpu().numpy() if images.ndim == 2 else images_to_uint8(images)
 
 
 def drawn(method: Method, G: nn.Module, conditions: Tensor) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmark.data.stream import to_float
+from benchmark.data.stream import images_to_float
 from benchmark.evaluation.context import EvaluationContext
 from benchmark.evaluation.sampling import BATCH
 from benchmark.evaluation.value import MetricValue
@@ -49,8 +49,5 @@ def tsne_chamfer(context: EvaluationContext) -> list[MetricValue]:
 def embed(encoder: nn.Module, images: np.ndarray) -> np.ndarray:
     """Embeddings [N, d] of uint8 images (N, S, S, C)."""
     device = next(encoder.parameters()).device
-    parts = [
-        to_float(torch.tensor(images[i : i + BATCH]).permute(0, 3, 1, 2).to(device))
-        for i in range(0, len(images), BATCH)
-    ]
+    parts = [images_to_float(images[i : i + BATCH], device) for i in range(0, len(images), BATCH)]
     return torch.cat([encoder(part) for part in parts]).cpu().numpy()

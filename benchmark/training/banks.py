@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from benchmark.core.errors import ConfigError
 from benchmark.data.prepared import Dataset, Split
-from benchmark.data.stream import to_float
+from benchmark.data.stream import images_to_float
 from benchmark.training.measurements import Embedding, Grid, Measurement, Picture, Sample
 from benchmark.training.method import Trainable, construct
 from benchmark.training.stages.encoders import FeatureNet, map_features, pooled_features
@@ -159,5 +159,5 @@ class FeatureConditioned(ImageConditioned):
 
 def photos(split: Split, rows: Tensor) -> Tensor:
     """Images of a split's rows [r, c], on their device: [r, c, C, S, S] in [-1, 1]."""
-    x = torch.tensor(split.images[rows.flatten().cpu().numpy()])
-    return to_float(x.permute(0, 3, 1, 2)).unflatten(0, rows.shape).to(rows.device)
+    images = split.images[rows.flatten().cpu().numpy()]  # (r c, S, S, C) uint8
+    return images_to_float(images).unflatten(0, rows.shape).to(rows.device)

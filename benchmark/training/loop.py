@@ -135,9 +135,8 @@ class TrainResult:
 
 def stream_for(trainable: Trainable, data: Dataset, seed: int) -> Stream:
     """The stream of training images of a stage or method, at its beginning."""
-    split = data.train if trainable.split == "train" else data.test
     return Stream(
-        split,
+        data.split(trainable.split),
         batch=trainable.cfg.batch,
         device=trainable.device,
         seed=seed,

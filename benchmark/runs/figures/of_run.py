@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from benchmark.core.seeds import derive_seed
 from benchmark.data.prepared import Dataset
-from benchmark.data.stream import to_float
+from benchmark.data.stream import images_to_float
 from benchmark.evaluation.point_plots import save_scatter
 from benchmark.runs.figures.curves import save_curves
 from benchmark.runs.figures.pictures import grid_of_rows, save_embedding, save_grid
@@ -69,7 +69,7 @@ def instance_grid(
     """Training images of these numbers, the bank's, each left of its samples."""
     conditions = torch.tensor(numbers)[:, None].expand(-1, columns).flatten()
     images = method.sample(G, len(conditions), conditions).images.cpu().unflatten(0, (len(numbers), columns))
-    real = as_float(data.train.images[numbers]).expand(-1, images.shape[2], -1, -1)  # grey beside colour
+    real = images_to_float(data.train.images[numbers]).expand(-1, images.shape[2], -1, -1)  # grey beside colour
     return Grid(torch.cat([real[:, None], images], 1), names, ["asked", *[""] * columns])
 
 
@@ -93,11 +93,6 @@ def spread(n: int, most: int = MOST_ROWS) -> list[int]:
     return [i * n // min(n, most) for i in range(min(n, most))]
 
 
-def as_float(images: np.ndarray) -> Tensor:
-    """Stored images (N, S, S, C) uint8 as the networks see them, [N, C, S, S] in [-1, 1]."""
-    return to_float(torch.tensor(images).permute(0, 3, 1, 2))
-
-
 def real_grid(data: Dataset, columns: int = 10) -> Grid:
     """Training images to set beside `sample_grid`: one row a class, else eight rows as they come."""
     labels = data.train.labels
@@ -105,5 +100,5 @@ def real_grid(data: Dataset, columns: int = 10) -> Grid:
         rows = {" " * i: np.arange(i * columns, min((i + 1) * columns, len(data.train))) for i in range(8)}
     else:
         rows = {data.class_names[k]: np.flatnonzero(labels == k)[:columns] for k in spread(data.n_classes)}
-    images = {name: as_float(data.train.images[index]) for name, index in rows.items() if len(index)}
+    images = {name: images_to_float(data.train.images[index]) for name, index in rows.items() if len(index)}
     return grid_of_rows(images)

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from benchmark.core.config import STRICT, NonNegativeInt, PositiveInt
 from benchmark.core.errors import ConfigError, UserError, WeightsError
 from benchmark.core.files import sha256_file
-from benchmark.data.prepared import Dataset, Split
+from benchmark.data.prepared import Dataset
 from benchmark.data.stream import in_order
 from benchmark.metrics.extractors.pretrained import Lite0Extractor
 from benchmark.metrics.extractors.weights import require
@@ -323,12 +323,6 @@ def missing_weights(config: Any) -> list[UserError]:
     return []
 
 
-def split_of(data: Dataset, split: str) -> Split:
-    """The split "train" or "test" of a dataset."""
-    assert split in ("train", "test")
-    return data.train if split == "train" else data.test
-
-
 @computation("benchmark.features", "pooled_features")
 def pooled_features(data: Dataset, encoder: FeatureNet, split: str = "train", flip: bool = False) -> dict[str, Tensor]:
     """Features of every image of a split, of the mirrored images with `flip`: {"h": [N, d]}. A computation."""
@@ -347,6 +341,6 @@ def _encode(data: Dataset, encoder: FeatureNet, features: Callable[[Tensor], Ten
     with exact_float32(encoder.device.type):
         parts = [
             features(batch.images.flip(3) if flip else batch.images)
-            for batch in in_order(split_of(data, split), BATCH, encoder.device)
+            for batch in in_order(data.split(split), BATCH, encoder.device)
         ]
     return torch.cat(parts)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from benchmark.core.config import STRICT, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
 from benchmark.core.registry import recipes_of
 from benchmark.data.prepared import Dataset
-from benchmark.data.stream import Stream, to_float
+from benchmark.data.stream import Stream, images_to_float
 from benchmark.nn.augment import SimCLRViews
 from benchmark.nn.encoders import Projector, conv_encoder, resnet18_encoder, resnet50_encoder
 from benchmark.nn.losses import nt_xent
@@ -96,11 +96,8 @@ class SimCLR(Stage):
 def encode(data: Dataset, encoder: nn.Module, split: str = "train", batch: int = 256) -> dict[str, Tensor]:
     """h of every image of a split, without augmentation: {"h": [N, d]}. A computation."""
     device = next(encoder.parameters()).device
-    images = (data.train if split == "train" else data.test).images  # [N, S, S, C] uint8
-    h = [
-        encoder(to_float(torch.tensor(images[i : i + batch]).permute(0, 3, 1, 2).to(device)))
-        for i in range(0, len(images), batch)
-    ]
+    images = data.split(split).images  # [N, S, S, C] uint8
+    h = [encoder(images_to_float(images[i : i + batch], device)) for i in range(0, len(images), batch)]
     return {"h": torch.cat(h)}
 
 

@@ -9,7 +9,7 @@ import torch
 import benchmark.data.stream as module
 from benchmark.core.errors import UserError
 from benchmark.data.prepared import Split
-from benchmark.data.stream import Stream, in_order, to_float, to_uint8
+from benchmark.data.stream import Stream, images_to_float, images_to_uint8, in_order, to_float, to_uint8
 
 
 def split(n: int = 50, channels: int = 3) -> Split:
@@ -156,6 +156,17 @@ def test_all_256_levels_survive_the_way_there_and_back():
     assert to_float(levels).min() == -1
     assert to_float(levels).max() == 1
     assert torch.equal(to_uint8(to_float(levels)), levels)
+
+
+def test_stored_images_become_floats_and_come_back():
+    stored = np.random.default_rng(0).integers(256, size=(5, 6, 7, 3), dtype=np.uint8)
+    images = images_to_float(stored)
+    assert (images.shape, images.dtype) == ((5, 3, 6, 7), torch.float32)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(images, to_float(torch.from_numpy(stored.transpose(0, 3, 1, 2).copy())))
+    np.testing.assert_array_equal(images_to_uint8(images), stored)
+    stored.setflags(write=False)
+    assert torch.equal(images_to_float(stored, torch.device("cpu")), images), "memory maps cannot be written to"
 
 
 def test_to_uint8_rounds_and_clamps():
