@@ -59,12 +59,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("revision")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave what both revisions left behind there")
+    names = [group.name for group in same_runs.groups()]
+    parser.add_argument("--only", nargs="+", choices=names, metavar="GROUP", default=names,
+                        help=f"quicker, and no proof: some groups of runs, of {', '.join(names)}; no tables")  # fmt: skip
     wanted = parser.parse_args(arguments)
     if (commit := commit_of(wanted.revision)) is None:
         print(f"no revision {wanted.revision!r}", file=sys.stderr)
         return 2
     there = reference(commit, wanted.keep)
-    here = left_by(ROOT, "the present tree", wanted.keep)
+    here = left_by(ROOT, "the present tree", wanted.keep, wanted.only)
+    if len(wanted.only) < len(names):
+        there = {item: value for item, value in there.items() if item.partition("/")[0] in wanted.only}
     lines, added = differences(there, here)
     print("\n".join(report(lines, added, there, here, wanted.revision)))
     return 1 if lines or failures(here) else 0
@@ -86,8 +91,11 @@ def reference(commit: str, kept: Path | None) -> dict[str, str]:
 # ---- carrying out ---------------------------------------------------------------------------------------------------
 
 
-def left_by(tree: Path, name: str, kept: Path | None) -> dict[str, str]:
-    """The manifest of everything that the code of a tree leaves behind. kept: where the files stay; None: nowhere."""
+def left_by(tree: Path, name: str, kept: Path | None, only: Sequence[str] = ()) -> dict[str, str]:
+    """The manifest of everything that the code of a tree leaves behind.
+
+    kept: where the files stay; None: nowhere. only: names of some groups, which then make no tables; none named: all.
+    """
     began, worked = time.perf_counter(), cpu_seconds()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -95,9 +103,11 @@ def left_by(tree: Path, name: str, kept: Path | None) -> dict[str, str]:
             folder = kept.absolute() / name.replace(" ", "-")
             folder.mkdir(parents=True)
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            parts = list(pool.map(lambda group: carry_out(group, tree, folder), same_runs.groups()))
+            wanted = [group for group in same_runs.groups() if group.name in only or not only]
+            parts = list(pool.map(lambda group: carry_out(group, tree, folder), wanted))
         items = {item: value for part in parts for item, value in part.items()}
-        items |= put_together(tree, folder)
+        if len(wanted) == len(same_runs.groups()):
+            items |= put_together(tree, folder)
     seconds = f"{time.perf_counter() - began:.0f} s, {cpu_seconds() - worked:.0f} s of CPU time"
     print(f"{name}: {seconds}", file=sys.stderr, flush=True)
     return items
