@@ -283,9 +283,9 @@ def test_no_two_rows_of_a_suite_have_the_same_labels() -> None:
         assert len(set(labels)) == len(labels)
 
 
-def test_suites_have_a_file_and_plain_settings() -> None:
+def test_every_file_that_a_command_names_is_written() -> None:
     for group in same_runs.groups():
         named = {Path(word).stem for one in group.commands for word in one.arguments if word.endswith(".yaml")}
-        assert named == set(group.suites)
-        for text in group.suites.values():
-            assert json.loads(text)["rows"]
+        assert named == set(group.files)
+        for text in group.files.values():
+            assert json.loads(text)["title"]

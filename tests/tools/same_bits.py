@@ -60,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("revision")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave what both revisions left behind there")
     names = [group.name for group in same_runs.groups()]
-    parser.add_argument("--only", nargs="+", choices=names, metavar="GROUP", default=names,
-                        help=f"quicker, and no proof: some groups of runs, of {', '.join(names)}; no tables")  # fmt: skip
+    only = f"quicker, and no proof: some groups of runs, without tables; of {', '.join(names)}"
+    parser.add_argument("--only", nargs="+", choices=names, metavar="GROUP", default=names, help=only)
     wanted = parser.parse_args(arguments)
     if (commit := commit_of(wanted.revision)) is None:
         print(f"no revision {wanted.revision!r}", file=sys.stderr)
@@ -121,23 +121,23 @@ def cpu_seconds() -> float:
 
 def carry_out(group: Group, tree: Path, folder: Path) -> dict[str, str]:
     """Run a group's commands, one after the other. What they printed and left behind, under the group's name."""
-    here, suites = folder / group.name, folder / "suites" / group.name
+    here, files = folder / group.name, folder / "files" / group.name
     here.mkdir(exist_ok=True)
-    suites.mkdir(parents=True)
-    for name, text in group.suites.items():
-        (suites / f"{name}.yaml").write_text(text)
+    files.mkdir(parents=True)
+    for name, text in group.files.items():
+        (files / f"{name}.yaml").write_text(text)
     items, began = {}, time.perf_counter()
     for i, command in enumerate(group.commands):
         place = f"{group.name}/command {i + 1}, {command.arguments[0]}"
-        done = benchmark(tree, [in_place(argument, here, suites) for argument in command.arguments], folder / "scratch")
+        done = benchmark(tree, [in_place(argument, here, files) for argument in command.arguments], folder / "scratch")
         items |= printed(place, command.status, done, folder)
     print(f"  {group.name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
     return items | {f"{group.name}/{item}": value for item, value in manifest(here).items()}
 
 
-def in_place(argument: str, here: Path, suites: Path) -> str:
+def in_place(argument: str, here: Path, files: Path) -> str:
     """An argument with the names of folders, and of the one path that a star stands for."""
-    text = argument.replace("{here}", str(here)).replace("{suites}", str(suites))
+    text = argument.replace("{here}", str(here)).replace("{files}", str(files))
     if "*" not in text:
         return text
     found = sorted(here.glob(str(Path(text).relative_to(here))))

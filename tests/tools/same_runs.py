@@ -20,7 +20,7 @@ Row = tuple[str, str, Settings]  # what tells it from the others, method, change
 class Command:
     """A command line of `python -m benchmark`.
 
-    {here}: the group's folder, in which `results` is its results folder. {suites}: the folder of its suites. An
+    {here}: the group's folder, in which `results` is its results folder. {files}: the folder of its files. An
     argument with a star is the one path that it fits.
     """
 
@@ -34,7 +34,7 @@ class Group:
 
     name: str
     commands: tuple[Command, ...]
-    suites: Mapping[str, str] = field(default_factory=dict)  # texts of their files, by name
+    files: Mapping[str, str] = field(default_factory=dict)  # texts of its suites and cards, by name without .yaml
     pictured: bool = True  # in the report of all groups; a page of every picture would take half a minute
 
 
@@ -63,7 +63,7 @@ def setting(settings: Settings) -> list[str]:
 
 def suite(name: str, status: int = 0) -> Command:
     """Run a suite of the group's."""
-    return command(f"suite {{suites}}/{name}.yaml --workers 1 {PLACE}", status=status)
+    return command(f"suite {{files}}/{name}.yaml --workers 1 {PLACE}", status=status)
 
 
 def suite_text(title: str, dataset: str, common: Settings, rows: Sequence[Row], **more: Any) -> str:
@@ -236,7 +236,7 @@ CIFAR = json.dumps(  # some digits under a name that has recipes of papers, at i
      "n_classes": 3, "licence": "CC BY 4.0", "default_recipe": "paper"}
 )  # fmt: skip
 PAPER: Settings = {**STEPS, "steps": 2, "eval": {**SCORES, "n_fake": 40, "extractors": ["judge"], "judge": JUDGE}}
-ON_CIFAR = "{suites}/cifar10.yaml"
+ON_CIFAR = "{files}/cifar10.yaml"
 PAPERS = (
     run("acgan cgan crgan sngan ssgan", ON_CIFAR, {**PAPER, **NARROW}),
     run("dcgan pacgan", ON_CIFAR, {**PAPER, **PLAIN}),
