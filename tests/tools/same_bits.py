@@ -61,12 +61,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("revision")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave what both revisions left behind there")
+    names = [group.name for group in same_runs.groups()]
+    only = f"quicker, and no proof: some groups of runs, without tables; of {', '.join(names)}"
+    parser.add_argument("--only", nargs="+", choices=names, metavar="GROUP", default=names, help=only)
     wanted = parser.parse_args(arguments)
     if (commit := commit_of(wanted.revision)) is None:
         print(f"no revision {wanted.revision!r}", file=sys.stderr)
         return 2
     there = reference(commit, wanted.keep)
-    here = left_by(ROOT, "the present tree", wanted.keep)
+    here = left_by(ROOT, "the present tree", wanted.keep, wanted.only)
+    if len(wanted.only) < len(names):
+        there = {item: value for item, value in there.items() if item.partition("/")[0] in wanted.only}
     lines, added = differences(there, here)
     print("\n".join(report(lines, added, there, here, wanted.revision)))
     return 1 if lines or failures(here) else 0
@@ -88,8 +93,11 @@ def reference(commit: str, kept: Path | None) -> dict[str, str]:
 # ---- carrying out ---------------------------------------------------------------------------------------------------
 
 
-def left_by(tree: Path, name: str, kept: Path | None) -> dict[str, str]:
-    """The manifest of everything that the code of a tree leaves behind. kept: where the files stay; None: nowhere."""
+def left_by(tree: Path, name: str, kept: Path | None, only: Sequence[str] = ()) -> dict[str, str]:
+    """The manifest of everything that the code of a tree leaves behind.
+
+    kept: where the files stay; None: nowhere. only: names of some groups, which then make no tables; none named: all.
+    """
     began, worked = time.perf_counter(), cpu_seconds()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -97,9 +105,11 @@ def left_by(tree: Path, name: str, kept: Path | None) -> dict[str, str]:
             folder = kept.absolute() / name.replace(" ", "-")
             folder.mkdir(parents=True)
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            parts = list(pool.map(lambda group: carry_out(group, tree, folder), same_runs.groups()))
+            wanted = [group for group in same_runs.groups() if group.name in only or not only]
+            parts = list(pool.map(lambda group: carry_out(group, tree, folder), wanted))
         items = {item: value for part in parts for item, value in part.items()}
-        items |= put_together(tree, folder)
+        if len(wanted) == len(same_runs.groups()):
+            items |= put_together(tree, folder)
     seconds = f"{time.perf_counter() - began:.0f} s, {cpu_seconds() - worked:.0f} s of CPU time"
     print(f"{name}: {seconds}", file=sys.stderr, flush=True)
     return items
@@ -113,23 +123,23 @@ def cpu_seconds() -> float:
 
 def carry_out(group: Group, tree: Path, folder: Path) -> dict[str, str]:
     """Run a group's commands, one after the other. What they printed and left behind, under the group's name."""
-    here, suites = folder / group.name, folder / "suites" / group.name
+    here, files = folder / group.name, folder / "files" / group.name
     here.mkdir(exist_ok=True)
-    suites.mkdir(parents=True)
-    for name, text in group.suites.items():
-        (suites / f"{name}.yaml").write_text(text)
+    files.mkdir(parents=True)
+    for name, text in group.files.items():
+        (files / f"{name}.yaml").write_text(text)
     items, began = {}, time.perf_counter()
     for i, command in enumerate(group.commands):
         place = f"{group.name}/command {i + 1}, {command.arguments[0]}"
-        done = benchmark(tree, [in_place(argument, here, suites) for argument in command.arguments], folder / "scratch")
+        done = benchmark(tree, [in_place(argument, here, files) for argument in command.arguments], folder / "scratch")
         items |= printed(place, command.status, done, folder)
     print(f"  {group.name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
     return items | {f"{group.name}/{item}": value for item, value in manifest(here).items()}
 
 
-def in_place(argument: str, here: Path, suites: Path) -> str:
+def in_place(argument: str, here: Path, files: Path) -> str:
     """An argument with the names of folders, and of the one path that a star stands for."""
-    text = argument.replace("{here}", str(here)).replace("{suites}", str(suites))
+    text = argument.replace("{here}", str(here)).replace("{files}", str(files))
     if "*" not in text:
         return text
     found = sorted(here.glob(str(Path(text).relative_to(here))))

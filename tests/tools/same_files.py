@@ -107,8 +107,8 @@ def of_clock(way: Way) -> bool:
 
 
 def json_leaves(path: Path) -> Iterator[Leaf]:
-    """Of a JSON file."""
-    return leaves(json.loads(path.read_text()), masked=of_clock)
+    """Of a JSON file that is no record: an artefact's, the prepared data's, a drift gate's."""
+    return leaves(json.loads(path.read_text()), masked=lambda way: of_clock(way) or of_environment(way))
 
 
 def yaml_leaves(path: Path) -> Iterator[Leaf]:

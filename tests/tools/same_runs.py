@@ -20,7 +20,7 @@ Row = tuple[str, str, Settings]  # what tells it from the others, method, change
 class Command:
     """A command line of `python -m benchmark`.
 
-    {here}: the group's folder, in which `results` is its results folder. {suites}: the folder of its suites. An
+    {here}: the group's folder, in which `results` is its results folder. {files}: the folder of its files. An
     argument with a star is the one path that it fits.
     """
 
@@ -34,7 +34,7 @@ class Group:
 
     name: str
     commands: tuple[Command, ...]
-    suites: Mapping[str, str] = field(default_factory=dict)  # texts of their files, by name
+    files: Mapping[str, str] = field(default_factory=dict)  # texts of its suites and cards, by name without .yaml
     pictured: bool = True  # in the report of all groups; a page of every picture would take half a minute
 
 
@@ -63,7 +63,7 @@ def setting(settings: Settings) -> list[str]:
 
 def suite(name: str, status: int = 0) -> Command:
     """Run a suite of the group's."""
-    return command(f"suite {{suites}}/{name}.yaml --workers 1 {PLACE}", status=status)
+    return command(f"suite {{files}}/{name}.yaml --workers 1 {PLACE}", status=status)
 
 
 def suite_text(title: str, dataset: str, common: Settings, rows: Sequence[Row], **more: Any) -> str:
@@ -230,6 +230,24 @@ SCORED: list[Row] = [
     ("not finite", "sngan", {**NARROW, "lr_G": 1e30, "lr_D": 1e30}),
 ]  # fmt: skip
 
+CIFAR = json.dumps(  # some digits under a name that has recipes of papers, at its size
+    {"name": "cifar10", "title": "Digits in CIFAR-10's place", "resolution": 32, "channels": 3, "flip_ok": True,
+     "source": {"kind": "some_digits", "classes": [1, 2, 3], "test_share": 0.5}, "conditioning": "class",
+     "n_classes": 3, "licence": "CC BY 4.0", "default_recipe": "paper"}
+)  # fmt: skip
+PAPER: Settings = {**STEPS, "steps": 2, "eval": {**SCORES, "n_fake": 40, "extractors": ["judge"], "judge": JUDGE}}
+ON_CIFAR = "{files}/cifar10.yaml"
+PAPERS = (
+    run("acgan cgan crgan sngan ssgan", ON_CIFAR, {**PAPER, **NARROW}),
+    run("dcgan pacgan", ON_CIFAR, {**PAPER, **PLAIN}),
+    run("selfcond", ON_CIFAR, {**PAPER, **SELFCOND}),
+    run("ltgan", ON_CIFAR, {**PAPER, **LTGAN}, "--recipe paper_biggan_cr"),
+    run("biggan", ON_CIFAR, {**PAPER, **BIGGAN}),
+    run("stylegan2", ON_CIFAR, {**PAPER, **STYLES}),
+    run("icgan", ON_CIFAR, {**PAPER, **ICGAN, "features": {"encoder": STAGE}}),  # with a ResNet-18
+    run("latentcond", ON_CIFAR, {**PAPER, **LATENTCOND, "features": {"rotnet": {**STAGE, "divisor": 16}}}),
+)
+
 TWO: list[Row] = [("slow", "dcgan", {**PLAIN, "lr_G": 1e-4}), ("fast", "dcgan", {**PLAIN, "lr_G": 1e-3})]
 SLOW, FAST = {"Variant": "slow"}, {"Variant": "fast"}
 TWO_ROWS = suite_text(
@@ -314,6 +332,7 @@ def groups() -> list[Group]:
             {"ring": suite_text("Points", "ring2d", RING_SCORES, RING)},
         ),
         Group("stacked", (suite("stacked"),), {"stacked": suite_text("Stacked", "stacked_digits", DRAWN, STACKED)}),
+        Group("papers", PAPERS, {"cifar10": CIFAR}, pictured=False),
         Group("claims", (suite("two"),), {"two": TWO_ROWS}),
     ]
 
