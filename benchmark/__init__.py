@@ -180,17 +180,21 @@ def score(
     reference: a dataset's name, a card, or a path of images; None for a run's folder. labels: class numbers [N] of
     images in memory; of files, the sub-folders give them. name: of the row in tables. extractors: "judge", "lite0",
     "inception", "torchvision:MODEL", ...; None: the evaluation classifier where the reference has labels, else lite0.
-    resolution: the side in pixels to which images of files are brought. settings: of the evaluation, such as `k=3`.
+    resolution: the side in pixels to which images of files are brought. settings: of the evaluation, such as `k=3`, or
+    in one mapping as `run` takes them, `eval={"reference": "test"}`: a run's reference is a split of its own dataset.
 
     Returns the record, which is also written under `results`: tables show it beside those of runs.
     Raises DataError or ConfigError, naming the thing, before any long work.
     """
+    from benchmark.core.config import merge
     from benchmark.data.collection import in_memory
     from benchmark.runs.device import pick_device
     from benchmark.runs.folder import is_run
 
     paths, where = _paths(results, data_root), pick_device(device)
-    changes = _nested(settings) | ({} if extractors is None else {"extractors": list(extractors)})
+    nested = _nested(settings)
+    of_evaluation = nested.pop("eval", {})
+    changes = merge(nested, of_evaluation) | ({} if extractors is None else {"extractors": list(extractors)})
     given = Path(images) if isinstance(images, str | os.PathLike) else in_memory(images, labels, name or "images")
     if isinstance(given, Path) and is_run(given):
         from benchmark.runs.finished import rescore

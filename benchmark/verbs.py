@@ -244,7 +244,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         data_root=arguments.data_root,
         device=arguments.device,
         quiet=arguments.quiet,
-        **changes,
+        eval=changes,
     )
     show(record)
     show_protocol(record)

@@ -23,7 +23,7 @@ from benchmark.core.stats import summary
 from benchmark.evaluation.point_plots import draw_points, modes_text
 from benchmark.metrics.catalogue import row_of
 from benchmark.report.curves import curves, curves_figure, snapshot_curves, snapshots_figure
-from benchmark.report.figure_rows import at_recipe, figure_names, run_folder
+from benchmark.report.figure_rows import at_recipe, figure_names
 from benchmark.report.tables import Column, Row, Table
 from benchmark.runs.records import Record
 
@@ -68,7 +68,7 @@ def figures_of(results: Path, table: Table) -> dict[str, bytes]:
 
 def first_samples(results: Path, row: Row) -> Path | None:
     """The grid of samples of the first seed that has one; never the best of several."""
-    paths = (run_folder(results, record) / "samples.png" for record in row.done)
+    paths = (record.folder_in(results) / "samples.png" for record in row.done)
     return next((path for path in paths if path.is_file()), None)
 
 
@@ -151,7 +151,7 @@ def _mode_curve(record: Record) -> dict[int, float]:
 
 def _scatters(results: Path, record: Record) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Title, real and generated points of a run's snapshots; empty where the run folder lacks any of them."""
-    modes, folder = _mode_curve(record), run_folder(results, record) / "snapshots"
+    modes, folder = _mode_curve(record), record.folder_in(results) / "snapshots"
     kept = sorted(int(path.stem) for path in folder.glob("[0-9]*.npy"))
     if not kept or not (folder / "real.npy").is_file():
         return []

@@ -18,7 +18,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from benchmark.core.plotting import PALETTE, figure_png, grid_of_panels, is_wide, literal, name_log_ticks
 from benchmark.metrics.catalogue import row_of
-from benchmark.report.figure_rows import at_recipe, figure_names, run_folder
+from benchmark.report.figure_rows import at_recipe, figure_names
 from benchmark.report.tables import Column, Row, Table
 from benchmark.runs.figures.curves import read_log
 
@@ -50,7 +50,7 @@ def curves(results: Path, rows: Sequence[Row]) -> list[Curve]:
     """
     found = []
     for name, row in zip(figure_names(rows), rows):
-        logs = [log for record in row.done if (log := _finite(run_folder(results, record) / "log.jsonl"))]
+        logs = [log for record in row.done if (log := _finite(record.folder_in(results) / "log.jsonl"))]
         quantities = sorted({name for log in logs for line in log.values() for name in line})
         found += [_curve(name, quantity, logs) for quantity in quantities]
     return found

@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from benchmark.report.tables import Row
-from benchmark.runs.records import Record
-
-
-def run_folder(results: Path, record: Record) -> Path:
-    """Where a run's pictures and log lie: `runs/<dataset>/<method>/<recipe>-s<seed>-<hash>`."""
-    dataset, method = record.dataset, record.method
-    return results / "runs" / dataset / method / record.run.removeprefix(f"{dataset}-{method}-")
 
 
 def row_name(row: Row) -> str:

@@ -13,7 +13,7 @@ from benchmark.core.config import canonical, flatten
 from benchmark.metrics.catalogue import row_of
 from benchmark.report.comparison_figures import figures_of, first_samples, save_figures
 from benchmark.report.curves import snapshot_curves, snapshot_name
-from benchmark.report.figure_rows import at_recipe, figure_names, row_name, run_folder
+from benchmark.report.figure_rows import at_recipe, figure_names, row_name
 from benchmark.report.page import Album, Fact, FactSheet, Figure, Head, HtmlCell, HtmlTable, Line, RowRuns, Section
 from benchmark.report.page_published import beside_published
 from benchmark.report.page_tables import card_id, table_view
@@ -46,7 +46,7 @@ def dataset_section(results: Path, table: Table, published: Sequence[PublishedVa
         scatter=album.figure(figures.get("scatter"), f"Generated points during training on {table.name}"),
         cost=album.figure(figures.get("cost"), f"Quality against seconds of training on {table.name}"),
         gallery=list(_gallery(results, table, album)),
-        n_without_folder=sum(not run_folder(results, record).is_dir() for record in records),
+        n_without_folder=sum(not record.folder_in(results).is_dir() for record in records),
         n_runs=len(records),
         runs=_runs_table(table, environments),
         rows=[_row_runs(row) for row in table.rows if row.records],
@@ -184,7 +184,7 @@ def _row_runs(row: Row) -> RowRuns:
 def _gallery(results: Path, table: Table, album: Album) -> Iterator[Figure]:
     """Real images, then the grid of samples of every method's first seed."""
     rows = at_recipe(table.rows)
-    folders = [run_folder(results, record) for row in rows for record in row.done]
+    folders = [record.folder_in(results) for row in rows for record in row.done]
     real = next((folder / "real.png" for folder in folders if (folder / "real.png").is_file()), None)
     if figure := album.picture(real, f"Real images of {table.name}", "real images"):
         yield figure

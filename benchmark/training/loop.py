@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import io
-import json
 import sys
 import time
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from tqdm import tqdm
 
 from benchmark.core import distributed
 from benchmark.core.errors import RunFailed, UserError
-from benchmark.core.files import atomic, not_writable
+from benchmark.core.files import JsonLines, atomic
 from benchmark.core.seeds import seed_step
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
@@ -73,29 +72,11 @@ class Log:
     """Means of the scalars since the last line, one JSON line each; no host sync between lines."""
 
     def __init__(self, path: Path, step: int) -> None:
-        self.path = path
+        self.lines = JsonLines(path)
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
-        if distributed.is_main():
-            self._drop_after(step)
-
-    def _drop_after(self, step: int) -> None:
-        """Forget lines written after the checkpoint that is resumed from: those steps are computed again."""
-        if not self.path.exists():
-            return
-        kept = []
-        try:
-            lines = self.path.read_text().splitlines()
-        except OSError as error:
-            raise UserError(f"{self.path}: cannot be read", error.strerror or "", "move it away") from None
-        for line in lines:
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError):
-                break  # a line cut short by a kill
-        with atomic(self.path, "w") as file:
-            file.writelines(kept)
+        if distributed.is_main():  # lines after the checkpoint that is resumed from: those steps are computed again
+            self.lines.keep(lambda line: line["step"] <= step)
 
     def add(self, scalars: dict[str, Tensor]) -> None:
         """Add one step's scalars."""
@@ -109,12 +90,7 @@ class Log:
         means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
         self.sums, self.counts = {}, {}
         if means and distributed.is_main():
-            line = json.dumps({"step": step, "images": images, **_finite(means)}) + "\n"
-            try:
-                with open(self.path, "a") as file:  # a line torn by a kill is dropped on resume
-                    file.write(line)
-            except OSError as error:
-                raise not_writable(self.path, error) from None
+            self.lines.append({"step": step, "images": images, **_finite(means)})
         return means
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import DIGITS, INFOSCC, TINY, environment
+from helpers import DIGITS, INFOSCC, ROOT, TINY, environment
 
 import benchmark as gantlet
 from benchmark.core.config import parse_overrides
@@ -59,7 +59,23 @@ def test_a_new_users_ten_lines(results: Path) -> None:
     assert scored.method == "six"
     frame = gantlet.table("digits", results).to_frame()
     assert {"sngan", "six"} <= set(frame["Method"])
-    assert [one.run for one in gantlet.records(results)] == sorted([record.run, scored.run])
+    again = gantlet.score(record.folder, results=results, device="cpu", eval={"reference": "test"})
+    assert again.values["fd_judge"].protocol["reference"] == "test"
+    assert [one.run for one in gantlet.records(results)] == sorted([record.run, scored.run, again.run])
+
+
+def test_the_examples_of_the_readme_and_the_package_run(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text().partition("## From Python")[2]
+    assert gantlet.__doc__ is not None
+    docstring = [line.strip() for line in gantlet.__doc__.splitlines() if line.startswith("    ")]
+    examples = [readme.partition("```python\n")[2].partition("```")[0], "\n".join(docstring)]
+    assert all("gantlet.run(" in text and "load_run" in text and "gantlet.table(" in text for text in examples)
+    code = "\n".join([*examples, "assert images.shape == (64, 1, 16, 16) and abs(images).max() <= 1"])
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "fd_judge" in ended.stdout
 
 
 @pytest.mark.parametrize("method", method_names())

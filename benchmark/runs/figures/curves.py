@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from itertools import cycle
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from matplotlib.ticker import MaxNLocator
 
 from benchmark.core.errors import UserError
+from benchmark.core.files import JsonLines
 from benchmark.core.plotting import PALETTE, figure_with_panels, literal, save_figure
 
 
@@ -43,14 +43,6 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
     A line torn by a kill ends the reading. Raises UserError when there is no log.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read", str(error.strerror), "train first, then draw") from None
-    lines = []
-    for line in text.splitlines():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            break
-    return lines
+    if not path.is_file():
+        raise UserError(f"{path}: no such file", "it is a run's log, written by training", "train first, then draw")
+    return JsonLines(path).read()

@@ -20,7 +20,6 @@ from benchmark.core.config import content_hash
 from benchmark.core.errors import DataError, UserError
 from benchmark.evaluation.value import MetricValue
 from benchmark.report import page as report_page
-from benchmark.report.figure_rows import run_folder
 from benchmark.report.published import PUBLISHED_FIELDS, find_published
 from benchmark.report.report import write_report
 from benchmark.report.tables import dataset_table
@@ -100,7 +99,7 @@ def write_cell(results: Path, suite: str, row: int, fd: float) -> None:
 def draw(results: Path, run: str, size: tuple[int, int] = (60, 40)) -> None:
     """A run folder with a grid of noise and a log."""
     (made,) = [made for made in read_records(results) if made.run == run]
-    folder = run_folder(results, made)
+    folder = made.folder_in(results)
     folder.mkdir(parents=True)
     noise = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
     for name in ("samples", "real", "latent_tsne"):
@@ -434,7 +433,7 @@ def test_points_during_training_are_shown_while_their_folder_is_there(tmp_path: 
                   "quantisation": "none"}, details={"curve": [{"step": 100, "modes": 4}]})  # fmt: skip
     plain["result"]["values"].append(modes.to_dict())
     path.write_text(json.dumps(plain))
-    folder = run_folder(tmp_path, read_records(tmp_path)[0]) / "snapshots"
+    folder = read_records(tmp_path)[0].folder_in(tmp_path) / "snapshots"
     folder.mkdir(parents=True)
     for name in ("real", "100"):
         np.save(folder / f"{name}.npy", np.ones((9, 2), np.float32))

@@ -26,7 +26,7 @@ from benchmark.report.comparison_figures import (
     scatter_sheet,
 )
 from benchmark.report.curves import curves, curves_figure, snapshot_curves, snapshots_figure
-from benchmark.report.figure_rows import at_recipe, figure_names, row_name, run_folder
+from benchmark.report.figure_rows import at_recipe, figure_names, row_name
 from benchmark.report.tables import dataset_table
 from benchmark.runs.records import Record
 
@@ -65,7 +65,7 @@ def with_result(made: Record, **more: Any) -> Record:
 
 
 def make_folder(results: Path, made: Record, lines: list[dict[str, Any]], colour: str = "red") -> Path:
-    folder = run_folder(results, made)
+    folder = made.folder_in(results)
     folder.mkdir(parents=True)
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     Image.new("RGB", (40, 20), colour).save(folder / "samples.png")
@@ -83,7 +83,7 @@ def opened(png: bytes | None) -> Image.Image:
 
 def test_a_run_folder_is_found_by_its_record() -> None:
     made = record("sngan", seed=2)
-    assert run_folder(Path("r"), made) == Path("r/runs/digits/sngan") / f"small-s2-{made.config_hash[:8]}"
+    assert made.folder_in(Path("r")) == Path("r/runs/digits/sngan") / f"small-s2-{made.config_hash[:8]}"
 
 
 def test_figures_show_methods_at_their_recipes() -> None:
@@ -142,7 +142,7 @@ def test_samples_are_of_the_first_seed_not_the_best(tmp_path: Path) -> None:
     for made in (better, worse):
         make_folder(tmp_path, made, log(1.0))
     (row,) = dataset_table("digits", [better, worse]).rows
-    assert first_samples(tmp_path, row) == run_folder(tmp_path, worse) / "samples.png"
+    assert first_samples(tmp_path, row) == worse.folder_in(tmp_path) / "samples.png"
 
 
 def test_cost_is_mean_seconds_against_the_mean_of_the_distance() -> None:
@@ -277,7 +277,7 @@ def test_distances_that_fall_far_have_a_logarithmic_axis(
 
 def keep_points(results: Path, made: Record, steps: list[int]) -> None:
     """A run folder with points: every coordinate is the step, the real ones are 1."""
-    folder = run_folder(results, made) / "snapshots"
+    folder = made.folder_in(results) / "snapshots"
     folder.mkdir(parents=True)
     for name, value in {"real": 1, **{str(step): step for step in steps}}.items():
         np.save(folder / f"{name}.npy", np.full((5, 2), value, np.float32))
