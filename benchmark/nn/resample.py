@@ -39,7 +39,7 @@ class StridedPointwise(nn.Conv2d):
 
     On a CPU with AVX2 but without AVX-512, torch 2.15 (oneDNN) writes outside of its buffers in the backward pass of
     such a layer in channels-last order with fewer than 8 input channels, and the process dies. Narrow inputs are
-    therefore laid out contiguously on every CPU; `tests/test_nets_resample.py` runs this very layer in a sub-process.
+    therefore laid out contiguously on every CPU. `tests/unit/nn/test_nets_resample.py` runs this very layer.
     """
 
     def __init__(self, c_in: int, c_out: int, stride: int) -> None:
