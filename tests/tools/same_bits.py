@@ -75,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         there = {item: value for item, value in there.items() if item.partition("/")[0] in wanted.only}
     lines, added = differences(there, here)
     print("\n".join(report(lines, added, there, here, wanted.revision)))
+    if len(wanted.only) < len(names):
+        print(f"of {', '.join(wanted.only)} alone: no proof")
     return 1 if lines or failures(here) else 0
 
 
