@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import same_bits
 import same_runs
+import same_tables
 import torch
-from same_bits import counts, differences, failures, outermost, printed, report, timeless
+from same_bits import counts, differences, failures, outermost, report
+from same_carried import printed, timeless
 from same_files import MASKED, manifest
 from same_revision import ROOT
 from same_runs import Row
@@ -289,3 +291,15 @@ def test_every_file_that_a_command_names_is_written() -> None:
         assert named == set(group.files)
         for text in group.files.values():
             assert json.loads(text)["title"]
+
+
+# ---- tables ---------------------------------------------------------------------------------------------------------
+
+
+def test_published_tables_that_are_not_as_committed_are_counted(tmp_path: Path) -> None:
+    leave(tmp_path)
+    found = same_tables.files_of(tmp_path / "results", ("records", "tables", "report.html"))
+    assert [path.name for path in found] == [f"{RECORD['run']}.json", "digits-cost.csv", "digits.csv"]
+    committed, here = {"tables/a.csv": "1"}, {"tables/a.csv": "1", "figures/b.png": "2", "report.html": "3"}
+    assert same_tables.verdict([], committed, here, "abc").startswith("the same bytes: 1 committed tables")
+    assert same_tables.verdict(["a"], committed, here, "abc").startswith("1 differences")

@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import same_bits
+import same_carried
 import same_files
 from same_revision import ROOT, benchmark, cache, commit_of, digits, keep, machine, tree_of
 
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tables = {item: value for item, value in here.items() if item.startswith("tables/")}
     lines = [f"as committed: {line}" for line in same_bits.differences(committed, tables, ())[0]]
     lines += [f"as {wanted.revision} makes it: {line}" for line in same_bits.differences(there, here, ())[0]]
+    lines += same_bits.failures(here)
     print("\n".join([*lines[: same_bits.MOST_LINES], verdict(lines, committed, here, wanted.revision)]))
     return 1 if lines else 0
 
@@ -53,7 +55,7 @@ def verdict(lines: Sequence[str], committed: dict[str, str], here: dict[str, str
 def reference(commit: str, kept: Path | None) -> dict[str, str]:
     """What a commit makes of the present records: found, or made now; always made where it is to be looked at."""
     records = {str(path.relative_to(REFERENCE)): path_hash(path) for path in files_of(REFERENCE, MADE_OF)}
-    path = cache(commit, machine(), "tables", digits(records, Path(__file__)))
+    path = cache(commit, machine(), "tables", digits(records, Path(__file__), Path(str(same_carried.__file__))))
     if path.exists() and kept is None:
         return json.loads(path.read_text())
     with tree_of(commit) as tree:
@@ -75,7 +77,7 @@ def made_by(tree: Path, name: str, kept: Path | None) -> dict[str, str]:
         items = {}
         for verb in ("table", "report"):
             done = benchmark(tree, [verb, "--quiet", "--results", str(results)], folder / "scratch")
-            items |= same_bits.printed(f"command {verb}", 0, done, folder)
+            items |= same_carried.printed(f"command {verb}", 0, done, folder)
         made = files_of(results, ("tables", "figures", "report.html"))
         return items | {path.relative_to(results).as_posix(): path_hash(path) for path in made}
 
