@@ -242,6 +242,9 @@ def test_many_differences_are_cut_and_counted() -> None:
     assert said[-3] == "... and 10 more"
     assert "50 tensors and arrays" in said[-2]
     assert said[-1] == "50 differences from abc"
+    said = report([], [f"run {i}: sampling.pt: added on purpose" for i in range(5)], there, there, "abc")
+    assert said[2:4] == ["run 2: sampling.pt: added on purpose", "... and 2 more added on purpose"]
+    assert said[-1] == "the same bits as abc"
 
 
 def test_what_was_compared_is_counted(there: Path) -> None:

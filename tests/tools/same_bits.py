@@ -152,7 +152,8 @@ def report(
     more = [f"... and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
     said = [f"{side}: {line}" for side, items in (("there", there), ("here", here)) for line in failures(items)]
     verdict = f"{len(lines)} differences from {revision}" if lines else f"the same bits as {revision}"
-    return [*said, *lines[:MOST_LINES], *more, *added[:MOST_LINES], f"compared: {counts(here)}", verdict]
+    news = [*added[:3], f"... and {len(added) - 3} more added on purpose"] if len(added) > 3 else added
+    return [*said, *lines[:MOST_LINES], *more, *news, f"compared: {counts(here)}", verdict]
 
 
 def counts(items: Mapping[str, str]) -> str:
