@@ -201,7 +201,7 @@ def score(
 
         if reference or resolution or name:
             raise UserError(
-                f"{given}: --reference, --resolution and --name",
+                f"{given}: reference, resolution and name",
                 "a run is scored against its own dataset",
                 "leave them out, or write its pictures with `sample` and score these",
             )

@@ -13,15 +13,12 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmark import __version__, verbs
 from benchmark.core.errors import UserError
 from benchmark.core.signals import Ended
 from benchmark.evaluation.protocols import PROTOCOLS
-
-if TYPE_CHECKING:
-    pass
 
 
 def parser() -> argparse.ArgumentParser:

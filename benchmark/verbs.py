@@ -123,12 +123,9 @@ def prepare(arguments: argparse.Namespace) -> int:
 
     for name in arguments.dataset:
         locate(find_card(name), arguments.data_root)
-    from benchmark.data.prepare import prepare
-
+    where = {"results": arguments.results, "data_root": arguments.data_root}
     for name in arguments.dataset:
-        data = prepare(
-            find_card(name), arguments.data_root, paths_of(arguments).artifacts / "data", not arguments.quiet
-        )
+        data = benchmark.prepare(name, **where, progress=not arguments.quiet)
         labels = f"{data.n_labels} {data.conditioning}" if data.n_labels else "no labels"
         counts = f"{len(data.train)} train, {len(data.test)} test"
         print(f"{data.name}: {counts}, {data.resolution} px, {labels}, {data.sha256[:12]}")

@@ -46,9 +46,7 @@ class EvalConfig:
     splits: PositiveInt | None = None  # of the inception score; None: ten from 10,000 images on, else one
     half_samples: NonNegativeInt = 20  # draws of the error of FD and KD by half-sampling; 0: none
     extrapolate: bool = False  # FD at infinitely many images, a column more
-    snapshots: NonNegativeInt = (
-        0  # scores during training, evenly spaced; `benchmark.evaluation.snapshots` says what for
-    )
+    snapshots: NonNegativeInt = 0  # scores during training, evenly spaced: see `benchmark.evaluation.snapshots`
     snapshot_images: Annotated[int, Field(ge=50)] = 500  # generated images of each; of points always 2,500
     controls: bool = True  # what the metrics say of damaged real images, as rows of the table
     chamfer_points: Annotated[int, Field(ge=100)] = 300  # real and generated points each of the t-SNE Chamfer distance

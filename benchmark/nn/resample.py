@@ -49,7 +49,6 @@ class StridedPointwise(nn.Conv2d):
         """Images or maps [N, c_in, H, W]; the result's memory order is the input's, or contiguous for narrow ones."""
         if x.device.type != "cpu" or self.in_channels >= SAFE_CHANNELS:
             return super().forward(x)
-        weight = self.weight.view(self.out_channels, self.in_channels)[
-            :, :, None, None
-        ]  # without channels-last strides
+        # a view of the matrix has no channels-last strides
+        weight = self.weight.view(self.out_channels, self.in_channels)[:, :, None, None]
         return F.conv2d(x.contiguous(), weight, stride=self.stride)

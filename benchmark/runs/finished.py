@@ -32,7 +32,7 @@ from benchmark.training.loop import load_checkpoint, load_tensors
 from benchmark.training.method import Method, construct
 
 
-def load_run(resolved: Resolved, paths: Paths, device: torch.device) -> tuple[Method, nn.Module, ArtifactStore]:
+def rebuild(resolved: Resolved, paths: Paths, device: torch.device) -> tuple[Method, nn.Module, ArtifactStore]:
     """A finished run's method as training left it, the generator that was scored, and the artifacts of its data.
 
     Raises UserError when the run has no weights, or not all of them.
@@ -75,7 +75,7 @@ def rescore(folder: Path, paths: Paths, changes: dict[str, Any], device: torch.d
     again = replace(before, changes=merge(before.changes, {"eval": changes}))
     wanted = resolve(again, paths)
     began = time.perf_counter()
-    method, G, artifacts = load_run(resolved, paths, device)
+    method, G, artifacts = rebuild(resolved, paths, device)
     scoring = scoring_artifacts(wanted, paths, artifacts)
     build_judges(wanted.evaluation, scoring)
     scored = score(method, G, wanted.evaluation, scoring, artifacts, show_progress=not quiet)
@@ -109,7 +109,7 @@ def write_samples(
     name = resolved.method.name
     if instances is not None and resolved.method.cls.condition_on is Method.condition_on:
         raise ConfigError(f"--instances {instances}", f"{name} is not conditioned on images", "use icgan or latentcond")
-    method, G, artifacts = load_run(resolved, paths, device)
+    method, G, artifacts = rebuild(resolved, paths, device)
     data = artifacts.data
     require_writable(folder)
     if instances is not None:

@@ -169,7 +169,7 @@ def _reference(request: Request, paths: Paths, device: torch.device, quiet: bool
         return _Against(found.name, side, found.class_names, protocol, None)
     card = find_card(request.reference)
     locate(card, paths.data_root)
-    data = prepare(_at(card, request.resolution), paths.data_root, paths.artifacts / "data", progress=shown)
+    data = prepare(_at(card, request.resolution), paths.data_root, paths.prepared, progress=shown)
     protocol = {k: v for k, v in protocol_of(data, cfg, 0).items() if k != "n_fake"}
     artifacts = ArtifactStore(data, paths.artifacts, device, quiet)
     return _Against(data.name, reference_of(data, cfg.reference), data.class_names, protocol, artifacts)
