@@ -33,6 +33,16 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 T = TypeVar("T")
 
 
+def added(default: Any) -> Any:
+    """The default of a field that a configuration got after its first records: it is left out while it has this value.
+
+    A configuration's hash is part of its run's name, and of the keys of what a run shares with others. With a plain
+    default, a new field would rename every run and every stage of the past. Such a field reads
+    `jpeg: PositiveInt | None = added(None)`.
+    """
+    return Field(default=default, exclude_if=lambda value: value == default)
+
+
 class _Loader(yaml.SafeLoader):
     """Safe YAML where `2e-4` is a number (YAML 1.2; PyYAML's 1.1 reads text) and a repeated key is an error."""
 

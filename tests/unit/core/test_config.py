@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from benchmark.core.config import (
     STRICT,
+    added,
     build,
     canonical,
     content_hash,
@@ -164,3 +165,24 @@ def test_flat_keys_lead_to_leaves_in_order() -> None:
 def test_the_nearest_name_is_offered() -> None:
     assert suggest("infosc", ["infoscc", "sngan"]) == "did you mean 'infoscc'?"
     assert suggest("zzz", ["b", "a"]) == "known: a, b"
+
+
+def test_an_added_field_is_absent_while_it_has_its_default() -> None:
+    @dataclass(frozen=True, kw_only=True, config=STRICT)
+    class Old:
+        steps: int = 3
+
+    @dataclass(frozen=True, kw_only=True, config=STRICT)
+    class New:
+        steps: int = 3
+        quality: int | None = added(None)
+        sides: tuple[int, ...] = added(())
+
+    assert New().quality is None
+    assert content_hash(to_dict(New())) == content_hash(to_dict(Old()))
+    changed = build(New, {"quality": 90, "sides": [1]})
+    assert to_dict(changed) == {"steps": 3, "quality": 90, "sides": [1]}
+    assert override(changed, {"quality": None, "sides": []}) == New()
+    assert field_names(New) == ["steps", "quality", "sides"]
+    with pytest.raises(ConfigError, match="quality"):
+        build(New, {"quality": "best"})
