@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -109,6 +110,11 @@ class Ended:
     status: int  # exit status, or minus the number of the signal that ended it
     stdout: str
     stderr: str
+
+
+def killed(ended: Ended) -> None:
+    """Assert that SIGKILL ended a process."""
+    assert ended.status == -signal.SIGKILL, ended
 
 
 class RunServer:
