@@ -71,7 +71,9 @@ def test_the_examples_of_the_readme_and_the_package_run(tmp_path: Path) -> None:
     examples = [readme.partition("```python\n")[2].partition("```")[0], "\n".join(docstring)]
     assert all("gantlet.run(" in text and "load_run" in text and "gantlet.table(" in text for text in examples)
     code = "\n".join([*examples, "assert images.shape == (64, 1, 16, 16) and abs(images).max() <= 1"])
-    small = "controls=False, encoder=None, judge={'steps': 5, 'width': 8}"  # as they stand, the examples take two minutes
+    small = (
+        "controls=False, encoder=None, judge={'steps': 5, 'width': 8}"  # as they stand, the examples take two minutes
+    )
     for given, quick in {
         "steps=200": f"steps=4, width=4, eval=dict(n_fake=60, {small})",
         'reference="digits"': f'reference="digits", {small}',
