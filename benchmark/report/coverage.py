@@ -126,10 +126,10 @@ Every table and figure of the five papers, and what in this repository stands fo
 - **Suite or image**: `make suite SUITE=name SIZE=paper` runs the table; an image is a file in each run's folder.
 - **Ran at small size**: whether the suite's small size was run on a CPU, on how many seeds.
 - **Paper-size budget**: rows, seeds, and real images that the discriminator sees in each run.
-- **GPU hours**: an estimate for one seed of all rows, from counted operations at {FLOPS_PER_S / 1e12:.0f} TFLOP/s. It is
-  not a measurement; encoders, other stages and evaluation are not in it.
-- **Reproduced**: the state of the published values, by `make reproduce` (tolerance: 10 % of a distance, 5 % of a score,
-  3 points of a share). A dash: the source's values could not be read, or there are none.
+- **GPU hours**: an estimate for one seed of all rows, from counted operations at {FLOPS_PER_S / 1e12:.0f} TFLOP/s. It
+  is not a measurement; encoders, other stages and evaluation are not in it.
+- **Reproduced**: the state of the published values, by `make reproduce` (tolerance: 10 % of a distance, 5 % of a
+  score, 3 points of a share). A dash: the source's values could not be read, or there are none.
 
 """
 
