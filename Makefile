@@ -23,7 +23,7 @@ SUITE_SEEDS := $(if $(filter-out file,$(origin SEEDS)),--seed $(SEEDS))
 TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2) --dist loadfile --max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan suite table report drift drift-model baseline same same-tables test test-slow lint check format overhead speed throughput memory lock clean
+.PHONY: help bench plan suite reproduce table report drift drift-model baseline same same-tables test test-slow lint check format overhead speed throughput memory lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -38,6 +38,10 @@ plan: $(READY)  ## what `make bench`, or with SUITE= (SIZE=) `make suite`, would
 suite: $(READY)  ## all runs of SUITE=name (SIZE= SEEDS= WORKERS=n EXECUTOR=local|slurm SLURM="key=value"), then its tables
 	@$(PY) -m benchmark suite "$(SUITE)" $(if $(SIZE),--size $(SIZE)) $(SUITE_SEEDS) $(if $(WORKERS),--workers $(WORKERS)) \
 	  $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(SLURM),--slurm $(SLURM)) $(PLACES)
+
+reproduce: $(READY)  ## paper-size runs of METHOD on DATASET (TABLE=suite) against published values; RECORDS_ONLY=1: train nothing
+	@$(PY) -m benchmark reproduce --method $(METHOD) --dataset "$(DATASET)" $(if $(TABLE),--table "$(TABLE)") \
+	  $(SUITE_SEEDS) $(if $(RECORDS_ONLY),--records-only) $(PLACES)
 
 table: $(READY)  ## CSV, LaTeX and Markdown tables from the records
 	@$(PY) -m benchmark table $(PLACES)

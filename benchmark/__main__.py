@@ -68,6 +68,15 @@ def parser() -> argparse.ArgumentParser:
         "--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="options of sbatch, by submitit's names"
     )
     verb.set_defaults(do=verbs.suite)
+    verb = words.add_parser(
+        "reproduce", parents=[device, paths], help="paper-size runs against the values that a paper published"
+    )
+    verb.add_argument("--method", required=True, help="`list` shows them")
+    verb.add_argument("--dataset", required=True, help="the dataset of the published values")
+    verb.add_argument("--table", metavar="SUITE", help="only this suite's values (default: of every suite)")
+    verb.add_argument("--seed", nargs="+", type=int, help="instead of the suite's")
+    verb.add_argument("--records-only", action="store_true", help="train nothing: compare the records there are")
+    verb.set_defaults(do=verbs.reproduce)
     verb = words.add_parser("sample", parents=[what, device, paths], help="pictures from a finished run")
     verb.add_argument("--n", type=int, default=64, help="how many (default: 64)")
     verb.add_argument("--instances", metavar="DATASET", help="ask for images of this dataset, not of the run's own "

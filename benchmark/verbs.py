@@ -10,6 +10,7 @@ import ast
 import importlib.util
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -134,7 +135,15 @@ def prepare(arguments: argparse.Namespace) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train and evaluate; one run after the other. The exit status is the worst run's."""
-    wanted, paths = specs(arguments), paths_of(arguments)
+    return run_all(specs(arguments), arguments)
+
+
+def run_all(wanted: Sequence[RunSpec], arguments: argparse.Namespace) -> int:
+    """Train and evaluate these runs, or show the records of those that are done. The exit status is the worst run's.
+
+    Raises UserError for settings or files of any of them before the first one starts.
+    """
+    paths = paths_of(arguments)
     from benchmark.core import distributed
     from benchmark.core.errors import RunFailed
     from benchmark.runs import records
@@ -146,7 +155,7 @@ def run(arguments: argparse.Namespace) -> int:
     status = 0
     try:
         resolved = [resolve(spec, paths) for spec in wanted]
-        for one in resolved:  # every run's settings and files are checked before the first one starts
+        for one in resolved:
             require_files(one, paths)
         for one in resolved:
             try:
@@ -163,6 +172,28 @@ def run(arguments: argparse.Namespace) -> int:
                 status = status if record.status == "done" else RunFailed.exit_code
     finally:
         distributed.stop()
+    return status
+
+
+def reproduce(arguments: argparse.Namespace) -> int:
+    """Run what a paper published at paper size, unless it was run, and compare its values with ours."""
+    check_method(arguments.method)
+    from benchmark.core import distributed
+    from benchmark.report.reproduction import cells_of, compare, listing, targets
+    from benchmark.report.table_files import write_listing
+    from benchmark.report.writers import listing_markdown
+    from benchmark.runs.records import read_records
+
+    wanted = targets(arguments.method, arguments.dataset, arguments.table)
+    status = 0
+    if not arguments.records_only:
+        status = run_all([cell.spec for cell in cells_of(wanted, arguments.seed)], arguments)
+    if distributed.is_main():
+        found = listing(
+            compare(wanted, read_records(arguments.results)), f"reproduction-{arguments.method}-{arguments.dataset}"
+        )
+        write_listing(arguments.results, found)
+        print(listing_markdown(found))
     return status
 
 

@@ -104,6 +104,12 @@ def suite_table(suite: Suite, size: str, records: Sequence[Record], dataset: str
     )
 
 
+def rows_with_records(suite: Suite, size: str, records: Sequence[Record], dataset: str) -> dict[int, list[Record]]:
+    """The records of each row of a size, by the row's place in the suite, in order of seed."""
+    places = [place for place, _ in rows_of(suite, size)]
+    return dict(zip(places, _matches(suite, size, records, dataset), strict=True))
+
+
 def _matches(suite: Suite, size: str, records: Sequence[Record], dataset: str) -> list[list[Record]]:
     """The records of each row, in order of seed."""
     from benchmark.runs.spec import RunSpec

@@ -30,6 +30,7 @@ class RowCost:
     bytes: int  # of the files of one run
     source: str  # finished runs, a rehearsal, or why there is none
     shared: Mapping[tuple[Any, ...], float] = dataclasses.field(default_factory=dict)  # seconds of stages by identity
+    flops: float | None = None  # operations of one run's training, without its stages; None: not known
 
 
 def suite_plan(
@@ -116,7 +117,9 @@ def _measured(cost: RowCost, records: Sequence[Record]) -> RowCost:
     seconds = sum(time.get("training_s", 0.0) + time.get("evaluation_s", 0.0) for time in times) / len(times)
     floats = sum(records[0].result_or_empty.parameters.values())
     source = f"as {len(records)} finished run{'s' * (len(records) > 1)}"
-    return dataclasses.replace(cost, seconds=seconds, bytes=16 * floats, source=source)  # as `plan.rehearse` counts
+    result = records[0].result_or_empty
+    flops = (result.flops_per_step or 0.0) * (result.steps or 0) or None
+    return dataclasses.replace(cost, seconds=seconds, bytes=16 * floats, source=source, flops=flops)
 
 
 def _rehearsed(cost: RowCost, resolved: Resolved, paths: Paths, device: str, threads: int | None) -> RowCost:
@@ -137,5 +140,10 @@ def _rehearsed(cost: RowCost, resolved: Resolved, paths: Paths, device: str, thr
         if part is not own
     }
     return dataclasses.replace(
-        cost, seconds=own.seconds + plan.evaluation_s, bytes=own.bytes, source="rehearsed", shared=shared
+        cost,
+        seconds=own.seconds + plan.evaluation_s,
+        bytes=own.bytes,
+        source="rehearsed",
+        shared=shared,
+        flops=own.flops * own.steps,
     )

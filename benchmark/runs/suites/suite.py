@@ -74,6 +74,7 @@ class PublishedColumns:
     columns: tuple[str, ...]  # names of the source's metrics, in order
     source: str  # where the values stand
     protocol: str  # how they were measured, as far as it differs
+    metrics: dict[str, str] = Field(default_factory=dict)  # our metric of a column: see `report.reproduction`
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
