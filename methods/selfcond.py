@@ -19,31 +19,37 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from benchmark.core import distributed
-from benchmark.core.config import STRICT, PositiveInt
+from benchmark.core.config import STRICT, PositiveInt, added
 from benchmark.core.errors import ConfigError
+from benchmark.data.prepared import Dataset, Split
 from benchmark.data.stream import in_order
 from benchmark.nn.losses import adversarial, r1
 from benchmark.nn.selfcond import build_nets
-from benchmark.training import Batch, Conditioning, Dataset, Measurement, Method, Picture, Sample, Split, Stream
+from benchmark.training import ArtifactStore, Batch, Conditioning, Measurement, Method, Picture, Sample, Stream
 from benchmark.training.plain_gan import PlainGANConfig, noised, plain_recipes
 from benchmark.training.stages.clustering import (
     cluster_grid,
     cluster_measurements,
+    encoder_clusters,
+    follow_batch,
     k_means,
     match,
-    means,
     means_or_random,
     nearest_centre,
+    possible_clusters,
 )
+from benchmark.training.stages.encoders import FeatureConfig
+from methods.recipes.selfcond import OWN
 
 CHUNK = 1000  # images D sees at once while they are clustered
+PARTITIONS = ("clusters", "fixed", "encoder")  # labels that are one cluster an image, until it is clustered again
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(PlainGANConfig):
     """Defaults are those of CIFAR-10 and Stacked-MNIST. [P] paper, [C] the authors' code, [ours] chosen here."""
 
-    labels: Literal["clusters", "fixed", "online", "random", "classes", "none"] = "clusters"  # what c is, see SelfCond
+    labels: Literal["clusters", "fixed", "online", "encoder", "random", "classes", "none"] = "clusters"  # see SelfCond
     k: Annotated[int, Field(ge=1)] = 100  # clusters, or random labels [P]
     T: PositiveInt = 25_000  # steps between re-clusterings [C]
     n_s: PositiveInt = 25_000  # training images that are clustered, the same ones each time [C]
@@ -51,20 +57,29 @@ class Config(PlainGANConfig):
     mean_init: bool = True  # later ones start at the mean new feature of each old cluster; else as the first [P]
     matching: bool = True  # new clusters take the names of the old ones they share most images with [P: eq. 7]
     features: Literal["flat", "summed"] = "flat"  # D_f for k-means: all places of its map, or their sum [C]
+    encoder: FeatureConfig | None = added(None)  # of labels = encoder; None: the suite's contrastive encoder
 
 
 class SelfCond(Method):
     """Self-Conditioned GAN: conditions are clusters of the discriminator's features, found again every T steps.
 
     labels: where c comes from. `clusters`: the paper's. `fixed`: clusters in the random-initialised D, kept. `online`:
-    centres that follow each batch. Its controls: `random` labels, fresh in each batch; the dataset's `classes`;
-    `none`, an unconditional GAN.
+    centres that follow each batch. `encoder`: clusters in a frozen encoder's features, kept (Logo-GAN, Sage et al.,
+    CVPR 2018). Its controls: `random` labels, fresh in each batch; the dataset's `classes`; `none`, unconditional.
     """
 
     cfg: Config
     accepts: ClassVar[tuple[str, ...]] = ("images", "points")
 
-    def __init__(self, cfg: Config, data: Dataset) -> None:
+    @staticmethod
+    def stages(artifacts: ArtifactStore, cfg: Config) -> dict[str, Any]:
+        """With labels = encoder: the clusters, which stay."""
+        if cfg.labels != "encoder":
+            return {}
+        found = encoder_clusters(artifacts, cfg.encoder or FeatureConfig(), cfg.k, cfg.n_s, cfg.restarts)
+        return {"clusters": found["labels"]}
+
+    def __init__(self, cfg: Config, data: Dataset, clusters: Tensor | None = None) -> None:
         self.data, self.linear_decay = data, cfg.linear_decay
         self.conditioning, self.n_labels = _conditions(cfg, data)
         self.default_conditions = {
@@ -85,6 +100,8 @@ class SelfCond(Method):
             self.pi = torch.zeros(n, dtype=torch.int64)  # every training image's cluster
             self.centres = torch.zeros(k, 0)  # in the space of D_f at the last clustering
             self.changed = torch.zeros(())  # share of images whose cluster changed then
+        if clusters is not None:
+            self.pi, self.frequencies = clusters, torch.bincount(clusters, minlength=k) / n
 
     def step(self, stream: Stream, t: int) -> dict[str, Tensor]:
         """One iteration of the paper's algorithm 1, on minibatches."""
@@ -173,26 +190,12 @@ class SelfCond(Method):
 
     @torch.no_grad()
     def follow(self, x: Tensor) -> Tensor:
-        """labels = online: clusters [B] of a batch in the present D_f; centres move towards the means of their images.
-
-        Mini-batch k-means (Sculley 2010), whose rate is 1 / images seen; here they count as at most n_s / k, because
-        D_f moves on [ours]. Frequencies are averaged over about n_s images likewise.
-        """
+        """labels = online: clusters [B] of a batch in the present D_f; the centres follow it."""
         self.D.eval()
         f = self.D.features(x, self.cfg.features == "summed")
         self.D.train()
-        c = nearest_centre(f, self.centres)
-        mean, count = means(f, c, self.n_labels)
-        total, count = self.summed_over_ranks(mean * count[:, None], count.float())
-        seen = self.frequencies * len(self.X_s) + count
-        self.centres = self.centres + (total - count[:, None] * self.centres) / seen.clamp(min=1)[:, None]
-        self.frequencies = seen / seen.sum()
+        c, self.centres, self.frequencies = follow_batch(f, self.centres, self.frequencies, len(self.X_s))
         return c
-
-    def summed_over_ranks(self, *parts: Tensor) -> list[Tensor]:
-        """Each tensor's sum over the ranks."""
-        averaged = distributed.mean_gradients(parts)
-        return [distributed.world() * part for part in averaged if part is not None]
 
     # ---- generating ------------------------------------------------------------------------------------------------
 
@@ -211,13 +214,13 @@ class SelfCond(Method):
 
     def measurements(self, G: nn.Module, data: Dataset) -> Iterator[Measurement]:
         """How far the clusters are the dataset's classes."""
-        if self.cfg.labels in ("clusters", "fixed"):
+        if self.cfg.labels in PARTITIONS:
             yield from cluster_measurements(self.pi, data)
 
     @torch.no_grad()
     def pictures(self, G: nn.Module, data: Dataset) -> Iterator[Picture]:
         """The largest clusters: training images above generated ones (as the paper's figures of clusters)."""
-        if self.cfg.labels in ("clusters", "fixed") and not data.is_points:
+        if self.cfg.labels in PARTITIONS and not data.is_points:
             pi, P_pi = self.pi, self.frequencies
             yield "clusters", cluster_grid(pi, P_pi, self.data, lambda c: self.sample(G, len(c), c).images)
 
@@ -230,19 +233,7 @@ def _conditions(cfg: Config, data: Dataset) -> tuple[Conditioning, int]:
         if data.conditioning != "class":
             raise ConfigError("labels = classes", f"{data.name} has no classes", "set labels=clusters")
         return "class", data.n_classes
-    n = min(cfg.n_s, len(data.train))
-    if cfg.k > n and cfg.labels != "random":
-        if data.meta:
-            raise ConfigError(f"k = {cfg.k}", f"{n} images of {data.name} are clustered", "choose fewer clusters")
-        return "cluster", n  # a stand-in of few pictures
-    return "cluster", cfg.k
+    return "cluster", cfg.k if cfg.labels == "random" else possible_clusters(data, cfg.k, cfg.n_s)
 
 
-RECIPES = plain_recipes(
-    Config,
-    imagenet={"T": 75_000, "n_s": 50_000, "r1_weight": 0.1},  # the authors' baselines have 10 [C]
-    points={"k": 50, "T": 5000, "n_s": 10_000},
-    small={"k": 20, "T": 300, "n_s": 5000},  # some 70 images a cluster of digits; as the published 25,000 of 195,000
-    small_digits={"T": 375},
-    small_points={"T": 200, "n_s": 5000},  # a twentieth of the run, as published
-)
+RECIPES = plain_recipes(Config, **OWN)

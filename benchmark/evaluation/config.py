@@ -7,14 +7,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from benchmark.core.config import STRICT, NonNegativeInt, PositiveInt
+from benchmark.core.config import STRICT, NonNegativeInt, PositiveInt, added
 from benchmark.evaluation.protocols import ProtocolName
 from benchmark.metrics.cas import CASConfig
+from benchmark.metrics.extractors.segmenter import SegmenterConfig
 from benchmark.metrics.sets import SetSettings
 from benchmark.training.stages.judge import JudgeConfig
 from benchmark.training.stages.simclr import SimCLRConfig
 
-Extra = Literal["cas", "lpips", "ppl", "boundary", "correlation", "steerability"]
+Extra = Literal["cas", "lpips", "ppl", "boundary", "correlation", "steerability", "fsd"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -30,6 +31,8 @@ class ExtraConfig:
     boundary_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # from each end; LT-GAN: 0.02, of 500,000
     steer_trajectories: PositiveInt = 16
     steer_iterations: PositiveInt = 25  # Plumerault et al.: 50
+    fsd_images: Annotated[int, Field(ge=2)] = added(10_000)  # at most, of each set [C: Self-Conditioned GAN]
+    segmenter: SegmenterConfig = added(SegmenterConfig())  # the segmentation network of FSD, which a user gives
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

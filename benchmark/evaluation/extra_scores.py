@@ -25,10 +25,14 @@ from benchmark.metrics.cas import cas_with_control
 from benchmark.metrics.catalogue import row_named
 from benchmark.metrics.checks import MetricError
 from benchmark.metrics.correlation import attribute_correlation
+from benchmark.metrics.extractors.segmenter import AreaExtractor, FileSegmenter, find_segmenter
 from benchmark.metrics.lpips import LPIPS, diversity, lpips_distance
 from benchmark.metrics.ppl import path_length
+from benchmark.metrics.segmentation import frechet_segmentation_distance, omissions
 from benchmark.metrics.steerability import MEASURES, steer
 from benchmark.metrics.steering_directions import SteerSettings, learn_direction
+
+N_OMISSIONS = 5  # classes that are listed with the Frechet Segmentation Distance
 
 
 @torch.no_grad()
@@ -220,6 +224,26 @@ def _steerability(context: EvaluationContext) -> list[MetricValue]:
     return values
 
 
+def _fsd(context: EvaluationContext) -> list[MetricValue]:
+    """Frechet Segmentation Distance of equally many generated and real images, and the classes most left out."""
+    cfg, reference, generated, store = context.cfg.extras, context.reference, context.generated, context.store
+    weights = find_segmenter(cfg.segmenter, context.cfg.allow_unverified)
+    areas = AreaExtractor(FileSegmenter(cfg.segmenter, weights, context.device))
+    n = min(cfg.fsd_images, len(generated), len(reference))
+    rows = np.random.Generator(np.random.PCG64([context.seed, 0xF5D])).permutation(len(reference))[:n]
+    rows.sort()  # a memory map is read in its order
+    drawn_from = f"{reference.sha256}, {n} images, seed {context.seed}"
+    real = store.features(areas, reference.images[rows], sha256=drawn_from, progress=context.show_progress).pooled
+    fake = store.features(areas, generated.images[:n], progress=context.show_progress).pooled
+    settings = context.protocol | {"segmenter": areas.identity, "n_fake": n, "n_reference": n}
+    left_out = [
+        {"class": one.label, "real": one.real, "generated": one.fake} for one in omissions(real, fake)[:N_OMISSIONS]
+    ]
+    return [
+        MetricValue.of_row("fsd", frechet_segmentation_distance(real, fake), settings, details={"left_out": left_out})
+    ]
+
+
 MAKERS: dict[Extra, Callable[[EvaluationContext], list[MetricValue]]] = {
     "cas": _cas,
     "lpips": _lpips,
@@ -227,4 +251,5 @@ MAKERS: dict[Extra, Callable[[EvaluationContext], list[MetricValue]]] = {
     "boundary": _boundary,
     "correlation": _correlation,
     "steerability": _steerability,
+    "fsd": _fsd,
 }

@@ -68,11 +68,25 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
         ),
         "selfcond": Protocol(
             "Self-Conditioned GAN's code [C]: 50,000 generated images against the training split, Inception of FID, "
-            "ten splits of IS; classes drawn by their frequency",
-            {"extractors": ("inception",), "reference": "train", "n_fake": 50_000, "splits": 10},
+            "ten splits of IS; clusters by their frequency, classes uniformly; classes seen and their reverse KL by a "
+            "classifier; FSD of 10,000 images",
+            {
+                "extractors": ("inception",),
+                "reference": "train",
+                "n_fake": 50_000,
+                "conditions": "uniform",
+                "splits": 10,
+                "extra": ("fsd",),
+                "extras": {"fsd_images": 10_000},
+            },
             (
-                "its network is TensorFlow's; here the port of it to torch",
-                "its FSD needs a segmentation network whose weights are not at hand",
+                "its network is TensorFlow's; here the port of it to torch. Its generated images are not rounded to 8 "
+                "bits; here they are",
+                "ImageNet and Places365: the reference there is 50,000 training images at random; here all of them",
+                "reverse KL there is to base 10 for images, 0.434 of ours in nats; the classifiers there were "
+                "fed with values of another range than in their training; here the suite's own",
+                "FSD there is by UPerNet's unified parsing (336 object classes, 256 px); its weights are not at hand, "
+                "here the network is a file of yours (eval.extras.segmenter)",
             ),
         ),
         "latentcond": Protocol(

@@ -23,6 +23,7 @@ Need = Literal[
     "classifier",  # the evaluation classifier, id `judge`
     "own classifier",  # the classifier that the generator was trained against
     "encoder",  # the self-supervised encoder of the evaluation
+    "segmenter",  # a segmentation network that the user gives
     "generator",  # more of it than one set of its images: other samples, its latents
     "points",  # 2-D points of a known mixture
     "snapshots",  # generators during training
@@ -290,6 +291,11 @@ METRICS: tuple[MetricRow, ...] = (
         "steer_T", "Steering T (rank correlation)", "higher",
         "rank correlation of shift, zoom or brightness with latent steps (eval.extra); higher is better",
         ("generator",), "Plumerault et al., ICLR 2020; rank correlation is ours", extra="steerability",
+    ),
+    MetricRow(
+        "fsd", "FSD", "lower",
+        "Frechet distance between areas of segmented object classes (eval.extra, a network of yours); lower is better",
+        ("segmenter",), "Bau et al., ICCV 2019, sec. 3.1", scale="log", frechet=True, extra="fsd",
     ),
     MetricRow(
         "aux_accuracy", "A's accuracy", "higher",

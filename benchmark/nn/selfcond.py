@@ -256,6 +256,30 @@ class ResidualDiscriminator(Discriminator):
         self.head = nn.Linear(16 * widths[-1], max(n_labels, 1))
 
 
+class MixtureGenerator(nn.Module):
+    """MGAN's K generators: each has a first linear layer of its own, and they share what follows it.
+
+    single: a generator of this module without conditions; what follows its first layer becomes the shared part. Its
+    batch normalisation sees the images of all generators together, because a batch holds few of each [ours].
+    """
+
+    def __init__(self, single: nn.Module, n: int) -> None:
+        super().__init__()
+        layer: nn.Linear = single.net[0] if isinstance(single, PointGenerator) else single.linear  # type: ignore
+        self.n = n
+        self.first = nn.Linear(layer.in_features, n * layer.out_features)  # n layers in one matrix product
+        if isinstance(single, PointGenerator):
+            single.net[0] = nn.Identity()
+        else:
+            single.linear = nn.Identity()
+        self.shared = single
+
+    def forward(self, z: Tensor, k: Tensor) -> Tensor:
+        """z [N, z_dim], the generator of each row k [N] in 0..n-1 -> images [N, C, S, S] in [-1, 1], or points."""
+        every = self.first(z).view(len(z), self.n, -1)  # [N, n, hidden]
+        return self.shared(torch.take_along_dim(every, k[:, None, None], 1).squeeze(1))
+
+
 def build_nets(
     backbone: BackboneName,
     data: Dataset,

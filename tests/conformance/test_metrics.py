@@ -62,6 +62,7 @@ EXPECTED = {
     "correlation": ("identity", False, False),
     "steerability": ("identity", False, False),
     "steer_shift_x": ("identity", False, False),
+    "fsd": ("log", False, False),
     "aux_accuracy": ("logit", False, False),
     "of_someone_else": ("identity", False, False),
     "modes_of_someone_else": ("identity", False, False),

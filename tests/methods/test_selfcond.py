@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 import methods.selfcond
 from benchmark.core import distributed
+from benchmark.core.config import to_dict
 from benchmark.core.errors import ConfigError
 from benchmark.core.seeds import seed_step
 from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
-from benchmark.data.stream import Stream
+from benchmark.data.stream import Stream, to_float
+from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.loop import stream_for
 from benchmark.training.method import construct, find_method
+from benchmark.training.stages.encoders import FeatureConfig, image_encoder
 from methods.selfcond import SelfCond
 
 CPU = torch.device("cpu")
@@ -31,6 +36,25 @@ def selfcond(dataset: str = "digits", cls: type[SelfCond] = SelfCond, **changes:
     small = find_method("selfcond").recipe("small", dataset)
     cfg = replace(small, **{"batch": 8, "width_G": 2, "width_D": 2, "k": 5, "T": 3, "restarts": 2, **changes})
     return construct(cls, cfg, data, CPU, 0), data
+
+
+class Untrained(ArtifactStore):
+    """Hands out stages as they were initialised."""
+
+    def train(self, stage: Any, cfg: Any, **inputs: Any) -> nn.Module:
+        product = construct(stage, cfg, self.data, self.device, 0, **inputs).product().requires_grad_(False).eval()
+        self._keys.append((product, f"{stage.name} {len(self._keys)}"))
+        return product
+
+
+def on_an_encoder(folder: Path, name: Any = "autoencoder", **changes: Any) -> tuple[SelfCond, Dataset]:
+    """The tiny model on clusters of an untrained encoder's features."""
+    data = Dataset.tiny(find_card("digits"))
+    encoder = {} if name is None else {"encoder": FeatureConfig(name=name)}
+    small = find_method("selfcond").recipe("small", "digits")
+    tiny = {"batch": 8, "width_G": 2, "width_D": 2, "k": 5, "T": 3, "restarts": 2, "labels": "encoder"}
+    cfg = replace(small, **{**tiny, **encoder, **changes})
+    return construct(SelfCond, cfg, data, CPU, 0, **SelfCond.stages(Untrained(data, folder, CPU), cfg)), data
 
 
 def steps(method: SelfCond, data: Dataset, n: int, stream: Stream | None = None) -> list[dict[str, Tensor]]:
@@ -293,13 +317,54 @@ def test_online_centres_follow_the_batch() -> None:
     assert float(method.frequencies.sum()) == pytest.approx(1)
 
 
-def test_mistakes_are_reported() -> None:
+@pytest.mark.parametrize("name", ["autoencoder", "rotnet", "classifier", None])
+def test_clusters_of_a_frozen_encoder_are_kept(name: Any, tmp_path: Path) -> None:
+    """Logo-GAN: c is the k-means cluster of the encoder's features, the same at every step."""
+    method, data = on_an_encoder(tmp_path, name)
+    before = method.pi.clone()
+    encoder = image_encoder(Untrained(data, tmp_path, CPU), method.cfg.encoder or FeatureConfig())
+    h = encoder(to_float(torch.tensor(data.train.images).permute(0, 3, 1, 2)))
+    centres = torch.stack([h[before == c].mean(0) for c in range(5)])
+    assert torch.equal(before, torch.cdist(h, centres).argmin(1)), "clusters of these features, with their own means"
+    assert clusterings(method, data, 7) == []
+    assert torch.equal(method.pi, before)
+    assert torch.equal(method.frequencies, torch.bincount(before, minlength=5) / 64)
+    batch = next(stream_for(method, data, 0))
+    assert torch.equal(method.conditions_of(batch), before[batch.index])  # type: ignore[arg-type]
+    assert (method.conditioning, method.n_labels) == ("cluster", 5)
+    assert "frequency" in method.default_conditions
+    again, _ = on_an_encoder(tmp_path, name)
+    assert torch.equal(again.pi, before), "they are found again"
+    assert [name for name, _ in method.pictures(method.G.eval(), data)] == ["clusters"]
+    assert {found.id for found in method.measurements(method.G, data)} == {"nmi", "purity"}
+
+
+def test_other_clusters_for_another_encoder(tmp_path: Path) -> None:
+    partitions = [on_an_encoder(tmp_path, name)[0].pi for name in ("autoencoder", "rotnet", "pixels")]
+    for one, other in itertools.combinations(partitions, 2):
+        shared = torch.zeros(5, 5).index_put_((one, other), torch.ones(64), accumulate=True)
+        assert float(shared.amax(1).sum()) < 60, "not the same clusters by other names"
+
+
+def test_a_configuration_without_an_encoder_keeps_its_hash() -> None:
+    cfg = find_method("selfcond").recipe("small", "digits")
+    assert "encoder" not in to_dict(cfg)
+    assert to_dict(replace(cfg, encoder=FeatureConfig(name="rotnet")))["encoder"]["name"] == "rotnet"
+
+
+def test_mistakes_are_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="has no classes"):
         selfcond("shapes", labels="classes")
+    points = replace(find_method("selfcond").recipe("small", "ring2d"), labels="encoder")
+    with pytest.raises(ConfigError, match="holds points"):
+        SelfCond.stages(Untrained(Dataset.tiny(find_card("ring2d")), tmp_path, CPU), points)
     data = Dataset.tiny(find_card("digits"))
     data.meta = {"a": "prepared data set"}
+    many = replace(find_method("selfcond").recipe("small", "digits"), k=65)
     with pytest.raises(ConfigError, match="k = 65"):
-        construct(SelfCond, replace(find_method("selfcond").recipe("small", "digits"), k=65), data, CPU, 0)
+        construct(SelfCond, many, data, CPU, 0)
+    with pytest.raises(ConfigError, match="k = 65"):
+        SelfCond.stages(Untrained(data, tmp_path, CPU), replace(many, labels="encoder"))
 
 
 def test_pictures_show_members_above_their_imitations() -> None:

@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from benchmark.core import distributed
 from benchmark.core.errors import ConfigError
 from benchmark.data.prepared import Dataset, Split
 from benchmark.data.stream import in_order
 from benchmark.metrics.clusters import nmi, purity, purity_chance
-from benchmark.training.artifacts import computation
+from benchmark.training.artifacts import ArtifactStore, computation
 from benchmark.training.measurements import Grid, Measurement
+from benchmark.training.stages.encoders import FeatureConfig, image_encoder, pooled_features
 
 MAX_ITERATIONS = 300  # of Lloyd's algorithm, as scikit-learn's default
 CHUNK = 1 << 24  # entries of the table of distances that are held at once
@@ -88,6 +90,22 @@ def match(new: Tensor, old: Tensor, k: int) -> Tensor:
     return torch.from_numpy(rho).to(new)
 
 
+def follow_batch(f: Tensor, centres: Tensor, frequencies: Tensor, n_s: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Online k-means: clusters [B] of a batch's features f [B, d], then the centres [k, d] and frequencies [k] moved.
+
+    Mini-batch k-means (Sculley 2010), whose rate is 1 / images seen. Here a centre's images count as at most its share
+    of n_s, because the features move on, and frequencies are averaged over about n_s images likewise [ours]. The
+    batches of all ranks are one.
+    """
+    c, k = nearest_centre(f, centres), len(centres)
+    mean, n = means(f, c, k)
+    averaged = distributed.mean_gradients([mean * n[:, None], n.float()])
+    total, count = (distributed.world() * part for part in averaged if part is not None)
+    seen = frequencies * n_s + count
+    centres = centres + (total - count[:, None] * centres) / seen.clamp(min=1)[:, None]
+    return c, centres, seen / seen.sum()
+
+
 def _lloyd(x: Tensor, centres: Tensor) -> Clusters:
     """Alternate nearest centres and means until no point changes its cluster."""
     k = len(centres)
@@ -128,6 +146,50 @@ def cluster(data: Dataset, embeddings: Any, k: int) -> dict[str, Tensor]:
         raise ConfigError(f"n_clusters = {k}", f"{data.name} has {len(h)} training images", "choose fewer clusters")
     found = KMeans(k, n_init=10, random_state=0).fit(h)
     return {"labels": torch.tensor(found.labels_).long(), "centres": torch.tensor(found.cluster_centers_)}
+
+
+def possible_clusters(data: Dataset, k: int, n: int) -> int:
+    """k, or as many as there are images on a stand-in of few. Raises ConfigError where real data lack k images.
+
+    n: images that are to be clustered at most.
+    """
+    n = min(n, len(data.train))
+    if data.meta and k > n:
+        raise ConfigError(f"k = {k}", f"{n} images of {data.name} are clustered", "choose fewer clusters")
+    return min(k, n)
+
+
+def encoder_clusters(
+    artifacts: ArtifactStore, cfg: FeatureConfig, k: int, n_s: int, restarts: int
+) -> dict[str, Tensor]:
+    """Clusters of the training images in a frozen encoder's features, made or found: see `feature_clusters`.
+
+    Raises ConfigError for points, which no encoder looks at, and for more clusters than images.
+    """
+    data = artifacts.data
+    if data.is_points:
+        raise ConfigError(
+            "labels = encoder", f"{data.name} holds points, encoders look at images", "set labels=clusters"
+        )
+    k = possible_clusters(data, k, n_s)
+    table = artifacts.compute(pooled_features, encoder=image_encoder(artifacts, cfg))
+    return artifacts.compute(feature_clusters, table=table, k=k, n_s=n_s, restarts=restarts)
+
+
+@computation("benchmark.clustering", "feature_clusters")
+def feature_clusters(data: Dataset, table: dict[str, Tensor], k: int, n_s: int, restarts: int) -> dict[str, Tensor]:
+    """k-means of features: {"labels": [N] int64, "centres": [k, d]}. A computation.
+
+    table: {"h": [N, d]}, of the training images. n_s: images that the centres are found from, drawn at random; the
+    others belong to the nearest one. restarts: k-means++ starts, of which the best counts. The draws have a seed of
+    their own, so that the partition is a function of the features. Features are taken as they are [ours].
+    """
+    h = table["h"]
+    with torch.random.fork_rng(devices=[h.device] if h.is_cuda else []):
+        torch.manual_seed(0)
+        rows = torch.randperm(len(h), device=h.device)[:n_s]
+        found = k_means(h[rows], k, None, restarts)
+    return {"labels": nearest_centre(h, found.centres), "centres": found.centres}
 
 
 def cluster_measurements(clusters: Tensor, data: Dataset) -> Iterator[Measurement]:

@@ -3,6 +3,7 @@
     name         what it is                                                  layers         labels   download
     simclr       the suite's contrastive encoder, trained here               4              none     none
     rotnet       NIN trained here to predict rotations                       4              none     none
+    autoencoder  autoencoder trained here; its last layer is the code        by the side    none     none
     classifier   a classifier of the dataset's labels, trained here          4              ITS OWN  none
     alexnet      AlexNet with random weights, never trained                  5              none     none
     pixels       the image itself: the control                               -              none     none
@@ -27,7 +28,7 @@ import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from benchmark.core.config import STRICT, NonNegativeInt, PositiveInt
+from benchmark.core.config import STRICT, NonNegativeInt, PositiveInt, added
 from benchmark.core.errors import ConfigError, UserError, WeightsError
 from benchmark.core.files import sha256_file
 from benchmark.data.prepared import Dataset
@@ -37,6 +38,7 @@ from benchmark.metrics.extractors.weights import require
 from benchmark.nn.features import untrained_alexnet
 from benchmark.nn.precision import exact_float32
 from benchmark.training.artifacts import ArtifactStore, computation
+from benchmark.training.stages.autoencoder import AutoencoderConfig, AutoencoderStage
 from benchmark.training.stages.classifier import AttributeClassifier, AttributeClassifierConfig
 from benchmark.training.stages.rotnet import RotNet, RotNetConfig
 from benchmark.training.stages.simclr import SimCLR, SimCLRConfig, recipe
@@ -48,7 +50,7 @@ BATCH = 256  # images encoded at once
 class FeatureConfig:
     """Which encoder, and which of its layers."""
 
-    name: Literal["simclr", "classifier", "rotnet", "alexnet", "lite0", "resnet50", "pixels"] = "simclr"
+    name: Literal["simclr", "classifier", "rotnet", "autoencoder", "alexnet", "lite0", "resnet50", "pixels"] = "simclr"
     layer: PositiveInt | None = None  # counted from 1; None: the last, of rotnet the second (its authors' best)
     input_px: PositiveInt | None = None  # side to which alexnet's (None: 224) and resnet50's (224) input is resized
     weights: str | None = None  # resnet50's file: a path, or a name in GANTLET_WEIGHTS or torch hub's checkpoints
@@ -56,10 +58,12 @@ class FeatureConfig:
     encoder: SimCLRConfig | None = None  # of simclr; None: the suite's small recipe for the dataset
     rotnet: RotNetConfig | None = None  # None: `small_rotnet`
     classifier: AttributeClassifierConfig | None = None  # None: `small_classifier`
+    autoencoder: AutoencoderConfig | None = added(None)  # None: `small_autoencoder`
 
 
 small_rotnet = RotNetConfig(divisor=4, steps=400, batch=32, lr=0.05)  # [ours] about 90 s of one CPU core at 32 px
 small_classifier = AttributeClassifierConfig(steps=500, batch=128)  # [ours]
+small_autoencoder = AutoencoderConfig(steps=500, batch=128, width=16)  # [ours]
 
 
 class Prepare(nn.Module):
@@ -161,6 +165,11 @@ def _classifier(artifacts: ArtifactStore, cfg: FeatureConfig) -> FeatureNet:
 def _rotnet(artifacts: ArtifactStore, cfg: FeatureConfig) -> FeatureNet:
     net = artifacts.train(RotNet, cfg.rotnet or small_rotnet)
     return _trained(artifacts, cfg, net, list(net.blocks), default_layer=2)
+
+
+def _autoencoder(artifacts: ArtifactStore, cfg: FeatureConfig) -> FeatureNet:
+    net = artifacts.train(AutoencoderStage, cfg.autoencoder or small_autoencoder)
+    return _trained(artifacts, cfg, net, list(net.layers))
 
 
 def _trained(
@@ -277,6 +286,7 @@ _MAKERS: dict[str, Callable[[ArtifactStore, FeatureConfig], FeatureNet]] = {
     "simclr": _simclr,
     "classifier": _classifier,
     "rotnet": _rotnet,
+    "autoencoder": _autoencoder,
     "alexnet": _alexnet,
     "pixels": _pixels,
     "lite0": _lite0,

@@ -69,7 +69,8 @@ def test_triples_are_fixed_by_the_seed(stacked, tmp_path):
 
 def test_stacked_mnist_reads_what_mnist_reads(tmp_path):
     card = find_card("stacked_mnist")
-    assert (card.source.n_train, card.source.n_test, card.resolution, card.pad) == (100_000, 10_000, 32, 2)
+    assert (card.source.n_train, card.source.n_test, card.resolution) == (100_000, 10_000, 32)
+    assert (card.pad, card.filter) == (0, "bilinear"), "28 px are resized to 32, not padded"
     empty = fingerprint(card, tmp_path)
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
@@ -86,7 +87,8 @@ def test_real_stacked_mnist(tmp_path):
     root = Path(os.environ["GANTLET_DATA"])
     card = card_with(find_card("stacked_mnist"), {"source": {"n_train": 2000, "n_test": 50}})
     data = prepare(card, root, tmp_path, progress=False)
-    mnist = prepare(find_card("mnist"), root, tmp_path, progress=False)
+    resized = {"pad": 0, "filter": "bilinear"}  # mnist itself is padded
+    mnist = prepare(card_with(find_card("mnist"), resized), root, tmp_path, progress=False)
     assert data.train.images.shape == (2000, 32, 32, 3)
     train = by_bytes(mnist.train.images[..., 0], mnist.train.labels)
     test = by_bytes(mnist.test.images[..., 0], mnist.test.labels)

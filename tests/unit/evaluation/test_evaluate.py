@@ -15,8 +15,9 @@ from benchmark.data.cards import find_card
 from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset, mixture_of
 from benchmark.data.stream import to_float
-from benchmark.evaluation.config import EvalConfig
+from benchmark.evaluation.config import EvalConfig, ExtraConfig
 from benchmark.evaluation.evaluate import EvaluationResult, evaluate
+from benchmark.metrics.extractors.segmenter import SegmenterConfig
 from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.measurements import Measurement, Sample
 from benchmark.training.method import Conditioning, GANConfig, Method
@@ -138,3 +139,51 @@ def test_points_are_scored_against_their_mixture(tmp_path: Path) -> None:
     assert found["modes"].details == {"of": 25}
     assert found["high_quality"].value == pytest.approx(0.9973**2, abs=0.003)
     assert found["reverse_kl"].value == pytest.approx(np.log(5), abs=0.002)
+
+
+# ---- the Frechet Segmentation Distance -------------------------------------------------------------------------------
+
+
+class Ink(nn.Module):
+    """Two classes: ground, and ink of a grey level above a half."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x[:, 0] > 0.5).long()
+
+
+class Faint(Known):
+    """Less than half of the grey level: no ink is left."""
+
+    def _noisy(self, rows: Tensor) -> Tensor:
+        return super()._noisy(rows) / 2 - 0.6
+
+
+def test_segmented_areas_of_generated_and_real_images(
+    artifacts: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A generator whose images lack a class is far, and the class is named; a missing file gives no number."""
+    monkeypatch.setenv("GANTLET_WEIGHTS", str(tmp_path))
+    torch.jit.trace(Ink(), torch.rand(1, 3, 16, 16)).save(str(tmp_path / "ink.pt"))
+    segmenter = SegmenterConfig(file="ink.pt", n_classes=2, input_px=16)
+    cfg = replace(CFG, extra=("fsd",), extras=ExtraConfig(segmenter=segmenter, fsd_images=200), extractors=())
+
+    def fsd(cls: type[Known], cfg: EvalConfig) -> Any:
+        method = cls(GANConfig(steps=1, batch=8), artifacts.data)
+        return by_id(evaluate(method, method.G, cfg, artifacts))["fsd"]
+
+    good, faint = fsd(Known, cfg), fsd(Faint, cfg)
+    assert good.status == faint.status == "ok"
+    assert 0 <= good.value < 2
+    assert faint.value > 50 * good.value
+    omitted = faint.details["left_out"][0]
+    assert omitted["class"] == 1
+    assert omitted["real"] > 10
+    assert omitted["generated"] == 0
+    assert faint.value > (omitted["real"]) ** 2, "both classes' means are that far apart"
+    assert (faint.protocol["n_fake"], faint.protocol["n_reference"]) == (200, 200)
+    assert faint.protocol["segmenter"]["weights"]["file"] == "ink.pt"
+    assert good.protocol_key == faint.protocol_key
+
+    missing = fsd(Known, replace(cfg, extras=ExtraConfig()))
+    assert (missing.status, missing.value) == ("unavailable", None)
+    assert "upernet-unified-parsing.pt2 is missing" in missing.reason

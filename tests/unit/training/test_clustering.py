@@ -9,8 +9,20 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
 
+from benchmark.core.errors import ConfigError
+from benchmark.data.cards import find_card
+from benchmark.data.prepared import Dataset
 from benchmark.training.stages import clustering
-from benchmark.training.stages.clustering import inertia, k_means, match, means, means_or_random, nearest_centre
+from benchmark.training.stages.clustering import (
+    feature_clusters,
+    inertia,
+    k_means,
+    match,
+    means,
+    means_or_random,
+    nearest_centre,
+    possible_clusters,
+)
 
 
 def blobs(k: int = 6, each: int = 50, d: int = 3) -> tuple[Tensor, Tensor]:
@@ -94,3 +106,34 @@ def test_matching_undoes_a_permutation() -> None:
     new = permutation[old]
     assert torch.equal(match(new, old, 7)[new], old)
     assert not torch.equal(new, old)  # without matching the names are others
+
+
+# ---- clusters of features that stay ----------------------------------------------------------------------------------
+
+
+def test_clusters_of_features_do_not_depend_on_what_was_drawn_before() -> None:
+    """Four far groups are found whatever the seed was, and the seed's next draw is what it would have been."""
+    data = Dataset.tiny(find_card("digits"))
+    groups = torch.arange(64) % 4
+    h = 10 * torch.eye(4)[groups] + 0.1 * torch.randn(64, 4)
+    found = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        expected = torch.rand(3)
+        torch.manual_seed(seed)
+        found.append(feature_clusters(data, {"h": h}, 4, 40, 3))
+        assert torch.equal(torch.rand(3), expected)
+    assert torch.equal(found[0]["labels"], found[1]["labels"])
+    assert torch.equal(found[0]["centres"], found[1]["centres"])
+    names = {(int(c), int(group)) for c, group in zip(found[0]["labels"], groups)}
+    assert len(names) == 4, "one cluster a group, the images outside the sample included"
+    assert found[0]["centres"].shape == (4, 4)
+
+
+def test_how_many_clusters_there_can_be() -> None:
+    data = Dataset.tiny(find_card("digits"))
+    assert possible_clusters(data, 100, 5000) == 64, "a stand-in of few images"
+    assert possible_clusters(data, 10, 5000) == 10
+    data.meta = {"a": "prepared data set"}
+    with pytest.raises(ConfigError, match="20 images of digits are clustered"):
+        possible_clusters(data, 30, 20)

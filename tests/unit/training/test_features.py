@@ -61,6 +61,8 @@ CASES = [
     (FeatureConfig(name="simclr", layer=2), 32),
     (FeatureConfig(name="classifier"), 128),
     (FeatureConfig(name="rotnet"), 48),
+    (FeatureConfig(name="autoencoder"), 128),
+    (FeatureConfig(name="autoencoder", layer=2), 32),
     (FeatureConfig(name="alexnet", layer=3, input_px=64), 384),
     (FeatureConfig(name="lite0"), 1280),
 ]
