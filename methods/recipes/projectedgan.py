@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmark.training.stages.pyramid import PyramidConfig
+
 _PAPER: dict[str, Any] = {
     "steps": 156_250,  # 10 million images: the code's example [C]; the paper trains on each dataset as long as it helps
     "batch": 64,  # the code's example [C]
@@ -20,7 +22,7 @@ _SMALL: dict[str, Any] = {  # sized for one core [ours]
     "width": 16,
     # Images are enlarged to 64 px, the smallest side from which four maps can be taken: at the authors' 224 px a step
     # takes twelve times as long.
-    "features": {"input_px": 64, "width": 16},
+    "features": PyramidConfig(input_px=64, width=16),
     "flip": True,
     "ema_half_life_images": 1000,
 }

@@ -257,6 +257,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {  # beside the small recipe: whatev
         {"backbone": "stylegan2", "layer": 8, "loss": "non_saturating", "width": 4},
     ],
     "pacgan": [{"m": 3}],
+    "projectedgan": [{"lite": True}],
     "selfcond": [{"labels": labels} for labels in ("fixed", "online", "random", "classes", "none")],
 }
 
