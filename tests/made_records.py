@@ -38,9 +38,13 @@ def write(
     dataset: str = "digits",
     recipe: str = "small",
     details: dict[str, Any] | None = None,
+    trained_against: list[dict[str, Any]] | None = None,
     **protocol_changes: Any,
 ) -> str:
-    """Write a record as a run does. values None: the run failed. Returns the run's name."""
+    """Write a record as a run does. values None: the run failed. Returns the run's name.
+
+    trained_against: as a record keeps it; None: a record of a version that did not.
+    """
     changes = changes or {}
     config = {"method": method, "recipe": recipe, "data": {"name": dataset}, "config": changes, **(config or {})}
     digest = content_hash(config)
@@ -72,7 +76,13 @@ def write(
             "config_hash": digest,
             "config": config,
         },
-        result=None if values is None else {"steps": 10, "values": plain},
+        result=None
+        if values is None
+        else {
+            "steps": 10,
+            "values": plain,
+            **({} if trained_against is None else {"trained_against": trained_against}),
+        },
         time={"training_s": 1.0},
         device={"device": "cpu"},
     )

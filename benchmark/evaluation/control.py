@@ -21,12 +21,11 @@ from benchmark.evaluation.context import EvaluationContext, ImageSet, judged_log
 from benchmark.evaluation.sampling import BATCH, drawn
 from benchmark.evaluation.value import MetricValue
 from benchmark.metrics.accuracy import attribute_accuracy, class_accuracy, recall_at
-from benchmark.metrics.catalogue import row_named
+from benchmark.metrics.catalogue import OWN_CLASSIFIER, row_named
 from benchmark.metrics.extractors.trained import JudgeExtractor
 from benchmark.training.method import Method
 
 HELD_OUT_IMAGES = "images of the held-out split, uniformly"
-OWN = {"name": "the classifier the generator was trained against"}
 
 
 def control_accuracy(context: EvaluationContext, judge: JudgeExtractor, conditions: Tensor) -> list[MetricValue]:
@@ -42,7 +41,7 @@ def control_accuracy(context: EvaluationContext, judge: JudgeExtractor, conditio
         ceiling = {"on_real": _on_real(context.judged_real, data)}
         values.append(_accuracy("judge", context.judged, conditions, settings, data, ceiling))
     if (own := own_logits(method, context.generated.images)) is not None:
-        settings = context.protocol | {"scorer": OWN, "conditioning": method.conditioning}
+        settings = context.protocol | {"scorer": OWN_CLASSIFIER, "conditioning": method.conditioning}
         values.append(_accuracy("own", own, conditions, settings, data, {}))
     return values
 
@@ -112,7 +111,7 @@ def recall(context: EvaluationContext, judge: JudgeExtractor, n: int) -> list[Me
         MetricValue.of_row(
             f"recall_0.2_{scorer}",
             float(np.mean(list(recalls.values()))),
-            settings | {"scorer": judge.identity if scorer == "judge" else OWN},
+            settings | {"scorer": judge.identity if scorer == "judge" else OWN_CLASSIFIER},
             details={"per_attribute": recalls},
         )
         for scorer, recalls in found.items()

@@ -30,6 +30,8 @@ Need = Literal[
     "method",  # which measures it itself
 ]
 
+# The scorer, in a value's protocol, of a method's own classifier
+OWN_CLASSIFIER = {"name": "the classifier the generator was trained against"}
 LATE_SNAPSHOTS = 3  # last snapshots whose mean is given
 _OF_INCEPTION = {"FD-X": "FID", "KD-X": "KID", "CS-X": "IS"}  # names that no other extractor's numbers have
 _INCEPTIONS = {"inception": "", "inception-clean": "-clean"}  # extractors with these names, and their marks

@@ -98,15 +98,15 @@ def _translation(x: Tensor) -> Tensor:
     return _shift_zero(x, _random_offset(x, int(h / 8 + 0.5)), _random_offset(x, int(w / 8 + 0.5)))
 
 
-def _cutout(x: Tensor) -> Tensor:
-    """A square of half the side, its centre anywhere in the image, becomes zero (mid-grey)."""
+def _cutout(x: Tensor, share: float = 0.5) -> Tensor:
+    """A square, its side this share of the image's, its centre anywhere in it, becomes zero (mid-grey)."""
     h, w = x.shape[2:]
-    return x * ~(_span(x, h)[:, None, :, None] & _span(x, w)[:, None, None, :])
+    return x * ~(_span(x, h, share)[:, None, :, None] & _span(x, w, share)[:, None, None, :])
 
 
-def _span(x: Tensor, size: int) -> Tensor:
-    """[N, size], true on a stretch of size / 2 around a random place."""
-    length = int(size / 2 + 0.5)
+def _span(x: Tensor, size: int, share: float) -> Tensor:
+    """[N, size], true on a stretch of share * size around a random place."""
+    length = int(size * share + 0.5)
     start = torch.randint(0, size + 1 - length % 2, (len(x), 1), device=x.device) - length // 2
     place = torch.arange(size, device=x.device)
     return (place >= start) & (place < start + length)
@@ -127,24 +127,27 @@ class DiffAugment:
     ops: applied in the order given. p: probability of each op, drawn anew in each call for the whole batch, as in
     InfoSCC-GAN's code; an op's strength is drawn per sample. p = 1 is the original method.
     Strengths: brightness -0.5 ... 0.5 added, saturation 0 ... 2 and contrast 0.5 ... 1.5 times, translation up to 1/8
-    of the side, cutout 1/2 of the side. The result may leave [-1, 1]; it is not clipped, which would stop gradients.
-    Raises ConfigError for an op that is not known.
+    of the side. cutout: of its square's side, as a share of the image's; 1/2 is the original method. The result may
+    leave [-1, 1]; it is not clipped, which would stop gradients.
+    Raises ConfigError for an op that is not known, and for a probability or a share outside its range.
     """
 
-    def __init__(self, ops: tuple[str, ...] = tuple(DIFFAUGMENT_OPS), p: float = 0.6) -> None:
+    def __init__(self, ops: tuple[str, ...] = tuple(DIFFAUGMENT_OPS), p: float = 0.6, cutout: float = 0.5) -> None:
         for name in ops:
             if name not in DIFFAUGMENT_OPS:
                 raise ConfigError(f"DiffAugment op {name!r}", "no op has this name", suggest(name, DIFFAUGMENT_OPS))
         if not 0 <= p <= 1:
             raise ConfigError(f"DiffAugment p = {p}", "it is a probability", "give a number from 0 to 1")
-        self.ops, self.p = ops, p
+        if not 0 < cutout <= 1:
+            raise ConfigError(f"DiffAugment cutout = {cutout}", "it is a share of the side", "give a number up to 1")
+        self.ops, self.p, self.cutout = ops, p, cutout
 
     def __call__(self, x: Tensor) -> Tensor:
         """Images [N, C, H, W] -> augmented images of the same shape."""
         coins = torch.rand(len(self.ops), device="cpu").tolist()
         for name, coin in zip(self.ops, coins):
             if coin < self.p:
-                x = DIFFAUGMENT_OPS[name](x)
+                x = _cutout(x, self.cutout) if name == "cutout" else DIFFAUGMENT_OPS[name](x)
         return x
 
 

@@ -2,7 +2,8 @@
 
 A claim stands in its suite's file, with the two rows it is about and the metric that decides: the papers' claims are
 theirs, ours are what the suite was made to ask. The test is that of the tables (`compare.pair`), the p values of a
-table's claims are adjusted together by Holm's method, and what cannot be told from chance is called so.
+table's claims are adjusted together by Holm's method, and what cannot be told from chance is called so. A claim is not
+tested by a network that the method of one of its rows trained against.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class CheckedClaim:
     test: Paired | None = None  # of the first row less the second, on `scale`
     scale: Scale = "identity"
     p: float | None = None  # Holm's
+    network: str = ""  # that the method of one row trained against, where this is why the claim is not comparable
 
 
 def check_claims(suite: Suite, table: Table) -> list[CheckedClaim]:
@@ -54,8 +56,9 @@ def _test(suite: Suite, claim: Claim, table: Table) -> CheckedClaim | None:
         return CheckedClaim(table.name, claim, "not run", None, better, than)
     # a metric of several protocols has a column each: the claim is about one that both rows have
     shared = [c for c in columns if better.by_seed(c) and than.by_seed(c)]
-    if not shared and all(any(row.by_seed(c) for c in columns) for row in (better, than)):
-        return CheckedClaim(table.name, claim, "not comparable", None, better, than)
+    networks = dict.fromkeys(network for c in columns for row in (better, than) if (network := row.trained_against(c)))
+    if not shared and all(any(row.by_seed(c) or row.trained_against(c) for c in columns) for row in (better, than)):
+        return CheckedClaim(table.name, claim, "not comparable", None, better, than, network=", ".join(networks))
     column = (shared or columns)[0]
     values = [row.by_seed(column) for row in table.rows]
     scale = scale_of(column.id, [value for row in values for value in row.values()])
@@ -93,6 +96,12 @@ _WHOSE = {"paper": "the paper's", "ours": "ours"}
 
 def claims_listing(tested: Iterable[CheckedClaim]) -> PlainTable | None:
     """The claims of all tables as a listing `claims`; None where there are none."""
+    tested = list(tested)
+    excluded = [f"{one.claim.claim} ({one.suite}): {one.network}" for one in tested if one.network]
+    why_excluded = (
+        "Not comparable, too, is a claim that would be tested by a network that the method of one of its rows trained "
+        f"against: {'; '.join(excluded)}."
+    )
     lines = tuple(
         (
             one.claim.claim,
@@ -125,6 +134,7 @@ def claims_listing(tested: Iterable[CheckedClaim]) -> PlainTable | None:
             "Not comparable: the two rows have no value under one protocol; judges of other labels, say, see other "
             "features.",
             "Difference, with its 95 % interval, not adjusted: of distances the ratio, of shares the ratio of odds.",
+            *([why_excluded] if excluded else []),
         ),
     )
 

@@ -5,6 +5,8 @@ together by Holm's method. Distances are compared by their logarithms and shares
 doubles a distance of 2 doubles a distance of 20. A row needs two seeds: one with fewer can neither be the best nor keep
 another from being it.
 
+Values by a network that the row's method trained against do not get here: `Row.by_seed` leaves them out.
+
 That the best was chosen after looking is not corrected for: Holm's family is the comparisons with it, not all pairs.
 """
 

@@ -173,9 +173,16 @@ def _spread(steps: Sequence[int], most: int) -> list[int]:
 
 def quality_column(table: Table) -> Column | None:
     """The column that stands for quality: the first Frechet distance, else the first distance or divergence, else the
-    first column with a direction; None where there is none."""
-    directed = [column for column in table.columns if column.better]
-    return min(directed, key=lambda column: (not row_of(column.id).frechet, column.better != "lower"), default=None)
+    first column with a direction; None where there is none.
+
+    Of several such columns it is one by whose network the fewest rows trained.
+    """
+
+    def place(column: Column) -> tuple[bool, bool, int]:
+        n_marked = sum(bool(row.trained_against(column)) for row in table.rows)
+        return not row_of(column.id).frechet, column.better != "lower", n_marked
+
+    return min((column for column in table.columns if column.better), key=place, default=None)
 
 
 def _operations(record: Record) -> float:
@@ -189,7 +196,12 @@ def _seconds(record: Record) -> float:
 
 
 def cost(row: Row, column: Column, of_record: Callable[[Record], float] = _seconds) -> tuple[float, float] | None:
-    """Mean cost of training and mean value over the finished runs that have both; None where none has."""
+    """Mean cost of training and mean value over the finished runs that have both; None where none has.
+
+    None, too, where the row's method trained against the network behind the column: that value ranks it with no other.
+    """
+    if row.trained_against(column):
+        return None
     pairs = [
         (of_record(record), value.value)
         for record in row.done
@@ -205,7 +217,8 @@ def cost_figure(rows: Sequence[Row], column: Column) -> bytes | None:
     """A PNG: a point a row with its name; the cost of training to the right, the column's mean upwards.
 
     The cost is in operations, which no machine's load moves, where all rows know theirs; else in seconds of the
-    machines the runs had. None for fewer than two points.
+    machines the runs had. Rows that trained against the network behind the column are named below and have no point.
+    None for fewer than two points.
     """
     counted = all(cost(row, column, _operations) for row in rows if cost(row, column))
     of_record, unit = (_operations, _OPERATIONS) if counted else (_seconds, _SECONDS)
@@ -226,6 +239,8 @@ def cost_figure(rows: Sequence[Row], column: Column) -> bytes | None:
     axes.set_xlabel(unit)
     axes.set_ylabel(f"{literal(column.name)} ({column.direction})" if column.direction else literal(column.name))
     axes.grid(alpha=0.25, linewidth=0.6)
+    if left_out := [name for name, row in zip(figure_names(rows), rows) if row.trained_against(column)]:
+        figure.supxlabel(f"left out, trained against this extractor: {literal(', '.join(left_out))}", fontsize=8)
     _name_points(figure, axes, points)
     return figure_png(figure)
 

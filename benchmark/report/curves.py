@@ -19,6 +19,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from benchmark.core.plotting import PALETTE, figure_png, grid_of_panels, is_wide, literal, name_log_ticks
 from benchmark.metrics.catalogue import row_of
 from benchmark.report.figure_rows import at_recipe, figure_names
+from benchmark.report.notes import TRAINED_AGAINST
 from benchmark.report.tables import Column, Row, Table
 from benchmark.runs.figures.curves import read_log
 
@@ -135,15 +136,12 @@ def snapshot_curves(table: Table) -> list[tuple[str, Column, list[Curve]]]:
     for column in table.columns:
         if _quantity(column):
             rows = at_recipe([row for row in table.rows if _snapshot_logs(row, column)])
-            found.append(
-                (
-                    column,
-                    [
-                        _curve(name, _quantity(column), _snapshot_logs(row, column))
-                        for name, row in zip(figure_names(rows), rows)
-                    ],
-                )
-            )
+            names = [
+                f"{name} ({TRAINED_AGAINST} trained against this extractor)" if row.trained_against(column) else name
+                for name, row in zip(figure_names(rows), rows)
+            ]
+            lines = [_curve(name, _quantity(column), _snapshot_logs(row, column)) for name, row in zip(names, rows)]
+            found.append((column, lines))
     found = sorted((pair for pair in found if pair[1]), key=lambda pair: -len(pair[1]))
     ids = [column.id for column, _ in found]
     kinds = [

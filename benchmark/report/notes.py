@@ -12,6 +12,7 @@ from benchmark.core.stats import ALPHA, CONFIDENCE
 if TYPE_CHECKING:
     from benchmark.report.tables import Column, RealDataRow, Row
 
+TRAINED_AGAINST = "§"  # behind a number by a network that the row's method trained against
 _MOST_DIFFERENCES = 8  # listed in a note; the records hold all
 
 
@@ -29,6 +30,7 @@ def table_notes(columns: Sequence[Column], rows: Sequence[Row], real_data: Seque
         "Runs: finished runs behind a row; failed ones do not enter the mean, the CSV has their reasons "
         "and each cell's own n.",
         *_collapse_notes(rows),
+        *_trained_against_notes(columns, rows),
         *_control_notes(real_data),
         *_protocol_notes(columns),
         *_difference_notes(columns),
@@ -44,6 +46,29 @@ def _collapse_notes(rows: Sequence[Row]) -> list[str]:
         "Collapsed: at most a fifth of the classes or modes seen, recall and coverage below 0.01, or all samples "
         "identical. Such runs enter the mean."
     ]
+
+
+def _trained_against_notes(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
+    """Which numbers are by a network that the row's method trained against, where there are any."""
+    marked: dict[str, tuple[dict[str, None], dict[str, None]]] = {}  # by network: columns, rows; in order, each once
+    for row in rows:
+        for column in columns:
+            if network := row.trained_against(column):
+                names, labels = marked.setdefault(network, ({}, {}))
+                names[column.name] = labels[_label(row)] = None
+    if not marked:
+        return []
+    parts = [f"{network} ({', '.join(names)}): {some(list(labels))}" for network, (names, labels) in marked.items()]
+    return [
+        f"{TRAINED_AGAINST}: trained against this extractor, in the method's loss or as its condition. The number is "
+        "shown, but left out of bold, comparisons, claims and rankings. By network, the columns and rows: "
+        f"{'. '.join(parts)}."
+    ]
+
+
+def _label(row: Row) -> str:
+    """A row's labels in one text."""
+    return " ".join(filter(None, row.labels))
 
 
 def _control_notes(real_data: Sequence[RealDataRow]) -> list[str]:
@@ -108,7 +133,7 @@ def _missing_notes(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     """Values that finished runs lack, with the reason."""
     notes = []
     for row in rows:
-        label = " ".join(filter(None, row.labels))
+        label = _label(row)
         for column in columns:
             lacking = [value for value in row.values(column) if value.value is None]
             if lacking:
@@ -118,6 +143,6 @@ def _missing_notes(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
 
 
 def some(lines: Sequence[str]) -> str:
-    """The first differences, and how many more there are."""
+    """The first differences, or whatever else, and how many more there are."""
     more = len(lines) - _MOST_DIFFERENCES
     return "; ".join(lines[:_MOST_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from benchmark.report.figure_rows import row_name
+from benchmark.report.notes import TRAINED_AGAINST
 from benchmark.report.page import Head, HtmlCell, HtmlTable, Line, PublishedPaper
-from benchmark.report.page_tables import card_id
+from benchmark.report.page_tables import card_id, result_cell
 from benchmark.report.plain_table import EMPTY
 from benchmark.report.published import PublishedValue, number
-from benchmark.report.tables import Column, Row, Table
+from benchmark.report.tables import Table
 
 _MARKS = {"read": "", "quoted": "‡", "remembered": "?"}
 
@@ -47,7 +48,7 @@ def beside_published(table: Table, published: Sequence[PublishedValue]) -> HtmlT
             [
                 HtmlCell("here"),
                 HtmlCell(f"{row_name(row)}, {row.records[0].recipe}"),
-                *_plain_cells(row, columns),
+                *(result_cell(row, column) for column in columns),
             ]
         )
         for row in table.rows
@@ -60,13 +61,9 @@ def beside_published(table: Table, published: Sequence[PublishedValue]) -> HtmlT
         lines.append(Line([HtmlCell(paper), HtmlCell(method), *cells], published=True))
     names = {column.name for column in columns}
     notes = _protocols(value for value in published if value.metric in names)
+    if any(row.trained_against(column) for row in table.rows for column in columns):
+        notes.append(f"{TRAINED_AGAINST}: trained against this extractor; the number is left out of rankings.")
     return HtmlTable(f"{table.name}-published", f"{table.title}, beside published values", heads, lines, notes)
-
-
-def _plain_cells(row: Row, columns: Sequence[Column]) -> Iterator[HtmlCell]:
-    for column in columns:
-        found = row.summary(column)
-        yield HtmlCell(row.text(column), found.mean if found else None)
 
 
 def published_by_paper(published: Sequence[PublishedValue]) -> list[PublishedPaper]:

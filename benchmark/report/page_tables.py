@@ -53,6 +53,13 @@ def _shown_labels(table: Table) -> int:
     return 1 if table.label_names[:1] == ("Method",) and "Changes" in table.label_names else len(table.label_names)
 
 
+def result_cell(row: Row, column: Column, bold: bool = False) -> HtmlCell:
+    """A row's cell. A number by a network that the method trained against sorts as if it were not there: last."""
+    found = row.summary(column)
+    ranked = found is not None and not row.trained_against(column)
+    return HtmlCell(row.text(column), found.mean if found and ranked else None, bold=bold)
+
+
 def _cells(table: Table, row: Row) -> Iterator[HtmlCell]:
     if _shown_labels(table) < len(row.labels):
         others = [f"{name.lower()}: {text}" for name, text in zip(table.label_names[1:-1], row.labels[1:-1]) if text]
@@ -60,8 +67,7 @@ def _cells(table: Table, row: Row) -> Iterator[HtmlCell]:
     else:
         yield from map(HtmlCell, row.labels)
     for column in table.columns:
-        found = row.summary(column)
-        yield HtmlCell(row.text(column), found.mean if found else None, bold=table.bold(row, column))
+        yield result_cell(row, column, bold=table.bold(row, column))
     yield HtmlCell(row.runs, len(row.done), note=row.reasons)
     for text in row.extras:
         value = number(text)

@@ -7,6 +7,9 @@ what differs. Failed and collapsed runs stay visible. The same records give the 
 A dataset's table exists twice: with every column, and with the headline columns alone, which a page can hold. The
 headline of images is what most papers report or should: distances (FD, KD, Chamfer), the classifier score, precision,
 recall and coverage, copies, and whether the generator shows what it is asked for; of points, all there is.
+
+A number by a network that the row's method trained against is shown with a sign, and enters no comparison: it is not
+bold, keeps no other row from being bold, and is in no test, claim or ranking.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from benchmark.core.stats import Summary, format_cell, summary
 from benchmark.metrics.catalogue import row_of
 from benchmark.report import compare
 from benchmark.report.ledger import UNKNOWN, collapse, cost_listing, supervision
-from benchmark.report.notes import extractor_of, some, table_notes
+from benchmark.report.notes import TRAINED_AGAINST, extractor_of, some, table_notes
 from benchmark.report.plain_table import EMPTY, PlainTable
 from benchmark.runs.records import Record, RecordedValue
 
@@ -106,8 +109,19 @@ class Row:
         """The values of the finished runs in a column, whatever their status."""
         return [value for record in self.done if (value := column.value_of(record)) is not None]
 
+    def trained_against(self, column: Column) -> str:
+        """The network behind a column's values that this row's method trained against; empty where there is none."""
+        found = ((record, column.value_of(record)) for record in self.done)
+        names = (record.network_of(value) for record, value in found if value is not None and value.value is not None)
+        return next(filter(None, names), "")
+
     def by_seed(self, column: Column) -> dict[int, float]:
-        """The numbers of a column by the runs' seeds."""
+        """The numbers of a column by the runs' seeds, as comparisons take them.
+
+        None of a row whose method trained against the network behind the column.
+        """
+        if self.trained_against(column):
+            return {}
         found = ((record.seed, column.value_of(record)) for record in self.done)
         return {seed: value.value for seed, value in found if value is not None and value.value is not None}
 
@@ -120,7 +134,7 @@ class Row:
         """The cell for readers."""
         cell = self.summary(column)
         if cell is not None:
-            return format_cell(cell)
+            return f"{format_cell(cell)} {TRAINED_AGAINST}" if self.trained_against(column) else format_cell(cell)
         return next((value.status for value in self.values(column)), EMPTY)
 
 
@@ -171,8 +185,9 @@ class Table:
         """The table as a data frame, and as its CSV file has it: a row a row, in full precision.
 
         Columns: the labels; config_hash; runs_done, runs_failed and runs_collapsed, numbers of runs; reasons, why they
-        failed or collapsed; for each metric `<name> mean`, sd, n, low and high, NaN where no run has it; what a source
-        published, as text. real_data: with the rows of real images at the end, which have one value a metric.
+        failed or collapsed; for each metric `<name> mean`, sd, n, low and high, NaN where no run has it; where a row's
+        method trained against the network behind a metric, `<name> trained against`, the network's name or empty; what
+        a source published, as text. real_data: with the rows of real images at the end, which have one value a metric.
         """
         import pandas as pd  # half a second to import, and most readers of tables need none of it
 
@@ -191,6 +206,8 @@ class Table:
             for name in STATISTICS:
                 numbers = [*(getattr(cell, name, None) for cell in cells), *real[name]]
                 frame[f"{column.name} {name}"] = pd.array(numbers, dtype="Int64" if name == "n" else "float64")
+            if any(networks := [row.trained_against(column) for row in self.rows]):
+                frame[f"{column.name} trained against"] = [*networks, *no_text]
         for k, name in enumerate(self.extra_names):
             frame[name] = [*(row.extras[k] for row in self.rows), *no_text]
         return pd.DataFrame(frame)

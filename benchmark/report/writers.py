@@ -51,6 +51,8 @@ _COMPARISON = ("table", "metric", "a", "b", "scale", "difference", "low", "high"
 def comparisons_frame(tables: Sequence[Table]) -> pd.DataFrame:
     """Every row (a) against the best one (b) of each column: see `benchmark.report.compare`.
 
+    Rows whose method trained against the network behind a column are left out of it.
+
     Difference and 95 % interval are of a - b on the scale named: on `log` its exponential is the ratio of a to b, on
     `logit` that of their odds. The verdict is of a.
     """
@@ -77,8 +79,14 @@ _VALUE_FIELDS = ("id", "name", "value", "low", "high", "status", "reason", "prot
 
 
 def runs_frame(records: Sequence[Record]) -> pd.DataFrame:
-    """One row for each run and value; a failed run has one row, without a value."""
+    """One row for each run and value; a failed run has one row, without a value.
+
+    The last column, `value_trained_against`, names the network behind a value that the run's method trained against; it
+    is there where any record says what its method trained against.
+    """
     import pandas as pd
+
+    told = any(record.result_or_empty.trained_against is not None for record in records)
 
     names = [
         *_RUN_FIELDS,
@@ -87,6 +95,7 @@ def runs_frame(records: Sequence[Record]) -> pd.DataFrame:
         "run_status",
         "run_reason",
         *("value" if name == "value" else f"value_{name}" for name in _VALUE_FIELDS),
+        *(["value_trained_against"] if told else []),
     ]
     lines = []
     for record in sorted(records, key=lambda record: record.run):
@@ -98,7 +107,8 @@ def runs_frame(records: Sequence[Record]) -> pd.DataFrame:
             record.reason,
         ]
         for value in record.values.values() or [None]:
-            lines.append([*run, *(getattr(value, name, None) for name in _VALUE_FIELDS)])
+            network = [record.network_of(value) if value else ""] if told else []
+            lines.append([*run, *(getattr(value, name, None) for name in _VALUE_FIELDS), *network])
     return pd.DataFrame(lines, columns=names)
 
 

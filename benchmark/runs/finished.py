@@ -25,7 +25,7 @@ from benchmark.runs.figures.of_run import instance_grid, spread
 from benchmark.runs.figures.pictures import save_grid
 from benchmark.runs.folder import GENERATOR, run_name
 from benchmark.runs.records import Record, read_record, record_path, write_record
-from benchmark.runs.run import score, scoring_artifacts
+from benchmark.runs.run import score, scoring_artifacts, trained_against
 from benchmark.runs.spec import Paths, Resolved, RunSpec, prepare_for, resolve
 from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.loop import load_checkpoint, load_tensors
@@ -76,6 +76,7 @@ def rescore(folder: Path, paths: Paths, changes: dict[str, Any], device: torch.d
     wanted = resolve(again, paths)
     began = time.perf_counter()
     method, G, artifacts = rebuild(resolved, paths, device)
+    networks = trained_against(artifacts)
     scoring = scoring_artifacts(wanted, paths, artifacts)
     build_judges(wanted.evaluation, scoring)
     scored = score(method, G, wanted.evaluation, scoring, artifacts, show_progress=not quiet)
@@ -83,6 +84,7 @@ def rescore(folder: Path, paths: Paths, changes: dict[str, Any], device: torch.d
         "samples_sha256": scored.samples_sha256,
         "distinct_samples": scored.distinct,
         "conditions": scored.conditions,
+        "trained_against": networks,
     }
     return write_record(
         paths.results,

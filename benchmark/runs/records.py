@@ -31,7 +31,8 @@ from pydantic_core import from_json
 from benchmark.core.environment import environment
 from benchmark.core.errors import UserError
 from benchmark.core.files import read_json, write_json
-from benchmark.metrics.catalogue import row_of
+from benchmark.metrics.catalogue import OWN_CLASSIFIER, row_of
+from benchmark.metrics.extractors.hashes import network_hashes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +72,13 @@ class StageArtifact(_Part):
     key: str
 
 
+class TrainedAgainst(_Part):
+    """A frozen network that a run's method trained against, in its loss or as its condition."""
+
+    name: str  # of its stage, or of the extractor
+    hashes: list[str]  # sha256 of its weights; the key of its artefact, of one that was trained here
+
+
 class RecordedValue(_Part):
     """A `MetricValue` as it was written down, with the protocol key that it had then."""
 
@@ -94,6 +102,7 @@ class Result(_Part):
     data: DataSummary = DataSummary()  # what it learned from, or was compared with
     transfer: DataSummary | None = None  # what it was scored on, where that is another dataset
     stages: list[StageArtifact] = []
+    trained_against: list[TrainedAgainst] | None = None  # None: not known, of a version that did not write it down
     parameters: dict[str, int] = {}  # by network
     steps: int | None = None
     images_seen: int | None = None  # real images drawn in training
@@ -150,6 +159,21 @@ class Record(_Part):
         """The values by id; empty for a failed run."""
         return {value.id: value for value in self.result_or_empty.values}
 
+    def network_of(self, value: RecordedValue) -> str:
+        """The network behind a value that this run's method itself trained against; empty where there is none.
+
+        Such a value says how well the method did what it was trained to do, and ranks it with no other. Networks are
+        compared by hash. A value by the method's own classifier is one, too. Empty for records that do not say what
+        their method trained against.
+        """
+        known = self.result_or_empty.trained_against
+        if known is None:
+            return ""
+        if value.protocol.get("scorer") == OWN_CLASSIFIER:
+            return "its own classifier"
+        behind = network_hashes(value.protocol)
+        return ", ".join(network.name for network in known if behind & set(network.hashes))
+
     @property
     def result_or_empty(self) -> Result:
         """The result; of a failed run one in which nothing is given."""
@@ -179,14 +203,17 @@ class Record(_Part):
     def scores(self) -> pd.DataFrame:
         """The values as a table: a row a metric, by its id; a value that is not there is NaN, with its status.
 
-        Columns: name, value, low and high (95 % interval of the measurement), better, status, reason, protocol_key.
-        Two values are comparable when their protocol keys are equal.
+        Columns: name, value, low and high (95 % interval of the measurement), better, status, reason, protocol_key,
+        trained_against. Two values are comparable when their protocol keys are equal and neither run trained against
+        the network behind them, which trained_against names.
         """
         import pandas as pd  # not needed to train, and slow to import
 
         columns = ["name", "value", "low", "high", "better", "status", "reason", "protocol_key"]
-        lines = [[getattr(value, column) for column in columns] for value in self.values.values()]
-        frame = pd.DataFrame(lines, columns=columns, index=pd.Index(self.values, name="metric", dtype=object))
+        lines = [[*(getattr(value, c) for c in columns), self.network_of(value)] for value in self.values.values()]
+        frame = pd.DataFrame(
+            lines, columns=[*columns, "trained_against"], index=pd.Index(self.values, name="metric", dtype=object)
+        )
         return frame.astype({"value": float, "low": float, "high": float})
 
 
@@ -263,7 +290,9 @@ def show(record: Record, file: Any = None) -> None:
         arrow = {"lower": "v", "higher": "^", None: " "}[value.better]
         shown = f"{value.value:.4g}" if value.value is not None else f"{value.status}: {value.reason}"
         interval = f"  [{value.low:.4g}, {value.high:.4g}]" if value.low is not None else ""
-        print(f"  {value.name:<34} {arrow} {shown}{interval}", file=file)
+        network = record.network_of(value)
+        marked = f"  (trained against {network})" if network else ""
+        print(f"  {value.name:<34} {arrow} {shown}{interval}{marked}", file=file)
 
 
 def show_protocol(record: Record, file: Any = None) -> None:

@@ -156,7 +156,7 @@ def _train_and_score(
     scoring = scoring_artifacts(resolved, paths, artifacts)
     seed, cls, cfg, folder = resolved.spec.seed, resolved.method.cls, resolved.config, resolved.folder
     stages = cls.stages(artifacts, cfg)
-    n_stages = len(artifacts.made)
+    n_stages, networks = len(artifacts.made), trained_against(artifacts)
     method = construct(cls, cfg, data, device, seed, **stages)
     snapshots = Snapshots(method, resolved.evaluation, artifacts, folder)
     outcome = train(
@@ -191,6 +191,7 @@ def _train_and_score(
         "data": about(data),
         **of_transfer,
         "stages": [{"name": made.name, "key": made.key} for made in artifacts.made[:n_stages]],
+        "trained_against": networks,
         "parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in method.modules().items()},
         "steps": cfg.steps,
         "images_seen": outcome.images,
@@ -200,6 +201,11 @@ def _train_and_score(
         "conditions": scored.conditions,
         "values": [value.to_dict() for value in [*scored.values, *snapshots.values()]],
     }
+
+
+def trained_against(artifacts: ArtifactStore) -> list[dict[str, Any]]:
+    """For the record: the frozen networks that a method's stages took from the store, and nothing else so far has."""
+    return [network.to_dict() for network in artifacts.networks]
 
 
 def scoring_artifacts(resolved: Resolved, paths: Paths, artifacts: ArtifactStore) -> ArtifactStore:

@@ -3,6 +3,9 @@
 `artifacts.train(SimCLR, cfg)` and `artifacts.compute(cluster, encoder=encoder, k=10)` are keyed by name, version,
 configuration, the data's hash and the keys of their inputs, made under a lock by the same resumable loop, and shared
 by every run that needs the same thing.
+
+A store also remembers the frozen networks that were taken from it, by their hashes: those that a method took for its
+stages are what it trains against, in its loss or as its condition, and tables rank no method by such a network.
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ from benchmark.core.config import content_hash, to_dict
 from benchmark.core.files import lock, read_json, remove_torn, write_json
 from benchmark.core.seeds import derive_seed
 from benchmark.data.prepared import Dataset
+from benchmark.metrics.extractors.hashes import network_hashes
 from benchmark.metrics.extractors.store import FeatureStore
+from benchmark.metrics.extractors.trained import state_hash
 from benchmark.training.loop import CHECKPOINT, load_tensors, save_tensors, train
 from benchmark.training.method import Stage, construct
 
@@ -56,6 +61,18 @@ class Made:
     seconds: float  # what making it took, whoever made it
 
 
+@dataclass(frozen=True)
+class FrozenNetwork:
+    """A network that is used and not trained, by every hash under which an extractor may name it."""
+
+    name: str  # of its stage, or of the extractor
+    hashes: tuple[str, ...]  # sha256 of its weights; the key of its artefact, of one that was trained here
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a record."""
+        return {"name": self.name, "hashes": list(self.hashes)}
+
+
 @dataclass
 class ArtifactStore:
     """Makes or finds the artefacts of one data set, in `folder`."""
@@ -65,6 +82,7 @@ class ArtifactStore:
     device: torch.device
     quiet: bool = False
     made: list[Made] = field(default_factory=list)
+    networks: list[FrozenNetwork] = field(default_factory=list)  # that were taken from it, each once
     _keys: list[tuple[Any, str]] = field(default_factory=list)  # values handed out (kept alive) and their keys
 
     @property
@@ -96,7 +114,18 @@ class ArtifactStore:
             getattr(trainable, name).load_state_dict(state)
         product = trainable.product().requires_grad_(False).eval()
         self._hand_out(product, Made(stage.name, key, folder, found, seconds))
+        self.note({"extractor": stage.name, "artefact": key, "weights": {"sha256": state_hash(product)}})
         return product
+
+    def note(self, identity: dict[str, Any]) -> None:
+        """Remember a frozen network that was taken from elsewhere than `train`: its identity, as extractors have one.
+
+        One without a hash (the pixels, random weights) is no extractor of an evaluation, and is not remembered.
+        """
+        hashes = network_hashes(identity)
+        known = {one for network in self.networks for one in network.hashes}
+        if hashes - known:
+            self.networks.append(FrozenNetwork(str(identity.get("extractor", "")), tuple(sorted(hashes))))
 
     def compute(self, function: Callable[..., dict[str, Tensor]], **inputs: Any) -> dict[str, Tensor]:
         """What `function(data, **inputs)` returns: computed, or found; a function named by `computation`.

@@ -156,7 +156,12 @@ class Method(Trainable):
 
     @staticmethod
     def stages(artifacts: ArtifactStore, cfg: Any) -> dict[str, Any]:
-        """Make or find what must exist before training; becomes keyword arguments of `__init__`."""
+        """Make or find what must exist before training; becomes keyword arguments of `__init__`.
+
+        The networks that `artifacts` hands out here are those that the method trains against, in its loss or as its
+        condition. A record keeps their hashes, and tables rank no method by a network that it trained against. A
+        frozen network from elsewhere is told to the store by `artifacts.note(identity)`.
+        """
         return {}
 
     def __init__(self, cfg: Any, data: Dataset, **stages: Any) -> None:

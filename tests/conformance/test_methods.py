@@ -258,6 +258,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {  # beside the small recipe: whatev
     ],
     "pacgan": [{"m": 3}],
     "selfcond": [{"labels": labels} for labels in ("fixed", "online", "encoder", "random", "classes", "none")],
+    "projectedgan": [{"lite": True}],
 }
 
 

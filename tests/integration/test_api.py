@@ -32,6 +32,7 @@ SETTINGS: dict[str, list[str]] = {
     "dcgan": [*FEW_STEPS, "width_G=4", "width_D=4"],
     "pacgan": [*FEW_STEPS, "width_G=4", "width_D=4"],
     "mgan": [*FEW_STEPS, "width_G=4", "width_D=4"],
+    "projectedgan": [*FEW_STEPS, "width=4", "features.width=4"],
 }
 
 
@@ -52,6 +53,7 @@ def test_a_new_users_ten_lines(results: Path) -> None:
     assert "smoke" in gantlet.list_suites()
     record = gantlet.run("sngan", "digits", results=results, device="cpu", **settings("sngan"))
     assert record.scores.loc["fd_judge", "value"] == record.values["fd_judge"].value
+    assert record.result_or_empty.trained_against == [], "nothing, and that is known"
     trained = gantlet.load_run(record.folder)
     images = trained.sample(6)
     assert (images.shape, images.dtype) == ((6, 1, 16, 16), torch.float32)

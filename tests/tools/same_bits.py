@@ -30,6 +30,7 @@ from same_revision import ROOT, cache, commit_of, digits, keep, machine, tree_of
 # gained words, such as the lines of `list` a column. All other differences remain differences.
 ADDED: tuple[str, ...] = (
     "*/runs/*/sampling.pt*",  # what `load_run` needs besides the generator, so that it reads neither data nor stages
+    "*/records/* > result > trained_against*",  # the networks that tables must not rank the method by
 )
 
 MOST_LINES = 40  # of differences that are shown

@@ -173,6 +173,10 @@ DIGITS: list[Row] = [
     ("narrow judge", "dcgan", {**PLAIN, "eval": {"judge": {"width": 4}}}),
 ]  # fmt: skip
 
+PROJECTED: Settings = {"width": 4, "z_dim": 8, "features": {"input_px": 64, "width": 4}}
+# Methods that an older revision may not have, in a group of their own: there its command fails, and no other.
+NEWER: list[Row] = [("Lite0", "projectedgan", PROJECTED)]
+
 POINTS: Settings = {"width_G": 8, "width_D": 8, "batch": 32}
 RING: list[Row] = [
     ("plain", "dcgan", POINTS),
@@ -334,6 +338,7 @@ def groups() -> list[Group]:
         Group("stacked", (suite("stacked"),), {"stacked": suite_text("Stacked", "stacked_digits", DRAWN, STACKED)}),
         Group("papers", PAPERS, {"cifar10": CIFAR}, pictured=False),
         Group("claims", (suite("two"),), {"two": TWO_ROWS}),
+        digits("newer", NEWER),
     ]
 
 

@@ -45,7 +45,7 @@ class JudgeExtractor(Extractor):
             "judge": key,
             "weights": {
                 "file": f"judge {key}",
-                "sha256": _state_hash(net),
+                "sha256": state_hash(net),
                 "verified": True,
                 "licence": "trained here",
             },
@@ -92,7 +92,7 @@ class EncoderExtractor(Extractor):
             "encoder": key,
             "weights": {
                 "file": f"encoder {key}",
-                "sha256": _state_hash(net),
+                "sha256": state_hash(net),
                 "verified": True,
                 "licence": "trained here",
             },
@@ -110,7 +110,7 @@ class EncoderExtractor(Extractor):
         return self.net(images / 127.5 - 1), None
 
 
-def _state_hash(net: nn.Module) -> str:
+def state_hash(net: nn.Module) -> str:
     """sha256 of a net's tensors with their names, the same on any device."""
     digest = hashlib.sha256()
     for key, value in sorted(net.state_dict().items()):

@@ -148,7 +148,9 @@ def image_encoder(artifacts: ArtifactStore, cfg: FeatureConfig) -> FeatureNet:
     Raises ConfigError for a layer that the net does not have or labels that are missing, WeightsError when a weights
     file is missing or another one. On the synthetic data of a rehearsal missing weights are replaced by random ones.
     """
-    return _MAKERS[cfg.name](artifacts, cfg).to(artifacts.device)
+    net = _MAKERS[cfg.name](artifacts, cfg).to(artifacts.device)
+    artifacts.note(net.identity)
+    return net
 
 
 def _simclr(artifacts: ArtifactStore, cfg: FeatureConfig) -> FeatureNet:
@@ -316,8 +318,11 @@ def _resnet_layers(net: Any) -> list[nn.Module]:
 def missing_weights(config: Any) -> list[UserError]:
     """What the feature extractors anywhere in a method's configuration lack on this machine; empty: nothing.
 
-    For the pre-flight of a run: nothing is built, only files are looked for.
+    For the pre-flight of a run: nothing is built, only files are looked for. A part of the configuration that names
+    an extractor of another kind answers by a method of this name.
     """
+    if hasattr(config, "missing_weights"):
+        return list(config.missing_weights())
     if isinstance(config, FeatureConfig):
         if config.name == "resnet50":
             problem, _ = _find_resnet50(config)

@@ -110,6 +110,16 @@ def test_cutout_is_a_square_of_half_the_side() -> None:
     assert torch.equal(kept[:, 0], kept[:, 1])
 
 
+def test_the_square_of_cutout_has_the_side_that_is_requested() -> None:
+    """Projected GAN's is a fifth of the image's: 3.2 px of 16, rounded to 3."""
+    kept = DiffAugment(("cutout",), p=1.0, cutout=0.2)(torch.ones(500, 1, 16, 16))
+    holes = (kept == 0).sum((1, 2, 3))
+    assert holes.max() == 3 * 3
+    assert holes.min() == 2 * 2  # at a corner
+    with pytest.raises(ConfigError, match="cutout = 0"):
+        DiffAugment(cutout=0.0)
+
+
 def test_diffaugment_has_a_second_derivative() -> None:
     x = images(2, side=8).double().requires_grad_()
 
