@@ -53,6 +53,10 @@ class Trainable:
         """Multiplies every learning rate at step t (counted from 0): constant, or linear to zero."""
         return 1 - t / self.cfg.steps if self.linear_decay else 1.0
 
+    def ema_factor(self, t: int) -> float:
+        """Multiplies the half-life of the average generator at step t; at 0 the average is a copy."""
+        return 1.0
+
     def update(self, loss: Tensor, *optimisers: torch.optim.Optimizer) -> None:
         """One optimiser step on `loss` for exactly the parameters these optimisers own.
 
