@@ -63,7 +63,7 @@ def first_losses(**settings: Any) -> tuple[list[float], dict[str, Tensor]]:
     data = tiny()
     method, losses = built(data, **settings), []
     method.update = lambda loss, opt: losses.append(loss.item())  # type: ignore[method-assign]
-    return losses, stepped(method, data, 1)
+    return losses, {name: value.detach() for name, value in stepped(method, data, 1).items()}
 
 
 @pytest.mark.parametrize(
