@@ -67,6 +67,8 @@ class R3GAN(Method):
     cfg: Config
     G: R3GANGenerator
     D: R3GANDiscriminator
+    dry_run_batch = 1  # a step of the published networks takes a CPU seconds an image
+    steps_alike = True
 
     def __init__(self, cfg: Config, data: Dataset) -> None:
         if cfg.conditional and data.conditioning == "class":

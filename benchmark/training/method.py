@@ -41,6 +41,8 @@ class Trainable:
     version: ClassVar[int] = 1  # raised when the same configuration would train to another result
     split: ClassVar[Literal["train", "test"]] = "train"  # the images it learns from
     linear_decay: bool = False  # do all learning rates fall linearly to 0 over the run?
+    dry_run_batch: ClassVar[int] = 8  # images of a dry run's first steps; fewer where these would take minutes
+    steps_alike: ClassVar[bool] = False  # does every step cost the same? A dry run then times a single slow one
 
     first_bad_step: Tensor  # [] int64 on the device: the step of the first non-finite loss, or -1
     _step: int = -1
