@@ -31,6 +31,7 @@ SETTINGS: dict[str, list[str]] = {
     "selfcond": [*FEW_STEPS, "k=5", "T=2", "width_G=4", "width_D=4"],
     "dcgan": [*FEW_STEPS, "width_G=4", "width_D=4"],
     "pacgan": [*FEW_STEPS, "width_G=4", "width_D=4"],
+    "r3gan": [*FEW_STEPS, "width=8"],
 }
 
 

@@ -267,7 +267,8 @@ def test_a_record_without_times_is_the_same_whatever_the_times_were() -> None:
 
 
 def rows() -> list[Row]:
-    return [*same_runs.DIGITS, *same_runs.RING, *same_runs.ATTRIBUTES, *same_runs.COLOURED, *same_runs.STACKED]
+    shared = [*same_runs.DIGITS, *same_runs.RING, *same_runs.ATTRIBUTES, *same_runs.COLOURED, *same_runs.STACKED]
+    return [*shared, *same_runs.NEWER]
 
 
 def test_every_method_runs() -> None:

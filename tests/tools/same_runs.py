@@ -217,6 +217,14 @@ STACKED: list[Row] = [
     ("thousand", "acgan", NARROW),
     ("instances", "icgan", ICGAN),
 ]
+NEWER: list[Row] = [  # methods that earlier revisions do not have, on a dataset whose tables they share with nobody
+    ("RpGAN, augmented", "r3gan", {
+        "width": 8, "base": 128, "group_width": 8, "z_dim": 4, "augment": [0.5, 0.5], "anneal_images": 32
+    }),
+    ("GAN, R1 alone", "r3gan", {
+        "width": 8, "base": 128, "z_dim": 4, "loss": "non_saturating", "r2": False, "conditional": False
+    }),
+]  # fmt: skip
 SCORED: list[Row] = [
     ("every score, by fair classes", "cgan", {**NARROW, "eval": {
         "conditions": "uniform", "controls": True, "extrapolate": True, "n_fake": 100, "snapshots": 3,
@@ -311,6 +319,12 @@ def groups() -> list[Group]:
                 "attributes": suite_text("Attributes", "shapes", DRAWN, ATTRIBUTES),
                 "classes": suite_text("Classes", "shapes_class", DRAWN, COLOURED),
             },
+        ),
+        Group(
+            "newer",
+            (suite("newer"),),
+            {"newer": suite_text("Newer methods", "digits_0to4", ON_DIGITS, NEWER)},
+            pictured=False,
         ),
         Group("scores", (suite("scores", status=1),), {"scores": suite_text("Scores", "digits", ON_DIGITS, SCORED)}),
         digits("digits-2", DIGITS[HALF:]),
