@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-ProtocolName = Literal["suite", "infoscc", "icgan", "selfcond", "latentcond", "ltgan"]
+ProtocolName = Literal["suite", "infoscc", "icgan", "selfcond", "latentcond", "ltgan", "r3gan"]
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,16 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
                 "the paper gives the best of three runs; a table here gives the mean over seeds",
                 "sampling of its path lengths is not given; here StyleGAN's, over whole paths, of fewer pairs",
                 "attributes there are scored by a published classifier of faces; here by the judge",
+            ),
+        ),
+        "r3gan": Protocol(
+            "R3GAN's code [C]: 50,000 generated images against the whole training split, Inception of FID, ten splits "
+            "of IS",
+            {"extractors": ("inception",), "reference": "train", "n_fake": 50_000, "splits": 10},
+            (
+                "classes there are drawn by their frequency in the training split; here those of the held-out split",
+                "modes and reverse KL there come from a classifier of MNIST on a number of images not known to us; "
+                "here from the suite's classifier",
             ),
         ),
     }

@@ -1,4 +1,4 @@
-"""Losses that several methods share: adversarial ones by name, of labels, the R1 penalty, SimCLR's contrastive one.
+"""Losses that several methods share: adversarial ones by name, of labels, gradient penalties, SimCLR's contrastive one.
 
 Logits are raw discriminator outputs of any shape, [N] or maps [N, h, w]; every loss averages over all their entries.
 """
@@ -68,6 +68,16 @@ def lsgan4_G(fake: Tensor) -> Tensor:
     return (1 - fake).pow(4).mean()
 
 
+def relativistic(higher: Tensor, lower: Tensor) -> Tensor:
+    """mean softplus(lower_i - higher_i): -log sigmoid of each pair's difference, so low where every `higher_i` wins.
+
+    The relativistic pairing loss, RpGAN (Jolicoeur-Martineau 2019; Huang et al. 2024, with f(t) = -log(1 + e^-t)).
+    Logits of pairs, [N] each, real and generated row by row. D's loss has the real ones as `higher`, G's the generated
+    ones: the form that does not saturate, as in R3GAN's code.
+    """
+    return F.softplus(lower - higher).mean()
+
+
 # InfoSCC-GAN's published grid (2 discriminators x 3 losses) is hinge_v1, non_saturating and lsgan4.
 ADVERSARIAL: dict[str, Adversarial] = {
     "hinge": Adversarial(hinge_D, hinge_G),
@@ -100,7 +110,16 @@ def r1(D: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     x: real images [N, C, H, W].
     """
     x = x.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(D(x).sum(), x, create_graph=True)
+    return gradient_penalty(D(x), x)
+
+
+def gradient_penalty(logits: Tensor, x: Tensor) -> Tensor:
+    """mean_i || grad_x D(x_i) ||^2 of logits that were computed from images x [N, C, H, W] that require a gradient.
+
+    On real images it is R1, on generated ones R2 (Roth et al. 2017; Mescheder et al. 2018, without the factor
+    gamma / 2). It shares the pass of D with the adversarial loss. A map's entries [N, h, w] are summed.
+    """
+    (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
     return gradient.square().flatten(1).sum(1).mean()
 
 

@@ -21,7 +21,6 @@ from benchmark.data.prepared import Dataset
 from benchmark.training.loop import stream_for
 from benchmark.training.method import Method, Trainable
 
-TINY_BATCH = 8  # images a rehearsal step takes when the real batch would be slow
 LONGEST_STEP_S = 1.0  # a step at a larger batch is timed when it is sure to take less,
 QUICK_S = 0.25  # and more than twice when it takes less than this
 GROWTH = 4  # from one timed batch to the next
@@ -50,7 +49,7 @@ def dry_run(name: str, trainable: Trainable, data: Dataset, again: Callable[[Any
     nets = parameters(trainable)
     floats = sum(nets.values())
     cfg = trainable.cfg
-    small = again(replace(cfg, batch=min(cfg.batch, TINY_BATCH)))
+    small = again(replace(cfg, batch=min(cfg.batch, trainable.dry_run_batch)))
     flops = step_flops(small, data) * (cfg.batch / small.cfg.batch) if isinstance(trainable, Method) else 0.0
     seconds = seconds_a_step(small, data, again, cfg)
     files = 4 * 4 * floats  # weights, two Adam moments, the average
@@ -83,6 +82,10 @@ def mean_step(probe: _Probe, steps: int = 1) -> float:
     """
     n_steps = probe.trainable.cfg.steps
     middle = n_steps // 2 + 1  # a method may begin with something cheaper
+    if probe.trainable.steps_alike:
+        only = probe.measure(middle)
+        if probe.exact or only > LONGEST_STEP_S:
+            return only
     first = probe.measure(0)  # all that is periodic is due, and its period seen
     if probe.exact or first > LONGEST_STEP_S:
         steps = 1  # a long step scatters little, and repeating it would take minutes
@@ -182,9 +185,21 @@ class _Flops(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if (formula := self.formulas.get(func._overloadpacket)) is not None:
+        if func is torch.ops.aten.convolution_backward.default and args[9] > 1:
+            self.total += _grouped_backward_flops(*args)
+        elif (formula := self.formulas.get(func._overloadpacket)) is not None:
             self.total += formula(*args, **(kwargs or {}), out_val=out)
         return out
+
+
+def _grouped_backward_flops(gradient: Any, x: Any, weight: Any, *rest: Any) -> int:
+    """Of a grouped convolution's backward pass: as many as forward for each of the gradients of x and of the weight.
+
+    torch's formula takes the weight's gradient for that of a convolution without groups.
+    """
+    transposed, output_mask = rest[4], rest[7]
+    places = x if transposed else gradient  # one product with a whole kernel for each of its entries
+    return 2 * places.numel() * weight[0].numel() * sum(output_mask[:2])
 
 
 def _wait(device: torch.device) -> None:

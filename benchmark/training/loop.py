@@ -60,9 +60,11 @@ class EMA:
         return cls(copy.deepcopy(net).requires_grad_(False).eval(), 0.5 ** (batch / half_life_images), start_step)
 
     @torch.no_grad()
-    def update(self, live: nn.Module, t: int) -> None:
-        """Move the average towards the live network after step t."""
-        weight = 1 - self.beta if t >= self.start_step else 1.0
+    def update(self, live: nn.Module, t: int, factor: float = 1.0) -> None:
+        """Move the average towards the live network after step t. factor: of the half-life; 0 makes it a copy."""
+        weight = 1.0
+        if t >= self.start_step and factor > 0:
+            weight = 1 - (self.beta if factor == 1 else self.beta ** (1 / factor))
         torch._foreach_lerp_(list(self.net.parameters()), list(live.parameters()), weight)
         for mine, theirs in zip(self.net.buffers(), live.buffers()):
             mine.copy_(theirs)
@@ -174,7 +176,7 @@ def train(
             _set_learning_rates(base, factor)
         log.add(trainable.step(stream, t))
         if average is not None:
-            average.update(trainable.G, t)  # type: ignore[attr-defined]
+            average.update(trainable.G, t, trainable.ema_factor(t))  # type: ignore[attr-defined]
         done = t + 1
         if watch is not None:
             paused = time.perf_counter()

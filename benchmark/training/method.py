@@ -41,6 +41,8 @@ class Trainable:
     version: ClassVar[int] = 1  # raised when the same configuration would train to another result
     split: ClassVar[Literal["train", "test"]] = "train"  # the images it learns from
     linear_decay: bool = False  # do all learning rates fall linearly to 0 over the run?
+    dry_run_batch: ClassVar[int] = 8  # images of a dry run's first steps; fewer where these would take minutes
+    steps_alike: ClassVar[bool] = False  # does every step cost the same? A dry run then times a single slow one
 
     first_bad_step: Tensor  # [] int64 on the device: the step of the first non-finite loss, or -1
     _step: int = -1
@@ -52,6 +54,10 @@ class Trainable:
     def lr_factor(self, t: int) -> float:
         """Multiplies every learning rate at step t (counted from 0): constant, or linear to zero."""
         return 1 - t / self.cfg.steps if self.linear_decay else 1.0
+
+    def ema_factor(self, t: int) -> float:
+        """Multiplies the half-life of the average generator at step t; at 0 the average is a copy."""
+        return 1.0
 
     def update(self, loss: Tensor, *optimisers: torch.optim.Optimizer) -> None:
         """One optimiser step on `loss` for exactly the parameters these optimisers own.

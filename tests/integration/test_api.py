@@ -33,6 +33,7 @@ SETTINGS: dict[str, list[str]] = {
     "pacgan": [*FEW_STEPS, "width_G=4", "width_D=4"],
     "mgan": [*FEW_STEPS, "width_G=4", "width_D=4"],
     "projectedgan": [*FEW_STEPS, "width=4", "features.width=4"],
+    "r3gan": [*FEW_STEPS, "width=8"],
 }
 
 

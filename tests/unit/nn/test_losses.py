@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmark.core.errors import ConfigError
 from benchmark.nn.augment import DiffAugment
 from benchmark.nn.discriminators import PatchDiscriminator
-from benchmark.nn.losses import ADVERSARIAL, adversarial, nt_xent, r1
+from benchmark.nn.losses import ADVERSARIAL, adversarial, gradient_penalty, nt_xent, r1, relativistic
 
 
 def D_and_G(name: str, real: list[float], fake: list[float]) -> tuple[float, float]:
@@ -105,6 +105,47 @@ def test_r1_reaches_the_discriminator_through_every_augmentation() -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in weights)
     assert x.grad is None
     assert not x.requires_grad
+
+
+def test_a_penalty_on_given_logits_is_r1_of_their_discriminator() -> None:
+    """Also where D is linear, so that each image's penalty is |a|^2 whatever the image: R2 equals R1."""
+    a, x = torch.randn(3, 4, 4, requires_grad=True), torch.randn(5, 3, 4, 4, requires_grad=True)
+    x_fake = torch.randn(5, 3, 4, 4, requires_grad=True)
+
+    def D(x: Tensor) -> Tensor:
+        return (a * x).sum((1, 2, 3))
+
+    assert torch.equal(gradient_penalty(D(x), x), r1(D, x))
+    assert torch.allclose(gradient_penalty(D(x_fake), x_fake), a.square().sum())
+    (gradient,) = torch.autograd.grad(gradient_penalty(D(x_fake), x_fake), a)
+    assert torch.allclose(gradient, 2 * a)
+
+
+def test_the_relativistic_loss_of_equal_logits_is_log_2() -> None:
+    logits = torch.randn(6)
+    assert relativistic(logits, logits).item() == pytest.approx(math.log(2))
+    assert relativistic(torch.tensor([3.0]), torch.tensor([1.0])).item() == pytest.approx(math.log(1 + math.exp(-2)))
+    assert relativistic(torch.tensor([200.0]), torch.tensor([-200.0])).item() == 0
+    assert relativistic(torch.tensor([-200.0]), torch.tensor([200.0])).item() == 400
+
+
+def test_the_relativistic_loss_pulls_the_two_sides_of_a_pair_apart() -> None:
+    """Its gradient is sigma(lower - higher) / N, down for `higher`, up for `lower`: nothing for pairs far apart."""
+    higher = torch.tensor([0.0, 2.0, 50.0], requires_grad=True)
+    lower = torch.tensor([1.0, 2.0, 0.0], requires_grad=True)
+    of_higher, of_lower = torch.autograd.grad(relativistic(higher, lower), (higher, lower))
+    expected = torch.sigmoid(lower - higher).detach() / 3
+    assert torch.allclose(of_lower, expected)
+    assert torch.allclose(of_higher, -expected)
+
+
+def test_the_relativistic_loss_compares_row_by_row() -> None:
+    """It depends on who is paired with whom, and not on what both sides have in common."""
+    higher, lower = torch.tensor([4.0, 0.0]), torch.tensor([3.0, -1.0])
+    assert relativistic(higher, lower).item() == pytest.approx(math.log(1 + math.exp(-1)))
+    swapped = (math.log(1 + math.exp(-5)) + math.log(1 + math.exp(3))) / 2
+    assert relativistic(higher, lower.flip(0)).item() == pytest.approx(swapped)
+    assert torch.allclose(relativistic(higher + 7, lower + 7), relativistic(higher, lower))
 
 
 def test_nt_xent_by_hand() -> None:

@@ -66,6 +66,7 @@ class Costs:
     """A method whose seconds a step are known, on a clock that stands still between."""
 
     device = SimpleNamespace(type="cpu")
+    steps_alike = False
 
     def __init__(self, cfg: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         self.cfg, self.now = cfg, 0.0
@@ -108,6 +109,24 @@ def test_periodic_work_is_charged_as_often_as_it_is_done(
     assert neighbours != pytest.approx(true / steps, rel=0.05), "six steps in a row do not tell"
     monkeypatch.setattr(rehearsal, "_StepNumber", lambda t, asked: t)
     assert mean_step(method) != pytest.approx(true / steps, rel=0.05), "nor do unseen periods"
+
+
+@pytest.mark.parametrize(("each", "steps_taken"), [(30.0, 1), (0.2, 6)])
+def test_of_alike_steps_a_slow_one_is_taken_once(
+    monkeypatch: pytest.MonkeyPatch, each: float, steps_taken: int
+) -> None:
+    class Alike(Costs):
+        steps_alike = True
+        taken = 0
+
+        def seconds(self, t: int) -> float:
+            self.taken += 1
+            return each
+
+    method: Any = Alike(CostConfig(), monkeypatch)
+    assert mean_step(method) == pytest.approx(each)
+    assert method.taken >= steps_taken
+    assert (method.taken == 1) is (steps_taken == 1)
 
 
 def test_the_plan_charges_t_sne_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,6 +186,31 @@ def test_the_average_is_a_copy_until_it_starts() -> None:
         assert torch.equal(average.net.weight, live.weight) is (t < 3)
 
 
+def test_a_half_life_that_changes_is_that_of_a_new_average() -> None:
+    """With a factor, one update is that of an average of that half-life; with 0 it copies, with 1 nothing changes."""
+    live, start = nn.Linear(2, 2), nn.Linear(2, 2)
+    for factor in (0.0, 1e-9, 0.3, 1.0):
+        average, other = EMA.of(start, 4, 100.0), EMA.of(start, 4, 100.0 * (factor or 1e-9))
+        average.update(live, 0, factor)
+        other.update(live, 0)
+        assert torch.allclose(average.net.weight, other.net.weight, atol=1e-7)
+        assert torch.equal(average.net.weight, live.weight) is (factor < 1e-3)
+    assert torch.equal(average.net.weight, other.net.weight), "the very bits of an average without a factor"
+
+
+def test_the_loop_asks_for_the_factor_of_each_step(tmp_path: Path) -> None:
+    class Following(SNGAN):
+        def ema_factor(self, t: int) -> float:
+            return 0.0 if t < 2 else 1.0
+
+    following, result = run(Following, gan(steps=2), tmp_path / "following")
+    assert result.average is not None
+    assert all(torch.equal(a, b) for a, b in zip(result.average.parameters(), following.G.parameters()))
+    plain, result = run(SNGAN, gan(steps=2), tmp_path / "plain")
+    assert result.average is not None
+    assert not all(torch.equal(a, b) for a, b in zip(result.average.parameters(), plain.G.parameters()))
+
+
 def test_no_average_where_none_is_asked(tmp_path: Path) -> None:
     assert run(SNGAN, gan(ema_half_life_images=0.0, steps=1), tmp_path)[1].average is None
 
