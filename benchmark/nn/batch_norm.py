@@ -36,7 +36,7 @@ def _forward(self: _BatchNorm, x: Tensor, *condition: Any) -> Tensor:
     self._check_input_dim(x)
     mean, variance, n = moments(x)
     if self.running_mean is not None:
-        _move_running_statistics(self, mean.detach(), variance.detach() * (n / (n - 1)))
+        _move_running_statistics(self, mean, variance * (n / (n - 1)))
     per_channel = (1, -1, *[1] * (x.ndim - 2))
     scale = (variance + self.eps).rsqrt()
     if self.weight is not None:
@@ -56,11 +56,13 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     count = x.new_full((1,), x.numel() // channels)
     every = distributed.gather(torch.cat([mean, variance, count])[None])  # [ranks, 2 C + 1]
     means, variances, counts = every.split([channels, channels, 1], 1)
+    counts = counts.detach()
     n = counts.sum(0)
     mean = (counts * means).sum(0) / n
     return mean, (counts * (variances + (means - mean).square())).sum(0) / n, n
 
 
+@torch.no_grad()
 def _move_running_statistics(norm: _BatchNorm, mean: Tensor, variance: Tensor) -> None:
     """As torch does: by the momentum, or to the mean of all batches where there is none."""
     assert norm.running_mean is not None
