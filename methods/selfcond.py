@@ -184,11 +184,16 @@ class SelfCond(Method):
         self.D.train()
         c = nearest_centre(f, self.centres)
         mean, count = means(f, c, self.n_labels)
-        total, count = (distributed.total(part) for part in (mean * count[:, None], count.float()))
+        total, count = self.summed_over_ranks(mean * count[:, None], count.float())
         seen = self.frequencies * len(self.X_s) + count
         self.centres = self.centres + (total - count[:, None] * self.centres) / seen.clamp(min=1)[:, None]
         self.frequencies = seen / seen.sum()
         return c
+
+    def summed_over_ranks(self, *parts: Tensor) -> list[Tensor]:
+        """Each tensor's sum over the ranks."""
+        averaged = distributed.mean_gradients(parts)
+        return [distributed.world() * part for part in averaged if part is not None]
 
     # ---- generating ------------------------------------------------------------------------------------------------
 

@@ -38,6 +38,21 @@ class Bank:
         return rows if self.drawn is None else self.drawn[rows]
 
 
+def quality_of_pairs(data: Dataset, anchors: Batch, near: Batch, far: Batch) -> dict[str, Tensor]:
+    """For the log alone: do near images share the anchor's label, do far ones not; how varied are the far ones.
+
+    The first two are of this rank's anchors: the log takes the mean over ranks. The last is of the batch of all ranks.
+    """
+    index = distributed.gather(far.index)
+    hit = torch.zeros(len(data.train), device=index.device).index_fill_(0, index, 1.0)
+    logs = {"far_distinct": hit.sum() / len(index)}  # share; small: one outlier is everyone's farthest
+    y, y_near, y_far = (b.labels if b.labels is not None else b.attributes for b in (anchors, near, far))
+    if y is not None and y_near is not None and y_far is not None:
+        logs["nn_label_agreement"] = (y == y_near).float().mean()
+        logs["far_label_disagreement"] = (y != y_far).float().mean()
+    return logs
+
+
 class ImageConditioned(Trainable):
     """The part of a `Method` that is conditioned on images; to be inherited before it.
 
@@ -156,21 +171,6 @@ class FeatureConditioned(ImageConditioned):
             labels = torch.tensor(data.test.labels[:1000])
             yield "latent_tsne", Embedding(self.bank.f[:1000], labels, list(data.class_names))
         self.condition_on(data, "train")
-
-
-def quality_of_pairs(data: Dataset, anchors: Batch, near: Batch, far: Batch) -> dict[str, Tensor]:
-    """For the log alone: do near images share the anchor's label, do far ones not; how varied are the far ones.
-
-    The first two are of this rank's anchors: the log takes the mean over ranks. The last is of the batch of all ranks.
-    """
-    index = distributed.gather(far.index)
-    hit = torch.zeros(len(data.train), device=index.device).index_fill_(0, index, 1.0)
-    logs = {"far_distinct": hit.sum() / len(index)}  # share; small: one outlier is everyone's farthest
-    y, y_near, y_far = (b.labels if b.labels is not None else b.attributes for b in (anchors, near, far))
-    if y is not None and y_near is not None and y_far is not None:
-        logs["nn_label_agreement"] = (y == y_near).float().mean()
-        logs["far_label_disagreement"] = (y != y_far).float().mean()
-    return logs
 
 
 def photos(split: Split, rows: Tensor) -> Tensor:

@@ -165,13 +165,13 @@ class Method(Trainable):
         """Make or find what must exist before training; becomes keyword arguments of `__init__`."""
         return {}
 
+    def __init__(self, cfg: Any, data: Dataset, **stages: Any) -> None:
+        raise NotImplementedError
+
     @staticmethod
     def inseparable(cfg: Any) -> int:
         """Images that must not come apart: with several ranks each one's share of a batch is a multiple of it."""
         return 1
-
-    def __init__(self, cfg: Any, data: Dataset, **stages: Any) -> None:
-        raise NotImplementedError
 
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
         """Generate n images with generator G (the trained one or its average).

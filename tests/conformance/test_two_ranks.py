@@ -37,6 +37,7 @@ from benchmark.training.loop import stream_for
 from benchmark.training.method import Method, MethodFile, find_method
 
 N_STEPS = 4
+BATCH = 16  # images over both ranks; half a share is more than the few moves, operations and pairs of a batch
 # What comes rarely comes within these steps, and all of it but the clustering in the step after them
 SOON: dict[str, Any] = {"T": 3, "r1_every": 2, "pl_every": 2, "warmup": 0.02, "n_eps": 3, "g_batch": 1}
 MUTANTS = ("not_averaged", "own_labels", "own_statistics")
@@ -114,36 +115,38 @@ def hashes(method: Method) -> dict[str, str]:
 def same_draws(share: int) -> Iterator[None]:
     """Every rank draws for the whole batch and takes what is its own; alone, rank 0 draws the same and takes it all.
 
-    share: images of a rank. Tensors whose length is a multiple of it hold one or several numbers for each image, laid
-    one batch after the other; half as many are the images of a path length; others are decisions for a whole batch.
+    share: images of this process. Tensors whose length is a multiple of it hold one or several numbers for each image,
+    laid one batch after the other; half as many are the images of a path length; if the second axis is as long, it is
+    that of the images; others are decisions for a whole batch.
     """
     own, ranks = distributed.own_rows(share), distributed.world()
     plain = {name: getattr(torch, name) for name in ("randn", "rand", "randint", "randn_like", "rand_like")}
 
-    def sized(n: int, draw: Callable[[int], Tensor]) -> Tensor:
-        if n % share and n != share // 2:
-            return draw(n)
+    def sized(shape: tuple[int, ...], draw: Callable[[tuple[int, ...]], Tensor]) -> Tensor:
+        if not shape:
+            return draw(shape)
+        n, *rest = shape
         if n == share // 2:
-            return draw(ranks * n)[distributed.own_rows(n)]
-        return draw(ranks * n).unflatten(0, (n // share, ranks * share))[:, own].flatten(0, 1)
+            return draw((ranks * n, *rest))[distributed.own_rows(n)]
+        if n % share == 0:
+            return draw((ranks * n, *rest)).unflatten(0, (n // share, ranks * share))[:, own].flatten(0, 1)
+        if rest and rest[0] == share:
+            return draw((n, ranks * share, *rest[1:]))[:, own]
+        return draw(shape)
 
     def of_shape(name: str) -> Callable[..., Tensor]:
         def draw(*size: Any, **options: Any) -> Tensor:
             shape = tuple(size[0]) if size and not isinstance(size[0], int) else size
-            if not shape:
-                return plain[name](shape, **options)
-            return sized(shape[0], lambda n: plain[name]((n, *shape[1:]), **options))
+            return sized(shape, lambda whole: plain[name](whole, **options))
 
         return draw
 
     def integers(*bounds_and_size: Any, **options: Any) -> Tensor:
         *bounds, shape = bounds_and_size
-        if not shape:
-            return plain["randint"](*bounds, shape, **options)
-        return sized(shape[0], lambda n: plain["randint"](*bounds, (n, *shape[1:]), **options))
+        return sized(tuple(shape), lambda whole: plain["randint"](*bounds, whole, **options))
 
     def like(name: str) -> Callable[..., Tensor]:
-        return lambda x: sized(len(x), lambda n: plain[name](torch.cat([x] * (n // len(x)))))
+        return lambda x: sized(tuple(x.shape), lambda whole: plain[name](torch.cat([x] * (whole[0] // len(x)))))
 
     hooked = {"randn": of_shape("randn"), "rand": of_shape("rand"), "randint": integers}
     hooked |= {name: like(name) for name in ("randn_like", "rand_like")}
@@ -159,7 +162,7 @@ def same_draws(share: int) -> Iterator[None]:
 Step = tuple[list[Tensor], dict[str, float]]
 
 
-def step_of(method: Method, data: Any, share: int, t: int) -> Step:
+def step_of(method: Method, data: Any, t: int) -> Step:
     """The gradient of each update of step t, over all ranks, and its losses. Nothing is learned from it."""
     seen: list[Tensor] = []
     plain = distributed.mean_gradients
@@ -175,7 +178,7 @@ def step_of(method: Method, data: Any, share: int, t: int) -> Step:
     for group, _ in rates:
         group["lr"] = 0.0
     try:
-        with same_draws(share):
+        with same_draws(method.cfg.batch // distributed.world()):
             torch.manual_seed(0)
             losses = method.step(stream_for(method, data, seed=5), t)
     finally:
@@ -197,17 +200,16 @@ def distances(found: Step, expected: Step) -> dict[str, float]:
 def examine(name: str, folder: Path) -> tuple[dict[str, str], dict[str, float]]:
     """Train a method a little on random pictures: hashes of what it learned, and what one process would learn next."""
     file, data = mutant(name) if name in MUTANTS else find_method(name.split(",")[0]), tiny_data("digits")
-    cfg = small(file, "digits")
+    cfg = replace(small(file, "digits"), batch=BATCH)
     wanted = SOON | SETTINGS.get(name, {})
     cfg = replace(cfg, **{key: value for key, value in wanted.items() if key in {f.name for f in fields(cfg)}})
     method, _ = built(file, cfg, data, folder)
     take_steps(method, data, 0, N_STEPS)
-    found, share = hashes(method), cfg.batch // distributed.world()
-    shared = step_of(method, data, share, N_STEPS)
+    found, shared = hashes(method), step_of(method, data, N_STEPS)
     if not distributed.is_main():
         return found, {}
     with distributed.alone():
-        return found, distances(shared, step_of(method, data, share, N_STEPS))
+        return found, distances(shared, step_of(method, data, N_STEPS))
 
 
 def run_all(folder: Path) -> None:
