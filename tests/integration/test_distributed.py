@@ -19,6 +19,7 @@ from benchmark.core import distributed
 from benchmark.nn.batch_norm import normalise_over_ranks
 from benchmark.nn.losses import nt_xent
 from benchmark.nn.stylegan2 import with_minibatch_std
+from benchmark.training.loop import LOG
 from methods.latentcond import distances, neighbours
 
 PATCH = [*INFOSCC, "discriminator=patch", "patch_layers=2", "patch_width=4"]  # batch norm in D
@@ -108,8 +109,10 @@ def test_a_run_of_two_ranks_continues_to_the_same_bits(two_ranks: Path) -> None:
 
 
 def test_two_ranks_compute_what_one_process_does(two_ranks: Path, tmp_path: Path) -> None:
-    """Gradients are averages over the whole batch, and reach the weights in the right order."""
+    """Gradients are averages over the whole batch, and reach the weights in the right order. So are logged losses."""
     one = train_plain(tmp_path)
+    logs = [json.loads((folder / LOG).read_text()) for folder in (tmp_path, two_ranks / "plain")]
+    assert logs[0] == pytest.approx(logs[1], rel=1e-4)
     for rank in (0, 1):
         for name, tensor in torch.load(two_ranks / f"plain.{rank}.pt", weights_only=True).items():
             assert torch.allclose(tensor, one[name], atol=1e-5), name
