@@ -20,11 +20,12 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import relu, softplus
 
+from benchmark.core import distributed
 from benchmark.core.config import STRICT, NonNegativeFloat, NonNegativeInt, PositiveInt
 from benchmark.core.errors import ConfigError
 from benchmark.nn.backbones import build_plain
 from benchmark.training import ArtifactStore, Batch, Dataset, GANConfig, Method, Sample, Stream, build_recipes
-from benchmark.training.banks import FeatureConditioned
+from benchmark.training.banks import FeatureConditioned, quality_of_pairs
 from benchmark.training.stages.encoders import FeatureConfig, image_encoder, map_features, pooled_features
 from benchmark.training.stages.neighbours import bank_neighbours
 from benchmark.training.stages.reduction import reduction
@@ -74,29 +75,31 @@ class Couples(NamedTuple):
     logs: dict[str, Tensor]  # how good the couples are
 
 
-def distances(f: Tensor) -> Tensor:
-    """P_ij = sum_k |f_ik - f_jk| for features [B, d], [B, B] (Algorithm 1, line 3)."""
-    return torch.cdist(f, f, p=1)
+def distances(f: Tensor, own: slice = slice(None)) -> Tensor:
+    """P_ij = sum_k |f_ik - f_jk| for features [B, d], [B, B] (Algorithm 1, line 3); own: the rows i that are wanted."""
+    return torch.cdist(f[own], f, p=1)
 
 
-def neighbours(P: Tensor, far_mode: str = "max") -> tuple[Tensor, Tensor]:
-    """The nearest and the farthest other row of each row of distances [B, B]: indices [B], [B].
+def neighbours(P: Tensor, far_mode: str = "max", first: int = 0) -> tuple[Tensor, Tensor]:
+    """The nearest and the farthest other image of each row of distances [b, B]: indices [b], [b].
 
-    A row is never its own neighbour: of a couple of equal images D would only learn that equal pixels are true.
-    Among equal distances the first row is taken. far_mode "random": one of the farthest 10 %, drawn.
+    An image is never its own neighbour: of a couple of equal images D would only learn that equal pixels are true.
+    Among equal distances the first is taken. far_mode "random": one of the farthest 10 %, drawn. first: which image of
+    the batch the first row is.
     """
-    itself = torch.eye(len(P), dtype=torch.bool, device=P.device)
+    itself = torch.zeros_like(P, dtype=torch.bool)
+    itself[:, first : first + len(P)].fill_diagonal_(True)
     near = P.masked_fill(itself, torch.inf).argmin(1)
     P_far = P.masked_fill(itself, -torch.inf)
     if far_mode == "max":
         return near, P_far.argmax(1)
-    farthest = P_far.topk(max(1, int(FAR_SHARE * len(P))), dim=1).indices  # [B, k]
+    farthest = P_far.topk(max(1, int(FAR_SHARE * P.shape[1])), dim=1).indices  # [b, k]
     return near, farthest.gather(1, torch.randint(farthest.shape[1], (len(P), 1), device=P.device)).squeeze(1)
 
 
-def steered_by_labels(P: Tensor, y: Tensor) -> Tensor:
-    """Distances [B, B] moved so that every image of another class y is farther than every one of the same class."""
-    return P + (y[:, None] != y[None, :]) * (P.max() + 1)
+def steered_by_labels(P: Tensor, y: Tensor, own: slice = slice(None)) -> Tensor:
+    """Distances moved so that every image of another class y [B] is farther than every one of the same class."""
+    return P + (y[own, None] != y[None, :]) * (distributed.largest(P.max()) + 1)
 
 
 class LatentCond(FeatureConditioned, Method):
@@ -152,18 +155,22 @@ class LatentCond(FeatureConditioned, Method):
         return {**losses, **{f"logit_{name}": logit.mean() for name, logit in logits.items()}, **c.logs}
 
     def couples(self, batch: Batch, stream: Stream) -> Couples:
-        """Algorithm 1 on a batch, or its neighbours in the whole training split where the pool is the bank."""
+        """Algorithm 1 on a batch, or its neighbours in the whole training split where the pool is the bank.
+
+        The batch is that of all ranks: a rank has a share of the anchors, whose neighbours may come from another one.
+        """
         x, index = batch.images, batch.index
         f = self.training_f[0][index]
         if self.bank_neighbours:
             near, far = (stream.pick(table[index]) for table in self.bank_neighbours)
-            return Couples(x, near.images, far.images, f, self.quality(batch, near, far))
-        f_map = self.maps[0][index] if self.maps else self.E.maps(x).flatten(1)  # [B, d], E(x)
-        P = distances(f_map)
-        if self.cfg.oracle_pairs and batch.labels is not None:
-            P = steered_by_labels(P, batch.labels)
-        near, far = (batch.rows(index) for index in neighbours(P, self.cfg.far_mode))
-        return Couples(x, near.images, far.images, f, self.quality(batch, near, far))
+            return Couples(x, near.images, far.images, f, quality_of_pairs(self.data, batch, near, far))
+        every, own = batch.of_all_ranks(), distributed.own_rows(len(x))
+        f_map = self.maps[0][every.index] if self.maps else distributed.gather(self.E.maps(x).flatten(1))
+        P = distances(f_map, own)  # f_map: E(x), [B, d]
+        if self.cfg.oracle_pairs and every.labels is not None:
+            P = steered_by_labels(P, every.labels, own)
+        near, far = (every.rows(rows) for rows in neighbours(P, self.cfg.far_mode, own.start))
+        return Couples(x, near.images, far.images, f, quality_of_pairs(self.data, batch, near, far))
 
     def loss_D(self, c: Couples, x_fake: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Eq. 5 as D minimises it, and the logits of each kind of couple."""
@@ -201,16 +208,6 @@ class LatentCond(FeatureConditioned, Method):
         if self.cfg.pairing == "single":
             return x
         return torch.cat([x, f[:, :, None, None].expand(-1, -1, *x.shape[2:])], 1)
-
-    def quality(self, anchors: Batch, near: Batch, far: Batch) -> dict[str, Tensor]:
-        """For the log alone: do near images share the anchor's label, do far ones not; how varied are the far ones."""
-        hit = torch.zeros(len(self.data.train), device=self.device).index_fill_(0, far.index, 1.0)
-        logs = {"far_distinct": hit.sum() / len(far.index)}  # share; small: one outlier is everyone's farthest
-        y, y_near, y_far = (b.labels if b.labels is not None else b.attributes for b in (anchors, near, far))
-        if y is not None and y_near is not None and y_far is not None:
-            logs["nn_label_agreement"] = (y == y_near).float().mean()
-            logs["far_label_disagreement"] = (y != y_far).float().mean()
-        return logs
 
     def generate(self, G: nn.Module, f: Tensor) -> Tensor:
         """G([z ; f]) with fresh noise: images [N, C, S, S] in [-1, 1]."""

@@ -24,11 +24,12 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, mse_loss
 
+from benchmark.core import distributed
 from benchmark.core.config import STRICT, NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from benchmark.core.errors import ConfigError
 from benchmark.nn.augment import random_flip, random_shift
 from benchmark.nn.losses import adversarial, r1
-from benchmark.nn.tapped import TAPPED, Code, auxiliary, derangement
+from benchmark.nn.tapped import TAPPED, Code, another_one, auxiliary
 from benchmark.training import Batch, Dataset, GANConfig, Measurement, Method, Picture, Sample, Stream, build_recipes
 from benchmark.training.moves import accuracy_of_moves, grid_of_moves
 from methods.recipes import ltgan
@@ -165,9 +166,8 @@ class LTGAN(Method):
 
         which: the number of the eps of each image [N]; numbers are compared, never the values of eps.
         """
-        p = derangement(len(delta), delta.device)
-        same = (which == which[p]).float()
-        return self.A(torch.cat([delta, delta[p]], 1)).squeeze(1), same
+        other, which_of_other = another_one(delta, which)
+        return self.A(torch.cat([delta, other], 1)).squeeze(1), (which == which_of_other).float()
 
     def code(self, n: int, mix: bool = True) -> Code:
         """n codes with z ~ N(0, sigma_z^2)."""
@@ -175,14 +175,17 @@ class LTGAN(Method):
         return self.net.code(z, self.G, mix)
 
     def moves(self, n: int, sigma: float) -> tuple[Tensor, Tensor]:
-        """n_eps moves eps ~ N(0, sigma^2) [n_eps, K, z_dim], and which of them each image has [n]: 0, 1, 0, 1, ..."""
-        eps = sigma * self.normal(self.cfg.n_eps, self.net.n_styles, self.z_dim)
-        return eps, torch.arange(n, device=self.device) % self.cfg.n_eps
+        """n_eps moves eps ~ N(0, sigma^2) [n_eps, K, z_dim], and which of them each image has [n]: 0, 1, 0, 1, ...
+
+        The moves are those of the whole batch, the same on every rank.
+        """
+        eps = distributed.broadcast(sigma * self.normal(self.cfg.n_eps, self.net.n_styles, self.z_dim))
+        return eps, self.places(n) % self.cfg.n_eps
 
     def half_moved(self, code: Code) -> Code:
         """The second half of the codes moved: D's batch stays as large as it was."""
         eps, which = self.moves(len(code), self.cfg.sigma_eps)
-        in_second_half = torch.arange(len(code), device=self.device) >= len(code) // 2
+        in_second_half = self.places(len(code)) >= len(code) * distributed.world() // 2
         return code.moved(eps[which] * in_second_half[:, None, None])
 
     @torch.no_grad()

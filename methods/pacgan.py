@@ -35,6 +35,11 @@ class PacGAN(PlainGAN, Method):
 
     cfg: Config
 
+    @staticmethod
+    def inseparable(cfg: Config) -> int:
+        """A pack lies on one rank, and none is lost: with several ranks there is no rest to leave out."""
+        return cfg.m
+
     def __init__(self, cfg: Config, data: Dataset) -> None:
         if cfg.batch < cfg.m:
             raise ConfigError(f"m = {cfg.m}", f"a batch of {cfg.batch} holds no pack", f"choose batch >= {cfg.m}")

@@ -152,7 +152,7 @@ class SelfCond(Method):
         return self.cfg.labels in ("fixed", "online") and t == 0
 
     def recluster(self, first: bool) -> None:
-        """Replace the partition. Rank 0 decides: batch statistics, and with them D_f, differ between ranks.
+        """Replace the partition. Rank 0 decides: k-means starts at random, and the ranks draw different numbers.
 
         Every training image is labelled here once, unmirrored and without noise. The authors keep a copy of D and label
         each batch with it: the same labels but for their augmentation, at the price of a pass of D a step [ours].
@@ -163,6 +163,7 @@ class SelfCond(Method):
         self.pi = pi
         self.frequencies = torch.bincount(pi, minlength=self.n_labels) / len(pi)
 
+    @distributed.alone()
     @torch.no_grad()
     def partition(self, first: bool) -> tuple[Tensor, Tensor]:
         """Cluster X_s by the present D_f: every training image's cluster [N], the centres [k, d]."""

@@ -80,6 +80,11 @@ class SSGAN(Method):
         self.opt_G = self.adam(self.G, cfg.lr_G, cfg.betas)
         self.opt_D = self.adam(self.D, cfg.lr_D, cfg.betas)
 
+    @staticmethod
+    def inseparable(cfg: Config) -> int:
+        """A quarter of each rank's share is rotated."""
+        return N_TURNS
+
     def step(self, stream: Stream, t: int) -> dict[str, Tensor]:
         """n_dis updates of D, each on fresh images, then one of G. Rotated images take no part in the GAN's loss."""
         cfg = self.cfg
@@ -120,6 +125,7 @@ class SSGAN(Method):
 def rotated(x: Tensor) -> tuple[Tensor, Tensor]:
     """The last quarter of a batch (at least one image), each in all four turns, and their numbers r = 0 ... 3 [C].
 
+    On several ranks it is the last quarter of each one's share: as many images in all.
     x [B, C, S, S] -> x^r [4 * max(1, B // 4), C, S, S], r [4 * max(1, B // 4)] int64.
     """
     few = x[-max(1, len(x) // N_TURNS) :]

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from whole_batches import results
 
 import benchmark.runs.run
 from benchmark.__main__ import main
@@ -99,6 +100,7 @@ def run_orders(folder: Path) -> None:
     stop_at: list[int | None] = [None]
     observe(seen, stop_at)
     torch.save(train_plain(folder / "plain"), folder / f"plain.{distributed.rank()}.pt")
+    torch.save(results(folder / "whole"), folder / f"whole.{distributed.rank()}.pt")
     for name, order in json.loads((folder / "orders.json").read_text()).items():
         seen.clear()
         stop_at[0] = order["stop_at"]

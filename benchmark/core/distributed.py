@@ -3,25 +3,32 @@
 Started by `torchrun`, every rank computes on its share of the batch and gradients are averaged in `Trainable.update`.
 Networks are not wrapped in DistributedDataParallel: calling a sub-method of a wrapped network (`D.features`) bypasses
 its gradient averaging, and ranks drift apart silently.
+
+A method must not change with the number of ranks. What looks at a batch as a whole (neighbours, negatives, batch
+statistics) calls `gather` or `total`; what is decided once for a whole batch passes `broadcast`. Gradients run through
+`gather` and `total`, any number of times: R1 differentiates twice. Their backward pass is a collective operation, too,
+so every rank must compute the same graph and differentiate it. What results is the gradient of the ranks' summed
+losses; averaged over the ranks, that of the whole batch's mean loss.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def start(device: torch.device) -> None:
     """Join the process group when `torchrun` started this process."""
     if "WORLD_SIZE" in os.environ and int(os.environ["WORLD_SIZE"]) > 1 and not dist.is_initialized():
-        backend = "nccl" if device.type == "cuda" else "gloo"
+        # Host tensors have a backend of their own: the device is not waited for when a decision is shared.
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         # Rank 0 evaluates alone while the others wait at a barrier: hours in a large run.
         dist.init_process_group(backend, timeout=timedelta(days=1))
 
@@ -44,11 +51,11 @@ def _shared() -> bool:
 def alone() -> Iterator[None]:
     """Work that rank 0 does by itself: inside, everything behaves as in a single process."""
     global _alone
-    _alone = True
+    before, _alone = _alone, True
     try:
         yield
     finally:
-        _alone = False
+        _alone = before
 
 
 def rank() -> int:
@@ -82,30 +89,82 @@ def agree(value: Any) -> Any:
 
 
 def mean_gradients(gradients: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
-    """Average gradients over the ranks, in one all-reduce of their concatenation."""
-    present = [g for g in gradients if g is not None]
-    if not _shared() or not present:
+    """Average gradients over the ranks; those that are None on every rank stay so."""
+    if not _shared():
         return gradients
-    flat = torch.cat([g.reshape(-1) for g in present])
+    averaged = iter(means([g for g in gradients if g is not None]))
+    return [None if g is None else next(averaged) for g in gradients]
+
+
+def means(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    """The means of several tensors over the ranks, in one all-reduce of their concatenation. Not differentiable."""
+    if not _shared() or not tensors:
+        return tensors
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
     dist.all_reduce(flat)
     flat /= world()
-    averaged = iter(flat.split([g.numel() for g in present]))
-    return [None if g is None else next(averaged).view_as(g) for g in gradients]
+    return [part.view_as(tensor) for part, tensor in zip(flat.split([t.numel() for t in tensors]), tensors)]
 
 
-def average_buffers(modules: Iterable[nn.Module]) -> None:
-    """Make running statistics (batch norm) equal on every rank: each rank saw its own share of the images."""
+class _Total(torch.autograd.Function):
+    """The sum over the ranks, and the sum of its gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        summed = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(summed)
+        return summed
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _Total.apply(gradients[0])
+
+
+class _Gather(torch.autograd.Function):
+    """The rows of all ranks; a row's gradient is the sum of what every rank finds for it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        x, ctx.own = x.contiguous(), own_rows(len(x))
+        parts = [torch.empty_like(x) for _ in range(world())]
+        dist.all_gather(parts, x)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _Total.apply(gradients[0])[ctx.own]
+
+
+def total(x: Tensor) -> Tensor:
+    """The sum of the ranks' tensors, which have one shape; differentiable any number of times."""
+    return _Total.apply(x) if _shared() else x
+
+
+def gather(x: Tensor) -> Tensor:
+    """The rows of all ranks [ranks * N, ...], rank 0's first, for x [N, ...]; differentiable any number of times.
+
+    N is the same on every rank. `own_rows(N)` are this rank's.
+    """
+    return _Gather.apply(x) if _shared() else x
+
+
+def own_rows(n: int) -> slice:
+    """Where this rank's n rows lie among those of all ranks."""
+    start = rank() * n if _shared() else 0
+    return slice(start, start + n)
+
+
+def broadcast(x: Tensor) -> Tensor:
+    """Rank 0's tensor, on every rank: for what is drawn once for a whole batch. Not differentiable."""
     if not _shared():
-        return
-    for module in modules:
-        for buffer in module.buffers():
-            if buffer.is_floating_point():
-                dist.all_reduce(buffer)
-                buffer /= world()
+        return x
+    x = x.clone(memory_format=torch.contiguous_format)
+    dist.broadcast(x, src=0)
+    return x
 
 
-def latest(value: Tensor) -> Tensor:
-    """The largest of the ranks' values of an integer tensor."""
+def largest(value: Tensor) -> Tensor:
+    """The largest of the ranks' values, entry by entry. Not differentiable."""
     if _shared():
         value = value.clone()
         dist.all_reduce(value, op=dist.ReduceOp.MAX)

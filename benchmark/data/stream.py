@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from benchmark.core import distributed
 from benchmark.core.errors import UserError
 from benchmark.data.prepared import Split
 
@@ -56,6 +57,19 @@ class Batch:
         """Some of its images, int64 [B'], as a batch."""
         labels, attributes = (None if y is None else y[which] for y in (self.labels, self.attributes))
         return Batch(self.images[which], labels, attributes, self.index[which])
+
+    def of_all_ranks(self) -> Batch:
+        """The whole batch, of which this is a share, in the order in which one process would draw it."""
+        if distributed.world() == 1:
+            return self
+        images = distributed.gather(self.images).contiguous(memory_format=_layout(self.images))
+        labels, attributes = (None if y is None else distributed.gather(y) for y in (self.labels, self.attributes))
+        return Batch(images, labels, attributes, distributed.gather(self.index))
+
+
+def _layout(images: torch.Tensor) -> torch.memory_format:
+    """How a batch lies in memory: images channels last, points as they are."""
+    return torch.channels_last if images.ndim == 4 else torch.contiguous_format
 
 
 class Stream:

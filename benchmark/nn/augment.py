@@ -1,7 +1,7 @@
 """Image augmentation inside the training step: on the device, a whole batch at once, drawn per sample.
 
 Images are float tensors [N, C, H, W] in [-1, 1], C = 1 or 3. All randomness is PyTorch's global one. Decisions that
-concern the whole batch are drawn from the CPU's generator, so that the device is never waited for.
+concern the whole batch are drawn from the CPU's generator, so that the device is never waited for, and are rank 0's.
 Shifts gather pixels rather than call grid_sample, which has no second derivative: R1 differentiates through them twice.
 """
 
@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmark.core import distributed
 from benchmark.core.errors import ConfigError, suggest
 
 
@@ -144,8 +145,10 @@ class DiffAugment:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Images [N, C, H, W] -> augmented images of the same shape."""
-        coins = torch.rand(len(self.ops), device="cpu").tolist()
-        for name, coin in zip(self.ops, coins):
+        coins = torch.rand(len(self.ops), device="cpu")
+        if 0 < self.p < 1:
+            coins = distributed.broadcast(coins)
+        for name, coin in zip(self.ops, coins.tolist()):
             if coin < self.p:
                 x = _cutout(x, self.cutout) if name == "cutout" else DIFFAUGMENT_OPS[name](x)
         return x
@@ -223,7 +226,7 @@ class SimCLRViews:
             return _turn_hue(x, _uniform(x, -largest, largest))
 
         ops = [brightness, contrast] + [saturation, hue] * (x.shape[1] == 3)
-        for k in torch.randperm(len(ops), device="cpu").tolist():
+        for k in distributed.broadcast(torch.randperm(len(ops), device="cpu")).tolist():
             x = ops[k](x)
         return x
 

@@ -127,11 +127,17 @@ def nt_xent(z_i: Tensor, z_j: Tensor, tau: float) -> Tensor:
     """NT-Xent, SimCLR's contrastive loss: cross-entropy of finding the other view (Chen et al. 2020, eq. 1).
 
     z_i, z_j: projections of two views [B, d], row by row of the same images, of any length. tau: temperature.
-    Each of the 2B anchors has 2B - 1 logits, cosine similarity / tau, of which one is its positive.
+    Candidates are the views of the whole batch, n images over all ranks, and gradients reach them all: each anchor has
+    2n - 1 logits, cosine similarity / tau, of which one is its positive. The mean is over this rank's 2B anchors.
     """
     z = F.normalize(torch.cat([z_i, z_j]), dim=1)  # [2B, d]
-    logits = (z @ z.T / tau).fill_diagonal_(-torch.inf)  # an anchor is not its own candidate
-    positive = torch.arange(len(z), device=z.device).roll(len(z_i))
+    every, n = z, len(z_i) * distributed.world()
+    if n > len(z_i):
+        every = torch.cat([distributed.gather(views) for views in z.chunk(2)])  # [2n, d], as one rank would have them
+    own = distributed.own_rows(len(z_i))
+    images = torch.arange(own.start, own.stop, device=z.device)
+    itself, positive = torch.cat([images, images + n]), torch.cat([images + n, images])  # [2B] columns
+    logits = (z @ every.T / tau).scatter(1, itself[:, None], -torch.inf)  # an anchor is not its own candidate
     return F.cross_entropy(logits, positive)
 
 
@@ -152,8 +158,7 @@ def path_length_penalty(images: Tensor, ws: Tensor, a: Tensor, decay: float) -> 
     from, moved by `decay` towards the mean length of all ranks. images, ws: as in `path_lengths`.
     """
     lengths = path_lengths(images, ws)  # [n]
-    (mean,) = distributed.mean_gradients([lengths.detach().mean()])
-    assert mean is not None
+    (mean,) = distributed.means([lengths.detach().mean()])
     a = a.lerp(mean, decay)
     return (lengths - a).square().mean(), a
 

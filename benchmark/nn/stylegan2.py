@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmark.core import distributed
 from benchmark.core.errors import ConfigError
 
 EPSILON = 1e-8  # added to mean squares before a root [C]
@@ -240,10 +241,13 @@ class StyleGAN2Generator(nn.Module):
         return w[:, None].expand(-1, self.n_ws, -1)
 
     def draw_crossover(self, p: float) -> Tensor:
-        """Where `mix` changes styles, [] int64: uniform in 1 ... n_ws - 1 with probability p, else n_ws [C]."""
+        """Where `mix` changes styles, [] int64: uniform in 1 ... n_ws - 1 with probability p, else n_ws [C].
+
+        One place for a whole batch, the same on every rank.
+        """
         device = self.constant.device
         place = torch.randint(1, self.n_ws, (), device=device)
-        return torch.where(torch.rand((), device=device) < p, place, self.n_ws)
+        return distributed.broadcast(torch.where(torch.rand((), device=device) < p, place, self.n_ws))
 
     def mix(self, w_1: Tensor, w_2: Tensor, crossover: Tensor) -> Tensor:
         """Style mixing (StyleGAN, section 3.1): layers before the crossover read w_1, the others w_2.
@@ -358,10 +362,12 @@ class StyleGAN2Discriminator(nn.Module):
 def with_minibatch_std(x: Tensor, group: int) -> Tensor:
     """x [N, C, H, W] with one more channel: the mean, over channels and places, of the standard deviation in a group.
 
-    A group is at most so many images; where the batch is no multiple, the next smaller divisor of it [ours].
+    A group is at most so many images of the batch of all ranks; where that is no multiple, the next smaller divisor of
+    it [ours].
     """
-    n, c, h, w = x.shape
+    every, own = distributed.gather(x), distributed.own_rows(len(x))
+    n, c, h, w = every.shape
     size = next(g for g in range(min(group, n), 0, -1) if n % g == 0)
-    y = x.reshape(size, n // size, c, h, w)
-    spread = ((y - y.mean(0)).square().mean(0) + EPSILON).sqrt().mean((1, 2, 3))  # [N / size]
-    return torch.cat([x, spread.repeat(size).view(n, 1, 1, 1).expand(n, 1, h, w)], 1)
+    y = every.reshape(size, n // size, c, h, w)
+    spread = ((y - y.mean(0)).square().mean(0) + EPSILON).sqrt().mean((1, 2, 3))  # [n / size]
+    return torch.cat([x, spread.repeat(size)[own].view(-1, 1, 1, 1).expand(-1, 1, h, w)], 1)

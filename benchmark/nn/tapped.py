@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+from benchmark.core import distributed
 from benchmark.core.errors import ConfigError
 from benchmark.data.prepared import Dataset
 from benchmark.nn.backbones import BigGANVariant, build_biggan, build_plain
@@ -191,6 +192,17 @@ def auxiliary(kind: str, shape: torch.Size, hidden: int | None) -> nn.Module:
     width = hidden or d
     convolution = [nn.Conv2d(2 * d, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
     return nn.Sequential(*convolution, nn.Flatten(), nn.Linear(width * h * w, 1))
+
+
+def another_one(*of_images: Tensor) -> tuple[Tensor, ...]:
+    """For each image another one's rows of the same tensors [N, ...], by a random `derangement` of the whole batch.
+
+    On several ranks the other image may be another rank's: how often two images of a pair share a move depends on how
+    many there are to choose from. Gradients run through both.
+    """
+    n = len(of_images[0])
+    p = distributed.broadcast(derangement(n * distributed.world(), of_images[0].device))[distributed.own_rows(n)]
+    return tuple(distributed.gather(rows)[p] for rows in of_images)
 
 
 def derangement(n: int, device: torch.device) -> Tensor:

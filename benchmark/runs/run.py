@@ -133,7 +133,10 @@ def _run(resolved: Resolved, paths: Paths, data: Dataset, device: torch.device, 
 
 
 def require_shares(resolved: Resolved, world: int) -> None:
-    """Raise ConfigError for a batch, of whichever stage, that `world` processes cannot share equally."""
+    """Raise ConfigError for a batch, of whichever stage, that `world` processes cannot share equally.
+
+    Or for one that they could only share by tearing apart images that the method looks at together.
+    """
     settings = {**resolved.plain["config"], "eval": resolved.plain["eval"]}
     bad = [
         f"{key} = {batch}"
@@ -145,6 +148,13 @@ def require_shares(resolved: Resolved, world: int) -> None:
             f"{', '.join(bad)}: cannot be shared by {world} processes",
             "each process takes the same number of images",
             f"choose multiples of {world}",
+        )
+    together, batch = resolved.method.cls.inseparable(resolved.config), resolved.config.batch
+    if world > 1 and batch % (world * together):
+        raise ConfigError(
+            f"batch = {batch}: cannot be shared by {world} processes",
+            f"{resolved.method.name} looks at images in groups of {together}, each of which lies in one process",
+            f"choose a multiple of {world * together}",
         )
 
 

@@ -137,7 +137,9 @@ class ArtifactStore:
 
         def make() -> float:
             if distributed.is_main():
-                save_tensors(folder / VALUE, {k: v.cpu() for k, v in function(self.data, **inputs).items()})
+                with distributed.alone():
+                    value = function(self.data, **inputs)
+                save_tensors(folder / VALUE, {k: v.cpu() for k, v in value.items()})
             return 0.0
 
         found, seconds = self._make_once(name, key, folder, make, _plain_inputs(inputs))

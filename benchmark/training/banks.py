@@ -9,9 +9,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from benchmark.core import distributed
 from benchmark.core.errors import ConfigError
 from benchmark.data.prepared import Dataset, Split
-from benchmark.data.stream import images_to_float
+from benchmark.data.stream import Batch, images_to_float
 from benchmark.training.measurements import Embedding, Grid, Measurement, Picture, Sample
 from benchmark.training.method import Trainable, construct
 from benchmark.training.stages.encoders import FeatureNet, map_features, pooled_features
@@ -35,6 +36,21 @@ class Bank:
         """Rows [n] int64, uniformly and with replacement."""
         rows = torch.randint(len(self.f if self.drawn is None else self.drawn), (n,), device=self.f.device)
         return rows if self.drawn is None else self.drawn[rows]
+
+
+def quality_of_pairs(data: Dataset, anchors: Batch, near: Batch, far: Batch) -> dict[str, Tensor]:
+    """For the log alone: do near images share the anchor's label, do far ones not; how varied are the far ones.
+
+    The first two are of this rank's anchors: the log takes the mean over ranks. The last is of the batch of all ranks.
+    """
+    index = distributed.gather(far.index)
+    hit = torch.zeros(len(data.train), device=index.device).index_fill_(0, index, 1.0)
+    logs = {"far_distinct": hit.sum() / len(index)}  # share; small: one outlier is everyone's farthest
+    y, y_near, y_far = (b.labels if b.labels is not None else b.attributes for b in (anchors, near, far))
+    if y is not None and y_near is not None and y_far is not None:
+        logs["nn_label_agreement"] = (y == y_near).float().mean()
+        logs["far_label_disagreement"] = (y != y_far).float().mean()
+    return logs
 
 
 class ImageConditioned(Trainable):

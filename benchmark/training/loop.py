@@ -71,7 +71,10 @@ class EMA:
 
 
 class Log:
-    """Means of the scalars since the last line, one JSON line each; no host sync between lines."""
+    """Means of the scalars over the steps since the last line and over ranks, one JSON line each.
+
+    Between lines the host waits for no device.
+    """
 
     def __init__(self, path: Path, step: int) -> None:
         self.lines = JsonLines(path)
@@ -88,8 +91,9 @@ class Log:
             self.counts[name] = self.counts.get(name, 0) + 1
 
     def flush(self, step: int, images: int) -> dict[str, float]:
-        """Write the means since the last line. Returns them."""
-        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+        """Write the means since the last line. Returns them. Every rank calls; each has seen its share of the batch."""
+        totals = distributed.means(list(self.sums.values()))
+        means = {name: float(total) / self.counts[name] for name, total in zip(self.sums, totals)}
         self.sums, self.counts = {}, {}
         if means and distributed.is_main():
             self.lines.append({"step": step, "images": images, **_finite(means)})
@@ -164,7 +168,6 @@ def train(
     began = time.perf_counter()
 
     def checkpoint(step: int) -> None:
-        distributed.average_buffers(trainable.modules().values())
         spent = seconds + time.perf_counter() - began
         save_checkpoint(folder, trainable, average, step, stream.position, spent, label)
 
@@ -223,7 +226,7 @@ def _set_learning_rates(base: list[tuple[dict[str, Any], float]], factor: float)
 
 def require_finite(trainable: Trainable, label: str, folder: Path) -> None:
     """Raise NonFiniteLoss, on every rank, if a loss of any rank was not finite."""
-    bad = int(distributed.latest(trainable.first_bad_step))
+    bad = int(distributed.largest(trainable.first_bad_step))
     if bad >= 0:
         raise NonFiniteLoss(label, bad, folder)
 

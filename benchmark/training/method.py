@@ -18,6 +18,7 @@ from benchmark.core import distributed
 from benchmark.core.errors import ConfigError, suggest
 from benchmark.core.registry import check_method, recipes_of
 from benchmark.core.seeds import derive_seed
+from benchmark.nn.batch_norm import normalise_over_ranks
 from benchmark.training.config import GANConfig, TrainConfig
 from benchmark.training.measurements import Measurement, Picture, Sample
 
@@ -83,6 +84,11 @@ class Trainable:
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers on the training device."""
         return torch.randn(*shape, device=self.device)
+
+    def places(self, n: int) -> Tensor:
+        """The numbers of this rank's n images in the batch of all ranks, [n] int64; 0 ... n - 1 in one process."""
+        own = distributed.own_rows(n)
+        return torch.arange(own.start, own.stop, device=self.device)
 
     def modules(self) -> dict[str, nn.Module]:
         """The networks this object trains, by attribute name; frozen inputs are left out."""
@@ -172,6 +178,11 @@ class Method(Trainable):
 
     def __init__(self, cfg: Any, data: Dataset, **stages: Any) -> None:
         raise NotImplementedError
+
+    @staticmethod
+    def inseparable(cfg: Any) -> int:
+        """Images that must not come apart: with several ranks each one's share of a batch is a multiple of it."""
+        return 1
 
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
         """Generate n images with generator G (the trained one or its average).
@@ -286,7 +297,8 @@ C = TypeVar("C", bound=Trainable)
 def construct(cls: type[C], cfg: Any, data: Dataset, device: torch.device, seed: int, **inputs: Any) -> C:
     """Build a stage or method on a device, its initial weights a function of the seed alone (equal on every rank).
 
-    Convolution weights are laid out channels last, the faster order on CPUs and on tensor cores.
+    Convolution weights are laid out channels last, the faster order on CPUs and on tensor cores. Batch norms see the
+    batch of all ranks.
     """
     thing = cls.__new__(cls)
     thing.cfg, thing.device = cfg, device
@@ -296,4 +308,5 @@ def construct(cls: type[C], cfg: Any, data: Dataset, device: torch.device, seed:
         thing.__init__(cfg, data, **inputs)  # type: ignore[misc]
     for module in thing.modules().values():
         module.to(memory_format=torch.channels_last)
+        normalise_over_ranks(module)
     return thing

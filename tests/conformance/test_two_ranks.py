@@ -1,17 +1,21 @@
-"""Every method file on two ranks: after a few steps both hold the same bits.
+"""Every method file on two ranks: both hold the same bits after a few steps, and learn what one process would.
 
-One launch of two processes serves all methods; each rank writes down a hash of every tensor that it would save.
-torchrun ... test_two_ranks.py FOLDER     (writes FOLDER/<rank>.json: {method: {tensor: sha256} or {"error": text}})
+One launch of two processes serves all methods. Each rank writes down a hash of every tensor that it would save, and how
+far the gradients of a further step are from those that rank 0 finds alone, for the whole batch and the same draws.
+torchrun ... test_two_ranks.py FOLDER     (writes FOLDER/<rank>.json: {method: {tensor: sha256} or {"error": text}}
+                                           and FOLDER/steps.json: {method: {gradient or loss: distance}})
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
@@ -29,12 +33,36 @@ from torch import Tensor
 
 from benchmark.core import distributed
 from benchmark.core.registry import method_names
-from benchmark.training.method import MethodFile, find_method
+from benchmark.training.loop import stream_for
+from benchmark.training.method import Method, MethodFile, find_method
 
 N_STEPS = 4
-SOON = {"T": 2, "r1_every": 2, "pl_every": 2, "warmup": 0.02}  # what comes rarely comes within these steps
-MUTANTS = ("not_averaged", "own_labels")
+BATCH = 16  # images over both ranks; half a share is more than the few moves, operations and pairs of a batch
+# What comes rarely comes within these steps, and all of it but the clustering in the step after them
+SOON: dict[str, Any] = {"T": 3, "r1_every": 2, "pl_every": 2, "warmup": 0.02, "n_eps": 3, "g_batch": 1}
+MUTANTS = ("not_averaged", "own_labels", "own_statistics")
 TIMEOUT_S = 60  # of a collective that only one rank joined
+LOSS_TOLERANCE = 1e-4  # of its size, or 1
+GRADIENT_TOLERANCE = 1e-2  # of its length: where rounding moves a rectifier's input across 0, some 1e-3 follow
+
+# What the small recipes leave out and looks at a batch as a whole: settings by method, or by a method and a word
+_STYLES = {"backbone": "stylegan2", "width": 8, "layer": 4}
+_STYLEGAN2 = {"backbone": "stylegan2", "base": 64, "max_width": 8, "w_dim": 8, "r1_weight": 1.0, "pl_weight": 2.0}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "ssgan": {"alpha": 0.0, "beta": 0.0},  # see OF_OTHER_IMAGES
+    "stylegan2": {"pl_weight": 2.0},
+    "icgan, stylegan2": {**_STYLEGAN2, "loss": "non_saturating"},
+    "infoscc, patch": {"discriminator": "patch", "patch_layers": 2},  # R1 through batch norm
+    "ltgan, styles": _STYLES,
+    "ltgan, conv": {"aux": "conv"},  # batch norm in A
+    "latentcond, oracle": {"oracle_pairs": True},
+    "pacgan, shallow": {"backbone": "shallow"},  # batch norm of packs
+    "selfcond, online": {"labels": "online"},
+}
+CASES = [*method_names(), *(name for name in SETTINGS if "," in name)]
+
+# Losses of images that two ranks choose otherwise: SS-GAN rotates a quarter of each share, not the last of the batch
+OF_OTHER_IMAGES = {"ssgan": {"turn_D", "turn_G"}}
 
 
 def mutant(name: str) -> MethodFile:
@@ -55,7 +83,15 @@ def mutant(name: str) -> MethodFile:
             self.labels = torch.randint(10, (64,))
             return super().step(stream, t)
 
-    return replace(file, cls={"not_averaged": NotAveraged, "own_labels": OwnLabels}[name])
+    class OwnStatistics(file.cls):  # type: ignore[name-defined, misc]
+        """Every rank normalises its share by itself."""
+
+        def step(self, stream: Any, t: int) -> dict[str, Tensor]:
+            for module in self.G.modules():
+                vars(module).pop("forward", None)
+            return super().step(stream, t)
+
+    return replace(file, cls=dict(zip(MUTANTS, (NotAveraged, OwnLabels, OwnStatistics)))[name])
 
 
 def tensors(state: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -67,18 +103,118 @@ def tensors(state: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
             yield from tensors(value, f"{path}.{key}" if path else str(key))
 
 
-def hashes(file: MethodFile, folder: Path) -> dict[str, str]:
-    """Train a little on random pictures; the hash of every tensor of the method's state."""
-    data = tiny_data("digits")
-    cfg = small(file, "digits")
-    cfg = replace(cfg, **{key: value for key, value in SOON.items() if key in {f.name for f in fields(cfg)}})
-    method, _ = built(file, cfg, data, folder)
-    take_steps(method, data, 0, N_STEPS)
-    distributed.average_buffers(method.modules().values())  # as the loop does before it saves
+def hashes(method: Method) -> dict[str, str]:
+    """The hash of every tensor of the method's state."""
     return {
         path: hashlib.sha256(tensor.detach().contiguous().numpy().tobytes()).hexdigest()
         for path, tensor in tensors(method.state_dict())
     }
+
+
+@contextmanager
+def same_draws(share: int) -> Iterator[None]:
+    """Every rank draws for the whole batch and takes what is its own; alone, rank 0 draws the same and takes it all.
+
+    share: images of this process. Tensors whose length is a multiple of it hold one or several numbers for each image,
+    laid one batch after the other; half as many are the images of a path length; if the second axis is as long, it is
+    that of the images; others are decisions for a whole batch.
+    """
+    own, ranks = distributed.own_rows(share), distributed.world()
+    plain = {name: getattr(torch, name) for name in ("randn", "rand", "randint", "randn_like", "rand_like")}
+
+    def sized(shape: tuple[int, ...], draw: Callable[[tuple[int, ...]], Tensor]) -> Tensor:
+        if not shape:
+            return draw(shape)
+        n, *rest = shape
+        if n == share // 2:
+            return draw((ranks * n, *rest))[distributed.own_rows(n)]
+        if n % share == 0:
+            return draw((ranks * n, *rest)).unflatten(0, (n // share, ranks * share))[:, own].flatten(0, 1)
+        if rest and rest[0] == share:
+            return draw((n, ranks * share, *rest[1:]))[:, own]
+        return draw(shape)
+
+    def of_shape(name: str) -> Callable[..., Tensor]:
+        def draw(*size: Any, **options: Any) -> Tensor:
+            shape = tuple(size[0]) if size and not isinstance(size[0], int) else size
+            return sized(shape, lambda whole: plain[name](whole, **options))
+
+        return draw
+
+    def integers(*bounds_and_size: Any, **options: Any) -> Tensor:
+        *bounds, shape = bounds_and_size
+        return sized(tuple(shape), lambda whole: plain["randint"](*bounds, whole, **options))
+
+    def like(name: str) -> Callable[..., Tensor]:
+        return lambda x: sized(tuple(x.shape), lambda whole: plain[name](torch.cat([x] * (whole[0] // len(x)))))
+
+    hooked = {"randn": of_shape("randn"), "rand": of_shape("rand"), "randint": integers}
+    hooked |= {name: like(name) for name in ("randn_like", "rand_like")}
+    for name, draw in hooked.items():
+        setattr(torch, name, draw)
+    try:
+        yield
+    finally:
+        for name, draw in plain.items():
+            setattr(torch, name, draw)
+
+
+Step = tuple[list[Tensor], dict[str, float]]
+
+
+def step_of(method: Method, data: Any, t: int) -> Step:
+    """The gradient of each update of step t, over all ranks, and its losses. Nothing is learned from it."""
+    seen: list[Tensor] = []
+    plain, plain_update = distributed.mean_gradients, method.update
+    state = copy.deepcopy(method.state_dict())
+    rates = [(group, group["lr"]) for optimiser in method.optimisers().values() for group in optimiser.param_groups]
+
+    def note(gradients: Any) -> Any:
+        averaged = plain(gradients)
+        seen.append(torch.cat([g.detach().flatten() for g in averaged if g is not None]))
+        return averaged
+
+    def update(loss: Tensor, *optimisers: torch.optim.Optimizer) -> None:
+        distributed.mean_gradients = note
+        plain_update(loss, *optimisers)
+        distributed.mean_gradients = plain
+
+    method.update = update  # type: ignore[method-assign]
+    for group, _ in rates:
+        group["lr"] = 0.0
+    try:
+        with same_draws(method.cfg.batch // distributed.world()):
+            torch.manual_seed(0)
+            losses = method.step(stream_for(method, data, seed=5), t)
+    finally:
+        distributed.mean_gradients, method.update = plain, plain_update  # type: ignore[method-assign]
+    for group, rate in rates:
+        group["lr"] = rate
+    method.load_state_dict(state)
+    return seen, dict(zip(losses, map(float, distributed.means([loss.detach() for loss in losses.values()]))))
+
+
+def distances(found: Step, expected: Step) -> dict[str, float]:
+    """Of each gradient, in lengths of the expected one; of each loss, in its size or 1."""
+    assert len(found[0]) == len(expected[0])
+    assert found[1].keys() == expected[1].keys()
+    gradients = {f"update {k}": float((a - b).norm() / b.norm()) for k, (a, b) in enumerate(zip(found[0], expected[0]))}
+    return gradients | {name: abs(found[1][name] - b) / max(1, abs(b)) for name, b in expected[1].items()}
+
+
+def examine(name: str, folder: Path) -> tuple[dict[str, str], dict[str, float]]:
+    """Train a method a little on random pictures: hashes of what it learned, and what one process would learn next."""
+    file, data = mutant(name) if name in MUTANTS else find_method(name.split(",")[0]), tiny_data("digits")
+    cfg = replace(small(file, "digits"), batch=BATCH)
+    wanted = SOON | SETTINGS.get(name, {})
+    cfg = replace(cfg, **{key: value for key, value in wanted.items() if key in {f.name for f in fields(cfg)}})
+    method, _ = built(file, cfg, data, folder)
+    take_steps(method, data, 0, N_STEPS)
+    found, shared = hashes(method), step_of(method, data, N_STEPS)
+    if not distributed.is_main():
+        return found, {}
+    with distributed.alone():
+        return found, distances(shared, step_of(method, data, N_STEPS))
 
 
 def run_all(folder: Path) -> None:
@@ -86,13 +222,15 @@ def run_all(folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", timeout=timedelta(seconds=TIMEOUT_S))
     found: dict[str, dict[str, str]] = {}
-    for name in [*method_names(), *MUTANTS]:
+    steps: dict[str, dict[str, float]] = {}
+    for name in [*CASES, *MUTANTS]:
         try:
-            file = mutant(name) if name in MUTANTS else find_method(name)
-            found[name] = hashes(file, folder / f"artifacts{distributed.rank()}")
+            found[name], steps[name] = examine(name, folder / f"artifacts{distributed.rank()}")
         except Exception:
             found[name] = {"error": traceback.format_exc()}
     (folder / f"{distributed.rank()}.json").write_text(json.dumps(found))
+    if distributed.is_main():
+        (folder / "steps.json").write_text(json.dumps(steps))
     distributed.stop()
 
 
@@ -100,15 +238,27 @@ Found = list[dict[str, dict[str, str]]]
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory: pytest.TempPathFactory) -> Found:
-    """What the two ranks wrote down."""
+def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the two ranks wrote everything down."""
     folder = tmp_path_factory.mktemp("ranks")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
         [*launcher, __file__, str(folder)], capture_output=True, text=True, cwd=folder, env=environment(), timeout=300
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ranks(left: Path) -> Found:
+    """The hashes that each rank wrote down."""
+    return [json.loads((left / f"{rank}.json").read_text()) for rank in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def steps(left: Path) -> dict[str, dict[str, float]]:
+    """How far two ranks are from one process, for each method."""
+    return json.loads((left / "steps.json").read_text())
 
 
 def differing(ranks: Found, name: str) -> set[str]:
@@ -122,9 +272,24 @@ def differing(ranks: Found, name: str) -> set[str]:
     return {path for path in first if first[path] != second[path]}
 
 
-@pytest.mark.parametrize("name", method_names())
+@pytest.mark.parametrize("name", CASES)
 def test_two_ranks_end_with_the_same_bits(name: str, ranks: Found) -> None:
     assert not differing(ranks, name)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_ranks_learn_what_one_process_does(name: str, ranks: Found, steps: dict[str, dict[str, float]]) -> None:
+    assert not differing(ranks, name)
+    assert sum(key.startswith("update") for key in steps[name]) >= 2
+    tolerances = {key: GRADIENT_TOLERANCE if key.startswith("update") else LOSS_TOLERANCE for key in steps[name]}
+    far = {key for key, distance in steps[name].items() if not distance < tolerances[key]}
+    assert far <= OF_OTHER_IMAGES.get(name, set()), steps[name]
+
+
+@pytest.mark.parametrize("name", ["not_averaged", "own_statistics"])
+def test_learning_from_each_share_alone_is_caught(name: str, steps: dict[str, dict[str, float]]) -> None:
+    gradients = [distance for key, distance in steps[name].items() if key.startswith("update")]
+    assert max(gradients) > 5 * GRADIENT_TOLERANCE
 
 
 def test_gradients_that_are_not_averaged_are_caught(ranks: Found) -> None:

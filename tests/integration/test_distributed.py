@@ -11,10 +11,16 @@ from typing import Any
 import pytest
 import torch
 from helpers import DIGITS, INFOSCC, TESTS, TINY, Finished, environment, outcome, run_arguments
-from torch import nn
+from torch import Tensor, nn
 from two_ranks import train_plain
+from whole_batches import BATCH, numbers, results
 
 from benchmark.core import distributed
+from benchmark.nn.batch_norm import normalise_over_ranks
+from benchmark.nn.losses import nt_xent
+from benchmark.nn.stylegan2 import with_minibatch_std
+from benchmark.training.loop import LOG
+from methods.latentcond import distances, neighbours
 
 PATCH = [*INFOSCC, "discriminator=patch", "patch_layers=2", "patch_width=4"]  # batch norm in D
 CASES: dict[str, tuple[str, list[str]]] = {
@@ -22,6 +28,21 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "patch": ("infoscc", PATCH),
     "sngan": ("sngan", [*TINY, *DIGITS, "width=4"]),  # batch norm in G, spectral norm in D
 }
+REFUSED = {"packs": ("pacgan", [*TINY, *DIGITS, "m=2"])}
+WHOLE = [
+    "batch_norm_of_images",
+    "batch_norm_of_points",
+    "moments_of_unequal_shares",
+    "minibatch_std",
+    "contrastive",
+    "pairs_of_moves",
+    "sums",
+    "simclr",
+    "latentcond",
+    "latentcond_uncached",
+    "latentcond_oracle",
+    "latentcond_bank",
+]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +51,7 @@ def two_ranks(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("two_ranks")
 
     def order(name: str, case: str, stop_at: int | None = None, extra: list[str] | None = None) -> dict[str, Any]:
-        method, settings = CASES[case]
+        method, settings = (CASES | REFUSED)[case]
         results = folder / name
         if not results.exists():
             finished.seeded(results)
@@ -43,6 +64,7 @@ def two_ranks(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> P
     orders["stopped"] = order("continued", "patch", stop_at=9)
     orders["continued"] = order("continued", "patch")
     orders["odd"] = order("odd", "global", extra=["batch=7"])
+    orders["torn_packs"] = order("odd", "packs", extra=["m=3"])
     orders["odd_encoder"] = order("odd", "global", extra=["encoder.batch=15", "eval.judge.batch=21"])
     (folder / "orders.json").write_text(json.dumps(orders))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -87,20 +109,63 @@ def test_a_run_of_two_ranks_continues_to_the_same_bits(two_ranks: Path) -> None:
 
 
 def test_two_ranks_compute_what_one_process_does(two_ranks: Path, tmp_path: Path) -> None:
-    """Gradients are averages over the whole batch, and reach the weights in the right order."""
+    """Gradients are averages over the whole batch, and reach the weights in the right order. So are logged losses."""
     one = train_plain(tmp_path)
+    logs = [json.loads((folder / LOG).read_text()) for folder in (tmp_path, two_ranks / "plain")]
+    assert logs[0] == pytest.approx(logs[1], rel=1e-4)
     for rank in (0, 1):
         for name, tensor in torch.load(two_ranks / f"plain.{rank}.pt", weights_only=True).items():
             assert torch.allclose(tensor, one[name], atol=1e-5), name
 
 
+@pytest.fixture(scope="module")
+def in_one_process(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Tensor]]:
+    """What looks at a batch as a whole, computed by this process alone."""
+    return results(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.mark.parametrize("case", WHOLE)
+def test_two_ranks_see_the_batch_that_one_process_sees(
+    case: str, two_ranks: Path, in_one_process: dict[str, dict[str, Tensor]]
+) -> None:
+    """Pairs, negatives, groups and statistics, the losses made of them, and the gradients through them."""
+    first, second = (torch.load(two_ranks / f"whole.{rank}.pt", weights_only=True)[case] for rank in (0, 1))
+    assert first.keys() == second.keys() == in_one_process[case].keys()
+    for name, expected in in_one_process[case].items():
+        if name.startswith("same"):
+            assert torch.equal(first[name], second[name]), name
+            found = first[name]
+        elif name.startswith("rows"):
+            found = torch.cat([first[name], second[name]])
+        else:
+            found = (first[name] + second[name]) / 2
+        if "exact" in name:
+            assert torch.equal(found, expected), name
+        else:
+            torch.testing.assert_close(found, expected, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_each_share_alone_would_give_other_numbers(in_one_process: dict[str, dict[str, Tensor]]) -> None:
+    """The test above can fail: neighbours and statistics of half a batch are others."""
+    half = numbers(3, 2, 2)[: BATCH // 2]
+    whole = in_one_process["minibatch_std"]["rows"][: BATCH // 2]
+    assert not torch.allclose(with_minibatch_std(half, 4), whole)
+    z_i, z_j = numbers(5)[: BATCH // 2], numbers(5, seed=1)[: BATCH // 2]
+    assert float(nt_xent(z_i, z_j, 0.5)) < 0.9 * float(in_one_process["contrastive"]["mean_loss"])
+    every = in_one_process["latentcond"]["rows_exact_x"]
+    near, _ = neighbours(distances(every[: BATCH // 2].flatten(1)))
+    assert not torch.equal(every[near], in_one_process["latentcond"]["rows_exact_near"][: BATCH // 2])
+
+
 def test_a_batch_that_cannot_be_shared_is_refused_before_anything_is_trained(two_ranks: Path) -> None:
     text = (two_ranks / "stderr").read_text()
-    for name in ("odd", "odd_encoder"):
+    for name in ("odd", "odd_encoder", "torn_packs"):
         assert [rank["status"] for rank in seen(two_ranks, name)] == [2, 2]
     assert "batch = 7: cannot be shared by 2 processes" in text
     assert "encoder.batch = 15, eval.judge.batch = 21: cannot be shared by 2 processes" in text
     assert "choose multiples of 2" in text
+    assert "pacgan looks at images in groups of 3" in text
+    assert "choose a multiple of 6" in text
     assert not list((two_ranks / "odd" / "artifacts").glob("SimCLR-*"))
 
 
@@ -109,8 +174,13 @@ def test_one_process_needs_no_group() -> None:
     assert distributed.mean_gradients(gradients) is gradients
     assert (distributed.rank(), distributed.world(), distributed.is_main()) == (0, 1, True)
     assert distributed.agree("x") == "x"
+    x = torch.ones(3, requires_grad=True)
+    for operation in (distributed.gather, distributed.total, distributed.broadcast, distributed.largest):
+        assert operation(x) is x
+    assert distributed.means([x])[0] is x
+    assert distributed.own_rows(3) == slice(0, 3)
     norm = nn.BatchNorm1d(2)
-    distributed.average_buffers([norm])
+    normalise_over_ranks(norm)
+    assert "forward" not in vars(norm)
     distributed.barrier()
-    assert torch.equal(norm.running_var, torch.ones(2))
-    assert int(distributed.latest(torch.tensor(-1))) == -1
+    assert int(distributed.largest(torch.tensor(-1))) == -1

@@ -90,7 +90,7 @@ def test_the_self_match_left_in_is_noticed(tmp_path: Path, monkeypatch: pytest.M
     method, data = made(tmp_path)
     c = couples(method, data)
     assert not any(torch.equal(a, b) for a, b in zip(c.x, c.near))
-    monkeypatch.setattr(methods.latentcond, "neighbours", lambda P, mode: (P.argmin(1), P.argmax(1)))
+    monkeypatch.setattr(methods.latentcond, "neighbours", lambda P, *_: (P.argmin(1), P.argmax(1)))
     c = couples(method, data)
     assert all(torch.equal(a, b) for a, b in zip(c.x, c.near))
 
