@@ -21,6 +21,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from benchmark.core import distributed
 from benchmark.core.config import STRICT
 from benchmark.nn.losses import r1
 from benchmark.nn.selfcond import MixtureGenerator
@@ -77,8 +78,8 @@ class MGAN(PlainGAN, Method):
         The authors draw a small batch of each generator. Here n is the plain GAN's batch, whatever K is, so that all
         rows of a table show D equally many images [ours].
         """
-        first = torch.randint(self.cfg.K, (1,), device=self.device)
-        return (first + torch.arange(n, device=self.device)) % self.cfg.K
+        first = distributed.broadcast(torch.randint(self.cfg.K, (1,), device=self.device))
+        return (first + self.places(n)) % self.cfg.K
 
     @torch.no_grad()
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:

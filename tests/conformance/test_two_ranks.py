@@ -56,6 +56,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "ltgan, styles": _STYLES,
     "ltgan, conv": {"aux": "conv"},  # batch norm in A
     "latentcond, oracle": {"oracle_pairs": True},
+    "mgan": {"K": 3},  # no divisor of a share: whose generator an image has follows from its place in the whole batch
     "pacgan, shallow": {"backbone": "shallow"},  # batch norm of packs
     "selfcond, online": {"labels": "online"},
 }
