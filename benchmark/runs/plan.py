@@ -40,6 +40,7 @@ class Plan:
     device: torch.device
     parts: list[Part] = field(default_factory=list)
     evaluation_s: float = 0.0
+    n_reference: int = 0  # images that the generated ones are compared with; 0: the data are not prepared yet
     missing: list[UserError] = field(default_factory=list)  # files the run needs and lacks
 
     @property
@@ -66,9 +67,11 @@ class Plan:
             nets = ", ".join(f"{name} {n:,}" for name, n in part.parameters.items())
             cost = "ready" if part.ready else f"about {duration(part.seconds)}"
             lines.append(f"  {part.name:<12} {part.steps:>8,} steps  {cost:<18} parameters: {nets}")
-        n_fake, cost = r.evaluation.n_fake or 0, f"about {duration(self.evaluation_s)}"
-        extractors = ", ".join(r.evaluation.extractors)
-        lines.append(f"  {'evaluation':<12} {n_fake:>8,} images {cost:<18} extractors: {extractors}")
+        n_fake = r.evaluation.n_fake or self.n_reference
+        images = f"{n_fake:>8,} images" if n_fake else f"as many images as the {r.evaluation.reference} split has,"
+        cost, extractors = f"about {duration(self.evaluation_s)}", ", ".join(r.evaluation.extractors)
+        lines.append(f"  {'evaluation':<12} {images} {cost:<18} extractors: {extractors}")
+        lines += [f"  note: {note}" for note in r.notes]
         lines.append(f"  in all about {duration(self.seconds)}, {self.bytes / 1e6:.0f} MB in {r.folder}")
         lines += [f"  missing: {problem}".replace("\n", "\n  ") for problem in self.missing]
         return "\n".join(lines)
@@ -141,15 +144,15 @@ def make_plan(resolved: Resolved, paths: Paths, device: torch.device) -> Plan:
     again = partial(construct, cls, data=data, device=device, seed=0, **stages)
     artifacts.parts.append(dry_run(resolved.method.name, method, data, again))
     build_judges(resolved.evaluation, artifacts)
-    n_reference = len(prepared.train) if prepared else 0
-    plan.evaluation_s = evaluation_seconds(method, resolved.evaluation, data, n_reference)
+    plan.n_reference = len(prepared.split(resolved.evaluation.reference)) if prepared else 0
+    plan.evaluation_s = evaluation_seconds(method, resolved.evaluation, data, plan.n_reference)
     require_space(paths.results, 2 * plan.bytes, f"the run {resolved.run}")
     return plan
 
 
 def evaluation_seconds(method: Method, cfg: EvalConfig, data: Dataset, n_reference: int) -> float:
     """Estimated seconds of sampling, timed on a few images, and of the feature passes and t-SNE, by known rates."""
-    n, n_fake = 16, cfg.n_fake or n_reference
+    n, n_fake = 16, cfg.n_fake or n_reference or ASSUMED_IMAGES
     began = time.perf_counter()
     generate(method, method.G.eval(), n, cfg, data)
     sampling = (time.perf_counter() - began) / n * n_fake
@@ -160,4 +163,5 @@ def evaluation_seconds(method: Method, cfg: EvalConfig, data: Dataset, n_referen
 
 # Images a second on two idle CPU cores, measured; a GPU is far faster, so the estimate is cautious there.
 EXTRACTOR_RATE = {"inception": 8.5, "inception-clean": 8.5, "lite0": 127.0, "judge": 5000.0}
+ASSUMED_IMAGES = 50_000  # generated images, where there are to be as many as real ones and the data are not prepared yet
 TSNE_RATE = 60.0  # points a second of an embedding of 600 points, on one core, measured

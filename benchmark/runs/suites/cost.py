@@ -56,7 +56,8 @@ def suite_plan(
     for one in costs:
         labels = ", ".join(filter(None, (suite.rows[one.row].labels[column] for column in suite.columns)))
         lines.append(f"  {one.dataset}, {labels}: {_row_text(one)}")
-    return "\n".join([*lines, f"  {total_text(costs, workers)}"])
+    notes = dict.fromkeys(note for _, run in todo for note in run.notes)
+    return "\n".join([*lines, *(f"  note: {note}" for note in notes), f"  {total_text(costs, workers)}"])
 
 
 def _row_text(one: RowCost) -> str:
