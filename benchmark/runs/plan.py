@@ -163,5 +163,7 @@ def evaluation_seconds(method: Method, cfg: EvalConfig, data: Dataset, n_referen
 
 # Images a second on two idle CPU cores, measured; a GPU is far faster, so the estimate is cautious there.
 EXTRACTOR_RATE = {"inception": 8.5, "inception-clean": 8.5, "lite0": 127.0, "judge": 5000.0}
-ASSUMED_IMAGES = 50_000  # generated images, where there are to be as many as real ones and the data are not prepared yet
+ASSUMED_IMAGES = (
+    50_000  # generated images, where there are to be as many as real ones and the data are not prepared yet
+)
 TSNE_RATE = 60.0  # points a second of an embedding of 600 points, on one core, measured
