@@ -250,7 +250,8 @@ def _embedding_attributes(
             for colour, what, rows in ((_OFF, "absent", ~present), (_ON, "present", present)):
                 _scatter(axes, points[rows & ~generated], colour, f"{what}, real", _OF_REAL[0])
                 _scatter(axes, points[rows & generated], colour, f"{what}, generated", _OF_GENERATED[0])
-            share = f"{present[~generated].mean():.0%} of real, {present[generated].mean():.0%} of generated"
+            kinds = [(what, present[rows]) for what, rows in (("real", ~generated), ("generated", generated))]
+            share = ", ".join(f"{having.mean():.0%} of {what}" for what, having in kinds if len(having))
         axes.set_title(f"{literal(name)}: {share}", fontsize=10)
         _name_tsne_axes(axes)
     handles, texts = drawn[0].get_legend_handles_labels()
