@@ -64,7 +64,7 @@ class FakeRuns:
 
     def resolve(self, spec: RunSpec, paths: Paths) -> Any:
         run = f"{spec.dataset}-{spec.method}-{spec.changes['loss']}-s{spec.seed}"
-        return SimpleNamespace(spec=spec, config_hash=content_hash(spec.changes), run=run)
+        return SimpleNamespace(spec=spec, config_hash=content_hash(spec.changes), run=run, notes=[])
 
     def rehearse(self, cost: RowCost, *_: Any) -> RowCost:
         stage = {("digits", "SimCLR", 5): 30.0}

@@ -30,6 +30,8 @@ from same_revision import ROOT, cache, commit_of, digits, keep, machine, tree_of
 # gained words, such as the lines of `list` a column. All other differences remain differences.
 ADDED: tuple[str, ...] = (
     "*/runs/*/sampling.pt*",  # what `load_run` needs besides the generator, so that it reads neither data nor stages
+    "*/runs/*/explore_*.png*",  # InfoSCC-GAN's grids over eps, over eps and z, over y
+    "*/runs/*/real_generated_tsne.*",  # its t-SNE of real beside generated images
 )
 
 MOST_LINES = 40  # of differences that are shown
