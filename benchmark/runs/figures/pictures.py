@@ -245,17 +245,17 @@ def _embedding_attributes(
         if generated is None:
             _scatter(axes, points[~present], _OFF, "absent", "o")
             _scatter(axes, points[present], _ON, "present", "^")
-            share = f"{present.mean():.0%}"
+            share = f" {present.mean():.0%}"
         else:
             for colour, what, rows in ((_OFF, "absent", ~present), (_ON, "present", present)):
                 _scatter(axes, points[rows & ~generated], colour, f"{what}, real", _OF_REAL[0])
                 _scatter(axes, points[rows & generated], colour, f"{what}, generated", _OF_GENERATED[0])
             kinds = [(what, present[rows]) for what, rows in (("real", ~generated), ("generated", generated))]
-            share = ", ".join(f"{having.mean():.0%} of {what}" for what, having in kinds if len(having))
-        axes.set_title(f"{literal(name)}: {share}", fontsize=10)
+            share = "\n" + ", ".join(f"{having.mean():.0%} of {what}" for what, having in kinds if len(having))
+        axes.set_title(f"{literal(name)}:{share}", fontsize=10)
         _name_tsne_axes(axes)
     handles, texts = drawn[0].get_legend_handles_labels()
-    figure.legend(handles, texts, loc="outside lower center", ncols=len(texts), frameon=False, markerscale=1.8)
+    figure.legend(handles, texts, loc="outside lower center", ncols=2, frameon=False, markerscale=1.8)
     figure.suptitle(f"{title}, by attribute (share that has it)")
     return figure
 
