@@ -98,6 +98,7 @@ class DryRun(ArtifactStore):
     """A store on synthetic pictures that times its stages instead of training them."""
 
     parts: list[Part] = field(default_factory=list)
+    timed: dict[str, Part] = field(default_factory=dict)  # stages of earlier dry runs by their keys: each once a suite
     real_sha256: str | None = None  # of the prepared data, when it is there: stages that are ready can then be found
 
     def train(self, stage: type[Stage], cfg: Any, **inputs: Any) -> nn.Module:
@@ -111,9 +112,11 @@ class DryRun(ArtifactStore):
         trainable = construct(stage, cfg, self.data, self.device, 0, **inputs)
         if self.real_sha256 and (self.folder / f"{stage.name}-{key[:12]}" / META).exists():
             part = Part(stage.name, parameters(trainable), cfg.steps, 0.0, 0, ready=True)
+        elif key in self.timed:
+            part = self.timed[key]
         else:
             again = partial(construct, stage, data=self.data, device=self.device, seed=0, **inputs)
-            part = dry_run(stage.name, trainable, self.data, again)
+            part = self.timed[key] = dry_run(stage.name, trainable, self.data, again)
         self.parts.append(part)
         product = trainable.product().requires_grad_(False).eval()
         self._keys.append((product, key))
@@ -130,19 +133,36 @@ class DryRun(ArtifactStore):
         return value
 
 
-def make_plan(resolved: Resolved, paths: Paths, device: torch.device) -> Plan:
-    """Rehearse a run. Raises ConfigError for settings that do not fit, UserError when the disk is too small."""
+def make_plan(
+    resolved: Resolved,
+    paths: Paths,
+    device: torch.device,
+    *,
+    count_flops: bool = True,
+    timed: dict[str, Part] | None = None,
+) -> Plan:
+    """Rehearse a run. Raises ConfigError for settings that do not fit, UserError when the disk is too small.
+
+    timed: stages that plans of other runs on this device have timed, by their keys; this one's are added.
+    """
     data, prepared = (
         Dataset.tiny(resolved.card),
         find_prepared(resolved.card, paths.data_root, paths.prepared),
     )
-    artifacts = DryRun(data, paths.artifacts, device, quiet=True, real_sha256=prepared.sha256 if prepared else None)
+    artifacts = DryRun(
+        data,
+        paths.artifacts,
+        device,
+        quiet=True,
+        timed={} if timed is None else timed,
+        real_sha256=prepared.sha256 if prepared else None,
+    )
     plan = Plan(resolved, device, artifacts.parts, missing=missing(resolved, paths))
     cls, cfg = resolved.method.cls, resolved.config
     stages = cls.stages(artifacts, cfg)
     method = construct(cls, cfg, data, device, 0, **stages)
     again = partial(construct, cls, data=data, device=device, seed=0, **stages)
-    artifacts.parts.append(dry_run(resolved.method.name, method, data, again))
+    artifacts.parts.append(dry_run(resolved.method.name, method, data, again, count_flops=count_flops))
     build_judges(resolved.evaluation, artifacts)
     plan.n_reference = len(prepared.split(resolved.evaluation.reference)) if prepared else 0
     plan.evaluation_s = evaluation_seconds(method, resolved.evaluation, data, plan.n_reference)
