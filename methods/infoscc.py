@@ -12,6 +12,7 @@ the EigenGAN generator, D discriminator, y labels, eps the Gaussian of the mappe
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -40,10 +41,11 @@ from benchmark.training import (
     Stream,
     build_recipes,
 )
-from benchmark.training.stages.classifier import LinearClassifier, LinearClassifierConfig
+from benchmark.training.embeddings import real_and_generated
+from benchmark.training.stages.classifier import LinearClassifier, LinearClassifierConfig, label_table
 from benchmark.training.stages.clustering import cluster, cluster_measurements
 from benchmark.training.stages.simclr import SimCLR, SimCLRConfig, encode
-from benchmark.training.traversals import SCALE, traversals
+from benchmark.training.traversals import SCALE, explorations, traversals
 from methods.recipes import infoscc
 
 
@@ -70,6 +72,8 @@ class Config(GANConfig):
     patch_width: PositiveInt = 64  # ndf of the patch discriminator [C: history]
     patch_layers: PositiveInt = 6  # n_layers of the patch discriminator [C: history]
 
+
+SHOWN = 20  # labels of a grid over y, at most
 
 LOSSES = {  # the paper's names; its hinge is the variant whose generator side stops at 1 [C]
     "hinge": "hinge_v1",
@@ -165,8 +169,11 @@ class InfoSCC(Method):
 
     def generate(self, G: nn.Module, y: Tensor) -> Tensor:
         """G(y, eps, z_1..z_K) with fresh latents: images [N, C, S, S] in [-1, 1]."""
-        cfg, n = self.cfg, len(y)
-        return G(self.code(y), self.normal(n, cfg.eps_dim), self.normal(n, self.G.n_layers, cfg.n_basis))
+        return G(self.code(y), *self.latents(len(y)))
+
+    def latents(self, n: int) -> tuple[Tensor, Tensor]:
+        """eps [n, d] and z_1..z_K [n, K, n_basis] for n images."""
+        return self.normal(n, self.cfg.eps_dim), self.normal(n, self.G.n_layers, self.cfg.n_basis)
 
     def code(self, y: Tensor) -> Tensor:
         """What the mapper reads: one-hot classes or the attribute vector, [N, A] float."""
@@ -194,7 +201,7 @@ class InfoSCC(Method):
 
     @torch.no_grad()
     def pictures(self, G: nn.Module, data: Dataset) -> Iterator[Picture]:
-        """The poster's "L0 D1" traversals, one for each layer and dimension, and the encoder's embedding."""
+        """Traversals as the poster's "L0 D1", the encoder's embedding, grids over each input, real beside generated."""
         y = self.sample(G, 8).conditions
         assert y is not None
         y = torch.arange(8, device=self.device) % self.n_labels if y.ndim == 1 else y
@@ -206,6 +213,14 @@ class InfoSCC(Method):
         names = list(data.class_names if data.test.labels is not None else data.attribute_names)
         if labels is not None:
             yield "encoder_tsne", Embedding(h, torch.tensor(labels[: len(h)]), names)
+        if self.conditioning == "cluster":
+            names = [f"cluster {k}" for k in range(self.n_labels)]
+        shown, shown_names = torch.eye(self.n_labels, device=self.device)[:SHOWN], names[:SHOWN]
+        if self.conditioning == "attributes":  # each alone, and none of them
+            shown, shown_names = torch.cat([shown, torch.zeros_like(shown[:1])]), [*shown_names, "none"]
+        yield from explorations(G, shown, shown_names, self.latents)
+        y_real = label_table(data) if self.cluster_labels is None else self.cluster_labels
+        yield "real_generated_tsne", real_and_generated(data, self.E, y_real, names, partial(self.sample, G))
 
 
 def _n_labels(cfg: Config, data: Dataset) -> int:

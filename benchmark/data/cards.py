@@ -27,7 +27,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
-from benchmark.core.config import STRICT, build, load_yaml, merge, to_dict
+from benchmark.core.config import STRICT, build, canonical, load_yaml, merge, to_dict
 from benchmark.core.errors import ConfigError, DataError, suggest
 from benchmark.core.paths import card_folder
 from benchmark.data.kinds import KINDS, Source
@@ -61,7 +61,9 @@ class DatasetCard:
     attribute_set: SetName | None = None  # the one served; none: every attribute of the source
     n_classes: Annotated[int, Field(gt=0)] | None = None  # where it is known before the data is there
     flip_ok: bool = False  # does mirroring left-right keep the label, and the picture plausible?
-    split: Literal["own", "hash"] = "own"  # own: the source's train/test where it has one; else hash of the file name
+    # own: the source's train/test where it has one, else hash of the file name. all: train is every image, and the test
+    # split is what it was, now a part of train: nothing is held out
+    split: Literal["own", "hash", "all"] = "own"
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2  # held-out share of a split by hash
     licence: str = ""
     homepage: str = ""  # the official page; named when files are missing
@@ -76,10 +78,20 @@ class DatasetCard:
             return self.attribute_sets[self.attribute_set]
         return self.source.known_attributes or ()
 
+    @property
+    def split_note(self) -> str:
+        """What a reader must know of the split before comparing numbers; empty where nothing is unusual."""
+        if self.split == "all":
+            return (
+                "every image is trained on, those of the test split as well (data.split=all): nothing is held out, and "
+                "the evaluation classifier learns from images that the method has seen"
+            )
+        return self.source.split_note() if self.split == "own" else ""
+
 
 def check(card: DatasetCard, where: str) -> DatasetCard:
     """The card itself when its parts fit together. Raises ConfigError naming `where` and the key."""
-    possible = (*card.source.serves, "none")
+    possible = (*card.source.labels(), "none")
     if card.conditioning not in possible:
         raise ConfigError(
             f"{where}: conditioning: {card.conditioning!r}",
@@ -94,7 +106,24 @@ def check(card: DatasetCard, where: str) -> DatasetCard:
         )
     for key, names in card.attribute_sets.items():
         _check_attributes(card, f"{where}: attribute_sets.{key}", names)
+    _check_classes(card, where)
     return card
+
+
+def _check_classes(card: DatasetCard, where: str) -> None:
+    """Classes made of attributes name attributes that there are, and are as many as the card says."""
+    choice = card.source.classes_from
+    if choice is None:
+        return
+    for name, condition in choice.classes.items():
+        _check_attributes(card, f"{where}: source.classes_from.classes.{name}", tuple(condition))
+    n_classes = len(choice.classes)
+    if card.conditioning == "class" and card.n_classes not in (None, n_classes):
+        raise ConfigError(
+            f"{where}: n_classes: {card.n_classes}",
+            f"source.classes_from makes {n_classes} classes",
+            f"write n_classes: {n_classes}",
+        )
 
 
 def _check_shape(card: DatasetCard, where: str) -> None:
@@ -189,6 +218,22 @@ def card_for(path: Path) -> DatasetCard:
         crop="center",
         conditioning="class" if n_classes > 1 else "none",
     )
+
+
+def split_note_of(card: Any) -> str:
+    """`DatasetCard.split_note` of a card as plain values, as a record holds it; empty for a card of another version."""
+    if not isinstance(card, Mapping):
+        return ""
+    key = canonical(card)
+    if key not in _SPLIT_NOTES:
+        try:
+            _SPLIT_NOTES[key] = build(DatasetCard, card, "record").split_note
+        except ConfigError:
+            _SPLIT_NOTES[key] = ""
+    return _SPLIT_NOTES[key]
+
+
+_SPLIT_NOTES: dict[str, str] = {}  # a table asks for those of hundreds of records
 
 
 def card_with(card: DatasetCard, changes: Mapping[str, Any]) -> DatasetCard:

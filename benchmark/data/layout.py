@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,6 +34,11 @@ def is_hidden(name: str) -> bool:
 def is_picture(name: str) -> bool:
     """Does this relative path say that it is a picture?"""
     return not is_hidden(name) and PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def in_test(name: str, share: float) -> bool:
+    """Does a picture of this relative path belong to the test split by hash? Adding pictures moves no other one."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") < share * 2**64
 
 
 def walk(folder: Path) -> Iterator[tuple[str, os.stat_result | None]]:

@@ -5,7 +5,6 @@ Pictures become uint8, points float32.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections import Counter
@@ -23,7 +22,7 @@ from benchmark.core.errors import DataError, suggest
 from benchmark.core.files import lock, not_writable, require_space, require_writable, sha256_file, write_json
 from benchmark.data.cards import DatasetCard, fingerprint, locate
 from benchmark.data.images import explain, to_array
-from benchmark.data.layout import FORMAT, MAX_SHOWN
+from benchmark.data.layout import FORMAT, MAX_SHOWN, in_test
 from benchmark.data.prepared import Dataset
 from benchmark.data.sources.base import SourceImages
 
@@ -123,11 +122,15 @@ def _make(card: DatasetCard, source: SourceImages, folder: Path, progress: bool)
 
 
 def split(card: DatasetCard, source: SourceImages) -> dict[str, np.ndarray]:
-    """Rows of the source that make up each split. Raises DataError when one, or a class in train, is empty."""
+    """Rows of the source that make up each split; with `split: all` every row is in train, and some in test as well.
+
+    Raises DataError when a split, or a class in train, is empty.
+    """
     is_test = source.is_test
     if is_test is None or card.split == "hash":
         is_test = np.array([in_test(name, card.test_share) for name in source.names], dtype=bool)
-    splits = {"train": np.flatnonzero(~is_test), "test": np.flatnonzero(is_test)}
+    in_train = np.ones_like(is_test) if card.split == "all" else ~is_test
+    splits = {"train": np.flatnonzero(in_train), "test": np.flatnonzero(is_test)}
     for name, rows in splits.items():
         if len(rows) == 0:
             raise DataError(
@@ -145,11 +148,6 @@ def split(card: DatasetCard, source: SourceImages) -> dict[str, np.ndarray]:
                 "add pictures, or put them into train/ and test/ sub-folders",
             )
     return splits
-
-
-def in_test(name: str, share: float) -> bool:
-    """Does a picture of this relative path belong to the test split? Adding pictures moves no other one."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") < share * 2**64
 
 
 def _write(
@@ -241,7 +239,10 @@ def _meta(
         "class_names": source.class_names,
         "attribute_names": source.attribute_names,
     }
-    own = source.is_test is not None and card.split == "own"
+    own = source.is_test is not None and card.split != "hash"
+    rule = source.split_rule if own else f"by hash of the file name, test share {card.test_share}"
+    if card.split == "all":
+        rule += f"; train is all {len(splits['train']):,} images, those of test as well: nothing is held out"
     return {
         "format": FORMAT,
         "sha256": content_hash(contents),
@@ -249,7 +250,7 @@ def _meta(
         "card": to_dict(card),
         "crop": card.crop,
         "filter": card.filter,
-        "split": source.split_rule if own else f"by hash of the file name, test share {card.test_share}",
+        "split": rule,
         "counts": {name: len(rows) for name, rows in splits.items()},
         "converted": dict(sorted(converted.items())),
         "ignored_files": source.ignored,

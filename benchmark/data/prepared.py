@@ -73,6 +73,17 @@ class Dataset:
         """Width of the condition: number of classes or of attributes, 0 without labels."""
         return self.n_classes or len(self.attribute_names)
 
+    @property
+    def split_note(self) -> str:
+        """What a reader must know of the split, in words (`DatasetCard.split_note`); empty for a stand-in."""
+        card = self.meta.get("card")
+        return "" if card is None else build(DatasetCard, card, f"data set {self.name}").split_note
+
+    @property
+    def holds_out(self) -> bool:
+        """Are the images of the test split not trained on?"""
+        return self.meta.get("card", {}).get("split") != "all"
+
     def split(self, name: str) -> Split:
         """The split called "train" or "test"."""
         assert name in ("train", "test"), name

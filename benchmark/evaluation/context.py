@@ -19,7 +19,7 @@ from benchmark.core.seeds import derive_seed
 from benchmark.data.prepared import Dataset
 from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.networks import build_extractor, build_judge
-from benchmark.evaluation.protocols import PROTOCOLS
+from benchmark.evaluation.protocols import differences
 from benchmark.evaluation.sampling import BATCH, GeneratedImages, drawn
 from benchmark.metrics.extractors.base import Extractor, extract
 from benchmark.metrics.extractors.build import build
@@ -52,7 +52,7 @@ def protocol_of(data: Dataset, cfg: EvalConfig, n_fake: int) -> dict[str, Any]:
     """What decides the numbers of every set of images that is compared with these data."""
     return {
         "protocol": cfg.protocol,
-        "differences": list(PROTOCOLS[cfg.protocol].differences),
+        "differences": differences(cfg.protocol, data.split_note),
         "dataset": data.name,
         "data_sha256": data.sha256,
         "resolution": data.resolution,

@@ -39,6 +39,13 @@ def copy_values(
     extractor: Extractor, pooled: np.ndarray, protocol: dict[str, Any], data: Dataset, store: FeatureStore
 ) -> list[MetricValue]:
     """How many of the images with these features are no copies of training images, beside held-out images."""
+    if not data.holds_out:
+        protocol = protocol | {"extractor": extractor.identity}
+        reason = "no image is held out to compare with (data.split=all)"
+        absent = MetricValue.of_row(
+            "authenticity_X", None, protocol, of=extractor.name, status="unavailable", reason=reason
+        )
+        return [absent]
     train, test = (split_features(extractor, data, split, store) for split in ("train", "test"))
     found = copy_test(train, test, pooled)
     return [

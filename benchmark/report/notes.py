@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.core.config import difference
 from benchmark.core.stats import ALPHA, CONFIDENCE
+from benchmark.data.cards import split_note_of
 
 if TYPE_CHECKING:
     from benchmark.report.tables import Column, RealDataRow, Row
@@ -33,6 +34,7 @@ def table_notes(columns: Sequence[Column], rows: Sequence[Row], real_data: Seque
         *_trained_against_notes(columns, rows),
         *_control_notes(real_data),
         *_protocol_notes(columns),
+        *_split_notes(rows),
         *_difference_notes(columns),
         *_missing_notes(columns, rows),
     ]
@@ -88,6 +90,21 @@ def _protocol_notes(columns: Sequence[Column]) -> list[str]:
     for column in columns:
         names[protocol_text(column.protocol)].append(column.name)
     return [f"Protocol of {', '.join(names)}: {text}." for text, names in names.items() if text]
+
+
+def _split_notes(rows: Sequence[Row]) -> list[str]:
+    """What is unusual of the data's splits, and the rows it is true of where it is not true of all."""
+    found: dict[str, list[str]] = defaultdict(list)
+    finished = [row for row in rows if row.done]
+    for row in finished:
+        for note in dict.fromkeys(split_note_of(record.config.get("data")) for record in row.done):
+            found[note].append(" ".join(filter(None, row.labels)))
+    of_all = {note for note, labels in found.items() if len(labels) == len(finished)}
+    return [
+        f"Data: {note}." if note in of_all else f"Data of {', '.join(labels)}: {note}."
+        for note, labels in found.items()
+        if note
+    ]
 
 
 def protocol_text(protocol: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ from benchmark.data.prepared import Dataset
 from benchmark.training.loop import stream_for
 from benchmark.training.method import Method, Trainable
 
+LARGE_SIDE, LARGE_BATCH = 256, 4  # pixels from which on it takes fewer, to be timed: one of 8 takes many seconds
 LONGEST_STEP_S = 1.0  # a step at a larger batch is timed when it is sure to take less,
 QUICK_S = 0.25  # and more than twice when it takes less than this
 GROWTH = 4  # from one timed batch to the next
@@ -44,13 +45,21 @@ def parameters(trainable: Trainable) -> dict[str, int]:
     return {name: sum(p.numel() for p in net.parameters()) for name, net in trainable.modules().items()}
 
 
-def dry_run(name: str, trainable: Trainable, data: Dataset, again: Callable[[Any], Trainable]) -> Part:
-    """Time a few steps of a stage or method. again: builds it with another configuration."""
+def dry_run(
+    name: str, trainable: Trainable, data: Dataset, again: Callable[[Any], Trainable], *, count_flops: bool = True
+) -> Part:
+    """Time a few steps of a stage or method. again: builds it with another configuration.
+
+    count_flops: of a method's step as well, which takes as long again.
+    """
     nets = parameters(trainable)
     floats = sum(nets.values())
     cfg = trainable.cfg
     small = again(replace(cfg, batch=min(cfg.batch, trainable.dry_run_batch)))
-    flops = step_flops(small, data) * (cfg.batch / small.cfg.batch) if isinstance(trainable, Method) else 0.0
+    counted = count_flops and isinstance(trainable, Method)
+    flops = step_flops(small, data) * (cfg.batch / small.cfg.batch) if counted else 0.0
+    if data.resolution >= LARGE_SIDE and small.cfg.batch > LARGE_BATCH:
+        small = again(replace(cfg, batch=LARGE_BATCH))
     seconds = seconds_a_step(small, data, again, cfg)
     files = 4 * 4 * floats  # weights, two Adam moments, the average
     return Part(name, nets, cfg.steps, seconds * cfg.steps, files, flops=flops)

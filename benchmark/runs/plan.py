@@ -40,6 +40,7 @@ class Plan:
     device: torch.device
     parts: list[Part] = field(default_factory=list)
     evaluation_s: float = 0.0
+    n_reference: int = 0  # images that the generated ones are compared with; 0: the data are not prepared yet
     missing: list[UserError] = field(default_factory=list)  # files the run needs and lacks
 
     @property
@@ -66,9 +67,11 @@ class Plan:
             nets = ", ".join(f"{name} {n:,}" for name, n in part.parameters.items())
             cost = "ready" if part.ready else f"about {duration(part.seconds)}"
             lines.append(f"  {part.name:<12} {part.steps:>8,} steps  {cost:<18} parameters: {nets}")
-        n_fake, cost = r.evaluation.n_fake or 0, f"about {duration(self.evaluation_s)}"
-        extractors = ", ".join(r.evaluation.extractors)
-        lines.append(f"  {'evaluation':<12} {n_fake:>8,} images {cost:<18} extractors: {extractors}")
+        n_fake = r.evaluation.n_fake or self.n_reference
+        images = f"{n_fake:>8,} images" if n_fake else f"as many images as the {r.evaluation.reference} split has,"
+        cost, extractors = f"about {duration(self.evaluation_s)}", ", ".join(r.evaluation.extractors)
+        lines.append(f"  {'evaluation':<12} {images} {cost:<18} extractors: {extractors}")
+        lines += [f"  note: {note}" for note in r.notes]
         lines.append(f"  in all about {duration(self.seconds)}, {self.bytes / 1e6:.0f} MB in {r.folder}")
         lines += [f"  missing: {problem}".replace("\n", "\n  ") for problem in self.missing]
         return "\n".join(lines)
@@ -95,6 +98,7 @@ class DryRun(ArtifactStore):
     """A store on synthetic pictures that times its stages instead of training them."""
 
     parts: list[Part] = field(default_factory=list)
+    timed: dict[str, Part] = field(default_factory=dict)  # stages of earlier dry runs by their keys: each once a suite
     real_sha256: str | None = None  # of the prepared data, when it is there: stages that are ready can then be found
 
     def train(self, stage: type[Stage], cfg: Any, **inputs: Any) -> nn.Module:
@@ -108,9 +112,11 @@ class DryRun(ArtifactStore):
         trainable = construct(stage, cfg, self.data, self.device, 0, **inputs)
         if self.real_sha256 and (self.folder / f"{stage.name}-{key[:12]}" / META).exists():
             part = Part(stage.name, parameters(trainable), cfg.steps, 0.0, 0, ready=True)
+        elif key in self.timed:
+            part = self.timed[key]
         else:
             again = partial(construct, stage, data=self.data, device=self.device, seed=0, **inputs)
-            part = dry_run(stage.name, trainable, self.data, again)
+            part = self.timed[key] = dry_run(stage.name, trainable, self.data, again)
         self.parts.append(part)
         product = trainable.product().requires_grad_(False).eval()
         self._keys.append((product, key))
@@ -127,29 +133,46 @@ class DryRun(ArtifactStore):
         return value
 
 
-def make_plan(resolved: Resolved, paths: Paths, device: torch.device) -> Plan:
-    """Rehearse a run. Raises ConfigError for settings that do not fit, UserError when the disk is too small."""
+def make_plan(
+    resolved: Resolved,
+    paths: Paths,
+    device: torch.device,
+    *,
+    count_flops: bool = True,
+    timed: dict[str, Part] | None = None,
+) -> Plan:
+    """Rehearse a run. Raises ConfigError for settings that do not fit, UserError when the disk is too small.
+
+    timed: stages that plans of other runs on this device have timed, by their keys; this one's are added.
+    """
     data, prepared = (
         Dataset.tiny(resolved.card),
         find_prepared(resolved.card, paths.data_root, paths.prepared),
     )
-    artifacts = DryRun(data, paths.artifacts, device, quiet=True, real_sha256=prepared.sha256 if prepared else None)
+    artifacts = DryRun(
+        data,
+        paths.artifacts,
+        device,
+        quiet=True,
+        timed={} if timed is None else timed,
+        real_sha256=prepared.sha256 if prepared else None,
+    )
     plan = Plan(resolved, device, artifacts.parts, missing=missing(resolved, paths))
     cls, cfg = resolved.method.cls, resolved.config
     stages = cls.stages(artifacts, cfg)
     method = construct(cls, cfg, data, device, 0, **stages)
     again = partial(construct, cls, data=data, device=device, seed=0, **stages)
-    artifacts.parts.append(dry_run(resolved.method.name, method, data, again))
+    artifacts.parts.append(dry_run(resolved.method.name, method, data, again, count_flops=count_flops))
     build_judges(resolved.evaluation, artifacts)
-    n_reference = len(prepared.train) if prepared else 0
-    plan.evaluation_s = evaluation_seconds(method, resolved.evaluation, data, n_reference)
+    plan.n_reference = len(prepared.split(resolved.evaluation.reference)) if prepared else 0
+    plan.evaluation_s = evaluation_seconds(method, resolved.evaluation, data, plan.n_reference)
     require_space(paths.results, 2 * plan.bytes, f"the run {resolved.run}")
     return plan
 
 
 def evaluation_seconds(method: Method, cfg: EvalConfig, data: Dataset, n_reference: int) -> float:
     """Estimated seconds of sampling, timed on a few images, and of the feature passes and t-SNE, by known rates."""
-    n, n_fake = 16, cfg.n_fake or n_reference
+    n, n_fake = 16, cfg.n_fake or n_reference or ASSUMED_IMAGES
     began = time.perf_counter()
     generate(method, method.G.eval(), n, cfg, data)
     sampling = (time.perf_counter() - began) / n * n_fake
@@ -160,4 +183,7 @@ def evaluation_seconds(method: Method, cfg: EvalConfig, data: Dataset, n_referen
 
 # Images a second on two idle CPU cores, measured; a GPU is far faster, so the estimate is cautious there.
 EXTRACTOR_RATE = {"inception": 8.5, "inception-clean": 8.5, "lite0": 127.0, "judge": 5000.0}
+ASSUMED_IMAGES = (
+    50_000  # generated images, where there are to be as many as real ones and the data are not prepared yet
+)
 TSNE_RATE = 60.0  # points a second of an embedding of 600 points, on one core, measured

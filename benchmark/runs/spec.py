@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,16 @@ class Resolved:
         }
         return plain if self.transfer is None else plain | {"transfer": to_dict(self.transfer)}
 
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know of the run's data before it starts: labels that are absent, an unusual split."""
+        scored_on, notes = self.transfer or self.card, [self.card.split_note]
+        if scored_on.conditioning == "none" and not scored_on.source.is_points:
+            notes.append(
+                f"no evaluation classifier (the extractor judge): {scored_on.name} has no labels for it to learn"
+            )
+        return [note for note in notes if note]
+
 
 def resolve(spec: RunSpec, paths: Paths) -> Resolved:
     """Find every part of a run and validate its configuration. Raises ConfigError or DataError; trains nothing."""
@@ -176,26 +187,27 @@ def _evaluation(recipe: str, card: DatasetCard, changes: dict[str, Any]) -> Eval
     base["judge"] = to_dict(judge_recipe(recipe, card.name))
     if card.source.is_points:
         base |= {"n_fake": N_POINTS, "extractors": [], "encoder": None}
-    elif card.conditioning == "none" and base["extractors"] == ["judge"]:
-        base["extractors"] = ["lite0"]  # no labels, no judge
     return evaluation(base, changes, card.name, has_labels=card.conditioning != "none", where="--set eval")
 
 
 def evaluation(base: dict[str, Any], changes: dict[str, Any], name: str, *, has_labels: bool, where: str) -> EvalConfig:
     """An evaluation's settings: the recipe's, a paper's protocol where one is asked for, the user's, in this order.
 
-    name: of the dataset, for messages. Raises ConfigError for unknown settings and extractors, and for a judge of data
-    without labels.
+    name: of the dataset, for messages. Where it has no labels, `judge` is left out of what the recipe or the protocol
+    lists. Raises ConfigError for unknown settings and extractors, and for a judge of data without labels that the user
+    asks for.
     """
     paper = PROTOCOLS.get(str(changes.get("protocol", "suite")), PROTOCOLS["suite"])
     if paper.settings:
         base = merge(base, {**to_dict(paper.settings), "missing_weights": "unavailable"})
+    if not has_labels:
+        base = base | {"extractors": without_judge(base["extractors"])}
     config = build(EvalConfig, merge(base, changes), where)
     for extractor in config.extractors:
         if extractor == "judge" and not has_labels:
             raise ConfigError(
                 "eval.extractors: judge",
-                f"the judge is a classifier of the labels, and {name} has none",
+                f"the judge, the evaluation classifier, learns the labels, and {name} has none",
                 "set eval.extractors=[lite0], which downloads nothing, or eval.extractors=[inception]",
             )
         if extractor == "simclr" and config.encoder is None:
@@ -206,6 +218,12 @@ def evaluation(base: dict[str, Any], changes: dict[str, Any], name: str, *, has_
             )
         check_name(extractor)
     return config
+
+
+def without_judge(extractors: Sequence[str]) -> list[str]:
+    """The extractors of data without labels: no `judge`, and lite0 where nothing else was listed."""
+    left = [name for name in extractors if name != "judge"]
+    return left if left or not extractors else ["lite0"]
 
 
 def missing(resolved: Resolved, paths: Paths) -> list[UserError]:

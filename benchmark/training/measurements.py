@@ -31,11 +31,15 @@ class Grid:
 
 @dataclass(frozen=True)
 class Embedding:
-    """Points for a t-SNE picture: features [N, d], their labels [N], the labels' names."""
+    """Points for a t-SNE picture: features [N, d], their labels [N] or attributes [N, A], the labels' names.
+
+    generated: bool [N], which of them are generated images; None: all are of one kind.
+    """
 
     features: Tensor
     labels: Tensor
     names: list[str]
+    generated: Tensor | None = None
 
 
 Picture = tuple[str, Grid | Embedding]  # with the name of its file

@@ -14,7 +14,8 @@ _AFHQ = {
     "classifier": LinearClassifierConfig(steps=11_600, batch=256),  # 200 epochs of 58 batches
 }
 _CELEBA = {
-    "steps": 200_000,  # 5 attributes; the 10 and 15 attribute checkpoints are of 500,000 steps
+    # 5 attributes. Those of 10 and of 15 had 500,000 steps and other classifiers: the suite `infoscc-attributes` [C]
+    "steps": 200_000,
     "batch": 64,
     "log_every": 500,
     "checkpoint_every": 5000,

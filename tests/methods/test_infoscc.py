@@ -14,18 +14,22 @@ from torch import Tensor, nn
 
 import benchmark.runs.run
 from benchmark.__main__ import main
-from benchmark.core.errors import ConfigError
+from benchmark.core.errors import ConfigError, UserError
 from benchmark.core.seeds import seed_step
 from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
-from benchmark.data.stream import Batch
+from benchmark.data.stream import Batch, images_to_float
+from benchmark.evaluation.scores import unavailable
 from benchmark.nn.losses import label_loss
+from benchmark.runs.spec import Paths, resolve
+from benchmark.runs.suites.suite import cells, find_suite
 from benchmark.training.loop import stream_for
 from benchmark.training.method import construct, find_method
 from benchmark.training.stages.clustering import cluster
 from methods.infoscc import InfoSCC
 
 CPU = torch.device("cpu")
+NONE = UserError("no weights")
 TINY = replace(
     find_method("infoscc").recipe("small", "default"), batch=4, base=2, max_width=8, eps_dim=8, noise_dim=8, steps=40
 )
@@ -200,3 +204,88 @@ def test_the_published_settings() -> None:
         assert (cfg.classifier.batch, cfg.classifier.lr, cfg.classifier.weight_decay) == (256, 3e-4, 1e-6)
     assert recipes["afhq"].encoder.batch == 32
     assert recipes["celeba"].encoder.batch == 128
+
+
+# ---- pictures -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dataset", "labels", "columns"),
+    [("digits", None, 10), ("shapes", None, 6), ("digits", "clusters", 3)],
+    ids=["classes", "attributes", "clusters"],
+)
+def test_grids_move_one_input_each_and_real_images_are_beside_generated(
+    dataset: str, labels: str | None, columns: int
+) -> None:
+    clusters = {"labels": torch.arange(64) % 3, "centres": torch.zeros(3, 6)} if labels else None
+    method, data = infoscc(dataset, clusters=clusters, labels=labels)
+    seen: list[tuple[Tensor, Tensor, Tensor]] = []
+    method.G.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
+    torch.manual_seed(0)
+    found = dict(method.pictures(method.G.eval(), data))
+    assert {"explore_eps", "explore_eps_zs", "explore_y", "real_generated_tsne"} <= set(found)
+
+    def moved(inputs: tuple[Tensor, Tensor, Tensor]) -> list[bool]:
+        return [len(tensor.unique(dim=0)) > 1 for tensor in inputs]
+
+    over_eps, over_both, *over_y = [inputs for inputs in seen if len(inputs[0]) in (49, columns)][:9]
+    assert moved(over_eps) == [False, True, False]
+    assert moved(over_both) == [False, True, True]
+    assert [moved(inputs) for inputs in over_y] == [[True, False, False]] * 7
+    assert len({float(eps[0, 0]) for _, eps, _ in over_y}) == 7, "another eps in every row"
+    for name, shape in (("explore_eps", (7, 7)), ("explore_eps_zs", (7, 7)), ("explore_y", (7, columns))):
+        grid = found[name]
+        assert grid.images.shape[:2] == shape
+        assert (len(grid.rows), len(grid.columns)) == shape
+    if dataset == "shapes":
+        assert found["explore_y"].columns == [*data.attribute_names, "none"]
+        assert over_y[0][0][-1].sum() == 0, "the last one is asked for none"
+
+    both = found["real_generated_tsne"]
+    assert both.features.shape == (128, 6)
+    assert both.generated.tolist() == [False] * 64 + [True] * 64
+    assert torch.allclose(both.features[:64], method.E(images_to_float(data.train.images)), atol=1e-5)
+    real = method.labelled(Batch(torch.zeros(0), *labels_of(data), torch.arange(64)))[1]
+    assert torch.equal(both.labels[:64], real.long())
+    assert len(both.names) == method.n_labels
+
+
+def labels_of(data: Dataset) -> tuple[Tensor | None, Tensor | None]:
+    """Classes and attributes of the training images, as a batch has them."""
+    labels, attributes = data.train.labels, data.train.attributes
+    return (
+        None if labels is None else torch.tensor(labels),
+        None if attributes is None else torch.tensor(attributes).float(),
+    )
+
+
+def test_the_authors_classifiers_of_ten_and_fifteen_attributes() -> None:
+    """One epoch of the classifier for 5 attributes, 100 for 10, the configuration's 200 for 15."""
+    suite = find_suite("infoscc-attributes")
+    found = {cell.row: resolve(cell.spec, Paths(Path(), Path())) for cell in cells(suite, "paper", [0])}
+    by_set = {run.card.attribute_set: run for run in found.values()}
+    assert {name: run.config.classifier.steps for name, run in by_set.items()} == {
+        "5": 636, "10": 63_600, "15": 127_200
+    }  # fmt: skip
+    assert {name: run.config.steps for name, run in by_set.items()} == {"5": 200_000, "10": 500_000, "15": 500_000}
+    assert {run.card.split for run in found.values()} == {"all"}
+
+
+@pytest.mark.parametrize("name", ["infoscc-ablation", "infoscc-attributes", "infoscc-clusters", "infoscc-ncls"])
+def test_paper_suites_are_measured_by_the_paper_s_protocol(name: str) -> None:
+    suite = find_suite(name)
+    runs = [resolve(cell.spec, Paths(Path(), Path())) for cell in cells(suite, "paper", [0])]
+    for run in runs:
+        cfg = run.evaluation
+        assert (cfg.protocol, cfg.n_fake, cfg.reference, cfg.splits) == ("infoscc", None, "train", 1)
+        assert (cfg.conditions, cfg.tsne_seeds) == ("uniform", 1)
+        points = 12_800 if run.card.name == "celeba" else 6_400
+        assert (cfg.chamfer_points, cfg.recall_images) == (points, points)
+    if name != "infoscc-attributes":
+        assert {run.config.steps * run.config.batch for run in runs} == {200_000 * 32}, "one budget"
+    of_extractors = {
+        value.id for extractor in runs[0].evaluation.extractors for value in unavailable(extractor, {}, NONE)
+    }
+    of_others = {"chamfer_tsne_paper", "control_accuracy_judge", "control_accuracy_own"}
+    of_attributes = {"recall_0.2_own"} if name == "infoscc-attributes" else set()
+    assert set(suite.sizes["paper"].metrics or ()) <= of_extractors | of_others | of_attributes

@@ -31,6 +31,8 @@ from same_revision import ROOT, cache, commit_of, digits, keep, machine, tree_of
 ADDED: tuple[str, ...] = (
     "*/runs/*/sampling.pt*",  # what `load_run` needs besides the generator, so that it reads neither data nor stages
     "*/records/* > result > trained_against*",  # the networks that tables must not rank the method by
+    "*/runs/*/explore_*.png*",  # InfoSCC-GAN's grids over eps, over eps and z, over y
+    "*/runs/*/real_generated_tsne.*",  # its t-SNE of real beside generated images
 )
 
 MOST_LINES = 40  # of differences that are shown

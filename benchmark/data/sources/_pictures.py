@@ -39,7 +39,7 @@ def open_pictures(card: DatasetCard, tree: Tree, test_tree: Tree | None = None) 
     """
     if test_tree is not None:
         parts = [Part(tree, base(tree), False), Part(test_tree, base(test_tree), True)]
-    elif card.split == "own":
+    elif card.split != "hash":
         parts = [Part(tree, below, is_test) for below, is_test in own_split(tree)]
     else:
         parts = [Part(tree, base(tree), None)]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from benchmark.data.classes import ClassesFrom
 from benchmark.data.layout import resolve
 
 if TYPE_CHECKING:
@@ -63,6 +64,15 @@ class SourceKind:
     is_points: ClassVar[bool] = False  # its rows are points [2] of `mixture`, not pictures
     is_stacked: ClassVar[bool] = False  # its channels are independent digits
     has_drawn_labels: ClassVar[bool] = False  # labels are drawn at random: one split may lack a class by chance
+    classes_from: ClassesFrom | None = None  # classes made of its attributes; a field of the kinds that have attributes
+
+    def labels(self) -> tuple[Literal["class", "attributes"], ...]:
+        """Labels that this source can serve, besides "none"."""
+        return self.serves if self.classes_from is None else ("class", *self.serves)
+
+    def split_note(self) -> str:
+        """What a reader must know of the source's own split; empty where it is the one that everybody uses."""
+        return ""
 
     def required(self, card: DatasetCard, data_root: Path) -> list[str]:
         """Absolute paths or glob patterns that must be there; "a | b": one of them is enough.

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic.dataclasses import dataclass
 
-from benchmark.core.config import STRICT
+from benchmark.core.config import STRICT, added
 from benchmark.core.errors import DataError
 from benchmark.data.attributes import read_attributes, read_partition
+from benchmark.data.classes import ClassesFrom, subset, with_classes
 from benchmark.data.layout import MAX_SHOWN, below, find, missing_files, resolve
 from benchmark.data.sources._pictures import with_attributes
 from benchmark.data.sources.base import SourceImages, SourceKind
 from benchmark.data.trees import open_tree
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from benchmark.data.cards import DatasetCard
 
 PICTURES = "img_align_celeba/*.jpg | img_align_celeba.zip"
@@ -47,17 +46,27 @@ class CelebA(SourceKind):
     path: str = "celeba"  # folder
     train_partitions: tuple[Partition, ...] = (0, 1)  # validation joins train: nothing is tuned on it here  [ours]
     test_partitions: tuple[Partition, ...] = (2,)
+    classes_from: ClassesFrom | None = added(None)  # classes made of attributes, instead of or beside these
 
     path_keys = ("path",)
     serves = ("attributes",)
     known_attributes = CELEBA_ATTRIBUTES
+
+    def split_note(self) -> str:
+        """See SourceKind."""
+        if self.classes_from is not None or (self.train_partitions, self.test_partitions) != ((0, 1), (2,)):
+            return ""
+        return (
+            "trained on and compared with CelebA's training and validation partitions, 182,637 of 202,599 images; "
+            "InfoSCC-GAN's authors used all of them (data.split=all)"
+        )
 
     def required(self, card: DatasetCard, data_root: Path) -> list[str]:
         """See SourceKind."""
         return below(resolve(data_root, self.path), (PICTURES, ATTRIBUTE_TABLE, PARTITION_TABLE))
 
     def open(self, card: DatasetCard, data_root: Path) -> SourceImages:
-        """The official split. Attributes -1/1 become 0/1."""
+        """The official split. Attributes -1/1 become 0/1, and classes where `classes_from` names some."""
         import numpy as np
 
         folder = resolve(data_root, self.path)
@@ -72,10 +81,10 @@ class CelebA(SourceKind):
             raise DataError(f"{partitions}: no row for", "\n        ".join(lost[:MAX_SHOWN]), "fetch the file again")
         part = np.array([partition[PurePosixPath(name).name] for name in opened.names])
         used = np.flatnonzero(np.isin(part, [*self.train_partitions, *self.test_partitions]))
-        kept = _subset(opened, used)
+        kept = subset(opened, used)
         kept.is_test = np.isin(part[used], self.test_partitions)
         kept.split_rule = f"official partitions: train {self.train_partitions}, test {self.test_partitions}"
-        return kept
+        return kept if self.classes_from is None else with_classes(card, kept, self.classes_from)
 
 
 def _find(card: DatasetCard, folder: Path, pattern: str) -> Path:
@@ -84,16 +93,3 @@ def _find(card: DatasetCard, folder: Path, pattern: str) -> Path:
         if path is not None:
             return path
     raise missing_files(card, [str(folder / pattern)])
-
-
-def _subset(opened: SourceImages, rows: np.ndarray) -> SourceImages:
-    """Only some rows of a source with attributes."""
-    assert opened.attributes is not None
-    return SourceImages(
-        names=[opened.names[i] for i in rows],
-        read=lambda i: opened.read(int(rows[i])),
-        where=lambda i: opened.where(int(rows[i])),
-        attributes=opened.attributes[rows],
-        attribute_names=opened.attribute_names,
-        ignored=opened.ignored,
-    )

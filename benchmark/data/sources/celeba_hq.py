@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic.dataclasses import dataclass
 
-from benchmark.core.config import STRICT
+from benchmark.core.config import STRICT, added
 from benchmark.core.errors import DataError
 from benchmark.data.attributes import read_attributes
+from benchmark.data.classes import ClassesFrom, with_classes
 from benchmark.data.layout import below, resolve
 from benchmark.data.sources._pictures import with_attributes
 from benchmark.data.sources.base import Count, Seed, SourceImages, SourceKind
@@ -30,13 +31,14 @@ class CelebAHQ(SourceKind):
     path: str = "CelebAMask-HQ"  # folder
     n_test: Count = 3000  # pictures held out at random, of 30,000  [P: LT-GAN]
     seed: Seed = 0  # of the split  [ours: which pictures LT-GAN held out is not published]
+    classes_from: ClassesFrom | None = added(None)  # classes made of attributes, instead of or beside these
 
     path_keys = ("path",)
     serves = ("attributes",)
 
     def required(self, card: DatasetCard, data_root: Path) -> list[str]:
         """See SourceKind."""
-        attributes = [ATTRIBUTES] if card.conditioning == "attributes" else []
+        attributes = [ATTRIBUTES] if self._needs_attributes(card) else []
         return below(resolve(data_root, self.path), [f"{PICTURES}/*.jpg", *attributes])
 
     def files(self, data_root: Path) -> list[Path]:
@@ -44,7 +46,7 @@ class CelebAHQ(SourceKind):
         return [resolve(data_root, self.path) / name for name in (PICTURES, ATTRIBUTES)]
 
     def open(self, card: DatasetCard, data_root: Path) -> SourceImages:
-        """A seeded random split of the sorted file names; attributes where the card serves them."""
+        """A seeded random split of the sorted file names; attributes, or classes of them, where the card needs them."""
         import numpy as np
 
         folder = resolve(data_root, self.path)
@@ -55,7 +57,7 @@ class CelebAHQ(SourceKind):
                 "none is left to train on",
                 "unpack all 30,000 pictures, or lower source.n_test",
             )
-        if card.conditioning == "attributes":
+        if self._needs_attributes(card):
             names = {name: name for name in tree.pictures}
             opened = with_attributes(tree, names, read_attributes(folder / ATTRIBUTES))
         else:
@@ -69,4 +71,7 @@ class CelebAHQ(SourceKind):
         held_out = set(permutation[: self.n_test].tolist())
         opened.is_test = np.array([name in held_out for name in opened.names], dtype=bool)
         opened.split_rule = f"{self.n_test} drawn at random, seed {self.seed}, are test"
-        return opened
+        return opened if self.classes_from is None else with_classes(card, opened, self.classes_from)
+
+    def _needs_attributes(self, card: DatasetCard) -> bool:
+        return card.conditioning == "attributes" or self.classes_from is not None

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic.dataclasses import dataclass
 
-from benchmark.core.config import STRICT
+from benchmark.core.config import STRICT, added
 from benchmark.data.attributes import read_attributes
+from benchmark.data.classes import ClassesFrom, with_classes
 from benchmark.data.layout import resolve
 from benchmark.data.sources._pictures import with_attributes
 from benchmark.data.sources.base import SourceImages, SourceKind
@@ -25,16 +26,18 @@ class Table(SourceKind):
     kind: Literal["table"] = "table"
     path: str  # folder or zip file of the pictures
     table: str  # CSV file, or TXT file in CelebA's form
+    classes_from: ClassesFrom | None = added(None)  # classes made of attributes, instead of or beside these
 
     path_keys = ("path", "table")
     serves = ("attributes",)
 
     def open(self, card: DatasetCard, data_root: Path) -> SourceImages:
-        """See SourceKind."""
+        """Every picture with its attributes, or those of `classes_from` alone."""
         tree = open_tree(resolve(data_root, self.path))
         table = read_attributes(resolve(data_root, self.table))
         names = {name: name for name in tree.pictures}  # name in the table -> name in the tree
         top = tree.children()
         if len(top) == 1 and not any(file.startswith(f"{top[0]}/") for file in table.files):
             names = {name.removeprefix(f"{top[0]}/"): name for name in tree.pictures}  # a folder zipped as a whole
-        return with_attributes(tree, names, table)
+        opened = with_attributes(tree, names, table)
+        return opened if self.classes_from is None else with_classes(card, opened, self.classes_from)

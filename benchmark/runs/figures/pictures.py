@@ -28,6 +28,7 @@ from benchmark.evaluation.border import RequestedImages
 from benchmark.training.measurements import Embedding, Grid
 
 _MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")  # with more classes than colours, the shape tells them apart
+_OF_REAL, _OF_GENERATED = ("o", "s", "D", "P"), ("^", "v", "<", ">")  # where a plot has both: triangles are generated
 _OFF, _ON = "#9A9A9A", "#D55E00"  # attribute absent, present
 
 CELL = 64  # px, about the side of a small image's cell
@@ -164,8 +165,9 @@ def _line_height() -> int:
 def save_embedding(path: Path, embedding: Embedding, seed: int = 0) -> None:
     """Write a 2-D t-SNE picture of features [N, d], and its points as a CSV beside it.
 
-    Class labels [N] give one panel with a colour a class; attributes [N, A] one panel an attribute. The CSV has x, y,
-    then the class name, or one 0/1 column an attribute. t-SNE: perplexity 30 (a third of the points, if fewer than 90),
+    Class labels [N] give one panel with a colour a class; attributes [N, A] one panel an attribute. Where some images
+    are generated, these are triangles. The CSV has x, y, then the class name, or one 0/1 column an attribute, then,
+    where some are generated, `real` or `generated`. t-SNE: perplexity 30 (a third of the points, if fewer than 90),
     init pca, learning rate auto. Its axes have no unit, and neither distances between groups nor their sizes mean much.
     Features that t-SNE cannot place (fewer than 5 points, one dimension, all equal, not finite) give a picture that
     says so and a CSV of NaN: a collapsed encoder must not cost a finished run.
@@ -175,10 +177,14 @@ def save_embedding(path: Path, embedding: Embedding, seed: int = 0) -> None:
     labels = embedding.labels.detach().cpu().numpy()
     _check_embedding(features, labels, embedding.names)
     points, obstacle = _placed(features, seed)
-    title = f"no t-SNE: {obstacle}" if obstacle else f"t-SNE of {len(points)} images"
+    generated, counts = None, f"{len(points)} images"
+    if embedding.generated is not None:
+        generated = embedding.generated.cpu().numpy()
+        counts = f"{(~generated).sum()} real and {generated.sum()} generated images (triangles)"
+    title = f"no t-SNE: {obstacle}" if obstacle else f"t-SNE of {counts}"
     draw = _embedding_classes if labels.ndim == 1 else _embedding_attributes
-    save_figure(path, draw(points, labels, embedding.names, title))
-    _save_points(path.with_suffix(".csv"), points, labels, embedding.names)
+    save_figure(path, draw(points, labels, embedding.names, title, generated))
+    _save_points(path.with_suffix(".csv"), points, labels, embedding.names, generated)
 
 
 def _check_embedding(features: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> None:
@@ -216,22 +222,37 @@ def _tsne(features: np.ndarray, seed: int) -> np.ndarray:
     return tsne.fit_transform(features)
 
 
-def _embedding_classes(points: np.ndarray, labels: np.ndarray, names: Sequence[str], title: str) -> Figure:
+def _embedding_classes(
+    points: np.ndarray, labels: np.ndarray, names: Sequence[str], title: str, generated: np.ndarray | None
+) -> Figure:
     figure = Figure(figsize=(7.5, 6), layout="constrained")
     axes = figure.subplots()
-    _scatter_classes(axes, points, labels, names)
+    if generated is None:
+        _scatter_classes(axes, points, labels, names)
+    else:
+        _scatter_both(axes, points, labels, names, generated)
     axes.set_title(title)
     _name_tsne_axes(axes)
     figure.legend(loc="outside right upper", frameon=False, markerscale=1.8)
     return figure
 
 
-def _embedding_attributes(points: np.ndarray, labels: np.ndarray, names: Sequence[str], title: str) -> Figure:
+def _embedding_attributes(
+    points: np.ndarray, labels: np.ndarray, names: Sequence[str], title: str, generated: np.ndarray | None
+) -> Figure:
     figure, drawn = figure_with_panels(labels.shape[1], width=3.6, height=3.3)
     for axes, name, present in zip(drawn, names, labels.T > 0.5):
-        _scatter(axes, points[~present], _OFF, "absent", "o")
-        _scatter(axes, points[present], _ON, "present", "^")
-        axes.set_title(f"{literal(name)}: {present.mean():.0%}", fontsize=10)
+        if generated is None:
+            _scatter(axes, points[~present], _OFF, "absent", "o")
+            _scatter(axes, points[present], _ON, "present", "^")
+            share = f" {present.mean():.0%}"
+        else:
+            for colour, what, rows in ((_OFF, "absent", ~present), (_ON, "present", present)):
+                _scatter(axes, points[rows & ~generated], colour, f"{what}, real", _OF_REAL[0])
+                _scatter(axes, points[rows & generated], colour, f"{what}, generated", _OF_GENERATED[0])
+            kinds = [(what, present[rows]) for what, rows in (("real", ~generated), ("generated", generated))]
+            share = "\n" + ", ".join(f"{having.mean():.0%} of {what}" for what, having in kinds if len(having))
+        axes.set_title(f"{literal(name)}:{share}", fontsize=10)
         _name_tsne_axes(axes)
     handles, texts = drawn[0].get_legend_handles_labels()
     figure.legend(handles, texts, loc="outside lower center", ncols=2, frameon=False, markerscale=1.8)
@@ -269,6 +290,20 @@ def _scatter_classes(axes: Axes, points: np.ndarray, labels: np.ndarray, names: 
         _scatter(axes, points[labels == label], colour, literal(names[label]), marker)
 
 
+def _scatter_both(
+    axes: Axes, points: np.ndarray, labels: np.ndarray, names: Sequence[str], generated: np.ndarray
+) -> None:
+    """A colour a class, a marker a kind; each class is named once, by its real images where it has some."""
+    for label in np.unique(labels):
+        colour, shape = PALETTE[label % len(PALETTE)], label // len(PALETTE) % len(_OF_REAL)
+        name = literal(names[label])
+        for rows, markers in ((~generated, _OF_REAL), (generated, _OF_GENERATED)):
+            mine = points[rows & (labels == label)]
+            if len(mine):
+                _scatter(axes, mine, colour, name, markers[shape])
+                name = "_nolegend_"
+
+
 def _scatter(axes: Axes, points: np.ndarray, colour: str, name: str, marker: str) -> None:
     axes.scatter(points[:, 0], points[:, 1], s=14, c=colour, label=name, marker=marker, alpha=0.8, linewidths=0)
 
@@ -278,12 +313,14 @@ def _name_tsne_axes(axes: Axes) -> None:
     axes.set_ylabel("t-SNE axis 2 (no unit)")
 
 
-def _save_points(path: Path, points: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> None:
+def _save_points(
+    path: Path, points: np.ndarray, labels: np.ndarray, names: Sequence[str], generated: np.ndarray | None
+) -> None:
+    kinds = [[]] * len(points) if generated is None else [["generated" if one else "real"] for one in generated]
+    header = [] if generated is None else ["image"]
     with atomic(path, "w") as file:
         writer = csv.writer(file, lineterminator="\n")
-        if labels.ndim == 1:
-            writer.writerow(["x", "y", "label"])
-            writer.writerows([f"{x:.6g}", f"{y:.6g}", names[label]] for (x, y), label in zip(points, labels))
-        else:
-            writer.writerow(["x", "y", *names[: labels.shape[1]]])
-            writer.writerows([f"{x:.6g}", f"{y:.6g}", *map(int, row)] for (x, y), row in zip(points, labels))
+        of_label = (lambda label: [names[label]]) if labels.ndim == 1 else (lambda row: [int(value) for value in row])
+        writer.writerow(["x", "y", *(["label"] if labels.ndim == 1 else names[: labels.shape[1]]), *header])
+        for (x, y), label, kind in zip(points, labels, kinds):
+            writer.writerow([f"{x:.6g}", f"{y:.6g}", *of_label(label), *kind])

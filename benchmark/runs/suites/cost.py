@@ -1,11 +1,13 @@
 """What running a suite would cost: time and disk of the cells that have no record yet, row by row and in all.
 
-A row that has finished runs costs what they cost; any other is rehearsed. Stages that several runs share count once.
+A row that has finished runs costs what they cost; any other is rehearsed, until that has taken half a minute: from then
+on a row costs as one of the same method, for as many images. Stages that several runs share count once.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,11 @@ from benchmark.runs.records import Record, read_records, record_path
 from benchmark.runs.suites.suite import SuiteCell, cells, find_suite
 
 if TYPE_CHECKING:
+    from benchmark.runs.dry_run import Part
     from benchmark.runs.spec import Paths, Resolved
+
+
+REHEARSED_S = 30.0  # seconds of rehearsals after which rows are estimated by others of the same method
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,11 +59,24 @@ def suite_plan(
     suite = find_suite(name)
     todo = [(cell, resolve(cell.spec, paths)) for cell in cells(suite, size, seeds)]
     costs = row_costs(todo, paths, device, threads)
-    lines = [f"{suite.name}, {size}: {suite.title}"]
+    lines = [f"{suite.name}, {size}: {suite.title}", *budget_lines([run for _, run in todo])]
     for one in costs:
         labels = ", ".join(filter(None, (suite.rows[one.row].labels[column] for column in suite.columns)))
         lines.append(f"  {one.dataset}, {labels}: {_row_text(one)}")
-    return "\n".join([*lines, f"  {total_text(costs, workers)}"])
+    notes = dict.fromkeys(note for _, run in todo for note in run.notes)
+    return "\n".join([*lines, *(f"  note: {note}" for note in notes), f"  {total_text(costs, workers)}"])
+
+
+def budget_lines(runs: Sequence[Resolved]) -> list[str]:
+    """What the rows may spend, and by whose evaluation they are scored: one line each where all rows agree."""
+    budgets = dict.fromkeys(f"{run.config.steps:,} steps of {_images_a_step(run):,} images" for run in runs)
+    protocols = dict.fromkeys(run.evaluation.protocol for run in runs)
+    unequal = " (rows differ)" if len(budgets) > 1 else " each"
+    return [f"  budget: {'; '.join(budgets)}{unequal}", f"  protocol: {', '.join(protocols)}"]
+
+
+def _images_a_step(run: Resolved) -> int:
+    return run.config.batch * run.config.n_dis
 
 
 def _row_text(one: RowCost) -> str:
@@ -99,14 +118,20 @@ def row_costs(
     rows: dict[tuple[int, str], list[Resolved]] = defaultdict(list)
     for cell, resolved in todo:
         rows[cell.row, cell.dataset].append(resolved)
-    found = []
+    found: list[RowCost] = []
+    rehearsed: list[tuple[Resolved, RowCost]] = []
+    timed: dict[str, Part] = {}
+    began = time.perf_counter()
     for (row, dataset), runs in rows.items():
         n_todo = sum(not record_path(paths.results, run.run).exists() for run in runs)
         cost = RowCost(row, dataset, len(runs), n_todo, 0.0, 0, "")
         if n_todo and (records := finished[runs[0].config_hash]):
             cost = _measured(cost, records)
+        elif n_todo and time.perf_counter() - began > REHEARSED_S and (like := _like(cost, runs[0], rehearsed)):
+            cost = like
         elif n_todo:
-            cost = _rehearsed(cost, runs[0], paths, device, threads)
+            cost = _rehearsed(cost, runs[0], paths, device, threads, timed)
+            rehearsed.append((runs[0], cost))
         found.append(cost)
     return found
 
@@ -122,14 +147,28 @@ def _measured(cost: RowCost, records: Sequence[Record]) -> RowCost:
     return dataclasses.replace(cost, seconds=seconds, bytes=16 * floats, source=source, flops=flops)
 
 
-def _rehearsed(cost: RowCost, resolved: Resolved, paths: Paths, device: str, threads: int | None) -> RowCost:
+def _like(cost: RowCost, resolved: Resolved, rehearsed: Sequence[tuple[Resolved, RowCost]]) -> RowCost | None:
+    """The cost by the last rehearsed row of the same method at the same side, for as many images; None: none is."""
+    for other, known in reversed(rehearsed):
+        same = other.method.name == resolved.method.name and other.card.resolution == resolved.card.resolution
+        if same and known.seconds is not None:
+            images, others = (run.config.steps * _images_a_step(run) for run in (resolved, other))
+            seconds = known.seconds * images / others
+            return dataclasses.replace(known, row=cost.row, dataset=cost.dataset, n=cost.n, n_todo=cost.n_todo,
+                                       seconds=seconds, source="as another row of this method")  # fmt: skip
+    return None
+
+
+def _rehearsed(
+    cost: RowCost, resolved: Resolved, paths: Paths, device: str, threads: int | None, timed: dict[str, Part]
+) -> RowCost:
     """The cost of a rehearsal. Its last part but the judges' is the method; all others are shared."""
     from benchmark.runs.device import pick_device, use_threads
     from benchmark.runs.plan import make_plan
 
     use_threads(resolved, threads)
     try:
-        plan = make_plan(resolved, paths, pick_device(device))
+        plan = make_plan(resolved, paths, pick_device(device), count_flops=False, timed=timed)
     except Exception as error:  # whatever is wrong, the run itself will say it; an estimate stops nothing
         why = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         return dataclasses.replace(cost, seconds=None, source=f"no rehearsal: {why}")

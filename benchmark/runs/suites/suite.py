@@ -255,11 +255,32 @@ def changes_of(suite: Suite, size: str, row: SuiteRow, dataset: str) -> dict[str
     changes = merge(merge(scope.set, row.set), row.sizes.get(size, {}))
     if row.trained_on is not None:
         changes = merge(changes, {"transfer": dataset})
+    changes = _without_judge(changes, dataset)
     if scope.images is None:
         return changes
     return merge(
         changes, {"steps": _steps_for(scope.images, row.method, scope.recipe, row.trained_on or dataset, changes)}
     )
+
+
+def _without_judge(changes: dict[str, Any], dataset: str) -> dict[str, Any]:
+    """The changes, less the extractor `judge` where the dataset that is scored on has no labels for it to learn.
+
+    A suite lists one set of extractors for datasets with and without labels; only a user who asks for it gets an error.
+    """
+    from benchmark.data.cards import card_with, find_card
+    from benchmark.runs.spec import without_judge
+
+    evaluation = changes.get("eval")
+    listed = evaluation.get("extractors") if isinstance(evaluation, Mapping) else None
+    if not isinstance(listed, list) or "judge" not in listed:
+        return changes
+    card, of_data = find_card(dataset), changes.get("data")
+    if of_data and "transfer" not in changes:  # of a transfer they belong to the dataset that is learned from
+        card = card_with(card, of_data)
+    if card.conditioning != "none":
+        return changes
+    return merge(changes, {"eval": {"extractors": without_judge(listed)}})
 
 
 def _steps_for(images: int, method: str, recipe: str, dataset: str, changes: Mapping[str, Any]) -> int:

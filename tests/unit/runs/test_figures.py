@@ -140,6 +140,23 @@ def test_attribute_embedding_has_a_panel_an_attribute(tmp_path: Path) -> None:
     assert [row[2:] for row in rows[:3]] == [["1", "0"], ["0", "1"], ["0", "0"]]
 
 
+@pytest.mark.parametrize("of_attributes", [False, True], ids=["classes", "attributes"])
+def test_generated_points_have_markers_of_their_own(tmp_path: Path, of_attributes: bool) -> None:
+    """The same points: what is generated changes the picture and the CSV's last column, and nothing else."""
+    features, labels = clouds()
+    names, generated = ["cat", "dog", "wild"], torch.arange(len(labels)) % 2 == 1
+    if of_attributes:
+        labels = torch.nn.functional.one_hot(labels)
+    for name, flags in (("plain", None), ("none", torch.zeros_like(generated)), ("half", generated)):
+        save_embedding(tmp_path / f"{name}.png", Embedding(features, labels, names, flags))
+    plain, none, half = (list(csv.reader((tmp_path / f"{name}.csv").open())) for name in ("plain", "none", "half"))
+    assert [row[:-1] for row in half] == [row[:-1] for row in none] == plain
+    assert half[0][-1] == "image"
+    assert [row[-1] for row in half[1:]] == ["generated" if flag else "real" for flag in generated]
+    pictures = [(tmp_path / f"{name}.png").read_bytes() for name in ("plain", "none", "half")]
+    assert len(set(pictures)) == 3
+
+
 def test_an_embedding_gives_the_same_bytes_twice(tmp_path: Path) -> None:
     features, labels = clouds()
     for name, seed in (("a", 3), ("b", 3)):

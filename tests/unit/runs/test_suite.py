@@ -15,7 +15,7 @@ from benchmark.report.suite_tables import suite_table, suite_tables
 from benchmark.report.table_files import write_suite_table, write_tables
 from benchmark.runs.records import read_record, read_records, record_path
 from benchmark.runs.spec import Paths, resolve
-from benchmark.runs.suites.suite import SuiteCell, cells, find_suite, list_suites
+from benchmark.runs.suites.suite import SuiteCell, cells, changes_of, find_suite, list_suites
 from benchmark.training.method import find_method
 
 pytestmark = pytest.mark.usefixtures("quick_environment")
@@ -216,3 +216,24 @@ def test_every_suite_has_a_small_size_of_embedded_data_and_several_seeds() -> No
         assert {cell.spec.dataset for cell in cells(suite, "small")} <= embedded, name
         seeds = {"smoke": 1, "compare": 5}.get(name, 3)  # five: compare's records are the drift gate's baselines
         assert len({cell.spec.seed for cell in cells(suite, "small")}) == seeds, name
+
+
+def test_a_suite_s_classifier_is_left_out_where_there_are_no_labels(suite_file: str, paths: Paths) -> None:
+    """One list of extractors for data with and without labels; what a user asks for is not changed."""
+    listed = "set: {steps: 10, eval: {extractors: [judge, inception]}}"
+    text = SUITE.replace("set: {steps: 10}", listed).replace("dataset: afhq, recipe: paper", "dataset: celeba_hq")
+    Path(suite_file).write_text(text.replace("method: infoscc", "method: sngan"))
+    suite = find_suite(suite_file)
+    (small, *_), (paper, *_) = cells(suite, "small", [0]), cells(suite, "paper", [0])
+    assert resolve(small.spec, paths).evaluation.extractors == ("judge", "inception")
+    unlabelled = resolve(paper.spec, paths)
+    assert unlabelled.evaluation.extractors == ("inception",)
+    assert any("celeba_hq has no labels" in note for note in unlabelled.notes)
+    assert resolve(small.spec, paths).notes == []
+    Path(suite_file).write_text(text.replace("[judge, inception]", "[judge]").replace("infoscc", "sngan"))
+    alone = cells(find_suite(suite_file), "paper", [0])[0]
+    assert resolve(alone.spec, paths).evaluation.extractors == ("lite0",)
+    assert "judge" not in alone.spec.changes["eval"]["extractors"], "the record's changes make the same run again"
+    labelled = {"data": {"conditioning": "attributes"}, "eval": {"extractors": ["judge"]}}
+    row = dataclasses.replace(suite.rows[0], set=labelled)
+    assert changes_of(suite, "paper", row, "celeba_hq")["eval"]["extractors"] == ["judge"], "a row may ask for labels"
