@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STATISTICS = ("mean", "sd", "n", "low", "high")  # of a cell: see `Summary`
+CURVE_OF = "aux_accuracy"  # the metric whose details hold a curve over sizes of moves
 DATASET_LABELS = ("Method", "Supervision", "Recipe", "Changes")
 
 
@@ -153,6 +154,7 @@ class Table:
     notes: tuple[str, ...]
     extra_names: tuple[str, ...] = ()
     controls: tuple[RealDataRow, ...] = ()
+    plot: str = ""  # the label column whose numbers a figure has its metrics against
 
     def bold(self, row: Row, column: Column) -> bool:
         """Whether the row is better than every row that shares two seeds with it: see `compare.winner`."""
@@ -237,6 +239,11 @@ def given_text(runs: Sequence[Record]) -> str:
     """What the method of a row was given; a run that failed knows less than a finished one."""
     texts = list(map(supervision, runs))
     return next((text for text in texts if not text.startswith(UNKNOWN)), texts[0])
+
+
+def has_figures(table: Table) -> bool:
+    """Whether `suite_figures` can draw something of a suite's table."""
+    return bool(table.plot) or any(column.id == CURVE_OF for column in table.columns)
 
 
 def real_data_rows(columns: Sequence[Column], rows: Sequence[Row], n_labels: int) -> tuple[RealDataRow, ...]:
