@@ -48,7 +48,7 @@ def boundary_values(context: EvaluationContext) -> list[MetricValue]:
     settings = of_generator(context)
     settings |= {"scorer": judge.identity, "latents": cfg.boundary_latents, "share": cfg.boundary_share}
     if len(found) <= MOST_LABELS:
-        context.pictures += [(f"edits/{_word(name)}", edit_grid(context, boundary)) for name, boundary in found.items()]
+        context.pictures.extend((f"edits/{_word(name)}", edit_grid(context, one)) for name, one in found.items())
     return [*_means(found, settings), *_of_labels(found, settings)]
 
 

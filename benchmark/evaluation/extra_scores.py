@@ -77,7 +77,7 @@ def _lpips_of(net: Literal["alex", "vgg"], context: EvaluationContext) -> LPIPS:
 def _ppl(context: EvaluationContext) -> list[MetricValue]:
     """Perceptual path length in z, and in w where there is a mapping network."""
     distance = _lpips_of("vgg", context)
-    return path_lengths(context, "ppl", distance, distance.identity)
+    return path_lengths(context, distance, distance.identity)
 
 
 def _ppl_judge(context: EvaluationContext) -> list[MetricValue]:
@@ -91,13 +91,13 @@ def _ppl_judge(context: EvaluationContext) -> list[MetricValue]:
         return (of_a - of_b).square().sum(1)
 
     identity = judge.identity | {"distance": "squared, of features of unit length"}
-    return path_lengths(context, "path_judge", distance, identity)
+    return path_lengths(context, distance, identity, "_judge")
 
 
 def path_lengths(
-    context: EvaluationContext, id: str, distance: Callable[[Tensor, Tensor], Tensor], identity: dict[str, Any]
+    context: EvaluationContext, distance: Callable[[Tensor, Tensor], Tensor], identity: dict[str, Any], mark: str = ""
 ) -> list[MetricValue]:
-    """Path lengths in z, and in w where there is a mapping network, by any distance of images: `<id>_z`, `<id>_w`."""
+    """Path lengths in z, and in w where there is a mapping network, by any distance of images: `ppl_z<mark>`, ..."""
     cfg, seed = context.cfg.extras, context.seed
     space = LatentSpace(context.method, context.G, seed=derive_seed(seed, 0x99))
     settings = of_generator(context)
@@ -107,7 +107,9 @@ def path_lengths(
     if space.has_w:
         found["w"] = path_length(space.pairs_of_styles, space.draw, distance, space="w", mapping=space.styles, **how)
     return [
-        MetricValue.of_row(f"{id}_{name}", one.mean, settings | {"space": name}, details={"sd": one.sd, "kept": one.n})
+        MetricValue.of_row(
+            f"ppl_{name}{mark}", one.mean, settings | {"space": name}, details={"sd": one.sd, "kept": one.n}
+        )
         for name, one in found.items()
     ]
 

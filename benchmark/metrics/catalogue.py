@@ -274,13 +274,13 @@ METRICS: tuple[MetricRow, ...] = (
     ),
     MetricRow("ppl_w", "PPL (w)", "lower", "", ("generator",), "as ppl_z", scale="log", extra="ppl"),
     MetricRow(
-        "path_judge_z", "Path length-judge (z)", "lower",
+        "ppl_z_judge", "Path length-judge (z)", "lower",
         "length of the same paths in the evaluation classifier's features (eval.extra); lower is smoother",
         ("generator", "classifier"), "as ppl_z, with another distance (ours)", scale="log", extra="ppl_judge",
     ),
     MetricRow(
-        "path_judge_w", "Path length-judge (w)", "lower", "",
-        ("generator", "classifier"), "as path_judge_z", scale="log", extra="ppl_judge",
+        "ppl_w_judge", "Path length-judge (w)", "lower", "",
+        ("generator", "classifier"), "as ppl_z_judge", scale="log", extra="ppl_judge",
     ),
     MetricRow(
         "boundary_held_out", "SVM boundary (held-out extremes)", "higher",
@@ -342,7 +342,7 @@ METRICS: tuple[MetricRow, ...] = (
     # Groups of extra metrics, where none of the group's can be had: a row without a number.
     MetricRow("ppl", "PPL", None, "", ("generator",), "as ppl_z", scale="log", extra="ppl"),
     MetricRow(
-        "ppl_judge", "Path length-judge", None, "", ("generator", "classifier"), "as path_judge_z", scale="log",
+        "ppl_judge", "Path length-judge", None, "", ("generator", "classifier"), "as ppl_z_judge", scale="log",
         extra="ppl_judge",
     ),
     MetricRow("boundary", "SVM boundary", None, "", ("generator",), "as boundary_held_out", extra="boundary"),

@@ -77,7 +77,7 @@ def _suite(results: Path, table: Table, album: Album) -> SuiteTables:
 
 
 _CAPTIONS = {
-    "plot": "The metrics of the table above against the setting that its rows vary. Bars are the intervals of the table.",
+    "plot": "The metrics of the table above against the setting that its rows vary. Bars: the intervals of the means.",
     "curve": "Accuracy of LT-GAN's auxiliary network for moves of other sizes than in training. Chance is one half.",
 }
 

@@ -7,6 +7,7 @@ LT-GAN's auxiliary accuracy has the curve of that accuracy over the size of move
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -69,7 +70,7 @@ def _draw_metric(axes: Axes, x_name: str, column: Column, lines: dict[str, list[
             continue
         x, means = [x for x, _ in cells], [cell.mean for _, cell in cells]
         half = [0.0 if cell.low is None else cell.mean - cell.low for _, cell in cells]
-        look = {"color": PALETTE[i % len(PALETTE)], "linestyle": _STYLES[i // len(PALETTE) % len(_STYLES)]}
+        look: dict[str, Any] = {"color": PALETTE[i % len(PALETTE)], "ls": _STYLES[i // len(PALETTE) % len(_STYLES)]}
         axes.errorbar(x, means, half, label=literal(name), marker="o", markersize=4, capsize=3, linewidth=1.3, **look)
     axes.set_xlabel(literal(x_name))
     axes.set_ylabel(f"{literal(column.name)} ({column.direction})" if column.direction else literal(column.name))
