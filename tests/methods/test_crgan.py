@@ -218,3 +218,26 @@ def test_other_nets(backbone: str) -> None:
     method = built(backbone=backbone)
     seed_step(0, 0)
     assert all(torch.isfinite(v) for v in method.step(stream_for(method, data_of(), seed=0), 0).values())
+
+
+# ---- recipes of large images -----------------------------------------------------------------------------------------
+
+
+def test_cr_biggan_on_imagenet_has_the_published_networks() -> None:
+    """BigGAN-PyTorch's at 128 px: 70,433,988 and 87,982,370 parameters; 120 numbers of z in six parts."""
+    cfg, pictures = RECIPES["paper"]["imagenet128"], replace(data_of("cifar10"), resolution=128)
+    names = tuple(f"class {k}" for k in range(1000))
+    with torch.device("meta"):
+        method = construct(CRGAN, cfg, replace(pictures, class_names=names), torch.device("meta"), 0)
+    sizes = [sum(p.numel() for p in net.parameters()) for net in (method.G, method.D)]
+    assert (sizes, method.z_dim) == ([70_433_988, 87_982_370], 120)
+    assert method.opt_G.param_groups[0]["eps"] == 1e-6
+    assert method.max_shift_px == 16
+
+
+def test_stl10_has_sngans_residual_networks_and_four_pixels() -> None:
+    """4,878,083 and 10,141,441 parameters at 48 px."""
+    cfg = RECIPES["paper"]["stl10"]
+    method = construct(CRGAN, cfg, data_of("stl10"), torch.device("meta"), 0)
+    sizes = [sum(p.numel() for p in net.parameters()) for net in (method.G, method.D)]
+    assert (sizes, method.max_shift_px) == ([4_878_083, 10_141_441], 4)

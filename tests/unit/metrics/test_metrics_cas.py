@@ -12,12 +12,15 @@ import pytest
 import torch
 from pydantic import ValidationError
 from sklearn.datasets import load_digits
+from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 import benchmark.metrics.cas
 from benchmark.core.config import build
 from benchmark.metrics.cas import CAS, CASConfig, cas_with_control, classification_accuracy_score
 from benchmark.metrics.cas import _augmented as augmented
 from benchmark.metrics.checks import MetricError
+from benchmark.nn.resnet50 import ResNet50
 
 SMALL = CASConfig(depth=8, epochs=3, batch=16, n_seeds=1, flip=False, shift=0)
 Set = tuple[np.ndarray, np.ndarray]
@@ -268,3 +271,40 @@ def test_the_configuration_is_strict(bad: dict[str, Any]) -> None:
 def test_the_configuration_is_read_from_plain_values() -> None:
     cfg = build(CASConfig, {"epochs": 2, "decay_at": [0.8]})
     assert (cfg.depth, cfg.epochs, cfg.decay_at, cfg.n_seeds) == (20, 2, (0.8,), 3)
+
+
+# ---- ImageNet's classifier -------------------------------------------------------------------------------------------
+
+
+def test_the_resnet50_is_the_published_one() -> None:
+    """25,557,032 parameters for 1,000 classes (He et al., 2016, as torchvision counts them); grey is repeated."""
+    with torch.device("meta"):
+        net = ResNet50(3, 1000)
+    assert sum(p.numel() for p in net.parameters()) == 25_557_032
+    torch.manual_seed(0)
+    net = ResNet50(1, 3).eval()
+    x = torch.rand(2, 1, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(net(x), net.net(x.repeat(1, 3, 1, 1)))
+
+
+def test_a_resnet50_learns_from_images_of_32_pixels_and_refuses_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three colours: after three updates its loss on the batch is lower. Batch norm's averages need many more."""
+    labels = np.arange(12) % 3
+    images = np.full((12, 32, 32, 3), 20, dtype=np.uint8)
+    images[np.arange(12), :, :, labels] = 200
+    cfg = CASConfig(net="resnet50", epochs=3, batch=12, n_seeds=1, flip=False, shift=0, lr=0.01, decay_at=())
+    losses: list[float] = []
+
+    def noted(logits: Tensor, target: Tensor) -> Tensor:
+        assert logits.shape == (12, 3)
+        loss = cross_entropy(logits, target)
+        losses.append(float(loss.detach()))
+        return loss
+
+    monkeypatch.setattr(benchmark.metrics.cas, "cross_entropy", noted)
+    found = score((images, labels), (images[:6], labels[:6]), cfg)
+    assert losses[2] < losses[0] - 0.1
+    assert (found.n_train, found.n_test) == (12, 6)
+    with pytest.raises(MetricError, match="sides of 32 px"):
+        score((images[:, :16, :16], labels), (images[:, :16, :16], labels), cfg)
