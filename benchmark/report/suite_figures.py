@@ -103,15 +103,15 @@ def curve_figure(table: Table, column: Column) -> bytes | None:
             axes.plot(trained, mean[x.index(trained)], "o", color=colour, markersize=6)
         sizes += x
     axes.axhline(0.5, color="#888888", linewidth=0.9, linestyle=":")
-    axes.annotate("chance", (min(sizes), 0.5), (0, 3), textcoords="offset points", fontsize=8, color="#666666")
+    axes.annotate("chance", (1, 0.5), (-2, 2), axes.get_yaxis_transform(), "offset points", ha="right", fontsize=8)
     if is_wide(sizes):
         axes.set_xscale("log")
         name_log_ticks(axes.xaxis)
     axes.set_xlabel("standard deviation of the moves at test time (dot: in training)")
     axes.set_ylabel(f"{literal(column.name)} ({column.direction})")
     axes.grid(alpha=0.25, linewidth=0.6)
-    axes.legend(frameon=False, fontsize=8)
-    axes.set_title(f"{literal(table.title)}: mean of the seeds, band from the lowest to the highest", fontsize=9)
+    axes.legend(frameon=False, fontsize=8, title=literal(", ".join(table.label_names)), title_fontsize=8)
+    axes.set_title(f"{literal(table.title)}\nmean of the seeds, band from the lowest to the highest", fontsize=9)
     return figure_png(figure)
 
 
