@@ -19,7 +19,7 @@ from benchmark.metrics.catalogue import row_of
 from benchmark.report.claims import CheckedClaim, check_claims
 from benchmark.report.notes import table_notes
 from benchmark.report.plain_table import EMPTY
-from benchmark.report.tables import Column, Row, Table, find_columns, group, real_data_rows, tell_apart
+from benchmark.report.tables import PUBLISHED, Column, Row, Table, find_columns, group, real_data_rows, tell_apart
 from benchmark.runs.records import Record
 from benchmark.runs.suites.suite import (
     PublishedColumns,
@@ -109,7 +109,7 @@ def suite_table(suite: Suite, size: str, records: Sequence[Record], dataset: str
         ),
         (
             *(f"{column.name}, best run" for column in best),
-            *(f"{name} (published)" for name in (published.columns if published else ())),
+            *(f"{name}{PUBLISHED}" for name in (published.columns if published else ())),
         ),
         controls,
         suite.plot or "",

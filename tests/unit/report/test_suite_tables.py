@@ -11,6 +11,7 @@ from made_records import write as write_values
 
 from benchmark.core.config import content_hash
 from benchmark.evaluation.value import MetricValue
+from benchmark.report.page_tables import table_view
 from benchmark.report.suite_tables import suite_table
 from benchmark.report.table_files import write_suite_table
 from benchmark.runs.records import read_records, write_record
@@ -134,6 +135,9 @@ def test_the_best_of_the_runs_is_shown_where_the_paper_reports_it(
     assert [row.extras for row in table.rows] == ([("3",), ("–",)] if shown else [(), ()])
     assert table.rows[0].summary(table.columns[0]).mean == 5.0
     assert any(note.startswith("Best run") for note in table.notes) == shown
+    head = next((head for head in table_view(table, "digits").heads if head.text == "FD-judge, best run"), None)
+    assert (head is not None) == shown
+    assert head is None or not head.published, "it is ours"
 
 
 def test_a_source_may_report_several_datasets(suite: str, tmp_path: Path) -> None:
