@@ -66,9 +66,10 @@ class Plan:
             nets = ", ".join(f"{name} {n:,}" for name, n in part.parameters.items())
             cost = "ready" if part.ready else f"about {duration(part.seconds)}"
             lines.append(f"  {part.name:<12} {part.steps:>8,} steps  {cost:<18} parameters: {nets}")
-        n_fake, cost = r.evaluation.n_fake or 0, f"about {duration(self.evaluation_s)}"
+        n_fake, cost = r.evaluation.n_fake, f"about {duration(self.evaluation_s)}"
+        images = "as many as the reference" if n_fake is None else f"{n_fake:>8,} images"
         extractors = ", ".join(r.evaluation.extractors)
-        lines.append(f"  {'evaluation':<12} {n_fake:>8,} images {cost:<18} extractors: {extractors}")
+        lines.append(f"  {'evaluation':<12} {images} {cost:<18} extractors: {extractors}")
         lines.append(f"  in all about {duration(self.seconds)}, {self.bytes / 1e6:.0f} MB in {r.folder}")
         lines += [f"  missing: {problem}".replace("\n", "\n  ") for problem in self.missing]
         return "\n".join(lines)
