@@ -19,10 +19,10 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from benchmark.core.config import STRICT, NonNegativeFloat, PositiveFloat, PositiveInt, Probability
+from benchmark.core.config import STRICT, NonNegativeFloat, PositiveFloat, PositiveInt, Probability, added
 from benchmark.core.errors import ConfigError
 from benchmark.nn.augment import random_flip, random_shift
-from benchmark.nn.backbones import build_biggan, build_plain
+from benchmark.nn.backbones import BigGANVariant, build_biggan, build_plain
 from benchmark.nn.losses import adversarial
 from benchmark.training import Dataset, GANConfig, Method, Sample, Stream, build_recipes
 from methods.recipes import crgan
@@ -36,6 +36,8 @@ class Config(GANConfig):
     backbone: Literal["sndcgan", "resnet", "biggan"] = "sndcgan"  # [P]
     conditional: bool = False  # class-conditional BigGAN [P]
     loss: Literal["hinge", "non_saturating"] = "hinge"  # [P]
+    biggan: BigGANVariant = added("cifar10")  # which of BigGAN-PyTorch's networks [C]
+    adam_eps: PositiveFloat = added(1e-8)  # of G's and D's Adam; 1e-6 on ImageNet [C]
     z_dim: PositiveInt = 128  # of the latent [C]
     width: PositiveInt | None = None  # channels of the narrowest hidden layer (BigGAN's ch); None: the published ones
     lambda_real: NonNegativeFloat = 10.0  # CR's weight [P]
@@ -67,8 +69,9 @@ class CRGAN(Method):
             self.conditioning, self.n_labels, self.default_conditions = "class", data.n_classes, "uniform classes"
         self.G, self.D = _nets(cfg, data, self.n_labels)
         self.loss_D, self.loss_G = adversarial(cfg.loss)
-        self.opt_G = self.adam(self.G, cfg.lr_G, cfg.betas)
-        self.opt_D = self.adam(self.D, cfg.lr_D, cfg.betas)
+        self.z_dim = getattr(self.G, "z_dim", cfg.z_dim)  # BigGAN's is a multiple of its chunks
+        self.opt_G = self.adam(self.G, cfg.lr_G, cfg.betas, eps=cfg.adam_eps)
+        self.opt_D = self.adam(self.D, cfg.lr_D, cfg.betas, eps=cfg.adam_eps)
 
     def step(self, stream: Stream, t: int) -> dict[str, Tensor]:
         """n_dis updates of D, each on fresh images, then one of G."""
@@ -139,7 +142,7 @@ class CRGAN(Method):
 
     def z(self, n: int) -> Tensor:
         """Latents [n, z_dim], standard normal."""
-        return self.normal(n, self.cfg.z_dim)
+        return self.normal(n, self.z_dim)
 
     def labels(self, n: int) -> Tensor | None:
         """Uniform classes [n], or None without conditioning."""
@@ -166,10 +169,10 @@ def _check_classes(cfg: Config, data: Dataset) -> None:
 
 
 def _nets(cfg: Config, data: Dataset, n_classes: int) -> tuple[nn.Module, nn.Module]:
-    """G and D; BigGAN's as its authors' code has them for CIFAR-10."""
+    """G and D; BigGAN's as its authors' code has them for CIFAR-10 or ImageNet."""
     side, channels = data.resolution, data.channels
     if cfg.backbone == "biggan":
-        return build_biggan("cifar10", side, channels, cfg.z_dim, n_classes, cfg.width)
+        return build_biggan(cfg.biggan, side, channels, cfg.z_dim, n_classes, cfg.width)
     return build_plain(cfg.backbone, side, channels, cfg.z_dim, cfg.width)
 
 

@@ -75,6 +75,11 @@ class LTGAN(Method):
     cfg: Config
     D: nn.Module
 
+    @classmethod
+    def version_of(cls, cfg: Config) -> int:
+        """2 where styles are mixed: an image without mixing is made of one latent since, before of one of two drawn."""
+        return 2 if cfg.backbone == "stylegan2" and cfg.mixing else 1
+
     def __init__(self, cfg: Config, data: Dataset) -> None:
         _check(cfg, data)
         self.net = TAPPED[cfg.backbone].of(cfg, data)
@@ -170,8 +175,8 @@ class LTGAN(Method):
         return self.A(torch.cat([delta, other], 1)).squeeze(1), (which == which_of_other).float()
 
     def code(self, n: int, mix: bool = True) -> Code:
-        """n codes with z ~ N(0, sigma_z^2)."""
-        z = self.cfg.sigma_z * self.normal(n, self.net.n_styles, self.z_dim)
+        """n codes with z ~ N(0, sigma_z^2); without mixing of one latent each, so that every number of z matters."""
+        z = self.cfg.sigma_z * self.normal(n, self.net.n_styles if mix else 1, self.z_dim)
         return self.net.code(z, self.G, mix)
 
     def moves(self, n: int, sigma: float) -> tuple[Tensor, Tensor]:
@@ -213,7 +218,7 @@ class LTGAN(Method):
     @torch.no_grad()
     def pictures(self, G: nn.Module, data: Dataset) -> Iterator[Picture]:
         """Every row another z, every column the same eps: what the task wants to look alike down a column."""
-        code, eps = self.code(8, mix=False), self.cfg.sigma_eps * self.normal(5, self.net.n_styles, self.z_dim)
+        code, eps = self.code(8, mix=False), self.cfg.sigma_eps * self.normal(5, 1, self.z_dim)
         yield "moves", grid_of_moves(lambda codes: self.net.generate(G, codes), code, eps)
 
     @torch.no_grad()

@@ -15,7 +15,7 @@ from benchmark.metrics.sets import SetSettings
 from benchmark.training.stages.judge import JudgeConfig
 from benchmark.training.stages.simclr import SimCLRConfig
 
-Extra = Literal["cas", "lpips", "ppl", "boundary", "correlation", "steerability", "fsd"]
+Extra = Literal["cas", "lpips", "ppl", "ppl_judge", "boundary", "correlation", "steerability", "fsd"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -29,6 +29,7 @@ class ExtraConfig:
     ppl_sampling: Literal["full", "end"] = "full"
     boundary_latents: Annotated[int, Field(ge=100)] = 5000  # LT-GAN: 500,000
     boundary_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # from each end; LT-GAN: 0.02, of 500,000
+    correlation_images: Annotated[int, Field(ge=100)] | None = added(None)  # new ones; None: those that are scored
     steer_trajectories: PositiveInt = 16
     steer_iterations: PositiveInt = 25  # Plumerault et al.: 50
     fsd_images: Annotated[int, Field(ge=2)] = added(10_000)  # at most, of each set [C: Self-Conditioned GAN]

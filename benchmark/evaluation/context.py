@@ -6,7 +6,7 @@ of them look at the same images by the same protocol.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -27,6 +27,7 @@ from benchmark.metrics.extractors.store import FeatureStore
 from benchmark.metrics.extractors.trained import JudgeExtractor
 from benchmark.metrics.extractors.weights import TRAINED_HERE
 from benchmark.training.artifacts import ArtifactStore
+from benchmark.training.measurements import Picture
 from benchmark.training.method import Method
 
 
@@ -151,6 +152,7 @@ class EvaluationContext(ImageSet):
     G: nn.Module  # the weights that are scored
     artifacts: ArtifactStore  # of the data that the images are compared with
     transferred: bool = False  # these data are not those that the method learned from
+    pictures: list[Picture] = field(default_factory=list)  # for the run folder, by metrics that can be looked at
 
     @property
     def data(self) -> Dataset:

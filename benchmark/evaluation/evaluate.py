@@ -36,7 +36,7 @@ from benchmark.evaluation.value import MetricValue
 from benchmark.metrics.extractors.base import Extractor
 from benchmark.metrics.extractors.trained import JudgeExtractor
 from benchmark.training.artifacts import ArtifactStore
-from benchmark.training.measurements import Measurement
+from benchmark.training.measurements import Measurement, Picture
 from benchmark.training.method import Method
 
 
@@ -50,6 +50,7 @@ class EvaluationResult:
     distinct: int  # of these, different ones
     conditions: dict[str, Any]  # conditioning, and what was drawn from which split
     border: RequestedImages | None = None  # the held-out images that were asked for, of a method conditioned on images
+    pictures: tuple[Picture, ...] = ()  # of metrics on request that can be looked at
 
 
 def evaluate(
@@ -88,7 +89,13 @@ def evaluate(
     generated = context.generated
     distinct = len({sample.tobytes() for sample in generated.images})
     return EvaluationResult(
-        marked(values, cfg, conditions), generated.sha256, n_fake, distinct, conditions, held_out_images(context)
+        marked(values, cfg, conditions),
+        generated.sha256,
+        n_fake,
+        distinct,
+        conditions,
+        held_out_images(context),
+        tuple(context.pictures),
     )
 
 

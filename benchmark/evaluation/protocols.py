@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+from benchmark.core.config import merge
+
 ProtocolName = Literal["suite", "infoscc", "icgan", "selfcond", "latentcond", "ltgan", "r3gan"]
 
 
@@ -21,7 +23,15 @@ class Protocol:
     source: str
     settings: Mapping[str, Any] = field(default_factory=dict)  # of EvalConfig
     differences: tuple[str, ...] = ()  # what stays unlike the paper's
+    of_datasets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # settings laid over these, by dataset
+    best_of_runs: bool = False  # does the paper report the best of several runs? A suite's table then shows it, too
 
+    def settings_for(self, dataset: str) -> dict[str, Any]:
+        """The settings of EvalConfig for a dataset."""
+        return merge(self.settings, self.of_datasets.get(dataset, {}))
+
+
+_IMAGENET_CAS = {"net": "resnet50", "epochs": 90, "batch": 256, "decay_at": (1 / 3, 2 / 3)}  # [ours: He et al.'s steps]
 
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
     {
@@ -106,13 +116,25 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
                 "extractors": ("inception",),
                 "reference": "test",
                 "n_fake": None,
-                "extras": {"boundary_latents": 500_000, "boundary_share": 0.02, "cas": {"depth": 56}},
+                "extras": {
+                    "boundary_latents": 500_000,
+                    "boundary_share": 0.02,
+                    "correlation_images": 500_000,
+                    "ppl_pairs": 100_000,
+                    "steer_trajectories": 50,
+                    "steer_iterations": 50,
+                    "cas": {"images": "training", "depth": 56, "epochs": 200, "n_seeds": 1},
+                },
             },
             (
-                "the paper gives the best of three runs; a table here gives the mean over seeds",
-                "sampling of its path lengths is not given; here StyleGAN's, over whole paths, of fewer pairs",
-                "attributes there are scored by a published classifier of faces; here by the judge",
+                "the paper gives the best of three runs: a suite's table has it alongside the mean over seeds",
+                "the number of images behind its IS is not given; here that of its FID",
+                "sampling of its path lengths is not given; here StyleGAN's: 100,000 pairs over whole paths, no crop",
+                "attributes there are scored by a published ResNet-50 for faces; here by the evaluation classifier",
+                "training of its CAS classifiers is not given; here He et al.'s steps, without random crops of scale",
             ),
+            {f"imagenet{side}": {"extras": {"cas": _IMAGENET_CAS}} for side in (64, 128, 256)},
+            best_of_runs=True,
         ),
         "r3gan": Protocol(
             "R3GAN's code [C]: 50,000 generated images against the whole training split, Inception of FID, ten splits "

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass as plain_dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from pydantic.dataclasses import dataclass
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
@@ -25,15 +26,17 @@ from benchmark.core.config import (
     PositiveFloat,
     PositiveInt,
     Probability,
+    added,
 )
 from benchmark.core.seeds import derive_seed
 from benchmark.data.stream import to_float
 from benchmark.metrics.checks import Array, Float64, Int64, MetricError
 from benchmark.metrics.clusters import integers
 from benchmark.metrics.corruptions import Images, image_array
+from benchmark.nn import resnet50, resnet_cifar
 from benchmark.nn.augment import random_shift
 from benchmark.nn.precision import exact_float32
-from benchmark.nn.resnet_cifar import MIN_SIDE, CifarResNet, Depth
+from benchmark.nn.resnet_cifar import CifarResNet, Depth
 
 TOP = 5  # classes of the top-5 accuracy
 TEST_BATCH = 500  # images classified at once
@@ -41,8 +44,13 @@ TEST_BATCH = 500  # images classified at once
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class CASConfig:
-    """The classifier and its training: He et al. (2016), sec. 4.2, shortened [ours: epochs of the small size]."""
+    """The classifier and its training: He et al. (2016), sec. 4.2, shortened [ours: epochs of the small size].
 
+    images "training": as many generated images as there are real training images, of classes equally often.
+    """
+
+    net: Literal["cifar", "resnet50"] = added("cifar")  # He et al.'s for small images, or ResNet-50 (ImageNet's CAS)
+    images: Literal["scored", "training"] = added("scored")  # generated: those that are scored, or new ones, see below
     depth: Depth = 20  # of the CIFAR ResNet; the paper of LT-GAN uses 56
     epochs: PositiveInt = 5  # passes over the training images; He et al.: 64,000 updates
     batch: PositiveInt = 128  # images an update, at most
@@ -98,17 +106,18 @@ def classification_accuracy_score(
 ) -> CAS:
     """Train classifiers on generated images alone and test them on real ones. In [0, 1], higher is better.
 
-    train_images: generated, uint8 (N, H, W, C), C = 1 or 3, sides of 8 px or more; train_labels: the classes [N] they
-    were asked to be. test_images, test_labels: real ones no method trained on. Test accuracy is that of the last epoch:
-    no test image chooses anything. Chance is 1 / n_classes for balanced test images. Depends on N and on the budget.
-    On a CPU the same arguments give the same bits; torch's random state is left as it was. progress: draw a bar.
+    train_images: generated, uint8 (N, H, W, C), C = 1 or 3, sides of 8 px or more, of 32 for ResNet-50; train_labels:
+    the classes [N] they were asked to be. test_images, test_labels: real ones no method trained on. Test accuracy is
+    that of the last epoch: no test image chooses anything. Chance is 1 / n_classes for balanced test images. Depends on
+    N and on the budget. On a CPU the same arguments give the same bits; torch's random state is left as it was.
+    progress: draw a bar.
     Source: Ravuri and Vinyals, 2019; the classifier is He et al.'s, several seeds and their mean are ours.
     Raises MetricError for other images, images of different sizes, labels that are not integers in [0, n_classes), a
     single class in either set, fewer than two training images, and for a training that diverges.
     """
     train = _labelled("training", train_images, train_labels, n_classes)
     test = _labelled("test", test_images, test_labels, n_classes)
-    _check_pair(train, test)
+    _check_pair(train, test, cfg)
     device = torch.device(device)
     logits = [_train_and_test(train, test, cfg, k, device, n_classes, progress) for k in range(cfg.n_seeds)]
     return _score(logits, test.labels, len(train.labels), n_classes)
@@ -161,15 +170,16 @@ def _labelled(what: str, images: np.ndarray, labels: Array, n_classes: int) -> _
     return _Labelled(images, values)
 
 
-def _check_pair(train: _Labelled, test: _Labelled) -> None:
+def _check_pair(train: _Labelled, test: _Labelled, cfg: CASConfig) -> None:
     if train.images.shape[1:] != test.images.shape[1:]:
         raise MetricError(
             f"CAS: training images {train.images.shape[1:]}, test images {test.images.shape[1:]}",
             "a classifier tested at another size or colour than it learnt is not measured",
             "prepare both alike",
         )
-    if min(train.images.shape[1:3]) < MIN_SIDE:
-        raise MetricError(f"CAS: images {train.images.shape[1:]}", f"the classifier needs sides of {MIN_SIDE} px")
+    least = resnet50.MIN_SIDE if cfg.net == "resnet50" else resnet_cifar.MIN_SIDE
+    if min(train.images.shape[1:3]) < least:
+        raise MetricError(f"CAS: images {train.images.shape[1:]}", f"the classifier needs sides of {least} px")
 
 
 def _train_and_test(
@@ -183,13 +193,19 @@ def _train_and_test(
         torch.enable_grad(),
     ):
         torch.manual_seed(derive_seed(cfg.seed, k))
-        net = CifarResNet(cfg.depth, train.images.shape[3], n_classes)
+        net = _network(cfg, train.images.shape[3], n_classes)
         net.to(device).to(memory_format=torch.channels_last)
         _fit(net, train, cfg, device, f"CAS {k + 1}/{cfg.n_seeds}" if progress else None)
         return _logits(net, test.images, device)
 
 
-def _fit(net: CifarResNet, train: _Labelled, cfg: CASConfig, device: torch.device, bar: str | None) -> None:
+def _network(cfg: CASConfig, channels: int, n_classes: int) -> nn.Module:
+    if cfg.net == "resnet50":
+        return resnet50.ResNet50(channels, n_classes)
+    return CifarResNet(cfg.depth, channels, n_classes)
+
+
+def _fit(net: nn.Module, train: _Labelled, cfg: CASConfig, device: torch.device, bar: str | None) -> None:
     """SGD with momentum on the cross entropy, the step size divided by 10 at the shares `decay_at`."""
     sgd = torch.optim.SGD(net.parameters(), cfg.lr, cfg.momentum, weight_decay=cfg.weight_decay)
     batches = list(_batches(len(train.labels), cfg))
@@ -223,7 +239,7 @@ def _augmented(x: Tensor, cfg: CASConfig) -> Tensor:
     return random_shift(x, min(round(cfg.shift * side), side - 1))
 
 
-def _logits(net: CifarResNet, images: Images, device: torch.device) -> Float64:
+def _logits(net: nn.Module, images: Images, device: torch.device) -> Float64:
     net.eval()
     rows = np.array_split(np.arange(len(images)), -(-len(images) // TEST_BATCH))
     with torch.no_grad():

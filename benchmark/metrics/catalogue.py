@@ -42,7 +42,7 @@ class MetricRow:
     """What is known of one metric.
 
     id: machine name in a record. An upper-case letter at its end is a placeholder: X for an extractor, T for a
-        transform, K for a number.
+        transform, K for a number, L for labels.
     name: of the table's column, with the same placeholder.
     better: which direction is good; None where neither is.
     about: the line that `list` prints; empty where another row's line covers this one.
@@ -102,8 +102,8 @@ class MetricRow:
 
     def name_of(self, what: str = "") -> str:
         """The column's name. Only Inception's numbers are called FID, KID and IS."""
-        if self.placeholder == "T":
-            what = what.replace("_", " ")
+        if self.placeholder in ("T", "L"):
+            what = what.replace("_", " ").replace("-", " ")
         name = self.name
         if self.placeholder == "X" and what in _INCEPTIONS:
             for general, own in _OF_INCEPTION.items():
@@ -263,6 +263,9 @@ METRICS: tuple[MetricRow, ...] = (
         ("classes",), "Ravuri & Vinyals, NeurIPS 2019", scale="logit", extra="cas",
     ),
     MetricRow(
+        "cas_top5", "CAS, top-5", "higher", "", ("classes",), "as cas", scale="logit", extra="cas",
+    ),
+    MetricRow(
         "lpips", "LPIPS diversity", "higher",
         "LPIPS between images of one condition (eval.extra): diversity; higher is better",
         ("generator",), "Zhang et al., CVPR 2018, eq. 1; as diversity Zhu et al., NeurIPS 2017", extra="lpips",
@@ -273,6 +276,15 @@ METRICS: tuple[MetricRow, ...] = (
         ("generator",), "Karras et al., CVPR 2019, sec. 4.1", scale="log", extra="ppl",
     ),
     MetricRow("ppl_w", "PPL (w)", "lower", "", ("generator",), "as ppl_z", scale="log", extra="ppl"),
+    MetricRow(
+        "ppl_z_judge", "Path length-judge (z)", "lower",
+        "length of the same paths in the evaluation classifier's features (eval.extra); lower is smoother",
+        ("generator", "classifier"), "as ppl_z, with another distance (ours)", scale="log", extra="ppl_judge",
+    ),
+    MetricRow(
+        "ppl_w_judge", "Path length-judge (w)", "lower", "",
+        ("generator", "classifier"), "as ppl_z_judge", scale="log", extra="ppl_judge",
+    ),
     MetricRow(
         "boundary_held_out", "SVM boundary (held-out extremes)", "higher",
         "a plane in latent space tells a label's extremes (eval.extra); higher is better",
@@ -285,9 +297,19 @@ METRICS: tuple[MetricRow, ...] = (
         ("generator", "classifier"), "Patel et al., WACV 2021 (LT-GAN)", scale="logit", extra="boundary",
     ),
     MetricRow(
+        "svm_L", "SVM accuracy, L", "higher",
+        "plain accuracy of that plane for label L, on all other latents (eval.extra); higher is better",
+        ("generator", "classifier"), "Patel et al., WACV 2021 (LT-GAN), table 2", scale="logit", extra="boundary",
+    ),
+    MetricRow(
         "correlation", "Attribute correlation", "lower",
         "mean |r| of attribute scores over generated images (eval.extra); lower is less entangled",
         ("classifier",), "Patel et al., WACV 2021 (LT-GAN); the mean is ours", extra="correlation",
+    ),
+    MetricRow(
+        "correlation_L", "Correlation, L", None,
+        "correlation of the scores of two attributes, L (eval.extra); nearer to 0 is less entangled",
+        ("classifier",), "Patel et al., WACV 2021 (LT-GAN), table 3", extra="correlation",
     ),
     MetricRow(
         "steer_T", "Steering T (rank correlation)", "higher",
@@ -327,6 +349,10 @@ METRICS: tuple[MetricRow, ...] = (
     ),
     # Groups of extra metrics, where none of the group's can be had: a row without a number.
     MetricRow("ppl", "PPL", None, "", ("generator",), "as ppl_z", scale="log", extra="ppl"),
+    MetricRow(
+        "ppl_judge", "Path length-judge", None, "", ("generator", "classifier"), "as ppl_z_judge", scale="log",
+        extra="ppl_judge",
+    ),
     MetricRow("boundary", "SVM boundary", None, "", ("generator",), "as boundary_held_out", extra="boundary"),
     MetricRow("steerability", "Steerability", None, "", ("generator",), "as steer_T", extra="steerability"),
 )

@@ -149,7 +149,7 @@ class StyleGAN2(SNDCGAN):
 
     @property
     def n_styles(self) -> int:
-        """Two latents an image where styles are mixed: each has its own eps [P] supplement 9.4."""
+        """Two latents an image in training where styles are mixed: each has its own eps [P] supplement 9.4."""
         return 2 if self.mixing else 1
 
     def nets(self) -> tuple[nn.Module, nn.Module]:

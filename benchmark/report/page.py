@@ -145,6 +145,7 @@ class SuiteTables:
 
     table: HtmlTable
     cost: HtmlTable
+    figures: list[Figure] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from benchmark.report.page import Head, HtmlCell, HtmlTable, Line
 from benchmark.report.plain_table import PlainCell, PlainTable, cell_text
 from benchmark.report.published import number
-from benchmark.report.tables import Column, Row, Table
+from benchmark.report.tables import Column, Row, Table, is_published
 
 
 def card_id(dataset: str, column: Column) -> str:
@@ -21,7 +21,7 @@ def table_view(table: Table, dataset: str) -> HtmlTable:
         *(Head(name) for name in table.label_names[: _shown_labels(table)]),
         *(Head(column.name, True, column.better, f"#{card_id(dataset, column)}") for column in table.columns),
         Head("Runs", numeric=True),
-        *(Head(name, numeric=True, published=True) for name in table.extra_names),
+        *(Head(name, numeric=True, published=is_published(name)) for name in table.extra_names),
     ]
     lines = [Line(list(_cells(table, row))) for row in table.rows]
     controls = []
@@ -69,6 +69,6 @@ def _cells(table: Table, row: Row) -> Iterator[HtmlCell]:
     for column in table.columns:
         yield result_cell(row, column, bold=table.bold(row, column))
     yield HtmlCell(row.runs, len(row.done), note=row.reasons)
-    for text in row.extras:
+    for name, text in zip(table.extra_names, row.extras, strict=True):
         value = number(text)
-        yield HtmlCell(text, value, mark="†" if value is not None else "")
+        yield HtmlCell(text, value, mark="†" if value is not None and is_published(name) else "")

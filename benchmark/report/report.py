@@ -12,11 +12,13 @@ from pathlib import Path
 from benchmark.core.errors import UserError
 from benchmark.core.files import write_text
 from benchmark.report.claims import claims_listing
+from benchmark.report.comparison_figures import save_figures
 from benchmark.report.page import Album, Fact, Head, HtmlCell, HtmlTable, Line, Page, SuiteTables, render
 from benchmark.report.page_dataset import dataset_section, more_pictures
 from benchmark.report.page_published import published_by_paper
 from benchmark.report.page_tables import listing_view, table_view
 from benchmark.report.published import CERTAINTY, PublishedValue, find_published, read_published
+from benchmark.report.suite_figures import suite_figures
 from benchmark.report.suite_tables import suite_claims, suite_tables
 from benchmark.report.tables import Table, cost_of, dataset_table
 from benchmark.runs.records import Record, read_records
@@ -48,6 +50,7 @@ def gather(results: Path, records: Sequence[Record], published: Sequence[Publish
         for dataset in sorted({record.scored_on for record in records})
     ]
     sections = [dataset_section(results, table, published, album) for table in tables]
+    suites = [_suite(results, table, album) for table in suite_tables(records)]
     for section, table in zip(sections, tables):  # after every dataset's main figures: the page has a limit
         section.more = list(more_pictures(results, table, album))
     return Page(
@@ -56,15 +59,27 @@ def gather(results: Path, records: Sequence[Record], published: Sequence[Publish
         n_failed=sum(record.status != "done" for record in records),
         failures=_failures(records),
         sections=sections,
-        suites=[
-            SuiteTables(table_view(table, _dataset_of(table)), listing_view(cost_of(table)))
-            for table in suite_tables(records)
-        ],
+        suites=suites,
         claims=listing_view(claims) if (claims := claims_listing(suite_claims(records))) is not None else None,
         published=published_by_paper(published),
         certainty=CERTAINTY,
         n_left_out=album.n_left_out,
     )
+
+
+def _suite(results: Path, table: Table, album: Album) -> SuiteTables:
+    """A suite's table with its cost and its figures, which are also written."""
+    figures = suite_figures(table)
+    save_figures(results, table.name, figures)
+    shown = [album.figure(png, f"{table.title}: {kind}", _CAPTIONS[kind]) for kind, png in figures.items()]
+    own = [figure for figure in shown if figure is not None]
+    return SuiteTables(table_view(table, _dataset_of(table)), listing_view(cost_of(table)), own)
+
+
+_CAPTIONS = {
+    "plot": "The metrics of the table above against the setting that its rows vary. Bars: the intervals of the means.",
+    "curve": "Accuracy of LT-GAN's auxiliary network for moves of other sizes than in training. Chance is one half.",
+}
 
 
 def _dataset_of(table: Table) -> str:

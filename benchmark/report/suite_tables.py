@@ -7,16 +7,19 @@ stand beside the measured ones, and notes say what is absent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.core.config import canonical
 from benchmark.core.errors import UserError
+from benchmark.evaluation.protocols import PROTOCOLS
+from benchmark.metrics.catalogue import row_of
 from benchmark.report.claims import CheckedClaim, check_claims
 from benchmark.report.notes import table_notes
 from benchmark.report.plain_table import EMPTY
-from benchmark.report.tables import Row, Table, find_columns, group, real_data_rows, tell_apart
+from benchmark.report.tables import PUBLISHED, Column, Row, Table, find_columns, group, real_data_rows, tell_apart
 from benchmark.runs.records import Record
 from benchmark.runs.suites.suite import (
     PublishedColumns,
@@ -67,24 +70,28 @@ def suite_claims(records: Sequence[Record], names: Sequence[str] | None = None) 
 def suite_table(suite: Suite, size: str, records: Sequence[Record], dataset: str) -> Table:
     """The suite's table: its label columns, the metrics, the runs, and the source's values where they belong."""
     scope, found = scope_of(suite, size), _matches(suite, size, records, dataset)
-    published = suite.published if suite.published and suite.published.dataset == dataset else None
+    published = suite.published_on(dataset)
     groups: list[tuple[SuiteRow, list[Record]]] = []
     for (_, row), mine in zip(rows_of(suite, size), found):
         groups += [(row, runs) for runs in group(mine).values()] or [(row, [])]
     labels, apart_notes = tell_apart(
         [(tuple(row.labels[name] for name in suite.columns), runs) for row, runs in groups]
     )
+    columns = find_columns([record for mine in found for record in mine], scope.metrics)
+    best = [column for column in columns if _best_counts(column)]
     rows = tuple(
-        Row(
-            label,
-            tuple(runs),
-            planned=len({*scope.seeds, *(record.seed for record in runs)}),
-            extras=tuple(_number(row.published.get(name)) for name in published.columns) if published else (),
-            config_hash=runs[0].config_hash if runs else "",
+        _with_best(
+            Row(
+                label,
+                tuple(runs),
+                planned=len({*scope.seeds, *(record.seed for record in runs)}),
+                extras=_published_texts(published, suite.values_on(row, dataset)),
+                config_hash=runs[0].config_hash if runs else "",
+            ),
+            best,
         )
         for label, (row, runs) in zip(labels, groups)
     )
-    columns = find_columns([record for mine in found for record in mine], scope.metrics)
     controls = real_data_rows(columns, rows, len(suite.columns))
     return Table(
         table_name(suite, size, dataset),
@@ -96,11 +103,16 @@ def suite_table(suite: Suite, size: str, records: Sequence[Record], dataset: str
             f"Source: {suite.source}",
             *table_notes(columns, rows, controls),
             *apart_notes,
+            *_best_notes(best),
             *_absent_notes(scope, {column.id for column in columns}),
             *_published_notes(published),
         ),
-        tuple(f"{name} (published)" for name in published.columns) if published else (),
+        (
+            *(f"{column.name}, best run" for column in best),
+            *(f"{name}{PUBLISHED}" for name in (published.columns if published else ())),
+        ),
         controls,
+        suite.plot or "",
     )
 
 
@@ -108,6 +120,32 @@ def rows_with_records(suite: Suite, size: str, records: Sequence[Record], datase
     """The records of each row of a size, by the row's place in the suite, in order of seed."""
     places = [place for place, _ in rows_of(suite, size)]
     return dict(zip(places, _matches(suite, size, records, dataset), strict=True))
+
+
+def _published_texts(published: PublishedColumns | None, values: Mapping[str, float]) -> tuple[str, ...]:
+    """The cells of published columns."""
+    return tuple(_number(values.get(name)) for name in published.columns) if published else ()
+
+
+def _best_counts(column: Column) -> bool:
+    """Whether the column follows a protocol whose paper reports the best of several runs: of Frechet distances."""
+    protocol = PROTOCOLS.get(str(column.protocol.get("protocol")))
+    return protocol is not None and protocol.best_of_runs and row_of(column.id).frechet
+
+
+def _with_best(row: Row, columns: Sequence[Column]) -> Row:
+    """The row with the best value of its runs in these columns, before the published ones."""
+    texts = [f"{min(numbers):.4g}" if (numbers := row.by_seed(c).values()) else EMPTY for c in columns]
+    return replace(row, extras=(*texts, *row.extras))
+
+
+def _best_notes(best: Sequence[Column]) -> list[str]:
+    if not best:
+        return []
+    return [
+        "Best run: the lowest value of a row's runs, as the paper reports it (best of three). It falls with the number "
+        "of runs, so compare it only between rows of as many."
+    ]
 
 
 def _matches(suite: Suite, size: str, records: Sequence[Record], dataset: str) -> list[list[Record]]:

@@ -15,7 +15,7 @@ from benchmark.report.claims import claims_listing
 from benchmark.report.ledger import ledger
 from benchmark.report.plain_table import PlainTable
 from benchmark.report.suite_tables import suite_claims, suite_table, suite_tables
-from benchmark.report.tables import Table, cost_of, dataset_table
+from benchmark.report.tables import Table, cost_of, dataset_table, has_figures
 from benchmark.report.writers import (
     comparisons_csv,
     document,
@@ -55,7 +55,7 @@ def write_tables(results: Path, suites: Sequence[str] | None = None) -> list[Pat
     of_suites = suite_tables(records, suites)
     listings += [cost_of(table) for table in of_suites]
     for table in of_suites:
-        written += write_table(results, table)
+        written += [*write_table(results, table), *write_figures(results, table)]
     listings.append(ledger(records))
     if (claims := claims_listing(suite_claims(records, suites))) is not None:
         listings.append(claims)
@@ -66,16 +66,18 @@ def write_tables(results: Path, suites: Sequence[str] | None = None) -> list[Pat
 
 
 def write_suite_table(suite: Suite | str, size: str, results: Path) -> list[Path]:
-    """Write `tables/<suite>-<size>.{csv,tex,md}` and `-cost.{csv,tex,md}` from the records there are.
+    """Write `tables/<suite>-<size>.{csv,tex,md}`, `-cost.{csv,tex,md}` and its figures from the records there are.
 
     Returns the files. A suite of several datasets has tables of each, `<suite>-<size>-<dataset>`.
     """
     suite = find_suite(suite) if isinstance(suite, str) else suite
     records = read_records(results)
     tables = [suite_table(suite, size, records, dataset) for dataset in scope_of(suite, size).datasets]
-    return [
-        path for table in tables for path in (*write_table(results, table), *write_listing(results, cost_of(table)))
-    ]
+    written = []
+    for table in tables:
+        written += [*write_table(results, table), *write_listing(results, cost_of(table))]
+        written += write_figures(results, table)
+    return written
 
 
 def write_table(results: Path, table: Table) -> list[Path]:
@@ -83,6 +85,16 @@ def write_table(results: Path, table: Table) -> list[Path]:
     folder = results / "tables"
     forms = {"csv": to_csv(table), **pages(table)}
     return [_write(folder / f"{table.name}.{form}", text) for form, text in forms.items()]
+
+
+def write_figures(results: Path, table: Table) -> list[Path]:
+    """Write the figures of a suite's table, `figures/<table>-<kind>.png`. Returns the files; most suites have none."""
+    if not has_figures(table):
+        return []
+    from benchmark.report.comparison_figures import save_figures  # matplotlib, which other tables need not wait for
+    from benchmark.report.suite_figures import suite_figures
+
+    return save_figures(results, table.name, suite_figures(table))
 
 
 def write_listing(results: Path, listing: PlainTable) -> list[Path]:

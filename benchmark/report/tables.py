@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STATISTICS = ("mean", "sd", "n", "low", "high")  # of a cell: see `Summary`
+PUBLISHED = " (published)"  # ends the name of a column of the source's values
+CURVE_OF = "aux_accuracy"  # the metric whose details hold a curve over sizes of moves
 DATASET_LABELS = ("Method", "Supervision", "Recipe", "Changes")
 
 
@@ -69,7 +71,7 @@ class Row:
     labels: tuple[str, ...]
     records: tuple[Record, ...]
     planned: int | None = None  # seeds a suite asks for; None: as many as there are
-    extras: tuple[str, ...] = ()  # plain text right of the metrics: published values
+    extras: tuple[str, ...] = ()  # plain text right of the metrics: the best of the runs, published values
     config_hash: str = ""
 
     @property
@@ -167,6 +169,7 @@ class Table:
     notes: tuple[str, ...]
     extra_names: tuple[str, ...] = ()
     controls: tuple[RealDataRow, ...] = ()
+    plot: str = ""  # the label column whose numbers a figure has its metrics against
 
     def bold(self, row: Row, column: Column) -> bool:
         """Whether the row is better than every row that shares two seeds with it: see `compare.winner`."""
@@ -254,6 +257,16 @@ def given_text(runs: Sequence[Record]) -> str:
     """What the method of a row was given; a run that failed knows less than a finished one."""
     texts = list(map(supervision, runs))
     return next((text for text in texts if not text.startswith(UNKNOWN)), texts[0])
+
+
+def is_published(name: str) -> bool:
+    """Whether a column right of the metrics has values of the source, by its name."""
+    return name.endswith(PUBLISHED)
+
+
+def has_figures(table: Table) -> bool:
+    """Whether `suite_figures` can draw something of a suite's table."""
+    return bool(table.plot) or any(column.id == CURVE_OF for column in table.columns)
 
 
 def real_data_rows(columns: Sequence[Column], rows: Sequence[Row], n_labels: int) -> tuple[RealDataRow, ...]:

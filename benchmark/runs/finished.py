@@ -21,7 +21,7 @@ from benchmark.data.cards import card_with, find_card
 from benchmark.evaluation.networks import build_judges
 from benchmark.evaluation.sampling import stored
 from benchmark.runs.device import device_name
-from benchmark.runs.figures.of_run import instance_grid, spread
+from benchmark.runs.figures.of_run import instance_grid, save_each, spread
 from benchmark.runs.figures.pictures import save_grid
 from benchmark.runs.folder import GENERATOR, run_name
 from benchmark.runs.records import Record, read_record, record_path, write_record
@@ -80,6 +80,7 @@ def rescore(folder: Path, paths: Paths, changes: dict[str, Any], device: torch.d
     scoring = scoring_artifacts(wanted, paths, artifacts)
     build_judges(wanted.evaluation, scoring)
     scored = score(method, G, wanted.evaluation, scoring, artifacts, show_progress=not quiet)
+    save_each(scored.pictures, folder)
     result = record.result_or_empty.to_dict() | {
         "samples_sha256": scored.samples_sha256,
         "distinct_samples": scored.distinct,

@@ -27,7 +27,7 @@ from benchmark.evaluation.networks import build_judges
 from benchmark.evaluation.sampling import standing_statistics
 from benchmark.evaluation.snapshots import Snapshots
 from benchmark.runs.device import device_name, peak_memory_mb, pick_device, use_threads
-from benchmark.runs.figures.of_run import save_pictures
+from benchmark.runs.figures.of_run import save_each, save_pictures
 from benchmark.runs.figures.pictures import save_border
 from benchmark.runs.folder import GENERATOR, claim_folder, save_sampling
 from benchmark.runs.plan import make_plan
@@ -185,6 +185,7 @@ def _train_and_score(
             shown = not quiet and sys.stderr.isatty()
             scored = score(method, G, resolved.evaluation, scoring, artifacts, show_progress=shown)
             save_pictures(method, G, data, folder, shown=scoring.data)
+            save_each(scored.pictures, folder)
             snapshots.pictures()
             if scored.border is not None:
                 save_border(folder / "border.png", scored.border, scoring.data.class_names)

@@ -92,7 +92,7 @@ class Resolved:
         """Everything that decides the result, as plain values; the seed is beside it."""
         plain = {
             "method": self.method.name,
-            "version": self.method.cls.version,
+            "version": self.method.cls.version_of(self.config),
             "recipe": self.recipe,
             "data": to_dict(self.card),
             "config": to_dict(self.config),
@@ -199,7 +199,7 @@ def evaluation(base: dict[str, Any], changes: dict[str, Any], name: str, *, has_
     """
     paper = PROTOCOLS.get(str(changes.get("protocol", "suite")), PROTOCOLS["suite"])
     if paper.settings:
-        base = merge(base, {**to_dict(paper.settings), "missing_weights": "unavailable"})
+        base = merge(base, {**paper.settings_for(name), "missing_weights": "unavailable"})
     if not has_labels:
         base = base | {"extractors": without_judge(base["extractors"])}
     config = build(EvalConfig, merge(base, changes), where)

@@ -117,13 +117,13 @@ def load_run(folder: Path, device: torch.device) -> TrainedRun:
         )
     config = load_yaml(folder / CONFIG)
     file = find_method(config["method"])
-    if config["version"] != file.cls.version:
+    cfg = build(file.Config, config["config"], str(folder / CONFIG))
+    if config["version"] != file.cls.version_of(cfg):
         raise ConfigError(
             f"{folder}: made by version {config['version']} of {file.name}",
-            f"this is version {file.cls.version}",
+            f"this is version {file.cls.version_of(cfg)}",
             "run it again",
         )
-    cfg = build(file.Config, config["config"], str(folder / CONFIG))
     data, state = load_sampling(folder, device)
     method = file.cls.for_sampling(cfg, data, device, state)
     try:

@@ -176,6 +176,15 @@ class Method(Trainable):
         """
         return {}
 
+    @classmethod
+    def version_of(cls, cfg: Any) -> int:
+        """The version of a configuration's results, part of the run's hash: `version`, unless a method says otherwise.
+
+        A method whose results changed for some configurations only raises the version of those alone: runs of all
+        others keep their names.
+        """
+        return cls.version
+
     def __init__(self, cfg: Any, data: Dataset, **stages: Any) -> None:
         raise NotImplementedError
 

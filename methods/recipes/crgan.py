@@ -25,6 +25,27 @@ _BIGGAN = {  # BigGAN-PyTorch's CIFAR-10 settings [C]
     "ema_half_life_images": half_life(0.9999, 50),
     "ema_start_steps": 1000,
 }
+_STL = {  # SNGAN's residual networks; 200,000 steps and 4 px as LT-GAN has it on CIFAR-10 [ours: no paper has this row]
+    **_SNDCGAN,
+    "backbone": "resnet",
+    "betas": (0.0, 0.9),
+    "n_dis": 5,
+    "shift": 4 / 48,
+}
+_IMAGENET = {  # CR-BigGAN: the term on BigGAN-PyTorch's bs256x8 [C]; CR-GAN's own code base is compare_gan
+    **_BIGGAN,
+    "biggan": "imagenet",
+    "steps": 250_000,  # as LT-GAN's BigGAN on ImageNet, so that their rows have one budget
+    "batch": 2048,
+    "n_dis": 1,
+    "z_dim": 120,
+    "lr_G": 1e-4,
+    "lr_D": 4e-4,
+    "adam_eps": 1e-6,
+    "flip": True,  # [ours]
+    "ema_half_life_images": half_life(0.9999, 2048),
+    "ema_start_steps": 20_000,
+}
 _SMALL = {  # sized for two cores [ours]
     "width": 16,
     "z_dim": 64,
@@ -44,6 +65,8 @@ RECIPES = {
         "cifar10": _SNDCGAN,
         "cifar10_jpeg": _SNDCGAN,
         "celeba_hq": {**_SNDCGAN, "steps": 100_000, "shift": 4 / 128},  # 4 px here, too, in LT-GAN's comparison
+        "stl10": _STL,
+        "imagenet128": _IMAGENET,
     },
     "paper_biggan": {"cifar10": _BIGGAN, "cifar10_jpeg": _BIGGAN},
     "small": {"default": _SMALL, "digits": _SMALL_RESNET, "shapes": _SMALL_RESNET, "shapes_class": _SMALL_RESNET},

@@ -28,6 +28,7 @@ _CELEBA = {  # mimicry's CelebA-128: two D updates a step, no decay
     "log_every": 500,
     "checkpoint_every": 2500,
 }
+_STL = {**_CIFAR, "steps": 100_000, "g_batch": 1}  # mimicry's STL-10 at 48 px; mirrored [ours]
 _SMALL = {
     "backbone": "sndcgan",
     "width": 16,
@@ -46,7 +47,7 @@ _SMALL = {
 _SMALL_RESNET = {**_SMALL, "backbone": "resnet", "width": 32, "betas": (0.0, 0.9), "steps": 1500}
 
 RECIPES = {
-    "paper": {"cifar10": _CIFAR, "cifar10_jpeg": _CIFAR, "celeba": _CELEBA},
+    "paper": {"cifar10": _CIFAR, "cifar10_jpeg": _CIFAR, "celeba": _CELEBA, "stl10": _STL},
     "small": {
         "default": _SMALL,
         "digits": _SMALL_RESNET,

@@ -52,14 +52,20 @@ EXPECTED = {
     "purity": ("logit", False, False),
     "neighbour_5": ("logit", False, False),
     "cas": ("logit", False, False),
+    "cas_top5": ("logit", False, False),
     "lpips": ("identity", False, False),
     "ppl": ("log", False, False),
     "ppl_z": ("log", False, False),
     "ppl_w": ("log", False, False),
+    "ppl_judge": ("log", False, False),
+    "ppl_z_judge": ("log", False, False),
+    "ppl_w_judge": ("log", False, False),
     "boundary": ("identity", False, False),
     "boundary_held_out": ("logit", False, False),
     "boundary_remaining_midpoint": ("logit", False, False),
+    "svm_Smiling": ("logit", False, False),
     "correlation": ("identity", False, False),
+    "correlation_Young_Male": ("identity", False, False),
     "steerability": ("identity", False, False),
     "steer_shift_x": ("identity", False, False),
     "fsd": ("log", False, False),
@@ -83,7 +89,8 @@ def test_every_row_is_expected_and_has_its_facts() -> None:
         assert row.source, row.id
         assert row.needs, row.id
         assert set(row.placeholder) <= set(row.name), row.id
-        assert row.better or row.id in get_args(Extra), "only a group of extra metrics has no direction"
+        undirected = (*get_args(Extra), "correlation_L")  # a correlation is good near 0
+        assert row.better or row.id in undirected, "only a group of extra metrics has no direction"
 
 
 def test_a_name_is_filled_in() -> None:
@@ -98,6 +105,8 @@ def test_a_name_is_filled_in() -> None:
         ("fd_late_X", "judge"): ("fd_late_judge", "FD-judge, last 3 snapshots"),
         ("steer_T", "shift_x"): ("steer_shift_x", "Steering shift x (rank correlation)"),
         ("neighbour_K", "5"): ("neighbour_5", "Class of neighbour 5"),
+        ("svm_L", "Wearing_Hat"): ("svm_Wearing_Hat", "SVM accuracy, Wearing Hat"),
+        ("correlation_L", "Young-Male"): ("correlation_Young_Male", "Correlation, Young Male"),
         ("cas", ""): ("cas", "CAS"),
     }
     for (id, what), (filled, name) in names.items():

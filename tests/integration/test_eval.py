@@ -92,15 +92,22 @@ def test_pictures_are_scored_by_the_judge_without_a_network(
 
 def test_a_run_and_every_metric_of_it_need_no_network(results: Path, denied: list[Any]) -> None:
     """Training, evaluation and the metrics on request, on embedded data; what needs a download says so."""
-    extras = ["eval.extra=[cas,lpips,ppl,boundary,correlation,steerability]", "eval.extras.cas.epochs=1",
+    extras = ["eval.extra=[cas,lpips,ppl,ppl_judge,boundary,correlation,steerability]", "eval.extras.cas.epochs=1",
               "eval.extras.cas.n_seeds=1", "eval.extras.boundary_latents=200", "eval.extras.steer_iterations=2",
               "eval.extras.steer_trajectories=4"]  # fmt: skip
     settings = [*TINY, *DIGITS, *TSNE, *extras, "z_dim=8", "width=4"]
     assert main(run_arguments(results, settings, method="sngan")) == 0
     values = {value["id"]: value for value in outcome(results).result["values"]}
     lacking = {id: value["reason"] for id, value in values.items() if value["status"] != "ok"}
-    assert set(lacking) <= {"ppl", "boundary", *(id for id in values if id.startswith("steer_"))}
+    assert set(lacking) <= {"ppl", "boundary", *(id for id in values if id.startswith(("steer_", "svm_")))}
     assert "vgg16-397923af.pth" in lacking["ppl"]
+    assert "ppl_z_judge" in values
+    folder = outcome(results).folder
+    steered = {id.removeprefix("steer_") for id in values if id.startswith("steer_") and id not in lacking}
+    assert {path.stem for path in (folder / "steering").glob("*.png")} == steered
+    assert {path.stem for path in (folder / "edits").glob("*.png")} == {
+        id.removeprefix("svm_") for id in values if id.startswith("svm_")
+    }
     assert {"fd_judge", "kd_judge", "coverage_judge", "chamfer_tsne_suite", "authenticity_judge"} <= set(values)
 
 

@@ -17,7 +17,7 @@ from benchmark.data.prepared import Dataset
 from benchmark.nn.augment import random_flip
 from benchmark.nn.biggan import BigGANGenerator
 from benchmark.training.loop import stream_for
-from benchmark.training.method import construct
+from benchmark.training.method import construct, find_method
 from methods.crgan import CRGAN, RECIPES
 
 CPU = torch.device("cpu")
@@ -218,3 +218,28 @@ def test_other_nets(backbone: str) -> None:
     method = built(backbone=backbone)
     seed_step(0, 0)
     assert all(torch.isfinite(v) for v in method.step(stream_for(method, data_of(), seed=0), 0).values())
+
+
+# ---- recipes of large images -----------------------------------------------------------------------------------------
+
+
+def test_cr_biggan_on_imagenet_trains_as_lt_gans_biggan() -> None:
+    """BigGAN-PyTorch's settings, so that rows of CR and of LT differ in their terms alone; here at two channels."""
+    cfg, baseline = RECIPES["paper"]["imagenet128"], find_method("ltgan").recipe("paper", "imagenet128")
+    shared = ("steps", "batch", "n_dis", "lr_G", "lr_D", "betas", "adam_eps", "biggan", "z_dim", "flip", "loss",
+              "ema_half_life_images", "ema_start_steps")  # fmt: skip
+    assert [getattr(cfg, name) for name in shared] == [getattr(baseline, name) for name in shared]
+    method = construct(CRGAN, replace(cfg, width=2), replace(data_of("cifar10"), resolution=128), CPU, 0)
+    assert isinstance(method.G, BigGANGenerator)
+    assert (method.z_dim, method.G.slot) == (120, 20), "a part of z for each of five blocks and the first layer"
+    assert method.opt_G.param_groups[0]["eps"] == method.opt_D.param_groups[0]["eps"] == 1e-6
+    assert method.max_shift_px == 16
+    assert method.z(2).shape == (2, 120)
+
+
+def test_stl10_has_sngans_residual_networks_and_four_pixels() -> None:
+    """4,878,083 and 10,141,441 parameters at 48 px."""
+    cfg = RECIPES["paper"]["stl10"]
+    method = construct(CRGAN, cfg, data_of("stl10"), torch.device("meta"), 0)
+    sizes = [sum(p.numel() for p in net.parameters()) for net in (method.G, method.D)]
+    assert (sizes, method.max_shift_px) == ([4_878_083, 10_141_441], 4)

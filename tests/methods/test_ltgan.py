@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,11 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, leaky_relu, mse_loss
 
+from benchmark.core import paths
 from benchmark.core.errors import ConfigError
 from benchmark.core.seeds import seed_step
 from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
+from benchmark.evaluation.latents import LatentSpace
 from benchmark.nn.tapped import TAPPED, Code, auxiliary, derangement
+from benchmark.runs.records import read_record
+from benchmark.runs.spec import Paths, RunSpec, resolve
 from benchmark.training.loop import stream_for
 from benchmark.training.method import construct
 from benchmark.training.moves import SIGMAS
@@ -418,6 +423,44 @@ def test_the_measurement_and_the_pictures_of_every_backbone() -> None:
             assert torch.equal(tensor, state["D"][key]), f"{backbone}: {key} is left as it was"
         ((_, grid),) = method.pictures(G, data())
         assert grid.images.shape[:2] == (len(grid.rows), len(grid.columns))  # type: ignore[union-attr]
+
+
+# ---- one latent without mixing ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_number_of_a_latent_moves_the_image(backbone: str) -> None:
+    """What path lengths, boundaries and directions are measured on has no part that does nothing."""
+    method = ltgan(**BACKBONES[backbone])
+    method.G.eval()
+    space = LatentSpace(method, method.G)
+    assert space.dim == method.z_dim
+    z = torch.randn(1, space.dim, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    gradient = torch.autograd.grad(space.images(z).square().sum(), z)[0]
+    assert bool((gradient != 0).all())
+
+
+def test_in_training_styles_are_still_mixed() -> None:
+    method = ltgan(**BACKBONES["stylegan2"])
+    assert method.code(3).z.shape == (3, 2, 12)
+    assert method.code(3, mix=False).z.shape == (3, 1, 12)
+
+
+def test_only_configurations_whose_images_changed_have_another_version() -> None:
+    versions = {backbone: LTGAN.version_of(Config(**(TINY | settings))) for backbone, settings in BACKBONES.items()}
+    assert versions == dict.fromkeys(BACKBONES, 1) | {"stylegan2": 2}
+    assert LTGAN.version_of(Config(**(TINY | BACKBONES["stylegan2"] | {"mixing": 0.0}))) == 1
+
+
+def test_published_records_of_other_backbones_keep_their_names() -> None:
+    """Those of StyleGAN2 of version 1 stay readable; a run of the same settings has another name today."""
+    kept: dict[bool, set[bool]] = {True: set(), False: set()}
+    for path in sorted((paths.REFERENCE / "records").glob("*-ltgan-small-s0-*.json")):
+        record = read_record(path)
+        spec = RunSpec(record.method, record.dataset, record.seed, record.recipe, record.changes)
+        same = resolve(spec, Paths(Path(), Path())).run == record.run
+        kept[record.changes.get("backbone") == "stylegan2"].add(same)
+    assert kept == {True: {False}, False: {True}}
 
 
 @pytest.mark.slow

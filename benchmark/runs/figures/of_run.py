@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from benchmark.evaluation.point_plots import save_scatter
 from benchmark.runs.figures.curves import save_curves
 from benchmark.runs.figures.pictures import grid_of_rows, save_embedding, save_grid
 from benchmark.training.loop import LOG
-from benchmark.training.measurements import Grid
+from benchmark.training.measurements import Grid, Picture
 from benchmark.training.method import Method
 
 MOST_ROWS = 20  # of a grid of samples
@@ -35,14 +36,19 @@ def save_pictures(method: Method, G: nn.Module, data: Dataset, folder: Path, sho
     else:
         save_grid(folder / "samples.png", sample_grid(method, G, shown))
         save_grid(folder / "real.png", real_grid(shown))
-    for name, picture in method.pictures(G, data):
+    save_each(method.pictures(G, data), folder)
+    save_curves(folder / "curves.png", folder / LOG)
+
+
+def save_each(pictures: Iterable[Picture], folder: Path) -> None:
+    """Grids and embeddings under their names, which may name folders: `edits/Smiling` is `edits/Smiling.png`."""
+    for name, picture in pictures:
         path = folder / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(picture, Grid):
             save_grid(path, picture)
         else:
             save_embedding(path, picture)
-    save_curves(folder / "curves.png", folder / LOG)
 
 
 def sample_grid(method: Method, G: nn.Module, data: Dataset, columns: int = 10) -> Grid:

@@ -20,6 +20,9 @@ changes of its method's recipe, and the runs they ask for. Running it is `suite_
     claims:                                    # what the source says of two rows, tested over the seeds
       - {claim: hinge beats LSGAN, by: paper, better: {Loss: Hinge}, than: {Loss: LSGAN}, metric: fd}
 
+`plot: Loss weight` draws the metrics against the numbers of that label column. `published_also` has what the source
+reports of further datasets, as `published` and each row's `published` have it of one.
+
 `images: 64000`, of a suite or a size, gives all rows one budget: so many images seen by the discriminator, whatever the
 row's batch and number of discriminator updates; the steps follow. A row's `sizes: {small: {...}}` are changes of that
 row at that size; a row with `only: [paper]` is left out at any other. A row with `trained_on: imagenet64` is a
@@ -62,6 +65,7 @@ class SuiteRow:
     trained_on: str | None = None  # a transfer: it learns from this dataset, and is scored on the suite's
     set: dict[str, Any] = Field(default_factory=dict)  # changes of this row, laid over the suite's
     published: dict[str, float] = Field(default_factory=dict)  # the source's values, by published column
+    published_also: dict[str, dict[str, float]] = Field(default_factory=dict)  # those of other datasets, by dataset
     sizes: dict[str, dict[str, Any]] = Field(default_factory=dict)  # changes at a size, laid over `set`
     only: tuple[str, ...] = ()  # the sizes that have this row; none named: all
 
@@ -117,7 +121,20 @@ class Suite:
     images: Annotated[int, Field(gt=0)] | None = None  # seen by every row's discriminator; None: as the rows say
     set: dict[str, Any] = Field(default_factory=dict)
     published: PublishedColumns | None = None
+    published_also: tuple[PublishedColumns, ...] = ()  # of other datasets, at other sizes
+    plot: str | None = None  # a label column of numbers: a figure has the metrics against it
     claims: tuple[Claim, ...] = ()  # tested by `benchmark.report.claims`
+
+    def published_on(self, dataset: str) -> PublishedColumns | None:
+        """What the source reports of a dataset; None where it reports nothing."""
+        known = (*([self.published] if self.published else []), *self.published_also)
+        return next((columns for columns in known if columns.dataset == dataset), None)
+
+    def values_on(self, row: SuiteRow, dataset: str) -> dict[str, float]:
+        """The source's values of a row on a dataset, by published column."""
+        if self.published is not None and self.published.dataset == dataset:
+            return row.published
+        return row.published_also.get(dataset, {})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,6 +199,7 @@ def load_suite(path: Path) -> Suite:
     suite = build(Suite, {**plain, "name": path.stem}, str(path))
     for i, row in enumerate(suite.rows):
         _check_row(suite, row, f"{path}: row {i + 1}")
+    _check_plot(suite, str(path))
     for i, claim in enumerate(suite.claims):
         _check_claim(suite, claim, f"{path}: claim {i + 1}")
     for seeds in (suite.seeds, *(size.seeds or () for size in suite.sizes.values())):
@@ -195,12 +213,10 @@ def _check_row(suite: Suite, row: SuiteRow, where: str) -> None:
         raise ConfigError(
             f"{where}: labels {sorted(row.labels)}", f"the columns are {', '.join(suite.columns)}", "name each once"
         )
-    known = suite.published.columns if suite.published else ()
-    for name in row.published:
-        if name not in known:
-            raise ConfigError(
-                f"{where}: published value {name!r}", suggest(name, known), "list it in published.columns"
-            )
+    _check_published(where, suite.published, row.published)
+    for dataset, values in row.published_also.items():
+        columns = next((one for one in suite.published_also if one.dataset == dataset), None)
+        _check_published(f"{where}: {dataset}", columns, values)
     for name in (*row.sizes, *row.only):
         if name not in suite.sizes:
             raise ConfigError(f"{where}: no size {name!r}", suggest(name, suite.sizes), "use one of the suite's sizes")
@@ -210,6 +226,30 @@ def _check_row(suite: Suite, row: SuiteRow, where: str) -> None:
         check_method(row.method)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error.what}", error.why, error.mend) from None
+
+
+def _check_published(where: str, columns: PublishedColumns | None, values: Mapping[str, float]) -> None:
+    """Every published value belongs to a column. Raises ConfigError naming the first that does not."""
+    known = columns.columns if columns else ()
+    for name in values:
+        if name not in known:
+            raise ConfigError(
+                f"{where}: published value {name!r}", suggest(name, known), "list it in the columns of `published`"
+            )
+
+
+def _check_plot(suite: Suite, where: str) -> None:
+    """The column of a suite's figure exists, and its labels are numbers."""
+    if suite.plot is None:
+        return
+    if suite.plot not in suite.columns:
+        raise ConfigError(f"{where}: plot: {suite.plot!r}", suggest(suite.plot, suite.columns), "name a label column")
+    for row in suite.rows:
+        try:
+            float(row.labels[suite.plot])
+        except ValueError:
+            what = f"{where}: plot: {row.labels[suite.plot]!r} is no number"
+            raise ConfigError(what, "it is a place on an axis", "write a number, such as 0.5") from None
 
 
 def _check_claim(suite: Suite, claim: Claim, where: str) -> None:

@@ -12,12 +12,14 @@ import pytest
 import torch
 from pydantic import ValidationError
 from sklearn.datasets import load_digits
+from torch import nn
 
 import benchmark.metrics.cas
 from benchmark.core.config import build
 from benchmark.metrics.cas import CAS, CASConfig, cas_with_control, classification_accuracy_score
 from benchmark.metrics.cas import _augmented as augmented
 from benchmark.metrics.checks import MetricError
+from benchmark.nn.resnet50 import ResNet50
 
 SMALL = CASConfig(depth=8, epochs=3, batch=16, n_seeds=1, flip=False, shift=0)
 Set = tuple[np.ndarray, np.ndarray]
@@ -159,7 +161,7 @@ def test_seeds_decide_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_epoch_shows_every_image_once_in_even_batches() -> None:
-    batches = list(benchmark.metrics.cas._batches(129, replace(SMALL, epochs=2, batch=128)))
+    batches = list(benchmark.metrics.cas._batches(129, replace(SMALL, epochs=3, batch=128)))
     assert [len(rows) for rows in batches] == [65, 64, 65, 64]
     assert sorted(np.concatenate(batches[:2])) == sorted(np.concatenate(batches[2:])) == list(range(129))
 
@@ -268,3 +270,38 @@ def test_the_configuration_is_strict(bad: dict[str, Any]) -> None:
 def test_the_configuration_is_read_from_plain_values() -> None:
     cfg = build(CASConfig, {"epochs": 2, "decay_at": [0.8]})
     assert (cfg.depth, cfg.epochs, cfg.decay_at, cfg.n_seeds) == (20, 2, (0.8,), 3)
+
+
+# ---- ImageNet's classifier -------------------------------------------------------------------------------------------
+
+
+def test_the_resnet50_is_the_published_one() -> None:
+    """25,557,032 parameters for 1,000 classes (torchvision's count), 2,049 of each class; grey is repeated."""
+    torch.manual_seed(0)
+    net = ResNet50(1, 3).eval()
+    assert sum(p.numel() for p in net.parameters()) + 997 * 2049 == 25_557_032
+    x = torch.rand(2, 1, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(net(x), net.net(x.repeat(1, 3, 1, 1)))
+
+
+def test_a_resnet50_is_trained_on_images_of_32_pixels_and_refuses_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop is that of the small classifier, which learns in the tests above; here every layer moves, once."""
+    images, labels = np.random.default_rng(0).integers(256, size=(6, 32, 32, 3), dtype=np.uint8), np.arange(6) % 3
+    cfg = CASConfig(net="resnet50", epochs=1, batch=6, n_seeds=1, flip=False, shift=0, lr=1e-4)
+    moved: list[bool] = []
+    inner = benchmark.metrics.cas._fit
+
+    def watched(net: nn.Module, *arguments: Any) -> None:
+        assert isinstance(net, ResNet50)
+        before = [p.detach().clone() for p in net.parameters()]
+        inner(net, *arguments)
+        moved.extend(not torch.equal(p, old) for p, old in zip(net.parameters(), before, strict=True))
+
+    monkeypatch.setattr(benchmark.metrics.cas, "_fit", watched)
+    found = score((images, labels), (images, labels), cfg)
+    assert len(moved) == 161
+    assert all(moved)
+    assert (found.n_train, found.n_test) == (6, 6)
+    with pytest.raises(MetricError, match="sides of 32 px"):
+        score((images[:, :16, :16], labels), (images[:, :16, :16], labels), cfg)

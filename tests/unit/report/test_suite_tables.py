@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_records import write as write_values
 
 from benchmark.core.config import content_hash
 from benchmark.evaluation.value import MetricValue
+from benchmark.report.page_tables import table_view
+from benchmark.report.suite_tables import suite_table
 from benchmark.report.table_files import write_suite_table
-from benchmark.runs.records import write_record
+from benchmark.runs.records import read_records, write_record
+from benchmark.runs.suites.suite import find_suite
 
 pytestmark = pytest.mark.usefixtures("quick_environment")
 
@@ -106,3 +110,44 @@ def test_costs_of_another_dataset_are_a_table_of_their_own(suite: str, tmp_path:
     write_suite_table(suite, "both", tmp_path)
     seconds = [read(tmp_path, f"two-both-{dataset}-cost")[0]["Training s"] for dataset in ("digits", "shapes")]
     assert seconds == ["50", "800"]
+
+
+PUBLISHED = """
+published: {dataset: digits, columns: [FID], source: table 1, protocol: another network.}
+published_also:
+  - {dataset: shapes, columns: [FID, IS], source: table 2, protocol: one more.}
+"""
+
+
+def table_of(suite: str, results: Path, dataset: str) -> Any:
+    return suite_table(find_suite(suite), "both", read_records(results), dataset)
+
+
+@pytest.mark.parametrize(("protocol", "shown"), [("ltgan", True), ("icgan", False), ("suite", False)])
+def test_the_best_of_the_runs_is_shown_where_the_paper_reports_it(
+    suite: str, tmp_path: Path, protocol: str, shown: bool
+) -> None:
+    """Only the protocol that says so, and only of Frechet distances; the mean stays what the columns give."""
+    for seed, value in enumerate((7.0, 3.0, 5.0)):
+        write_values(tmp_path, {"fd_judge": value, "odd": 1.0}, seed=seed, changes={"loss": "hinge"}, protocol=protocol)
+    table = table_of(suite, tmp_path, "digits")
+    assert table.extra_names == (("FD-judge, best run",) if shown else ())
+    assert [row.extras for row in table.rows] == ([("3",), ("–",)] if shown else [(), ()])
+    assert table.rows[0].summary(table.columns[0]).mean == 5.0
+    assert any(note.startswith("Best run") for note in table.notes) == shown
+    head = next((head for head in table_view(table, "digits").heads if head.text == "FD-judge, best run"), None)
+    assert (head is not None) == shown
+    assert head is None or not head.published, "it is ours"
+
+
+def test_a_source_may_report_several_datasets(suite: str, tmp_path: Path) -> None:
+    text = Path(suite).read_text().replace("\nrows:", PUBLISHED + "rows:")
+    text = text.replace("set: {loss: hinge}}", "set: {loss: hinge}, published: {FID: 1.5}, PLACE}")
+    Path(suite).write_text(text.replace("PLACE", "published_also: {shapes: {IS: 9.25}}"))
+    for dataset in ("digits", "shapes"):
+        write_values(tmp_path, {"fd_judge": 3.0}, changes={"loss": "hinge"}, dataset=dataset)
+    digits, shapes = (table_of(suite, tmp_path, dataset) for dataset in ("digits", "shapes"))
+    assert (digits.extra_names, digits.rows[0].extras) == (("FID (published)",), ("1.5",))
+    assert (shapes.extra_names, shapes.rows[0].extras) == (("FID (published)", "IS (published)"), ("–", "9.25"))
+    assert digits.rows[1].extras == ("–",)
+    assert "table 2" in shapes.notes[-1]

@@ -130,6 +130,9 @@ def test_write_tables_adds_the_suites_that_have_records(suite_file: str, paths: 
         ("{loss: lsgan}", "{steps: 5}", "row 2: steps"),
         ("seeds: [0, 1]", "seeds: []", "seeds"),
         ("seeds: [0, 1]", "seeds: [-1]", "seeds"),
+        ("seeds: [0, 1]", "plot: Los\nseeds: [0, 1]", "(?s)plot: 'Los'.*did you mean 'Loss'"),
+        ("seeds: [0, 1]", "plot: Loss\nseeds: [0, 1]", "plot: 'Hinge' is no number"),
+        ("published: {FID: 13.08}", "published_also: {digits: {FID: 1.0}}", "row 1: digits: published value 'FID'"),
     ],
 )
 def test_a_bad_suite_names_its_file_and_key(suite_file: str, old: str, new: str, message: str) -> None:
@@ -237,3 +240,28 @@ def test_a_suite_s_classifier_is_left_out_where_there_are_no_labels(suite_file: 
     labelled = {"data": {"conditioning": "attributes"}, "eval": {"extractors": ["judge"]}}
     row = dataclasses.replace(suite.rows[0], set=labelled)
     assert changes_of(suite, "paper", row, "celeba_hq")["eval"]["extractors"] == ["judge"], "a row may ask for labels"
+
+
+def test_lt_gans_paper_sizes_have_its_protocol_and_one_budget() -> None:
+    """Rows of one table see as many real images, and are measured against the test split by as many generated ones."""
+    for name, suite in list_suites().items():
+        if not name.startswith("ltgan"):
+            continue
+        assert "paper" in suite.sizes, name
+        for size in suite.sizes:
+            if size.startswith("small"):
+                continue
+            specs = cells(suite, size, [0])
+            assert len({d_images(cell) for cell in specs}) == 1, (name, size)
+            for cell in specs:
+                evaluation = resolve(cell.spec, Paths(Path(), Path())).evaluation
+                found = (evaluation.protocol, evaluation.reference, evaluation.n_fake)
+                assert found == ("ltgan", "test", None), (name, size)
+
+
+def test_lt_gan_with_consistency_has_the_recipes_warm_up() -> None:
+    """On faces CR + LT has another warm-up than LT, in the recipe and in the suite; on CIFAR-10 the same."""
+    suite, recipes = find_suite("ltgan-comparison"), find_method("ltgan").RECIPES
+    for size, dataset in (("celeba_hq", "celeba_hq"), ("paper", "cifar10")):
+        both = next(cell for cell in cells(suite, size, [0]) if cell.spec.changes.get("lambda_cr"))
+        assert resolve(both.spec, Paths(Path(), Path())).config == recipes["paper_cr"][dataset]

@@ -1,0 +1,130 @@
+"""Figures of a suite's table, from records alone: metrics against a setting, and curves that a metric keeps.
+
+A suite that names a label column in `plot` has its metrics drawn against the numbers of that column. A table with
+LT-GAN's auxiliary accuracy has the curve of that accuracy over the size of moves at test time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmark.core.plotting import PALETTE, figure_png, figure_with_panels, is_wide, literal, name_log_ticks
+from benchmark.core.stats import CONFIDENCE
+from benchmark.report.tables import CURVE_OF, Column, Row, Table
+
+_STYLES = ("-", "--", ":")  # with more rows than colours, the dashes tell them apart
+
+
+def suite_figures(table: Table) -> dict[str, bytes]:
+    """The figures of a suite's table as PNG bytes, by kind; those that can be drawn."""
+    column = next((column for column in table.columns if column.id == CURVE_OF), None)
+    drawn = {"plot": plot_figure(table), "curve": column and curve_figure(table, column)}
+    return {kind: png for kind, png in drawn.items() if png}
+
+
+# ---- metrics against a setting --------------------------------------------------------------------------------------
+
+
+def plot_figure(table: Table) -> bytes | None:
+    """A panel a metric: its mean against the numbers of the label column `table.plot`, with the interval of the mean.
+
+    None without such a column, or with fewer than two rows that have runs. Rows of one number are told apart by their
+    other labels: a line each.
+    """
+    if not table.plot or not table.columns:
+        return None
+    lines = _lines(table)
+    if not any(len(line) > 1 for line in lines.values()):
+        return None
+    figure, panels = figure_with_panels(len(table.columns), width=3.4, height=2.9)
+    for axes, column in zip(panels, table.columns):
+        _draw_metric(axes, table.plot, column, lines)
+    if len(lines) > 1:
+        handles, names = panels[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)), frameon=False, fontsize=8)
+    title = f"{literal(table.title)}: mean of the seeds, bar: {CONFIDENCE:.0%} interval of the mean"
+    figure.suptitle(title, fontsize=10)
+    return figure_png(figure)
+
+
+def _lines(table: Table) -> dict[str, list[tuple[float, Row]]]:
+    """Rows with runs by their other labels, in order of the number."""
+    place, lines = table.label_names.index(table.plot), dict[str, list[tuple[float, Row]]]()
+    for row in table.rows:
+        number = row.labels[place].partition(" ")[0]  # a row of another configuration has its hash after it
+        if row.done:
+            others = [label for k, label in enumerate(row.labels) if k != place]
+            lines.setdefault(", ".join(others), []).append((float(number), row))
+    return {name: sorted(line, key=lambda pair: pair[0]) for name, line in lines.items()}
+
+
+def _draw_metric(axes: Axes, x_name: str, column: Column, lines: dict[str, list[tuple[float, Row]]]) -> None:
+    for i, (name, line) in enumerate(lines.items()):
+        cells = [(x, cell) for x, row in line if (cell := row.summary(column)) is not None]
+        if not cells:
+            continue
+        x, means = [x for x, _ in cells], [cell.mean for _, cell in cells]
+        half = [0.0 if cell.low is None else cell.mean - cell.low for _, cell in cells]
+        look: dict[str, Any] = {"color": PALETTE[i % len(PALETTE)], "ls": _STYLES[i // len(PALETTE) % len(_STYLES)]}
+        axes.errorbar(x, means, half, label=literal(name), marker="o", markersize=4, capsize=3, linewidth=1.3, **look)
+    axes.set_xlabel(literal(x_name))
+    axes.set_ylabel(f"{literal(column.name)} ({column.direction})" if column.direction else literal(column.name))
+    axes.grid(alpha=0.25, linewidth=0.6)
+
+
+# ---- a curve that a metric keeps ------------------------------------------------------------------------------------
+
+
+def curve_figure(table: Table, column: Column) -> bytes | None:
+    """The auxiliary network's accuracy over the size of moves at test time: a line a row, a band over its seeds.
+
+    The size that a row was trained with is marked. None without runs that have the curve.
+    """
+    rows = [(row, curves) for row in table.rows if (curves := _curves(row, column))]
+    if not rows:
+        return None
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    sizes: list[float] = []
+    for i, (row, curves) in enumerate(rows):
+        colour, style = PALETTE[i % len(PALETTE)], _STYLES[i // len(PALETTE) % len(_STYLES)]
+        x = sorted(curves[0])
+        values = np.array([[curve[size] for size in x] for curve in curves])  # [seeds, sizes]
+        mean, trained = values.mean(0), _trained_size(row, column)
+        axes.plot(x, mean, style, color=colour, linewidth=1.4, label=literal(" ".join(filter(None, row.labels))))
+        if len(curves) > 1:
+            axes.fill_between(x, values.min(0), values.max(0), color=colour, alpha=0.18, linewidth=0)
+        if trained in x:
+            axes.plot(trained, mean[x.index(trained)], "o", color=colour, markersize=6)
+        sizes += x
+    axes.axhline(0.5, color="#888888", linewidth=0.9, linestyle=":")
+    axes.annotate("chance", (1, 0.5), (-2, 2), axes.get_yaxis_transform(), "offset points", ha="right", fontsize=8)
+    if is_wide(sizes):
+        axes.set_xscale("log")
+        name_log_ticks(axes.xaxis)
+    axes.set_xlabel("standard deviation of the moves at test time (dot: in training)")
+    axes.set_ylabel(f"{literal(column.name)} ({column.direction})")
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.legend(frameon=False, fontsize=8, title=literal(", ".join(table.label_names)), title_fontsize=8)
+    axes.set_title(f"{literal(table.title)}\nmean of the seeds, band from the lowest to the highest", fontsize=9)
+    return figure_png(figure)
+
+
+def _curves(row: Row, column: Column) -> list[dict[float, float]]:
+    """Accuracy by size of moves, of each run; runs whose sizes are not the first one's are left out."""
+    found = [
+        {point["sigma"]: point["accuracy"] for point in value.details["curve"]}
+        for value in row.values(column)
+        if value.details.get("curve") and all(point["accuracy"] is not None for point in value.details["curve"])
+    ]
+    return [curve for curve in found if curve.keys() == found[0].keys()]
+
+
+def _trained_size(row: Row, column: Column) -> float | None:
+    values: Sequence[float] = [value.details["sigma_eps"] for value in row.values(column) if value.details]
+    return values[0] if values else None
