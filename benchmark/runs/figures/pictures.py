@@ -24,11 +24,10 @@ from torch import Tensor
 from benchmark.core.files import atomic
 from benchmark.core.plotting import PALETTE, figure_with_panels, literal, save_figure
 from benchmark.data.stream import to_uint8
-from benchmark.evaluation.border import RequestedImages
 from benchmark.training.measurements import Embedding, Grid
 
 _MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")  # with more classes than colours, the shape tells them apart
-_OFF, _ON = "#9A9A9A", "#D55E00"  # attribute absent, present
+OFF, ON = "#9A9A9A", "#D55E00"  # attribute absent, present
 
 CELL = 64  # px, about the side of a small image's cell
 GAP = 2  # px between cells
@@ -174,7 +173,7 @@ def save_embedding(path: Path, embedding: Embedding, seed: int = 0) -> None:
     features = embedding.features.detach().float().cpu().numpy()
     labels = embedding.labels.detach().cpu().numpy()
     _check_embedding(features, labels, embedding.names)
-    points, obstacle = _placed(features, seed)
+    points, obstacle = placed(features, seed)
     title = f"no t-SNE: {obstacle}" if obstacle else f"t-SNE of {len(points)} images"
     draw = _embedding_classes if labels.ndim == 1 else _embedding_attributes
     save_figure(path, draw(points, labels, embedding.names, title))
@@ -200,7 +199,7 @@ def _obstacle(features: np.ndarray) -> str:
     return "all features are equal" if np.ptp(features, axis=0).max() == 0 else ""
 
 
-def _placed(features: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
+def placed(features: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
     """Points [N, 2] of features [N, d], or NaN with the reason why t-SNE cannot place them."""
     if obstacle := _obstacle(features):
         return np.full((len(features), 2), np.nan), obstacle
@@ -219,9 +218,9 @@ def _tsne(features: np.ndarray, seed: int) -> np.ndarray:
 def _embedding_classes(points: np.ndarray, labels: np.ndarray, names: Sequence[str], title: str) -> Figure:
     figure = Figure(figsize=(7.5, 6), layout="constrained")
     axes = figure.subplots()
-    _scatter_classes(axes, points, labels, names)
+    scatter_classes(axes, points, labels, names)
     axes.set_title(title)
-    _name_tsne_axes(axes)
+    name_tsne_axes(axes)
     figure.legend(loc="outside right upper", frameon=False, markerscale=1.8)
     return figure
 
@@ -229,51 +228,30 @@ def _embedding_classes(points: np.ndarray, labels: np.ndarray, names: Sequence[s
 def _embedding_attributes(points: np.ndarray, labels: np.ndarray, names: Sequence[str], title: str) -> Figure:
     figure, drawn = figure_with_panels(labels.shape[1], width=3.6, height=3.3)
     for axes, name, present in zip(drawn, names, labels.T > 0.5):
-        _scatter(axes, points[~present], _OFF, "absent", "o")
-        _scatter(axes, points[present], _ON, "present", "^")
+        scatter(axes, points[~present], OFF, "absent", "o")
+        scatter(axes, points[present], ON, "present", "^")
         axes.set_title(f"{literal(name)}: {present.mean():.0%}", fontsize=10)
-        _name_tsne_axes(axes)
+        name_tsne_axes(axes)
     handles, texts = drawn[0].get_legend_handles_labels()
     figure.legend(handles, texts, loc="outside lower center", ncols=2, frameon=False, markerscale=1.8)
     figure.suptitle(f"{title}, by attribute (share that has it)")
     return figure
 
 
-def save_border(path: Path, conditions: RequestedImages, names: Sequence[str], seed: int = 0) -> None:
-    """Write what a generator was given, by t-SNE: coloured by class, and by how many of its samples show that class.
-
-    The border effect of Durall et al. (fig. 5). t-SNE as in `save_embedding`; features that it cannot place give a
-    picture that says so.
-    """
-    features = conditions.features.numpy()
-    points, obstacle = _placed(features, seed)
-    figure = Figure(figsize=(11, 5.2), layout="constrained")
-    by_class, by_hit = figure.subplots(1, 2)
-    _scatter_classes(by_class, points, conditions.labels, names)
-    by_class.set_title("by class")
-    missed = conditions.hits < 0.5
-    _scatter(by_hit, points[~missed], _OFF, "shown by most of its samples", "o")
-    _scatter(by_hit, points[missed], _ON, "missed by most of them", "^")
-    by_hit.set_title(f"class asked for: missed for {missed.mean():.1%} of the images")
-    for axes in (by_class, by_hit):
-        _name_tsne_axes(axes)
-        axes.legend(loc="best", frameon=False, fontsize=8, markerscale=1.5)
-    what = f"no t-SNE: {obstacle}" if obstacle else f"t-SNE of the features of {len(points)} held-out images"
-    figure.suptitle(what)
-    save_figure(path, figure)
-
-
-def _scatter_classes(axes: Axes, points: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> None:
+def scatter_classes(axes: Axes, points: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> None:
+    """Points [N, 2], a colour and a shape for each class."""
     for label in np.unique(labels):
         colour, marker = PALETTE[label % len(PALETTE)], _MARKERS[label // len(PALETTE) % len(_MARKERS)]
-        _scatter(axes, points[labels == label], colour, literal(names[label]), marker)
+        scatter(axes, points[labels == label], colour, literal(names[label]), marker)
 
 
-def _scatter(axes: Axes, points: np.ndarray, colour: str, name: str, marker: str) -> None:
+def scatter(axes: Axes, points: np.ndarray, colour: str, name: str, marker: str) -> None:
+    """Points [N, 2] of one kind."""
     axes.scatter(points[:, 0], points[:, 1], s=14, c=colour, label=name, marker=marker, alpha=0.8, linewidths=0)
 
 
-def _name_tsne_axes(axes: Axes) -> None:
+def name_tsne_axes(axes: Axes) -> None:
+    """Say what axes without a unit are."""
     axes.set_xlabel("t-SNE axis 1 (no unit)")
     axes.set_ylabel("t-SNE axis 2 (no unit)")
 

@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 
 from benchmark.evaluation.border import MOST_IMAGES, RequestedImages, border_effect, margins, requested_once
-from benchmark.runs.figures.pictures import save_border
+from benchmark.runs.figures.feature_space import save_feature_space
 
 
 def two_blobs(n: int = 300, apart: float = 3.0) -> tuple[torch.Tensor, np.ndarray]:
@@ -74,8 +74,8 @@ def test_samples_are_counted_by_the_image_they_were_asked_for() -> None:
 def test_the_picture_is_drawn_even_of_features_that_are_all_equal(apart: float, tmp_path: Path) -> None:
     features, labels = two_blobs(60)
     hits = np.random.default_rng(0).random(60)
-    save_border(
-        tmp_path / "border.png",
+    save_feature_space(
+        tmp_path,
         RequestedImages(features * apart, labels, hits, np.ones(60, dtype=np.int64)),
         ["a", "b"],
     )
