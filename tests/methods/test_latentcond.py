@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from benchmark.core.errors import ConfigError
 from benchmark.core.seeds import seed_step
 from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
-from benchmark.runs.suites.suite import SuiteCell, cells, find_suite
+from benchmark.runs.suites.suite import SuiteCell, cells, find_suite, suite_names
 from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.loop import stream_for
 from benchmark.training.method import construct, find_method
@@ -558,3 +559,17 @@ def paper_rows(suite: str) -> list[SuiteCell]:
     """The runs of a suite at paper size that change the features, or of methods that have none."""
     every = cells(find_suite(f"latentcond-{suite}"), "paper", seeds=[0])
     return [cell for cell in every if "features" in cell.spec.changes or suite == "noise"]
+
+
+def test_every_suite_follows_the_papers_protocol_on_equal_budgets_at_paper_size() -> None:
+    """Rows of a dataset see equally many images, whatever their method's batch and updates of D."""
+    names = [name for name in suite_names() if name.startswith("latentcond")]
+    assert len(names) == 8
+    for name in names:
+        seen: dict[str, set[int]] = {}
+        for cell in cells(find_suite(name), "paper", seeds=[0]):
+            assert cell.spec.changes["eval"]["protocol"] == "latentcond", name
+            recipe = find_method(cell.spec.method).recipe("paper", cell.spec.dataset)
+            of = [cell.spec.changes.get(key, getattr(recipe, key)) for key in ("steps", "batch", "n_dis")]
+            seen.setdefault(cell.dataset, set()).add(math.prod(of))
+        assert {dataset: len(images) for dataset, images in seen.items()} == dict.fromkeys(seen, 1), name
