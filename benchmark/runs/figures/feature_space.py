@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -68,8 +69,13 @@ def _border_of_attributes(conditions: RequestedImages, points: np.ndarray, names
         hit.set_title(f"missed for {missed:.1%} of the images", fontsize=10)
         for axes in (state, hit):
             name_tsne_axes(axes)
-    for axes in (above[0], below[0]):
-        axes.legend(loc="best", frameon=False, fontsize=8, markerscale=1.5)
+    handles: list[Any] = []
+    texts: list[str] = []
+    for place, axes in (("above", above[0]), ("below", below[0])):
+        of_row = axes.get_legend_handles_labels()
+        handles += of_row[0]
+        texts += [f"{place}: {text}" for text in of_row[1]]
+    figure.legend(handles, texts, loc="outside lower center", ncols=min(4, n), frameon=False, fontsize=8)
     more = f"; the first {n} of {len(names)} attributes" if n < len(names) else ""
     figure.suptitle(what + more)
     return figure
