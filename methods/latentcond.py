@@ -12,18 +12,18 @@ Algorithm 2 as printed ascends the same L_adv for both networks, which would mak
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.nn.functional import relu, softplus
+from torch.nn.functional import softplus
 
 from benchmark.core import distributed
-from benchmark.core.config import STRICT, NonNegativeFloat, NonNegativeInt, PositiveInt
+from benchmark.core.config import STRICT, NonNegativeFloat, NonNegativeInt, PositiveInt, added
 from benchmark.core.errors import ConfigError
 from benchmark.nn.backbones import build_plain
+from benchmark.nn.losses import TRUE_AND_FALSE
 from benchmark.training import ArtifactStore, Batch, Dataset, GANConfig, Method, Sample, Stream, build_recipes
 from benchmark.training.banks import FeatureConditioned, quality_of_pairs
 from benchmark.training.stages.encoders import FeatureConfig, image_encoder, map_features, pooled_features
@@ -56,13 +56,7 @@ class Config(GANConfig):
     backbone: Literal["sndcgan", "resnet"] = "sndcgan"  # SNGAN's plain or residual nets; the paper does not say which
     z_dim: PositiveInt = 128  # of the noise [ours]
     width: PositiveInt | None = None  # channels of the narrowest hidden layer; None: the backbone's
-
-
-# What D minimises of the logits l of true and of false couples, entry by entry
-LOSSES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
-    "bce": (lambda l: softplus(-l), softplus),  # -log D, -log(1 - D) with D = sigmoid(l)
-    "hinge": (lambda l: relu(1 - l), lambda l: relu(1 + l)),
-}
+    linear_decay: bool = added(False)  # both learning rates fall linearly to 0, as SNGAN's do
 
 
 class Couples(NamedTuple):
@@ -125,6 +119,7 @@ class LatentCond(FeatureConditioned, Method):
         }
 
     def __init__(self, cfg: Config, data: Dataset, E: Any, maps: Any, reduced: Any, bank: Any) -> None:
+        self.linear_decay = cfg.linear_decay
         self.remember(data, E, reduced, laid_flat=cfg.f_source == "map")
         # tuples are not part of the state: they are found again, not saved in every checkpoint
         self.maps = (maps["f"],) if maps else None  # [N, c * h * w]
@@ -175,7 +170,7 @@ class LatentCond(FeatureConditioned, Method):
     def loss_D(self, c: Couples, x_fake: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Eq. 5 as D minimises it, and the logits of each kind of couple."""
         cfg = self.cfg
-        true, false = LOSSES[cfg.loss]
+        true, false = TRUE_AND_FALSE[cfg.loss]
         if cfg.pairing == "couples":
             terms = {
                 "adv": (cfg.adv_weight, false, self.adv(c, x_fake)),  # eq. 2

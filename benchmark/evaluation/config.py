@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from benchmark.core.config import STRICT, NonNegativeInt, PositiveInt, added
+from benchmark.core.errors import ConfigError
 from benchmark.evaluation.protocols import ProtocolName
 from benchmark.metrics.cas import CASConfig
 from benchmark.metrics.extractors.segmenter import SegmenterConfig
@@ -15,6 +16,7 @@ from benchmark.metrics.sets import SetSettings
 from benchmark.training.stages.judge import JudgeConfig
 from benchmark.training.stages.simclr import SimCLRConfig
 
+SnapshotScore = Literal["fd", "accuracy"]
 Extra = Literal["cas", "lpips", "ppl", "ppl_judge", "boundary", "correlation", "steerability", "fsd"]
 
 
@@ -52,6 +54,7 @@ class EvalConfig:
     extrapolate: bool = False  # FD at infinitely many images, a column more
     snapshots: NonNegativeInt = 0  # scores during training, evenly spaced: see `benchmark.evaluation.snapshots`
     snapshot_images: Annotated[int, Field(ge=50)] = 500  # generated images of each; of points always 2,500
+    snapshot_scores: tuple[SnapshotScore, ...] = added(("fd",))  # of images; accuracy: by the evaluation classifier
     controls: bool = True  # what the metrics say of damaged real images, as rows of the table
     chamfer_points: Annotated[int, Field(ge=100)] = 300  # real and generated points each of the t-SNE Chamfer distance
     tsne_seeds: PositiveInt = 3  # repetitions of t-SNE
@@ -68,3 +71,18 @@ class EvalConfig:
     def set_settings(self) -> SetSettings:
         """How two sets of features are compared."""
         return SetSettings(self.k, self.prdc_images, self.splits, self.half_samples, self.extrapolate, seed=self.seed)
+
+
+def check_snapshots(cfg: EvalConfig, name: str, *, has_labels: bool) -> None:
+    """Raise ConfigError for scores of snapshots that no snapshot would have. name: of the dataset, for the message."""
+    if cfg.snapshot_scores == ("fd",):
+        return
+    what = f"eval.snapshot_scores = [{', '.join(cfg.snapshot_scores)}]"
+    if not cfg.snapshots:
+        raise ConfigError(what, "no snapshot is taken", "set eval.snapshots=N, or leave it out")
+    if not cfg.snapshot_scores:
+        raise ConfigError(what, "a snapshot would have no score", "name fd, accuracy or both")
+    if "accuracy" in cfg.snapshot_scores and not has_labels:
+        raise ConfigError(
+            what, f"accuracy needs labels that an image can show, and {name} has none", "set eval.snapshot_scores=[fd]"
+        )

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.core.errors import ConfigError
-from benchmark.core.seeds import derive_seed
 from benchmark.data.prepared import Dataset
 from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.networks import build_extractor, build_judge
 from benchmark.evaluation.protocols import differences
-from benchmark.evaluation.sampling import BATCH, GeneratedImages, drawn
+from benchmark.evaluation.sampling import BATCH, GeneratedImages, generate_for_held_out
 from benchmark.metrics.extractors.base import Extractor, extract
 from benchmark.metrics.extractors.build import build
 from benchmark.metrics.extractors.store import FeatureStore
@@ -180,15 +179,8 @@ class EvaluationContext(ImageSet):
     def held_out(self) -> HeldOut:
         """What becomes of held-out images when a method conditioned on images is asked for them, uniformly."""
         assert self.judge is not None
-        n, seed = len(self.generated), derive_seed(self.seed, 0x1ABE)
-        rows = np.random.Generator(np.random.PCG64([self.seed, 0x1ABE])).integers(len(self.data.test), size=n)
-        self.method.condition_on(self.data, "test")
-        torch.manual_seed(seed)
-        conditions = torch.tensor(rows, device=self.method.device)
-        images = np.concatenate([drawn(self.method, self.G, part) for part in conditions.split(BATCH)])
-        features = self.method.condition_features()
-        self.method.condition_on(self.data, "train")
-        return HeldOut(conditions, judged_logits(self.judge, images), features)
+        found = generate_for_held_out(self.method, self.G, len(self.generated), self.seed, self.data)
+        return HeldOut(found.rows, judged_logits(self.judge, found.images), found.features)
 
     def targets(self, n: int) -> np.ndarray | None:
         """Training images [n, k] that each of the first n images was to be like, as rows; None where there are none.

@@ -11,17 +11,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.core.seeds import derive_seed
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import images_to_float
 from benchmark.evaluation.border import RequestedImages, border_effect, requested_once
 from benchmark.evaluation.context import EvaluationContext, ImageSet, judged_logits, labels_of
-from benchmark.evaluation.sampling import BATCH, drawn
+from benchmark.evaluation.sampling import BATCH, GeneratedImages, drawn, generate_for_held_out
 from benchmark.evaluation.value import MetricValue
 from benchmark.metrics.accuracy import attribute_accuracy, class_accuracy, recall_at
 from benchmark.metrics.catalogue import OWN_CLASSIFIER, row_named
+from benchmark.metrics.checks import MetricError
 from benchmark.metrics.extractors.trained import JudgeExtractor
 from benchmark.training.method import Method
 
@@ -54,6 +55,30 @@ def given_classes_accuracy(images: ImageSet, data: Dataset) -> list[MetricValue]
     return [_accuracy("judge", images.judged, images.generated.conditions, settings, data, {})]
 
 
+def accuracy_of(
+    method: Method, G: nn.Module, generated: GeneratedImages, judge: JudgeExtractor, data: Dataset, seed: int
+) -> float | None:
+    """Macro accuracy of a generator by the evaluation classifier, without interval and details.
+
+    generated: G's images. A method conditioned on images is given held-out ones in their place, as in
+    `label_agreement`. None where nothing was requested that the classifier knows, or too little of it.
+    """
+    if method.conditioning in ("instance", "latent"):
+        held_out = generate_for_held_out(method, G, len(generated), seed, data)
+        images, wanted = held_out.images, labels_of(data, "test", held_out.rows)
+    elif method.conditioning in ("class", "attributes"):
+        assert generated.conditions is not None
+        images, wanted = generated.images, generated.conditions
+    else:
+        return None
+    logits, asked = judged_logits(judge, images), wanted.cpu().numpy()
+    try:
+        accuracy, _ = _of_attributes(logits, asked, data) if asked.ndim == 2 else _of_classes(logits, asked, [""])
+    except MetricError:  # of few images all may be of one class; the evaluation, which has more, would say so
+        return None
+    return None if accuracy is None else accuracy[0]
+
+
 @torch.no_grad()
 def label_agreement(context: EvaluationContext, judge: JudgeExtractor) -> list[MetricValue]:
     """For methods conditioned on images: does a sample show the label of the image it was asked for?
@@ -68,7 +93,7 @@ def label_agreement(context: EvaluationContext, judge: JudgeExtractor) -> list[M
     on_train = _accuracy("judge", context.judged, labels_of(data, "train", conditions), settings, data, {}).value
     more: dict[str, Any] = {"on_real": _on_real(context.judged_real, data), "on_training_images": on_train}
     if (requested := held_out_images(context)) is not None:
-        more["border"] = border_effect(requested)
+        more["border"] = border_effect(requested, data.attribute_names)
     wanted = labels_of(data, "test", held_out.conditions)
     value = _accuracy("judge", held_out.logits, wanted, settings, data, more)
     asked_here = {"drawn": HELD_OUT_IMAGES}
@@ -77,16 +102,19 @@ def label_agreement(context: EvaluationContext, judge: JudgeExtractor) -> list[M
 
 
 def held_out_images(context: EvaluationContext) -> RequestedImages | None:
-    """The held-out images that were asked for, with the share of their samples that show their class.
+    """The held-out images that were asked for, with the share of their samples that show their labels.
 
-    None for a method that is not conditioned on images, and for data without classes.
+    None for a method that is not conditioned on images, and for data without labels.
     """
     of_images = context.judge is not None and context.method.conditioning in ("instance", "latent")
-    if not of_images or context.data.conditioning != "class" or (features := context.held_out.features) is None:
+    if not of_images or (features := context.held_out.features) is None:
         return None
     held_out = context.held_out
-    labels = labels_of(context.data, "test", held_out.conditions).numpy()
-    return requested_once(features, held_out.conditions.cpu().numpy(), labels, held_out.logits.argmax(1) == labels)
+    rows, labels = held_out.conditions.cpu().numpy(), labels_of(context.data, "test", held_out.conditions).numpy()
+    if labels.ndim == 2:
+        return requested_once(features, rows, labels, (held_out.logits > 0) == (labels == 1))
+    seen = held_out.logits.argmax(1)
+    return requested_once(features, rows, labels, seen == labels, seen)
 
 
 def recall(context: EvaluationContext, judge: JudgeExtractor, n: int) -> list[MetricValue]:

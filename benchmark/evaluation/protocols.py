@@ -106,9 +106,15 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
             ),
         ),
         "latentcond": Protocol(
-            "Latent Space Conditioning on GANs [P]: accuracy of the class of the image whose features were asked for",
-            {"extractors": ("inception",), "reference": "train", "conditions": "empirical"},
-            ("the number of images, their split and the classifier are not given [P]; here the suite's",),
+            "Latent Space Conditioning on GANs [P]: FID and IS; accuracy of the class of the image whose features were "
+            "asked for",
+            {"extractors": ("inception",), "reference": "train", "n_fake": 50_000, "conditions": "empirical"},
+            (
+                "the number of images, their split and the classifier are not given [P]; here 50,000 generated images "
+                "against the training split, accuracy by the evaluation classifier for features of held-out images",
+                "the IS on MNIST there is at most 10, so it is a score by a classifier of the digits: the column "
+                "CS-judge, where a suite asks for it",
+            ),
         ),
         "ltgan": Protocol(
             "LT-GAN [P]: FID of as many generated images as the held-out split has, against that split",

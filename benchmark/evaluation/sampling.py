@@ -49,6 +49,31 @@ def generate(method: Method, G: nn.Module, n: int, cfg: EvalConfig, data: Datase
     return GeneratedImages(np.concatenate(images), torch.cat(drawn) if drawn[0] is not None else None)  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True)
+class HeldOutImages:
+    """Generated images for held-out images, of a method conditioned on images."""
+
+    rows: Tensor  # [N] int64, of the held-out split
+    images: np.ndarray  # (N, S, S, C) uint8, one generated image for each
+    features: Tensor | None  # [M, d], what the generator is given of every held-out image
+
+
+@torch.no_grad()
+def generate_for_held_out(method: Method, G: nn.Module, n: int, seed: int, data: Dataset) -> HeldOutImages:
+    """n images for held-out images drawn uniformly. Afterwards the method is conditioned on the training split again.
+
+    seed: of the evaluation; rows and latents are functions of it.
+    """
+    rows = np.random.Generator(np.random.PCG64([seed, 0x1ABE])).integers(len(data.test), size=n)
+    method.condition_on(data, "test")
+    torch.manual_seed(derive_seed(seed, 0x1ABE))
+    conditions = torch.tensor(rows, device=method.device)
+    images = np.concatenate([drawn(method, G, part) for part in conditions.split(BATCH)])
+    features = method.condition_features()
+    method.condition_on(data, "train")
+    return HeldOutImages(conditions, images, features)
+
+
 def requested_conditions(method: Method, n: int, cfg: EvalConfig, data: Dataset) -> Tensor | None:
     """What is asked of a method conditioned on the dataset's labels; None: the method draws by its own rule."""
     if method.conditioning not in ("class", "attributes") or cfg.conditions == "uniform":

@@ -1,9 +1,10 @@
 """Scores during training, on few samples: they show a collapse, and how much the last step's luck weighs.
 
 A final score is of one step; GANs drift on. Of images, snapshots give the best Frechet distance, the mean of the last
-ones and the curve, with the evaluation's reference and extractor. Of points they give the modes, the share of high
-quality and the reverse KL, and keep the points, so that one can look at them. All is on fewer samples than the
-evaluation takes, so their values never share a column with its own.
+ones and the curve, with the evaluation's reference and extractor; on request also the accuracy of what was requested,
+by the evaluation classifier, so that one sees whether both improve together (Durall et al., VISAPP 2021, fig. 4). Of
+points they give the modes, the share of high quality and the reverse KL, and keep the points, so that one can look at
+them. All is on fewer samples than the evaluation takes, so their values never share a column with its own.
 """
 
 from __future__ import annotations
@@ -17,16 +18,20 @@ import numpy as np
 from torch import nn
 
 from benchmark.core import distributed
+from benchmark.core.errors import WeightsError
 from benchmark.core.files import JsonLines, atomic, remove_torn
 from benchmark.data.prepared import mixture_of
 from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.context import protocol_of, reference_of
+from benchmark.evaluation.control import HELD_OUT_IMAGES, accuracy_of
 from benchmark.evaluation.networks import build_extractor, build_judge
 from benchmark.evaluation.point_plots import modes_text, save_scatters
 from benchmark.evaluation.protocols import labelled
-from benchmark.evaluation.sampling import generate, standing_statistics
+from benchmark.evaluation.sampling import GeneratedImages, generate, standing_statistics
+from benchmark.evaluation.score_plots import save_scores
 from benchmark.evaluation.value import MetricValue
 from benchmark.metrics.catalogue import LATE_SNAPSHOTS
+from benchmark.metrics.extractors.base import Extractor
 from benchmark.metrics.extractors.store import FeatureStore
 from benchmark.metrics.frechet import frechet_distance
 from benchmark.metrics.modes import mode_statistics
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
 FILE = "snapshots.jsonl"
 POINTS_FOLDER = "snapshots"  # in the run's folder: `<step>.npy` float32 [N, 2], and `real.npy`
 SCATTERS = "scatter_over_training.png"
+SCORES = "scores_over_training.png"
 N_POINTS = 2_500  # generated 2-D points of each snapshot: a hundred for each of the grid's 25 modes; ours
 
 Line = dict[str, Any]  # of the file: the step and its scores; a score that is not finite is None
@@ -102,39 +108,103 @@ class Snapshots:
         return self.scorer.values(self.lines.read()) if self.scorer is not None else []
 
     def pictures(self) -> None:
-        """Draw the points of every snapshot over the real ones: `scatter_over_training.png`; of images nothing."""
+        """Draw the points of every snapshot over the real ones: `scatter_over_training.png`.
+
+        Of images with more than one score: both over the steps, `scores_over_training.png`.
+        """
         if isinstance(self.scorer, PointScorer) and (lines := self.lines.read()):
             self.scorer.draw(lines, self.folder / SCATTERS)
+        elif isinstance(self.scorer, ImageScorer) and "accuracy" in self.scorer.cfg.snapshot_scores:
+            self.scorer.draw(self.lines.read(), self.folder / SCORES)
 
 
 class ImageScorer:
-    """The Frechet distance in the features of the evaluation's first extractor."""
+    """The Frechet distance in the features of the evaluation's first extractor, and the accuracy of what was requested.
+
+    Which of them: `eval.snapshot_scores`. A method that is given neither labels nor images has no accuracy.
+    """
 
     def __init__(self, method: Method, cfg: EvalConfig, artifacts: ArtifactStore) -> None:
         self.method, self.cfg, self.artifacts = method, cfg, artifacts
-        self.extractor = build_extractor(cfg.extractors[0], cfg, build_judge(cfg, artifacts), artifacts)
+        self.judge = build_judge(cfg, artifacts)
+        self.extractor: Extractor | None = None
+        self.absent = ""  # why there is no extractor
+        try:
+            self.extractor = build_extractor(cfg.extractors[0], cfg, self.judge, artifacts)
+        except WeightsError as problem:
+            if cfg.missing_weights == "refuse":
+                raise
+            self.absent = problem.what
 
     def score(self, step: int, G: nn.Module) -> Line:
-        """FD of few images of G against the whole reference."""
-        generated = generate(self.method, G, self.cfg.snapshot_images, self.cfg, self.artifacts.data)
+        """The scores of few images of G."""
+        data, n = self.artifacts.data, self.cfg.snapshot_images
+        generated = generate(self.method, G, n, self.cfg, data)
+        line: Line = {}
+        if "fd" in self.cfg.snapshot_scores and self.extractor is not None:
+            line["fd"] = self.distance(generated, self.extractor)
+        if "accuracy" in self.cfg.snapshot_scores and self.judge is not None:
+            line["accuracy"] = accuracy_of(self.method, G, generated, self.judge, data, self.cfg.seed)
+        return line
+
+    def distance(self, generated: GeneratedImages, extractor: Extractor) -> float | None:
+        """FD against the whole reference; None where it is not finite."""
         reference = reference_of(self.artifacts.data, self.cfg.reference)
-        real = self.artifacts.store.features(self.extractor, reference.images, sha256=reference.sha256)
-        fake = FeatureStore(None).features(self.extractor, generated.images)
+        real = self.artifacts.store.features(extractor, reference.images, sha256=reference.sha256)
+        fake = FeatureStore(None).features(extractor, generated.images)
         fd = frechet_distance(real.pooled, fake.pooled)
-        return {"fd": fd if np.isfinite(fd) else None}
+        return fd if np.isfinite(fd) else None
 
     def values(self, lines: list[Line]) -> list[MetricValue]:
+        """Of the distance the best and the mean of the last ones, of the accuracy the mean of the last ones."""
+        values = self.distances(lines) if "fd" in self.cfg.snapshot_scores else []
+        if "accuracy" in self.cfg.snapshot_scores and (id := ACCURACIES.get(self.method.conditioning)):
+            values.append(self.accuracy(id, lines))
+        return values
+
+    def distances(self, lines: list[Line]) -> list[MetricValue]:
         """The best and the mean of the last ones."""
-        protocol = protocol_of(self.artifacts.data, self.cfg, self.cfg.snapshot_images)
-        protocol |= {"extractor": self.extractor.identity, "snapshots": self.cfg.snapshots}
-        curve = curve_of(lines, "fd")
+        protocol, curve = self.protocol(), curve_of(lines, "fd")
         best = min((line["fd"] for line in curve), default=None)
-        of = self.extractor.name
-        return [
+        of = self.cfg.extractors[0].replace(":", "-") if self.extractor is None else self.extractor.name
+        protocol |= {"extractor": {"extractor": of} if self.extractor is None else self.extractor.identity}
+        values = [
             snapshot_value("fd_best_X", best, self.cfg, protocol, curve, of),
             snapshot_value("fd_late_X", late(curve, "fd"), self.cfg, protocol, curve, of),
         ]
+        return [replace(value, status="unavailable", reason=self.absent) if self.absent else value for value in values]
 
+    def accuracy(self, id: str, lines: list[Line]) -> MetricValue:
+        """The mean of the last ones."""
+        assert self.judge is not None, "`check_snapshots` asks for labels"
+        of_images = self.method.conditioning in ("instance", "latent")
+        protocol = self.protocol() | {"scorer": self.judge.identity}
+        protocol |= {"asked": HELD_OUT_IMAGES} if of_images else {"conditioning": self.method.conditioning}
+        curve = curve_of(lines, "accuracy")
+        value = snapshot_value(id, late(curve, "accuracy"), self.cfg, protocol, curve)
+        return replace(value, conditions={"drawn": HELD_OUT_IMAGES}) if of_images else value
+
+    def protocol(self) -> dict[str, Any]:
+        """What decides every score of these snapshots."""
+        shared = protocol_of(self.artifacts.data, self.cfg, self.cfg.snapshot_images)
+        return shared | {"snapshots": self.cfg.snapshots}
+
+    def draw(self, lines: list[Line], path: Path) -> None:
+        """Every score over the steps, a panel each."""
+        panels = {}
+        for value in self.values(lines):
+            name, curve = value.name.partition(",")[0], value.details["curve"]
+            panels[name] = [(line["step"], score) for line in curve for key, score in line.items() if key != "step"]
+        save_scores(path, {name: curve for name, curve in panels.items() if curve})
+
+
+# The accuracy's id by what a method is conditioned on
+ACCURACIES = {
+    "class": "control_accuracy_late",
+    "attributes": "control_accuracy_late",
+    "instance": "label_agreement_late",
+    "latent": "label_agreement_late",
+}
 
 # The evaluation's three scores of points. None has a best snapshot: a generator that shows one mode alone has the best
 # share of high quality.
@@ -194,7 +264,7 @@ def save_points(path: Path, points: np.ndarray) -> None:
 
 def curve_of(lines: list[Line], score: str) -> list[Line]:
     """The steps and values of one score, where it is finite."""
-    return [{"step": line["step"], score: line[score]} for line in lines if line[score] is not None]
+    return [{"step": line["step"], score: line[score]} for line in lines if line.get(score) is not None]
 
 
 def late(curve: list[Line], score: str) -> float | None:

@@ -258,6 +258,11 @@ METRICS: tuple[MetricRow, ...] = (
         ("method",), "Durall et al., VISAPP 2021, table 2", scale="logit",
     ),
     MetricRow(
+        "neighbour_map_K", "Label of neighbour K (feature maps)", "higher",
+        "the same in the feature maps that decide a method's neighbours, by L1; attributes too; higher is better",
+        ("method",), "Durall et al., VISAPP 2021, table 2", scale="logit",
+    ),
+    MetricRow(
         "cas", "CAS", "higher",
         "top-1 of a classifier trained on generated images only (eval.extra); higher is better",
         ("classes",), "Ravuri & Vinyals, NeurIPS 2019", scale="logit", extra="cas",
@@ -334,6 +339,14 @@ METRICS: tuple[MetricRow, ...] = (
     MetricRow(
         "fd_late_X", f"FD-X, last {LATE_SNAPSHOTS} snapshots", "lower", "",
         ("snapshots", "features"), "as fd_X", scale="log", headline=True, frechet=True, curve="fd",
+    ),
+    MetricRow(
+        "control_accuracy_late", f"Control accuracy (judge), last {LATE_SNAPSHOTS} snapshots", "higher", "",
+        ("snapshots", "classifier"), "as control_accuracy_judge", scale="logit", optional=True, curve="accuracy",
+    ),
+    MetricRow(
+        "label_agreement_late", f"Label agreement (judge), last {LATE_SNAPSHOTS} snapshots", "higher", "",
+        ("snapshots", "classifier"), "as label_agreement_judge", scale="logit", optional=True, curve="accuracy",
     ),
     MetricRow(
         "modes_late", f"Modes, last {LATE_SNAPSHOTS} snapshots", "higher", "",

@@ -53,6 +53,38 @@ def neighbour_agreement(
     return {k: hits[k] / len(rows) for k in ks}
 
 
+def nearest_in_parts(queries: Tensor, own: Tensor, parts: Iterable[Tensor], k: int) -> Tensor:
+    """The k rows of a bank nearest by L1 to each query: [M, k] int64, nearest first.
+
+    The bank need not fit into memory: parts are its rows in order, [*, d] each. queries [M, d] are its rows `own` [M],
+    and no row is its own neighbour, but its duplicate is. Of equal distances the smaller row comes first.
+    """
+    best = queries.new_full((len(queries), k), torch.inf)
+    rows = own.new_zeros(len(queries), k)
+    start = 0
+    for part in parts:
+        P = torch.cdist(queries, part, p=1)  # [M, part]
+        here = ((own >= start) & (own < start + len(part))).nonzero().squeeze(1)
+        P[here, own[here] - start] = torch.inf
+        numbers = torch.arange(start, start + len(part), device=own.device).expand(len(queries), -1)
+        best, order = torch.cat([best, P], 1).sort(dim=1, stable=True)
+        best, order = best[:, :k], order[:, :k]
+        rows = torch.cat([rows, numbers], 1).gather(1, order)
+        start += len(part)
+    assert k < start, "a rank needs so many others"
+    return rows
+
+
+def shared_labels(nearest: Tensor, queries: Tensor, labels: Array, k: int) -> list[float]:
+    """Share of queries whose k-th neighbour has their class, one value; or their state, for each attribute.
+
+    nearest: rows [M, >= k], nearest first. queries: rows [M]. labels: classes [N], or attributes [N, A] of 0 and 1.
+    """
+    y = as_numpy("labels", labels).astype(np.int64)
+    near, own = (y[rows.cpu().numpy()] for rows in (nearest[:, k - 1], queries))
+    return [float(share) for share in np.atleast_1d((near == own).mean(axis=0))]
+
+
 def chance_agreement(labels: Array) -> float:
     """Agreement of two images drawn at random: sum of p_c^2 over the classes' shares p_c. 1/K for K equal classes."""
     y = _integers("labels", labels, len(labels))

@@ -48,6 +48,13 @@ def non_saturating_G(fake: Tensor) -> Tensor:
     return F.softplus(-fake).mean()
 
 
+# What a discriminator of pairs minimises of the logits l of true and of false ones, entry by entry
+TRUE_AND_FALSE: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "bce": (lambda l: F.softplus(-l), F.softplus),  # -log D, -log(1 - D) with D = sigmoid(l)
+    "hinge": (lambda l: F.relu(1 - l), lambda l: F.relu(1 + l)),
+}
+
+
 def lsgan_D(real: Tensor, fake: Tensor) -> Tensor:
     """mean (1 - D(x))^2 + mean D(x~)^2 (Mao et al. 2017, eq. 2 with a = 0, b = 1, without its factor 1/2)."""
     return (1 - real).square().mean() + fake.square().mean()

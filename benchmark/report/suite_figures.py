@@ -6,6 +6,7 @@ LT-GAN's auxiliary accuracy has the curve of that accuracy over the size of move
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from benchmark.core.stats import CONFIDENCE
 from benchmark.report.tables import CURVE_OF, Column, Row, Table
 
 _STYLES = ("-", "--", ":")  # with more rows than colours, the dashes tell them apart
+# Metrics that ask one question of methods that are given labels and of those that are given images: on common axes
+_TOGETHER = ("control_accuracy_judge", "label_agreement_judge")
 
 
 def suite_figures(table: Table) -> dict[str, bytes]:
@@ -41,15 +44,32 @@ def plot_figure(table: Table) -> bytes | None:
     lines = _lines(table)
     if not any(len(line) > 1 for line in lines.values()):
         return None
-    figure, panels = figure_with_panels(len(table.columns), width=3.4, height=2.9)
-    for axes, column in zip(panels, table.columns):
-        _draw_metric(axes, table.plot, column, lines)
+    shown = _columns_of_panels(table.columns)
+    figure, panels = figure_with_panels(len(shown), width=3.4, height=2.9)
+    for axes, columns in zip(panels, shown):
+        _draw_metric(axes, _x_name(table), columns, lines)
     if len(lines) > 1:
         handles, names = panels[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)), frameon=False, fontsize=8)
-    title = f"{literal(table.title)}: mean of the seeds, bar: {CONFIDENCE:.0%} interval of the mean"
-    figure.suptitle(title, fontsize=10)
+    title = f"{table.title}: mean of the seeds, bar: {CONFIDENCE:.0%} interval of the mean"
+    figure.suptitle(literal("\n".join(textwrap.wrap(title, int(14 * figure.get_figwidth())))), fontsize=10)
     return figure_png(figure)
+
+
+def _columns_of_panels(columns: Sequence[Column]) -> list[list[Column]]:
+    """The columns of each panel: one, or those of `_TOGETHER`, of which a row has one or the other."""
+    panels: dict[str, list[Column]] = {}
+    for column in columns:
+        panels.setdefault("together" if column.id in _TOGETHER else column.id + column.key, []).append(column)
+    return list(panels.values())
+
+
+def _x_name(table: Table) -> str:
+    """The label column's name, with the unit that its labels have: `40 %`."""
+    place = table.label_names.index(table.plot)
+    words = (row.labels[place].split() for row in table.rows)
+    units = {more[0] for _, *more in words if more and not more[0].startswith("[")}
+    return f"{table.plot} ({units.pop()})" if len(units) == 1 else table.plot
 
 
 def _lines(table: Table) -> dict[str, list[tuple[float, Row]]]:
@@ -63,9 +83,11 @@ def _lines(table: Table) -> dict[str, list[tuple[float, Row]]]:
     return {name: sorted(line, key=lambda pair: pair[0]) for name, line in lines.items()}
 
 
-def _draw_metric(axes: Axes, x_name: str, column: Column, lines: dict[str, list[tuple[float, Row]]]) -> None:
+def _draw_metric(axes: Axes, x_name: str, columns: Sequence[Column], lines: dict[str, list[tuple[float, Row]]]) -> None:
+    """A line for each name; a row is shown by the first of the columns that it has."""
     for i, (name, line) in enumerate(lines.items()):
-        cells = [(x, cell) for x, row in line if (cell := row.summary(column)) is not None]
+        found = [(x, [cell for column in columns if (cell := row.summary(column))]) for x, row in line]
+        cells = [(x, first) for x, (first, *_) in ((x, cells) for x, cells in found if cells)]
         if not cells:
             continue
         x, means = [x for x, _ in cells], [cell.mean for _, cell in cells]
@@ -73,7 +95,8 @@ def _draw_metric(axes: Axes, x_name: str, column: Column, lines: dict[str, list[
         look: dict[str, Any] = {"color": PALETTE[i % len(PALETTE)], "ls": _STYLES[i // len(PALETTE) % len(_STYLES)]}
         axes.errorbar(x, means, half, label=literal(name), marker="o", markersize=4, capsize=3, linewidth=1.3, **look)
     axes.set_xlabel(literal(x_name))
-    axes.set_ylabel(f"{literal(column.name)} ({column.direction})" if column.direction else literal(column.name))
+    name, direction = " or\n".join(column.name for column in columns), columns[0].direction
+    axes.set_ylabel(f"{literal(name)} ({direction})" if direction else literal(name), fontsize=8.5)
     axes.grid(alpha=0.25, linewidth=0.6)
 
 

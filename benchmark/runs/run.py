@@ -27,8 +27,8 @@ from benchmark.evaluation.networks import build_judges
 from benchmark.evaluation.sampling import standing_statistics
 from benchmark.evaluation.snapshots import Snapshots
 from benchmark.runs.device import device_name, peak_memory_mb, pick_device, use_threads
+from benchmark.runs.figures.feature_space import save_feature_space
 from benchmark.runs.figures.of_run import save_each, save_pictures
-from benchmark.runs.figures.pictures import save_border
 from benchmark.runs.folder import GENERATOR, claim_folder, save_sampling
 from benchmark.runs.plan import make_plan
 from benchmark.runs.records import Record, read_record, record_path, write_record
@@ -188,7 +188,8 @@ def _train_and_score(
             save_each(scored.pictures, folder)
             snapshots.pictures()
             if scored.border is not None:
-                save_border(folder / "border.png", scored.border, scoring.data.class_names)
+                names = scoring.data.class_names, scoring.data.attribute_names
+                save_feature_space(folder, scored.border, *names)
     distributed.barrier()
     if scored is None:
         return None

@@ -14,7 +14,7 @@ from benchmark.data.cards import DatasetCard, card_with, find_card
 from benchmark.data.layout import locate
 from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
-from benchmark.evaluation.config import EvalConfig
+from benchmark.evaluation.config import EvalConfig, check_snapshots
 from benchmark.evaluation.protocols import PROTOCOLS
 from benchmark.metrics.extractors.weights import check_name, require
 from benchmark.training.method import GANConfig, Method, MethodFile, find_method
@@ -187,7 +187,10 @@ def _evaluation(recipe: str, card: DatasetCard, changes: dict[str, Any]) -> Eval
     base["judge"] = to_dict(judge_recipe(recipe, card.name))
     if card.source.is_points:
         base |= {"n_fake": N_POINTS, "extractors": [], "encoder": None}
-    return evaluation(base, changes, card.name, has_labels=card.conditioning != "none", where="--set eval")
+    has_labels = card.conditioning != "none"
+    config = evaluation(base, changes, card.name, has_labels=has_labels, where="--set eval")
+    check_snapshots(config, card.name, has_labels=has_labels and not card.source.is_points)
+    return config
 
 
 def evaluation(base: dict[str, Any], changes: dict[str, Any], name: str, *, has_labels: bool, where: str) -> EvalConfig:

@@ -16,7 +16,7 @@ from benchmark.data.stream import Batch, images_to_float
 from benchmark.training.measurements import Embedding, Grid, Measurement, Picture, Sample
 from benchmark.training.method import Trainable, construct
 from benchmark.training.stages.encoders import FeatureNet, map_features, pooled_features
-from benchmark.training.stages.neighbours import nearest_by_l1, neighbour_measurements
+from benchmark.training.stages.neighbours import map_neighbour_measurements, nearest_by_l1, neighbour_measurements
 
 # Of latent-space conditioning (Durall et al., VISAPP 2021)
 TABLE_2 = (1, 2, 5)  # ranks of neighbours [P]
@@ -105,6 +105,7 @@ class FeatureConditioned(ImageConditioned):
     """The part of a `Method` whose G is given reduced features f, as latent-conditioned SNGAN's is."""
 
     E: FeatureNet
+    maps: tuple[Tensor] | None  # [N, d], E's maps of the training images where they are kept; in a tuple: no state
     sample: Callable[..., Sample]  # the method's
 
     def remember(self, data: Dataset, E: Any, reduced: dict[str, Tensor], laid_flat: bool) -> None:
@@ -155,8 +156,19 @@ class FeatureConditioned(ImageConditioned):
         return construct(cls, cfg, data, device, 0, E=None, maps=None, reduced={"f": state["f"].to(device)}, bank=None)
 
     def measurements(self, G: nn.Module, data: Dataset) -> Iterator[Measurement]:
-        """Does the k-th neighbour show an image's class, in the features G is given? Table 2, by L1 [P]."""
+        """Does the k-th neighbour show an image's label? Table 2, by L1 [P]: in E's maps, which decide the couples.
+
+        And in f, which G is given [ours].
+        """
         yield from neighbour_measurements(self.training_f[0], data, TABLE_2, TABLE_2_IMAGES)
+        if self.encoder is not None:
+            yield from map_neighbour_measurements(self.maps_of, data, TABLE_2, TABLE_2_IMAGES, self.device)
+
+    def maps_of(self, rows: Tensor) -> Tensor:
+        """E's maps of training images, rows [m], laid flat: [m, d]."""
+        if self.maps is not None:
+            return self.maps[0][rows]
+        return self.E.maps(photos(self.data.train, rows)).flatten(1)
 
     @torch.no_grad()
     def pictures(self, G: nn.Module, data: Dataset) -> Iterator[Picture]:
@@ -167,13 +179,23 @@ class FeatureConditioned(ImageConditioned):
         fake = self.sample(G, 7 * len(rows), rows.repeat_interleave(7)).images.unflatten(0, (len(rows), 7))
         names = [f"test image {row}" for row in rows.tolist()]
         yield "latent_codes", Grid(torch.cat([real, fake], 1), names, ["real", *(f"G(z{k}, f)" for k in range(1, 8))])
-        if data.test.labels is not None:
-            labels = torch.tensor(data.test.labels[:1000])
-            yield "latent_tsne", Embedding(self.bank.f[:1000], labels, list(data.class_names))
+        yield "latent_tsne", Embedding(self.bank.f[:1000], *embedding_labels(data.test, data, 1000))
         self.condition_on(data, "train")
 
 
+def embedding_labels(split: Split, data: Dataset, n: int) -> tuple[Tensor, list[str]]:
+    """What colours the first n images of a split: classes [n] or attributes [n, A], and their names.
+
+    Without labels all have one colour: the picture then shows the shape of the feature space alone.
+    """
+    if split.labels is not None:
+        return torch.tensor(split.labels[:n]), list(data.class_names)
+    if split.attributes is not None:
+        return torch.tensor(split.attributes[:n]), list(data.attribute_names)
+    return torch.zeros(len(split.images[:n]), dtype=torch.int64), ["images without labels"]
+
+
 def photos(split: Split, rows: Tensor) -> Tensor:
-    """Images of a split's rows [r, c], on their device: [r, c, C, S, S] in [-1, 1]."""
+    """Images of a split's rows, [m] or [r, c], on their device: [..., C, S, S] in [-1, 1]."""
     images = split.images[rows.flatten().cpu().numpy()]  # (r c, S, S, C) uint8
     return images_to_float(images).unflatten(0, rows.shape).to(rows.device)

@@ -29,6 +29,19 @@ _CELEBA = {  # mimicry's CelebA-128: two D updates a step, no decay
     "checkpoint_every": 2500,
 }
 _STL = {**_CIFAR, "steps": 100_000, "g_batch": 1}  # mimicry's STL-10 at 48 px; mirrored [ours]
+_CELEBA_64 = {**_CELEBA, "n_dis": 5, "linear_decay": True}  # mimicry's CelebA-64, and here also 32 px
+_PLAIN = {  # compare_gan's SNDCGAN: one D update a step, no decay; the length is its CelebA-HQ run's
+    "backbone": "sndcgan",
+    "steps": 100_000,
+    "batch": 64,
+    "lr_G": 2e-4,
+    "lr_D": 2e-4,
+    "betas": (0.5, 0.999),
+    "linear_decay": False,
+    "ema_half_life_images": 0,
+    "log_every": 500,
+    "checkpoint_every": 2500,
+}
 _SMALL = {
     "backbone": "sndcgan",
     "width": 16,
@@ -47,7 +60,18 @@ _SMALL = {
 _SMALL_RESNET = {**_SMALL, "backbone": "resnet", "width": 32, "betas": (0.0, 0.9), "steps": 1500}
 
 RECIPES = {
-    "paper": {"cifar10": _CIFAR, "cifar10_jpeg": _CIFAR, "celeba": _CELEBA, "stl10": _STL},
+    "paper": {
+        "cifar10": _CIFAR,
+        "cifar10_jpeg": _CIFAR,
+        "mnist": _PLAIN,
+        "celeba": _CELEBA,
+        "celeba_gender32": _CELEBA_64,
+        "celeba_gender64": _CELEBA_64,
+        "celeba_gender128": _CELEBA,
+        "celeba_hair32": _CELEBA_64,
+        "celeba_hair64": _CELEBA_64,
+        "stl10": _STL,
+    },
     "small": {
         "default": _SMALL,
         "digits": _SMALL_RESNET,

@@ -45,12 +45,15 @@ EXPECTED = {
     "modes": ("identity", True, True),
     "high_quality": ("logit", True, False),
     "reverse_kl": ("identity", True, False),
+    "control_accuracy_late": ("logit", False, False),
+    "label_agreement_late": ("logit", False, False),
     "modes_late": ("identity", False, False),
     "high_quality_late": ("logit", False, False),
     "reverse_kl_late": ("identity", False, False),
     "nmi": ("logit", False, False),
     "purity": ("logit", False, False),
     "neighbour_5": ("logit", False, False),
+    "neighbour_map_5": ("logit", False, False),
     "cas": ("logit", False, False),
     "cas_top5": ("logit", False, False),
     "lpips": ("identity", False, False),
@@ -107,6 +110,7 @@ def test_a_name_is_filled_in() -> None:
         ("neighbour_K", "5"): ("neighbour_5", "Class of neighbour 5"),
         ("svm_L", "Wearing_Hat"): ("svm_Wearing_Hat", "SVM accuracy, Wearing Hat"),
         ("correlation_L", "Young-Male"): ("correlation_Young_Male", "Correlation, Young Male"),
+        ("neighbour_map_K", "5"): ("neighbour_map_5", "Label of neighbour 5 (feature maps)"),
         ("cas", ""): ("cas", "CAS"),
     }
     for (id, what), (filled, name) in names.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 import methods.latentcond
+from benchmark.core.config import build, to_dict
 from benchmark.core.errors import ConfigError
 from benchmark.core.seeds import seed_step
 from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
+from benchmark.runs.suites.suite import SuiteCell, cells, find_suite, suite_names
 from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.loop import stream_for
 from benchmark.training.method import construct, find_method
@@ -221,6 +224,49 @@ def test_targets_are_the_nearest_other_training_images(tmp_path: Path) -> None:
     assert torch.equal(targets[:, 0], neighbours(distances(f))[0])
     method.condition_on(replace(data, test=data.train, sha256="other"), "test")
     assert torch.equal(method.targets(torch.arange(64))[:, 0], torch.arange(64)), "a stranger may be its own double"  # type: ignore[index]
+
+
+def measured(method: LatentCond, data: Dataset) -> dict[str, Any]:
+    return {found.id: found for found in method.measurements(method.G, data)}
+
+
+def test_table_2_is_in_the_features_that_decide_the_couples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The maps keep the classes apart, by one place of many; their reduction to one number does not."""
+    data = Dataset.tiny(find_card("digits"))
+    rng = np.random.default_rng(0)
+    images = rng.integers(100, 156, size=(64, 16, 16, 1))
+    labels = np.arange(64) % 2
+    images[labels == 0, :8], images[labels == 0, 8:] = 0, 255  # a half is white: the upper one, or the lower one
+    images[labels == 1, :8], images[labels == 1, 8:] = 255, 0
+    data.train.images, data.train.labels = images.astype(np.uint8), labels
+    method, _ = made(tmp_path, data=data)
+    method.training_f = (torch.tensor(rng.normal(size=(64, 1)), dtype=torch.float32),)
+    found = measured(method, data)
+    assert [found[f"neighbour_map_{k}"].value for k in (1, 2, 5)] == [1, 1, 1]
+    assert found["neighbour_map_1"].protocol["space"] == "feature maps"
+    assert found["neighbour_map_1"].details["chance"] == 0.5
+    assert found["neighbour_1"].value < 0.8
+    assert method.maps is not None
+    stored = method.maps_of(torch.arange(64))
+    method.maps = None  # too large to keep: computed anew
+    torch.testing.assert_close(method.maps_of(torch.arange(64)), stored)
+    assert measured(method, data) == found
+
+
+def test_table_2_of_attributes_and_without_labels(tmp_path: Path) -> None:
+    method, data = made(tmp_path, dataset="shapes")
+    found = measured(method, data)
+    assert set(found) == {f"neighbour_map_{k}" for k in (1, 2, 5)}
+    value = found["neighbour_map_1"]
+    assert set(value.details["per_attribute"]) == set(data.attribute_names)
+    assert value.value == pytest.approx(np.mean(list(value.details["per_attribute"].values())))
+    shares = data.train.attributes.mean(0)  # type: ignore[union-attr]
+    assert value.details["chance"] == pytest.approx(np.mean(shares**2 + (1 - shares) ** 2))
+    pictures = dict(method.pictures(method.G.eval(), data))
+    assert pictures["latent_tsne"].labels.shape == (64, len(data.attribute_names))  # type: ignore[union-attr]
+    data.train.attributes = data.test.attributes = None
+    assert measured(method, data) == {}
+    assert dict(method.pictures(method.G, data))["latent_tsne"].names == ["images without labels"]  # type: ignore[union-attr]
 
 
 # The losses ----------------------------------------------------------------------------------------------------------
@@ -459,3 +505,71 @@ def test_pictures(tmp_path: Path) -> None:
     pictures = dict(method.pictures(method.G.eval(), data))
     assert pictures["latent_codes"].images.shape == (8, 8, 1, 16, 16)  # type: ignore[union-attr]
     assert method.n_labels == len(data.train), "the bank is the training split again"
+
+
+# Its recipes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dataset", "backbone", "n_dis", "decay"),
+    [
+        ("cifar10", "sndcgan", 1, False),
+        ("celeba_gender32", "resnet", 5, True),
+        ("celeba_hair64", "resnet", 5, True),
+        ("celeba_gender128", "resnet", 2, False),
+        ("celeba", "resnet", 2, False),
+    ],
+)
+def test_the_paper_recipe_has_the_settings_of_the_sngan_it_takes(
+    dataset: str, backbone: str, n_dis: int, decay: bool
+) -> None:
+    """Of compare_gan for the plain networks, of mimicry for the residual ones; SNGAN's own recipe has the same."""
+    cfg = find_method("latentcond").recipe("paper", dataset)
+    assert (cfg.backbone, cfg.n_dis, cfg.linear_decay) == (backbone, n_dis, decay)
+    if backbone == "resnet":
+        other = find_method("sngan").recipe("paper", dataset)
+        names = ("backbone", "n_dis", "linear_decay", "batch", "betas", "lr_G", "lr_D", "steps")
+        assert [getattr(cfg, name) for name in names] == [getattr(other, name) for name in names]
+
+
+def test_learning_rates_fall_where_sngans_do(tmp_path: Path) -> None:
+    falling, _ = made(tmp_path, linear_decay=True)
+    assert [falling.lr_factor(t) for t in (0, 20, 40)] == [1, 0.5, 0]
+    assert made(tmp_path)[0].lr_factor(20) == 1
+    assert "linear_decay" not in to_dict(TINY), "records of before have no such setting"
+
+
+def test_paper_size_has_paper_size_extractors() -> None:
+    """RotNet at its authors' width for 200 epochs; every row of a level of noise sees equally many images."""
+    changed = [cell.spec.changes["features"] for cell in paper_rows("features")]
+    features = {change["name"]: change for change in changed if "name" in change}
+    rotnet = build(FeatureConfig, features["rotnet"]).rotnet
+    assert rotnet is not None
+    assert (rotnet.divisor, rotnet.batch) == (1, 128)
+    assert rotnet.steps * rotnet.batch == pytest.approx(200 * 60_000, rel=1e-3)
+    for suite in ("features", "noise"):
+        for cell in paper_rows(suite):
+            if cell.spec.changes.get("features", {}).get("name") == "classifier":
+                classifier = cell.spec.changes["features"]["classifier"]
+                assert (classifier["width"], classifier["steps"]) == (32, 9400)
+    assert len({cell.spec.changes["steps"] for cell in paper_rows("noise")}) == 1, "one batch, one update of D: equal"
+
+
+def paper_rows(suite: str) -> list[SuiteCell]:
+    """The runs of a suite at paper size that change the features, or of methods that have none."""
+    every = cells(find_suite(f"latentcond-{suite}"), "paper", seeds=[0])
+    return [cell for cell in every if "features" in cell.spec.changes or suite == "noise"]
+
+
+def test_every_suite_follows_the_papers_protocol_on_equal_budgets_at_paper_size() -> None:
+    """Rows of a dataset see equally many images, whatever their method's batch and updates of D."""
+    names = [name for name in suite_names() if name.startswith("latentcond")]
+    assert len(names) == 8
+    for name in names:
+        seen: dict[str, set[int]] = {}
+        for cell in cells(find_suite(name), "paper", seeds=[0]):
+            assert cell.spec.changes["eval"]["protocol"] == "latentcond", name
+            recipe = find_method(cell.spec.method).recipe("paper", cell.spec.dataset)
+            of = [cell.spec.changes.get(key, getattr(recipe, key)) for key in ("steps", "batch", "n_dis")]
+            seen.setdefault(cell.dataset, set()).add(math.prod(of))
+        assert {dataset: len(images) for dataset, images in seen.items()} == dict.fromkeys(seen, 1), name

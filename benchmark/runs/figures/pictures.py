@@ -24,12 +24,11 @@ from torch import Tensor
 from benchmark.core.files import atomic
 from benchmark.core.plotting import PALETTE, figure_with_panels, literal, save_figure
 from benchmark.data.stream import to_uint8
-from benchmark.evaluation.border import RequestedImages
 from benchmark.training.measurements import Embedding, Grid
 
 _MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")  # with more classes than colours, the shape tells them apart
 _OF_REAL, _OF_GENERATED = ("o", "s", "D", "P"), ("^", "v", "<", ">")  # where a plot has both: triangles are generated
-_OFF, _ON = "#9A9A9A", "#D55E00"  # attribute absent, present
+OFF, ON = "#9A9A9A", "#D55E00"  # attribute absent, present
 
 CELL = 64  # px, about the side of a small image's cell
 GAP = 2  # px between cells
@@ -176,7 +175,7 @@ def save_embedding(path: Path, embedding: Embedding, seed: int = 0) -> None:
     features = embedding.features.detach().float().cpu().numpy()
     labels = embedding.labels.detach().cpu().numpy()
     _check_embedding(features, labels, embedding.names)
-    points, obstacle = _placed(features, seed)
+    points, obstacle = placed(features, seed)
     generated, counts = None, f"{len(points)} images"
     if embedding.generated is not None:
         generated = embedding.generated.cpu().numpy()
@@ -206,7 +205,7 @@ def _obstacle(features: np.ndarray) -> str:
     return "all features are equal" if np.ptp(features, axis=0).max() == 0 else ""
 
 
-def _placed(features: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
+def placed(features: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
     """Points [N, 2] of features [N, d], or NaN with the reason why t-SNE cannot place them."""
     if obstacle := _obstacle(features):
         return np.full((len(features), 2), np.nan), obstacle
@@ -228,11 +227,11 @@ def _embedding_classes(
     figure = Figure(figsize=(7.5, 6), layout="constrained")
     axes = figure.subplots()
     if generated is None:
-        _scatter_classes(axes, points, labels, names)
+        scatter_classes(axes, points, labels, names)
     else:
         _scatter_both(axes, points, labels, names, generated)
     axes.set_title(title)
-    _name_tsne_axes(axes)
+    name_tsne_axes(axes)
     figure.legend(loc="outside right upper", frameon=False, markerscale=1.8)
     return figure
 
@@ -243,51 +242,28 @@ def _embedding_attributes(
     figure, drawn = figure_with_panels(labels.shape[1], width=3.6, height=3.3)
     for axes, name, present in zip(drawn, names, labels.T > 0.5):
         if generated is None:
-            _scatter(axes, points[~present], _OFF, "absent", "o")
-            _scatter(axes, points[present], _ON, "present", "^")
+            scatter(axes, points[~present], OFF, "absent", "o")
+            scatter(axes, points[present], ON, "present", "^")
             share = f" {present.mean():.0%}"
         else:
-            for colour, what, rows in ((_OFF, "absent", ~present), (_ON, "present", present)):
-                _scatter(axes, points[rows & ~generated], colour, f"{what}, real", _OF_REAL[0])
-                _scatter(axes, points[rows & generated], colour, f"{what}, generated", _OF_GENERATED[0])
+            for colour, what, rows in ((OFF, "absent", ~present), (ON, "present", present)):
+                scatter(axes, points[rows & ~generated], colour, f"{what}, real", _OF_REAL[0])
+                scatter(axes, points[rows & generated], colour, f"{what}, generated", _OF_GENERATED[0])
             kinds = [(what, present[rows]) for what, rows in (("real", ~generated), ("generated", generated))]
             share = "\n" + ", ".join(f"{having.mean():.0%} of {what}" for what, having in kinds if len(having))
         axes.set_title(f"{literal(name)}:{share}", fontsize=10)
-        _name_tsne_axes(axes)
+        name_tsne_axes(axes)
     handles, texts = drawn[0].get_legend_handles_labels()
     figure.legend(handles, texts, loc="outside lower center", ncols=2, frameon=False, markerscale=1.8)
     figure.suptitle(f"{title}, by attribute (share that has it)")
     return figure
 
 
-def save_border(path: Path, conditions: RequestedImages, names: Sequence[str], seed: int = 0) -> None:
-    """Write what a generator was given, by t-SNE: coloured by class, and by how many of its samples show that class.
-
-    The border effect of Durall et al. (fig. 5). t-SNE as in `save_embedding`; features that it cannot place give a
-    picture that says so.
-    """
-    features = conditions.features.numpy()
-    points, obstacle = _placed(features, seed)
-    figure = Figure(figsize=(11, 5.2), layout="constrained")
-    by_class, by_hit = figure.subplots(1, 2)
-    _scatter_classes(by_class, points, conditions.labels, names)
-    by_class.set_title("by class")
-    missed = conditions.hits < 0.5
-    _scatter(by_hit, points[~missed], _OFF, "shown by most of its samples", "o")
-    _scatter(by_hit, points[missed], _ON, "missed by most of them", "^")
-    by_hit.set_title(f"class asked for: missed for {missed.mean():.1%} of the images")
-    for axes in (by_class, by_hit):
-        _name_tsne_axes(axes)
-        axes.legend(loc="best", frameon=False, fontsize=8, markerscale=1.5)
-    what = f"no t-SNE: {obstacle}" if obstacle else f"t-SNE of the features of {len(points)} held-out images"
-    figure.suptitle(what)
-    save_figure(path, figure)
-
-
-def _scatter_classes(axes: Axes, points: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> None:
+def scatter_classes(axes: Axes, points: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> None:
+    """Points [N, 2], a colour and a shape for each class."""
     for label in np.unique(labels):
         colour, marker = PALETTE[label % len(PALETTE)], _MARKERS[label // len(PALETTE) % len(_MARKERS)]
-        _scatter(axes, points[labels == label], colour, literal(names[label]), marker)
+        scatter(axes, points[labels == label], colour, literal(names[label]), marker)
 
 
 def _scatter_both(
@@ -300,15 +276,17 @@ def _scatter_both(
         for rows, markers in ((~generated, _OF_REAL), (generated, _OF_GENERATED)):
             mine = points[rows & (labels == label)]
             if len(mine):
-                _scatter(axes, mine, colour, name, markers[shape])
+                scatter(axes, mine, colour, name, markers[shape])
                 name = "_nolegend_"
 
 
-def _scatter(axes: Axes, points: np.ndarray, colour: str, name: str, marker: str) -> None:
+def scatter(axes: Axes, points: np.ndarray, colour: str, name: str, marker: str) -> None:
+    """Points [N, 2] of one kind."""
     axes.scatter(points[:, 0], points[:, 1], s=14, c=colour, label=name, marker=marker, alpha=0.8, linewidths=0)
 
 
-def _name_tsne_axes(axes: Axes) -> None:
+def name_tsne_axes(axes: Axes) -> None:
+    """Say what axes without a unit are."""
     axes.set_xlabel("t-SNE axis 1 (no unit)")
     axes.set_ylabel("t-SNE axis 2 (no unit)")
 

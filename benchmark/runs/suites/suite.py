@@ -20,8 +20,8 @@ changes of its method's recipe, and the runs they ask for. Running it is `suite_
     claims:                                    # what the source says of two rows, tested over the seeds
       - {claim: hinge beats LSGAN, by: paper, better: {Loss: Hinge}, than: {Loss: LSGAN}, metric: fd}
 
-`plot: Loss weight` draws the metrics against the numbers of that label column. `published_also` has what the source
-reports of further datasets, as `published` and each row's `published` have it of one.
+`plot: Loss weight` draws the metrics against the numbers of that label column, `0.5` or `40 %`. `published_also` has
+what the source reports of further datasets, as `published` and each row's `published` have it of one.
 
 `images: 64000`, of a suite or a size, gives all rows one budget: so many images seen by the discriminator, whatever the
 row's batch and number of discriminator updates; the steps follow. A row's `sizes: {small: {...}}` are changes of that
@@ -246,10 +246,10 @@ def _check_plot(suite: Suite, where: str) -> None:
         raise ConfigError(f"{where}: plot: {suite.plot!r}", suggest(suite.plot, suite.columns), "name a label column")
     for row in suite.rows:
         try:
-            float(row.labels[suite.plot])
+            float(row.labels[suite.plot].partition(" ")[0])
         except ValueError:
             what = f"{where}: plot: {row.labels[suite.plot]!r} is no number"
-            raise ConfigError(what, "it is a place on an axis", "write a number, such as 0.5") from None
+            raise ConfigError(what, "it is a place on an axis", "write a number, such as 0.5 or 40 %") from None
 
 
 def _check_claim(suite: Suite, claim: Claim, where: str) -> None:

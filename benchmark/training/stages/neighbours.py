@@ -7,7 +7,7 @@ distance and by cosine is the same, and no image is its own neighbour.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -16,12 +16,13 @@ from torch.nn.functional import normalize
 
 from benchmark.core.errors import ConfigError, UserError
 from benchmark.data.prepared import Dataset
-from benchmark.metrics.neighbours import chance_agreement, neighbour_agreement
+from benchmark.metrics.neighbours import chance_agreement, nearest_in_parts, neighbour_agreement, shared_labels
 from benchmark.nn.precision import exact_float32
 from benchmark.training.artifacts import computation
 from benchmark.training.measurements import Measurement
 
 MEMORY_BYTES = 2**28  # that one chunk of queries may take
+MAPS_AT_ONCE = 256  # images whose feature maps are compared at once
 SPARE = 8  # candidates beyond k whose distance is computed from the difference
 
 
@@ -123,6 +124,35 @@ def neighbour_measurements(f: Tensor, data: Dataset, ranks: tuple[int, ...], n: 
     for k, share in found.items():
         name = f"Class of neighbour {k}"
         yield Measurement(f"neighbour_{k}", name, share, "higher", protocol | {"rank": k}, chance)
+
+
+@torch.no_grad()
+def map_neighbour_measurements(
+    maps_of: Callable[[Tensor], Tensor], data: Dataset, ranks: tuple[int, ...], n: int, device: torch.device
+) -> Iterator[Measurement]:
+    """Does the k-th neighbour by L1 show an image's label, in the feature maps that decide neighbours? For a record.
+
+    maps_of: training images' rows [m] to their maps [m, d], laid flat. ranks: the ks. n: images, drawn with seed 0,
+    whose neighbours are looked for among all training images. With attributes the share is the mean over them. Nothing
+    without labels: there is nothing to share.
+    """
+    labels = data.train.labels if data.train.labels is not None else data.train.attributes
+    n_images = len(data.train)
+    if labels is None or n_images <= max(ranks):
+        return
+    queries = torch.tensor(np.random.default_rng(0).permutation(n_images)[:n], device=device)
+    parts = (maps_of(rows) for rows in torch.arange(n_images, device=device).split(MAPS_AT_ONCE))
+    of_queries = torch.cat([maps_of(rows) for rows in queries.split(MAPS_AT_ONCE)])
+    nearest = nearest_in_parts(of_queries, queries, parts, max(ranks))
+    protocol = {"space": "feature maps", "metric": "l1", "queries": len(queries), "among": n_images}
+    columns = labels[:, None] if labels.ndim == 1 else labels
+    details = {"chance": float(np.mean([chance_agreement(column.astype(np.int64)) for column in columns.T]))}
+    for k in ranks:
+        shares = shared_labels(nearest, queries, labels, k)
+        per = {} if labels.ndim == 1 else {"per_attribute": dict(zip(data.attribute_names, shares))}
+        name = f"Label of neighbour {k} (feature maps)"
+        value = float(np.mean(shares))
+        yield Measurement(f"neighbour_map_{k}", name, value, "higher", protocol | {"rank": k}, details | per)
 
 
 def possible_k(data: Dataset, k: int, n: int) -> int:

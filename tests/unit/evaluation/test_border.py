@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 
 from benchmark.evaluation.border import MOST_IMAGES, RequestedImages, border_effect, margins, requested_once
-from benchmark.runs.figures.pictures import save_border
+from benchmark.runs.figures.feature_space import BORDER, CLASSES_SHOWN, save_feature_space
 
 
 def two_blobs(n: int = 300, apart: float = 3.0) -> tuple[torch.Tensor, np.ndarray]:
@@ -70,12 +70,58 @@ def test_samples_are_counted_by_the_image_they_were_asked_for() -> None:
     assert len(requested_once(torch.zeros(len(many), 2), many, many, many > 0).labels) == MOST_IMAGES
 
 
+def test_attributes_are_pairs_of_classes() -> None:
+    """The thirds of two attributes are the mean of each one's; a third that is never off has no border."""
+    features, labels = two_blobs()
+    rng = np.random.default_rng(2)
+    other = rng.integers(2, size=len(labels))
+    attributes = np.stack([labels, other, np.ones_like(labels)], 1)
+    hits = (rng.random(attributes.shape) < 0.7).astype(float)
+    draws = np.ones(len(labels), dtype=np.int64)
+    found = border_effect(RequestedImages(features, attributes, hits, draws), ["a", "b", "always"])
+    assert set(found["attributes"]) == {"a", "b"}
+    single = [border_effect(RequestedImages(features, attributes[:, k], hits[:, k], draws)) for k in (0, 1)]
+    assert found["attributes"] == {"a": single[0], "b": single[1]}
+    means = np.mean([one["hits_by_third_of_margin"] for one in single], axis=0)
+    assert found["hits_by_third_of_margin"] == pytest.approx(means)
+
+
+def test_attributes_are_counted_by_the_image_they_were_asked_for() -> None:
+    rows, labels = np.array([3, 1, 3]), np.array([[1, 0], [0, 0], [1, 0]])
+    hits = np.array([[True, False], [True, True], [False, False]])
+    found = requested_once(torch.zeros(5, 2), rows, labels, hits)
+    assert found.labels.tolist() == [[0, 0], [1, 0]]
+    assert found.hits.tolist() == [[1, 1], [0.5, 0]]
+    assert found.seen is None
+
+
+def test_the_class_that_most_samples_show() -> None:
+    rows, seen = np.array([3, 1, 3, 3, 1, 1]), np.array([2, 0, 2, 1, 4, 4])
+    found = requested_once(torch.zeros(5, 2), rows, np.zeros(6, dtype=np.int64), seen == 0, seen)
+    assert found.seen is not None
+    assert found.seen.tolist() == [4, 2]
+
+
+def test_pictures_of_classes_and_of_attributes(tmp_path: Path) -> None:
+    features, labels = two_blobs(60)
+    draws, hits = np.ones(60, dtype=np.int64), np.random.default_rng(0).random((60, 7))
+    save_feature_space(tmp_path, RequestedImages(features, labels, hits[:, 0], draws, seen=1 - labels), ["a", "b"])
+    assert {path.name for path in tmp_path.iterdir()} == {BORDER, CLASSES_SHOWN}
+    attributes = (hits < 0.5).astype(np.int64)
+    few = tmp_path / "attributes"
+    few.mkdir()
+    save_feature_space(few, RequestedImages(features, attributes, hits, draws), (), [f"label {k}" for k in range(7)])
+    assert [path.name for path in few.iterdir()] == [BORDER], "a class is shown; several attributes are at once"
+    with Image.open(few / BORDER) as picture:
+        assert picture.size[0] > 2 * picture.size[1], "five columns, two rows"
+
+
 @pytest.mark.parametrize("apart", [3.0, 0.0])
 def test_the_picture_is_drawn_even_of_features_that_are_all_equal(apart: float, tmp_path: Path) -> None:
     features, labels = two_blobs(60)
     hits = np.random.default_rng(0).random(60)
-    save_border(
-        tmp_path / "border.png",
+    save_feature_space(
+        tmp_path,
         RequestedImages(features * apart, labels, hits, np.ones(60, dtype=np.int64)),
         ["a", "b"],
     )

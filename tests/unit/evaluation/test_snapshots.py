@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import signal
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,8 @@ from helpers import DIGITS, TINY, RunServer, outcome, run_arguments
 from torch import Tensor, nn
 
 from benchmark.__main__ import main
+from benchmark.core.config import to_dict
+from benchmark.core.errors import ConfigError, WeightsError
 from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset, mixture_of
 from benchmark.data.stream import Stream
@@ -24,8 +27,11 @@ from benchmark.evaluation import snapshots
 from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.snapshots import Snapshots, snapshot_steps
 from benchmark.runs.dry_run import _Flops, step_flops
+from benchmark.runs.spec import Paths, RunSpec, resolve
+from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.measurements import Sample
 from benchmark.training.method import Trainable, TrainConfig, construct
+from benchmark.training.stages.judge import JudgeConfig
 
 
 @pytest.mark.parametrize(("n", "steps", "expected"), [(0, 10, set()), (1, 10, {10}), (4, 10, {2, 5, 8, 10})])
@@ -60,6 +66,92 @@ def test_they_give_a_curve_and_do_not_change_the_run(results: Path, tmp_path: Pa
     for name, tensor in plain.generator.items():
         assert torch.equal(tensor, left.generator[name]), name
     assert values(other)["fd_judge"]["value"] == found["fd_judge"]["value"]
+
+
+LATENT = [*TINY, "data.source.test_share=0.2", "z_dim=4", "width=4", "f_dim=6", "features={name: pixels}"]
+BOTH = ["eval.snapshots=3", "eval.snapshot_images=100", "eval.snapshot_scores=[fd, accuracy]"]
+
+
+def test_accuracy_over_training_is_the_evaluations_own(results: Path) -> None:
+    """With as many images as the evaluation has, the last snapshot is the evaluation; both scores are drawn."""
+    assert main(run_arguments(results, [*LATENT, *BOTH], method="latentcond")) == 0
+    found, left = values(results), outcome(results)
+    late = found["label_agreement_late"]
+    scores = [line["accuracy"] for line in late["details"]["curve"]]
+    assert late["value"] == pytest.approx(sum(scores) / 3)
+    assert scores[-1] == found["label_agreement_judge"]["value"]
+    assert found["fd_late_judge"]["details"]["curve"][-1]["fd"] == pytest.approx(found["fd_judge"]["value"])
+    assert late["conditions"]["drawn"] == found["label_agreement_judge"]["conditions"]["drawn"]
+    assert late["protocol"]["scorer"] == found["label_agreement_judge"]["protocol"]["scorer"]
+    assert (left.folder / snapshots.SCORES).read_bytes().startswith(b"\x89PNG")
+    assert {"border.png", "classes_shown.png", "latent_tsne.png"} <= {path.name for path in left.folder.iterdir()}
+    # Table 2 in the maps that decide the couples, here the pixels, beside the one in what G is given
+    assert {f"neighbour_{k}" for k in (1, 2, 5)} | {f"neighbour_map_{k}" for k in (1, 2, 5)} <= set(found)
+
+
+def scorer(cfg: EvalConfig, tmp_path: Path, **method: Any) -> snapshots.ImageScorer:
+    """Of a made-up method on random digits."""
+    artifacts = ArtifactStore(Dataset.tiny(find_card("digits")), tmp_path, torch.device("cpu"), quiet=True)
+    return snapshots.ImageScorer(SimpleNamespace(**method), cfg, artifacts)  # type: ignore[arg-type]
+
+
+def test_a_class_is_scored_by_what_was_requested_and_an_unconditional_method_is_not(tmp_path: Path) -> None:
+    cfg = EvalConfig(
+        snapshots=1, snapshot_images=50, snapshot_scores=("accuracy",), judge=JudgeConfig(steps=2, batch=16, width=4)
+    )
+
+    def sample(G: Any, n: int, conditions: Tensor | None = None) -> Sample:
+        return Sample(torch.zeros(n, 1, 16, 16), conditions)
+
+    given = scorer(cfg, tmp_path, conditioning="class", sample=sample, device=torch.device("cpu"))
+    line = given.score(1, nn.Identity())
+    assert set(line) == {"accuracy"}, "the distance was not asked for"
+    assert line["accuracy"] == pytest.approx(0.1), "all images are one, so one class of ten is right"
+    (value,) = given.values([{"step": 1, **line}])
+    assert (value.id, value.protocol["conditioning"]) == ("control_accuracy_late", "class")
+    free = scorer(cfg, tmp_path, conditioning="none", sample=sample, device=torch.device("cpu"))
+    assert free.score(1, nn.Identity()) == {"accuracy": None}
+    assert free.values([{"step": 1, "accuracy": None}]) == []
+
+
+def test_without_weights_the_distance_is_unavailable_and_accuracy_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(*_: Any) -> Any:
+        raise WeightsError("inception: no weights", "the file is missing", "download it")
+
+    monkeypatch.setattr(snapshots, "build_extractor", absent)
+    settings: dict[str, Any] = {"extractors": ("inception",), "snapshots": 1, "snapshot_scores": ("fd", "accuracy")}
+    cfg = EvalConfig(**settings, missing_weights="unavailable", judge=JudgeConfig(steps=2, batch=16, width=4))
+    found = scorer(cfg, tmp_path, conditioning="class").values([{"step": 1, "accuracy": 0.5}])
+    best, late, accuracy = found
+    assert {best.status, late.status} == {"unavailable"}
+    assert (late.id, late.reason) == ("fd_late_inception", "inception: no weights")
+    assert accuracy.value == 0.5
+    with pytest.raises(WeightsError):
+        scorer(replace(cfg, missing_weights="refuse"), tmp_path, conditioning="class")
+
+
+def test_scores_of_snapshots_are_a_setting_that_old_records_do_not_have() -> None:
+    assert "snapshot_scores" not in to_dict(EvalConfig(snapshots=3))
+    assert to_dict(EvalConfig(snapshot_scores=("fd", "accuracy")))["snapshot_scores"] == ["fd", "accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "changes", "named"),
+    [
+        ("digits", {"snapshot_scores": ["fd", "accuracy"]}, "no snapshot"),
+        ("digits", {"snapshots": 3, "snapshot_scores": []}, "name fd"),
+        ("ring2d", {"snapshots": 3, "snapshot_scores": ["accuracy"]}, "needs labels"),
+        ("stl10", {"snapshots": 3, "snapshot_scores": ["accuracy"]}, "needs labels"),
+    ],
+)
+def test_scores_that_no_snapshot_would_have_are_refused(
+    dataset: str, changes: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    changes = changes | ({"extractors": ["lite0"]} if dataset == "stl10" else {})
+    with pytest.raises(ConfigError, match=named):
+        resolve(RunSpec("dcgan", dataset, 0, "small", {"eval": changes}), Paths(tmp_path, tmp_path))
 
 
 def test_a_resumed_run_forgets_what_it_will_do_again(tmp_path: Path) -> None:

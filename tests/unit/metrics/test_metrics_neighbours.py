@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from benchmark.metrics import neighbours
 from benchmark.metrics.checks import MetricError
-from benchmark.metrics.neighbours import chance_agreement, neighbour_agreement
+from benchmark.metrics.neighbours import chance_agreement, nearest_in_parts, neighbour_agreement, shared_labels
 
 
 def random_case(n: int = 200, d: int = 7, k: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -103,3 +103,30 @@ def test_chance_is_what_random_features_give() -> None:
 def test_bad_input_is_named(features: object, labels: object, options: dict[str, object], named: str) -> None:
     with pytest.raises(MetricError, match=named):
         neighbour_agreement(features, labels, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("part", [7, 40, 1000])
+def test_a_bank_in_parts_is_searched_as_a_whole(part: int) -> None:
+    rng = np.random.default_rng(0)
+    bank = torch.tensor(rng.normal(size=(200, 3)), dtype=torch.float32)
+    bank[60] = bank[5]  # a duplicate is a neighbour
+    own = torch.tensor([5, 199, 60, 0])
+    found = nearest_in_parts(bank[own], own, bank.split(part), 4)
+    distance = np.abs(bank[own].numpy()[:, None] - bank.numpy()[None]).sum(2)
+    distance[np.arange(4), own] = np.inf
+    assert np.array_equal(found.numpy(), np.argsort(distance, axis=1, kind="stable")[:, :4])
+    assert found[0, 0] == 60
+    assert found[2, 0] == 5
+
+
+def test_labels_that_neighbours_share() -> None:
+    nearest, queries = torch.tensor([[1, 2], [0, 3], [3, 0]]), torch.tensor([0, 1, 2])
+    assert shared_labels(nearest, queries, np.array([0, 0, 1, 1]), 1) == [1.0]
+    assert shared_labels(nearest, queries, np.array([0, 0, 1, 1]), 2) == [0.0]
+    attributes = np.array([[0, 1], [0, 0], [1, 1], [1, 0]], dtype=np.uint8)
+    assert shared_labels(nearest, queries, attributes, 1) == [1.0, 0.0]
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(80, 2)).astype(np.float32), rng.integers(3, size=80)
+    every = torch.arange(80)
+    rows = nearest_in_parts(torch.tensor(x), every, torch.tensor(x).split(30), 5)
+    assert {k: shared_labels(rows, every, y, k)[0] for k in (1, 2, 5)} == neighbour_agreement(x, y)

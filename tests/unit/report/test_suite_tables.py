@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 from made_records import write as write_values
+from matplotlib.axes import Axes
 
 from benchmark.core.config import content_hash
+from benchmark.core.errors import ConfigError
 from benchmark.evaluation.value import MetricValue
 from benchmark.report.page_tables import table_view
+from benchmark.report.suite_figures import suite_figures
 from benchmark.report.suite_tables import suite_table
 from benchmark.report.table_files import write_suite_table
 from benchmark.runs.records import read_records, write_record
@@ -151,3 +154,47 @@ def test_a_source_may_report_several_datasets(suite: str, tmp_path: Path) -> Non
     assert (shapes.extra_names, shapes.rows[0].extras) == (("FID (published)", "IS (published)"), ("–", "9.25"))
     assert digits.rows[1].extras == ("–",)
     assert "table 2" in shapes.notes[-1]
+
+
+NOISE = """
+title: Two methods
+source: made up
+dataset: digits
+recipe: small
+seeds: [0]
+columns: [Model, Wrong labels]
+plot: Wrong labels
+metrics: [control_accuracy_judge, label_agreement_judge, fd_judge]
+sizes: {small: {}}
+rows:
+  - {labels: {Model: A, Wrong labels: 0 %}, method: cgan, set: {label_noise: 0.0}}
+  - {labels: {Model: A, Wrong labels: 40 %}, method: cgan, set: {label_noise: 0.4}}
+  - {labels: {Model: B, Wrong labels: 0 %}, method: sngan, set: {steps: 1}}
+  - {labels: {Model: B, Wrong labels: 40 %}, method: sngan, set: {steps: 2}}
+"""
+
+
+def test_accuracies_of_both_kinds_share_a_panel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that is given labels has control accuracy, one that is given images has label agreement."""
+    path = tmp_path / "noise.yaml"
+    path.write_text(NOISE)
+    suite = find_suite(str(path))
+    for row, value in zip(suite.rows, (0.9, 0.5, 0.8, 0.7)):
+        id = "control_accuracy_judge" if row.method == "cgan" else "label_agreement_judge"
+        write_values(tmp_path, {id: value, "fd_judge": 2.0}, method=row.method, changes=row.set)
+    table = suite_table(suite, "small", read_records(tmp_path), "digits")
+    drawn: list[tuple[str, Any]] = []
+    monkeypatch.setattr(Axes, "errorbar", lambda axes, x, y, *_, label, **__: drawn.append((label, dict(zip(x, y)))))
+    named: list[str] = []
+    monkeypatch.setattr(Axes, "set_ylabel", lambda axes, name, **__: named.append(name))
+    assert set(suite_figures(table)) == {"plot"}
+    assert drawn[:2] == [("A", {0: 0.9, 40: 0.5}), ("B", {0: 0.8, 40: 0.7})]
+    assert len(drawn) == 4, "the distance has a panel of its own"
+    assert len(named) == 2
+
+
+def test_a_label_that_is_no_number_has_no_place_on_an_axis(tmp_path: Path) -> None:
+    path = tmp_path / "noise.yaml"
+    path.write_text(NOISE.replace("40 %", "many"))
+    with pytest.raises(ConfigError, match="'many' is no number"):
+        find_suite(str(path))
