@@ -26,7 +26,12 @@ def _method_folders() -> Iterable[str]:
     return [] if package is None else package.submodule_search_locations or []
 
 
-_RECIPES_OF = {"digits_0to4": "digits", "digits_5to9": "digits"}  # parts of a dataset, trained by its settings
+_RECIPES_OF = {  # parts of a dataset, trained by its settings
+    "digits_0to4": "digits",
+    "digits_5to9": "digits",
+    "digits_lt": "digits",
+    "shapes_unseen": "shapes",
+}
 
 
 def recipes_of(dataset: str) -> str:

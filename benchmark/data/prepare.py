@@ -23,6 +23,7 @@ from benchmark.core.errors import DataError, suggest
 from benchmark.core.files import lock, not_writable, require_space, require_writable, sha256_file, write_json
 from benchmark.data.cards import DatasetCard, fingerprint, locate
 from benchmark.data.images import explain, to_array
+from benchmark.data.imbalance import long_tail
 from benchmark.data.layout import FORMAT, MAX_SHOWN
 from benchmark.data.prepared import Dataset
 from benchmark.data.sources.base import SourceImages
@@ -128,6 +129,9 @@ def split(card: DatasetCard, source: SourceImages) -> dict[str, np.ndarray]:
     if is_test is None or card.split == "hash":
         is_test = np.array([in_test(name, card.test_share) for name in source.names], dtype=bool)
     splits = {"train": np.flatnonzero(~is_test), "test": np.flatnonzero(is_test)}
+    if card.imbalance is not None and source.labels is not None and len(source.class_names) > 1:
+        labels = source.labels[splits["train"]]
+        splits["train"] = splits["train"][long_tail(labels, len(source.class_names), card.imbalance)]
     for name, rows in splits.items():
         if len(rows) == 0:
             raise DataError(
@@ -241,6 +245,11 @@ def _meta(
         "class_names": source.class_names,
         "attribute_names": source.attribute_names,
     }
+    if source.parts:  # as rows of the test split
+        row = {int(k): i for i, k in enumerate(splits["test"])}
+        parts = {name: [row[k] for k in np.flatnonzero(part).tolist()] for name, part in source.parts.items()}
+        contents["parts"] = parts
+    thinned = "" if card.imbalance is None else f"; training classes thinned out to 1/{card.imbalance:g}"
     own = source.is_test is not None and card.split == "own"
     return {
         "format": FORMAT,
@@ -249,7 +258,7 @@ def _meta(
         "card": to_dict(card),
         "crop": card.crop,
         "filter": card.filter,
-        "split": source.split_rule if own else f"by hash of the file name, test share {card.test_share}",
+        "split": (source.split_rule if own else f"by hash of the file name, test share {card.test_share}") + thinned,
         "counts": {name: len(rows) for name, rows in splits.items()},
         "converted": dict(sorted(converted.items())),
         "ignored_files": source.ignored,

@@ -101,7 +101,7 @@ def recall(context: EvaluationContext, judge: JudgeExtractor, n: int) -> list[Me
     for a, name in enumerate(data.attribute_names):
         conditions = torch.randint(2, (n, data.n_labels), device=method.device)
         conditions[:, a] = 1
-        images = np.concatenate([drawn(method, context.G, part) for part in conditions.split(BATCH)])
+        images = np.concatenate([drawn(method, context.G, part, context.cfg.jpeg) for part in conditions.split(BATCH)])
         for scorer, logits in (("judge", judged_logits(judge, images)), ("own", own_logits(method, images))):
             if logits is not None:
                 found[scorer][name] = recall_at(logits, a, threshold=0.2).value

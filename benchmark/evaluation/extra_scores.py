@@ -101,7 +101,8 @@ def _lpips(context: EvaluationContext) -> list[MetricValue]:
     torch.manual_seed(derive_seed(context.seed, 0x1915))
     first = method.sample(G, cfg.lpips_conditions).conditions
     assert first is not None
-    groups = np.stack([drawn(method, G, row.repeat(cfg.lpips_images, *[1] * row.ndim)) for row in first])
+    rows = [row.repeat(cfg.lpips_images, *[1] * row.ndim) for row in first]
+    groups = np.stack([drawn(method, G, same, context.cfg.jpeg) for same in rows])
     found = diversity(groups.transpose(0, 1, 4, 2, 3), distance)
     settings = of_generator(context)
     settings |= {"distance": distance.identity, "conditions": len(groups), "images": cfg.lpips_images}
@@ -146,7 +147,7 @@ def _boundary(context: EvaluationContext) -> list[MetricValue]:
     space = LatentSpace(context.method, context.G, seed=derive_seed(seed, 0xB0))
     torch.manual_seed(derive_seed(seed, 0xB1))
     z = space.draw(cfg.boundary_latents)
-    images = [stored(space.images(part)) for part in z.split(BATCH)]
+    images = [stored(space.images(part), context.cfg.jpeg) for part in z.split(BATCH)]
     logits = judged_logits(judge, np.concatenate(images))
     names = data.attribute_names or data.class_names
     found: dict[str, Boundary] = {}

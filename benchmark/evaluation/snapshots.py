@@ -117,7 +117,7 @@ class ImageScorer:
     def score(self, step: int, G: nn.Module) -> Line:
         """FD of few images of G against the whole reference."""
         generated = generate(self.method, G, self.cfg.snapshot_images, self.cfg, self.artifacts.data)
-        reference = reference_of(self.artifacts.data, self.cfg.reference)
+        reference = reference_of(self.artifacts.data, self.cfg.reference, self.cfg.jpeg)
         real = self.artifacts.store.features(self.extractor, reference.images, sha256=reference.sha256)
         fake = FeatureStore(None).features(self.extractor, generated.images)
         fd = frechet_distance(real.pooled, fake.pooled)

@@ -164,6 +164,28 @@ METRICS: tuple[MetricRow, ...] = (
         ("features", "classes"), "Miyato & Koyama, ICLR 2018 (intra FID)", scale="log",
     ),
     MetricRow(
+        "fd_many_X", "FD-X, many-shot classes", "lower",
+        "Frechet distance by class frequency, fd_medium_X and fd_few_X with it (eval.strata); lower is better",
+        ("features", "classes"), "Casanova et al., NeurIPS 2021 (IC-GAN), ImageNet-LT", scale="log", frechet=True,
+    ),
+    MetricRow("fd_medium_X", "FD-X, medium-shot classes", "lower", "", ("features", "classes"), "as fd_many_X",
+              scale="log", frechet=True),
+    MetricRow("fd_few_X", "FD-X, few-shot classes", "lower", "", ("features", "classes"), "as fd_many_X",
+              scale="log", frechet=True),
+    MetricRow(
+        "fd_train_X", "FD-X, training split", "lower",
+        "Frechet distance to a further set, with images of its own: fd_test_X, fd_seen_X, fd_unseen_X "
+        "(eval.references); lower is better",
+        ("features", "generator"), "Casanova et al., NeurIPS 2021 (IC-GAN), COCO-Stuff", scale="log", frechet=True,
+    ),
+    MetricRow("fd_test_X", "FD-X, held-out split", "lower", "", ("features", "generator"), "as fd_train_X",
+              scale="log", frechet=True),
+    MetricRow("fd_seen_X", "FD-X, seen combinations", "lower", "", ("features", "generator"), "as fd_train_X",
+              scale="log", frechet=True),
+    MetricRow("fd_unseen_X", "FD-X, unseen combinations", "lower", "", ("features", "generator"), "as fd_train_X",
+              scale="log", frechet=True),
+    MetricRow("score_train_X", "CS-X, as the training split", "higher", "", ("logits", "generator"), "as score_X"),
+    MetricRow(
         "chamfer_X", "Chamfer-X", "lower",
         "two-way mean squared distance to the nearest, unit-length features; lower is better",
         ("features",), "Fan et al., CVPR 2017; means in place of sums are ours", scale="log", headline=True,

@@ -15,6 +15,7 @@ from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
 from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.protocols import PROTOCOLS
+from benchmark.evaluation.references import check_references
 from benchmark.metrics.extractors.weights import check_name, require
 from benchmark.training.method import GANConfig, Method, MethodFile, find_method
 from benchmark.training.stages.encoders import missing_weights
@@ -22,7 +23,7 @@ from benchmark.training.stages.judge import recipe as judge_recipe
 from benchmark.training.stages.simclr import recipe as encoder_recipe
 
 SMALL_SIDE = 32  # the small recipes are sized for a CPU: larger pictures are halved until they are at most this,
-SMALL_SIDES = {"shapes": 16, "shapes_class": 16}  # or, where coloured shapes are to be learned in minutes, this
+SMALL_SIDES = dict.fromkeys(("shapes", "shapes_class", "shapes_unseen"), 16)  # or this: shapes are learned in minutes
 
 N_POINTS = 50_000  # samples of 2-D data, in every recipe: they cost nothing [Self-Conditioned GAN's code]
 
@@ -178,7 +179,9 @@ def _evaluation(recipe: str, card: DatasetCard, changes: dict[str, Any]) -> Eval
         base |= {"n_fake": N_POINTS, "extractors": [], "encoder": None}
     elif card.conditioning == "none" and base["extractors"] == ["judge"]:
         base["extractors"] = ["lite0"]  # no labels, no judge
-    return evaluation(base, changes, card.name, has_labels=card.conditioning != "none", where="--set eval")
+    found = evaluation(base, changes, card.name, has_labels=card.conditioning != "none", where="--set eval")
+    check_references(found, card)
+    return found
 
 
 def evaluation(base: dict[str, Any], changes: dict[str, Any], name: str, *, has_labels: bool, where: str) -> EvalConfig:
