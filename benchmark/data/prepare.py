@@ -239,7 +239,7 @@ def _meta(
 ) -> dict[str, Any]:
     """What meta.json says."""
     files = {path.name: sha256_file(path) for path in sorted(folder.glob("*.npy"))}
-    contents = {
+    contents: dict[str, Any] = {
         "files": files,
         "conditioning": card.conditioning,
         "class_names": source.class_names,

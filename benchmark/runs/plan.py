@@ -148,9 +148,7 @@ def make_plan(resolved: Resolved, paths: Paths, device: torch.device) -> Plan:
     return plan
 
 
-def evaluation_seconds(
-    method: Method, cfg: EvalConfig, data: Dataset, n_reference: int, n_further: int = 0
-) -> float:
+def evaluation_seconds(method: Method, cfg: EvalConfig, data: Dataset, n_reference: int, n_further: int = 0) -> float:
     """Estimated seconds of sampling, timed on a few images, and of the feature passes and t-SNE, by known rates.
 
     n_further: images of `eval.references`, each of which is compared with a generated one of its own.

@@ -43,7 +43,8 @@ class Shapes(SourceKind):
         kinds = [(k, bits) for k in range(len(drawn_shapes.CLASSES)) for bits in product((0, 1), repeat=5)]
         drawn = np.random.default_rng(self.seed).permutation(len(kinds))[: self.n_unseen]
         unseen = {kinds[k] for k in drawn.tolist()}
-        numbers, i = [], 0  # of the pictures, which decide what they show
+        numbers: list[int] = []  # of the pictures, which decide what they show
+        i = 0
         while len(numbers) < self.n_train + self.n_test:
             if len(numbers) >= self.n_train or drawn_shapes.truth(self.seed, i) not in unseen:
                 numbers.append(i)
