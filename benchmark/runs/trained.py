@@ -77,7 +77,9 @@ class TrainedRun:
                 for i in range(0, n, BATCH)
             ]
         given = [part.conditions.cpu() for part in parts if part.conditions is not None]
-        return Sample(torch.cat([part.images.cpu() for part in parts]), torch.cat(given) if given else None)
+        classes = [part.classes.cpu() for part in parts if part.classes is not None]
+        images = torch.cat([part.images.cpu() for part in parts])
+        return Sample(images, torch.cat(given) if given else None, torch.cat(classes) if classes else None)
 
     def _conditions(self, n: int, conditions: Conditions) -> Tensor | None:
         """The conditions as a tensor, [n] or [n, A]."""

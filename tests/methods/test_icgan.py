@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream, to_float
 from benchmark.metrics.copying import instance_preference
+from benchmark.runs.trained import TrainedRun
 from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.config import half_life
 from benchmark.training.instances import Instances
@@ -411,6 +413,28 @@ def test_a_pair_shows_an_instance_under_another_class() -> None:
     assert plain.n_paired_classes == 0
     with pytest.raises(ConfigError, match="pairs of an instance and a class"):
         plain.sample(plain.G, 3, pairs)
+
+
+def test_a_finished_run_is_asked_for_pairs() -> None:
+    data = pictures()
+    method = icgan(data, class_conditional=True, k=3)
+    run = TrainedRun(Path(), {}, method, method.G.eval(), data)
+    one = run.sample_with_conditions(3, [[5, 7]])
+    assert one.classes is not None
+    assert (one.conditions.tolist(), one.classes.tolist()) == ([[5, 7]] * 3, [7] * 3)  # type: ignore[union-attr]
+    assert torch.equal(run.sample(2, [[5, 7], [9, 2]], seed=3), run.sample(2, [[5, 7], [9, 2]], seed=3))
+    assert not torch.equal(run.sample(2, [[5, 7], [9, 2]]), run.sample(2, [[5, 8], [9, 2]]))
+    assert run.sample_with_conditions(2, [5, 7]).conditions.tolist() == [5, 7], "two rows are no pair"  # type: ignore[union-attr]
+    for bad, what in (
+        ([[5, 10]], "classes from 10"),
+        ([[64, 1]], "images from 64"),
+        ([[1, 2]] * 2, r"numbers \[3, 2\]"),
+    ):
+        with pytest.raises(ValueError, match=what):
+            run.sample(3, bad)
+    plain = icgan(data)
+    with pytest.raises(ValueError, match=r"whole numbers \[3\]"):
+        TrainedRun(Path(), {}, plain, plain.G.eval(), data).sample(3, [[5, 1]])
 
 
 def test_samples_say_which_class_they_were_given() -> None:
