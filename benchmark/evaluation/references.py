@@ -59,17 +59,19 @@ def _against(context: EvaluationContext, name: str) -> list[MetricValue]:
     if len(real) < 2:
         reason = f"the part {name} has {len(real)} images"
         return [_unavailable(name, extractor, protocol, reason) for extractor in cfg.extractors]
-    generated, drawn = generated_like(context, name, len(real))
-    values = []
-    for extractor_name in cfg.extractors:
+    extractors, values = [], []
+    for extractor in cfg.extractors:
         try:
-            extractor = context.extractor(extractor_name)
+            extractors.append(context.extractor(extractor))
         except WeightsError as problem:
             if cfg.missing_weights == "refuse":
                 raise
-            values.append(_unavailable(name, extractor_name, protocol, problem.what))
-        else:
-            values += _by(extractor, context, name, real, generated, protocol)
+            values.append(_unavailable(name, extractor, protocol, problem.what))
+    if not extractors:
+        return values  # no image is drawn that nothing could look at
+    generated, drawn = generated_like(context, name, len(real))
+    for one in extractors:
+        values += _by(one, context, name, real, generated, protocol)
     return [replace(value, conditions={"drawn": drawn}) for value in values]
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.core.config import build, content_hash, to_dict
-from benchmark.core.errors import ConfigError, DataError
+from benchmark.core.errors import ConfigError, DataError, WeightsError
 from benchmark.data.cards import find_card
 from benchmark.data.jpeg import jpeg_coded
 from benchmark.data.prepared import Dataset
@@ -127,6 +127,27 @@ def test_a_model_of_the_training_images_alone_is_far_from_the_held_out(
     assert far is not None
     assert far > 10 * near
     assert found["score_train_lite0"].value is not None
+
+
+def test_without_weights_the_distances_are_unavailable_and_no_image_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(self: EvaluationContext, name: str) -> Extractor:
+        raise WeightsError(f"{name}: no weights", "a test", "none")
+
+    data = pictures()
+    monkeypatch.setattr(EvaluationContext, "extractor", lacking)
+    monkeypatch.setattr(EvaluationContext, "judge", None)
+    method = Copies(GANConfig(steps=1, batch=8), data, "instance")
+    cfg = replace(CFG, references=("test", "unseen"), missing_weights="unavailable")
+    found = evaluate(method, method.G, cfg, ArtifactStore(data, tmp_path, CPU, quiet=True)).values
+    mine = {value.id: (value.status, value.reason) for value in found if "test" in value.id or "unseen" in value.id}
+    assert mine == {f"fd_{name}_lite0": ("unavailable", "lite0: no weights") for name in ("test", "unseen")}
+    assert method.asked == [("train", 40)]
+    few = replace(data, parts={"seen": np.arange(1)})
+    (value,) = [v for v in evaluate(method, method.G, replace(cfg, references=("seen",)), ArtifactStore(
+        few, tmp_path, CPU, quiet=True)).values if v.id == "fd_seen_lite0"]  # fmt: skip
+    assert value.reason == "the part seen has 1 images"
 
 
 def test_classes_follow_the_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
