@@ -190,21 +190,14 @@ class ICGAN(InstanceConditioned, Method):
 
     @torch.no_grad()
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
-        """Images for the instances asked for, rows of the bank; by default those that `drawn` says.
+        """Images for the instances asked for, rows of the bank; by default those that `default_conditions` says.
 
-        With classes, each image is given that of a random one of its instance's `targets`.
+        With classes, each image is given that of a random one of its instance's `targets`, or the one asked for: a
+        pair of an instance of one class and another class is the paper's class swap.
         """
-        y = None
-        if conditions is not None:
-            j = conditions.to(self.device)
-        elif self.bank.own and self.cfg.balance_classes:
-            x, y = self.instances.draw_by_class(n)
-            j = self.neighbour(x)  # a uniform class, an image of it, a neighbour of that as instance [C]
-        else:
-            j = self.bank.draw(n)
-        if y is None and self.instances.y is not None:
-            y = self.class_of(self.one_of(self.targets(j)))
-        return Sample(self.generate(G, self.bank.f[j], y).clamp(-1, 1), j)
+        j, y = self.draw(n) if conditions is None else self.requested(conditions)
+        images = self.generate(G, self.bank.f[j], y).clamp(-1, 1)
+        return Sample(images, j if conditions is None else conditions.to(self.device), y)
 
 
 def _check(cfg: Config, data: Dataset) -> None:

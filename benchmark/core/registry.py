@@ -29,6 +29,8 @@ def _method_folders() -> Iterable[str]:
 _RECIPES_OF = {  # parts of a dataset, or the same images with labels, trained by its settings
     "digits_0to4": "digits",
     "digits_5to9": "digits",
+    "digits_lt": "digits",
+    "shapes_unseen": "shapes",
     "celeba_hq_attributes": "celeba_hq",
 }
 

@@ -27,7 +27,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
-from benchmark.core.config import STRICT, build, canonical, load_yaml, merge, to_dict
+from benchmark.core.config import STRICT, added, build, canonical, load_yaml, merge, to_dict
 from benchmark.core.errors import ConfigError, DataError, suggest
 from benchmark.core.paths import card_folder
 from benchmark.data.kinds import KINDS, Source
@@ -60,6 +60,7 @@ class DatasetCard:
     attribute_sets: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # named choices of attributes
     attribute_set: SetName | None = None  # the one served; none: every attribute of the source
     n_classes: Annotated[int, Field(gt=0)] | None = None  # where it is known before the data is there
+    imbalance: Annotated[float, Field(ge=1)] | None = added(None)  # first class's training images over the last one's
     flip_ok: bool = False  # does mirroring left-right keep the label, and the picture plausible?
     # own: the source's train/test where it has one, else hash of the file name. all: train is every image, and the test
     # split is what it was, now a part of train: nothing is held out
@@ -99,6 +100,12 @@ def check(card: DatasetCard, where: str) -> DatasetCard:
             f"write conditioning: {possible[0]}",
         )
     _check_shape(card, where)
+    if card.imbalance is not None and (card.conditioning != "class" or card.source.is_points):
+        raise ConfigError(
+            f"{where}: imbalance: {card.imbalance:g} given",
+            "it leaves out images of classes, and no classes of images are served",
+            "write conditioning: class, or leave imbalance out",
+        )
     if card.attribute_set is not None and card.attribute_set not in card.attribute_sets:
         raise ConfigError(
             f"{where}: attribute_set: {card.attribute_set!r} is not one of attribute_sets",

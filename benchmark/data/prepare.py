@@ -22,6 +22,7 @@ from benchmark.core.errors import DataError, suggest
 from benchmark.core.files import lock, not_writable, require_space, require_writable, sha256_file, write_json
 from benchmark.data.cards import DatasetCard, fingerprint, locate
 from benchmark.data.images import explain, to_array
+from benchmark.data.imbalance import long_tail
 from benchmark.data.layout import FORMAT, MAX_SHOWN, in_test
 from benchmark.data.prepared import Dataset
 from benchmark.data.sources.base import SourceImages
@@ -131,6 +132,9 @@ def split(card: DatasetCard, source: SourceImages) -> dict[str, np.ndarray]:
         is_test = np.array([in_test(name, card.test_share) for name in source.names], dtype=bool)
     in_train = np.ones_like(is_test) if card.split == "all" else ~is_test
     splits = {"train": np.flatnonzero(in_train), "test": np.flatnonzero(is_test)}
+    if card.imbalance is not None and source.labels is not None and len(source.class_names) > 1:
+        labels = source.labels[splits["train"]]
+        splits["train"] = splits["train"][long_tail(labels, len(source.class_names), card.imbalance)]
     for name, rows in splits.items():
         if len(rows) == 0:
             raise DataError(
@@ -233,16 +237,22 @@ def _meta(
 ) -> dict[str, Any]:
     """What meta.json says."""
     files = {path.name: sha256_file(path) for path in sorted(folder.glob("*.npy"))}
-    contents = {
+    contents: dict[str, Any] = {
         "files": files,
         "conditioning": card.conditioning,
         "class_names": source.class_names,
         "attribute_names": source.attribute_names,
     }
+    if source.parts:  # as rows of the test split
+        row = {int(k): i for i, k in enumerate(splits["test"])}
+        parts = {name: [row[k] for k in np.flatnonzero(part).tolist()] for name, part in source.parts.items()}
+        contents["parts"] = parts
     own = source.is_test is not None and card.split != "hash"
     rule = source.split_rule if own else f"by hash of the file name, test share {card.test_share}"
     if card.split == "all":
         rule += f"; train is all {len(splits['train']):,} images, those of test as well: nothing is held out"
+    if card.imbalance is not None:
+        rule += f"; training classes thinned out to 1/{card.imbalance:g}"
     return {
         "format": FORMAT,
         "sha256": content_hash(contents),

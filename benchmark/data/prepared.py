@@ -25,7 +25,7 @@ TINY = 64  # pictures a split of a synthetic stand-in
 class Split:
     """One split. labels are there for class data, attributes for attribute data, never both."""
 
-    name: str  # "train" or "test"
+    name: str  # "train", "test", or of a part of the test split
     images: np.ndarray  # uint8 [N, H, W, C], or float32 [N, 2] for points; a read-only memory map if from a file
     labels: np.ndarray | None = None  # int64 [N]
     attributes: np.ndarray | None = None  # uint8 [N, A], 0 or 1
@@ -49,6 +49,7 @@ class Dataset:
     train: Split
     test: Split
     meta: dict[str, Any] = field(default_factory=dict)  # meta.json; empty for a stand-in
+    parts: dict[str, np.ndarray] = field(default_factory=dict)  # rows of the test split that make up a named part
     source: dict[str, Any] = field(default_factory=dict)  # the card's source; its kind's class says its keys
 
     @property
@@ -85,9 +86,22 @@ class Dataset:
         return self.meta.get("card", {}).get("split") != "all"
 
     def split(self, name: str) -> Split:
-        """The split called "train" or "test"."""
-        assert name in ("train", "test"), name
-        return self.train if name == "train" else self.test
+        """The split called "train" or "test", or a named part of the test split, as a split of its own.
+
+        Raises DataError for a part that the prepared data do not have.
+        """
+        if name in ("train", "test"):
+            return self.train if name == "train" else self.test
+        if name not in self.parts:
+            known = ", ".join(["train", "test", *self.parts])
+            raise DataError(
+                f"data set {self.name}: it has no part {name!r}",
+                f"prepared are {known}",
+                "delete its folder among the prepared data, if its source has this part, and prepare it again",
+            )
+        rows = self.parts[name]
+        labels, attributes = (y if y is None else y[rows] for y in (self.test.labels, self.test.attributes))
+        return Split(name, self.test.images[rows], labels, attributes)
 
     @classmethod
     def load(cls, folder: Path) -> Dataset:
@@ -112,6 +126,7 @@ class Dataset:
                 train=_load_split(folder, "train", meta),
                 test=_load_split(folder, "test", meta),
                 meta=meta,
+                parts={name: np.array(rows, np.int64) for name, rows in meta.get("parts", {}).items()},
                 source=card["source"],
             )
         except (OSError, ValueError, KeyError, UserError) as error:
@@ -131,7 +146,7 @@ class Dataset:
         if card.conditioning == "attributes":
             attributes = card.attribute_names or tuple(f"attribute {k}" for k in range(10))
 
-        mixture = card.source.mixture()
+        mixture, names_of = card.source.mixture(), card.source.parts()
 
         def split(name: str) -> Split:
             if mixture is not None:
@@ -153,6 +168,7 @@ class Dataset:
             flip_ok=card.flip_ok,
             train=split("train"),
             test=split("test"),
+            parts={name: np.arange(TINY)[i :: len(names_of)] for i, name in enumerate(names_of)},
             source=to_dict(card)["source"],
         )
 

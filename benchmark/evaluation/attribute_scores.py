@@ -39,7 +39,8 @@ def boundary_values(context: EvaluationContext) -> list[MetricValue]:
     torch.manual_seed(derive_seed(seed, 0xB1))
     z = space.draw(cfg.boundary_latents)
     parts = tqdm(z.split(BATCH), desc="boundary", unit="batch", disable=not context.show_progress)
-    logits = np.concatenate([judged_logits(judge, stored(space.images(part))) for part in parts])
+    jpeg = context.cfg.jpeg
+    logits = np.concatenate([judged_logits(judge, stored(space.images(part), jpeg)) for part in parts])
     names = data.attribute_names or data.class_names
     found: dict[str, Boundary] = {}
     for column, name in enumerate(names):
@@ -148,7 +149,8 @@ def _judged_anew(context: EvaluationContext, judge: JudgeExtractor, n: int) -> n
     logits = []
     for i in tqdm(range(0, n, BATCH), desc="correlation", unit="batch", disable=not context.show_progress):
         part = None if conditions is None else conditions[i : i + BATCH]
-        logits.append(judged_logits(judge, stored(method.sample(G, min(BATCH, n - i), part).images)))
+        images = method.sample(G, min(BATCH, n - i), part).images
+        logits.append(judged_logits(judge, stored(images, context.cfg.jpeg)))
     return np.concatenate(logits)
 
 

@@ -101,6 +101,6 @@ def _as_many_as_real(context: EvaluationContext) -> Iterator[Labelled]:
         images = np.lib.format.open_memmap(Path(folder) / "images.npy", "w+", np.uint8, data.train.images.shape)
         for start in range(0, n, BATCH):
             part = slice(start, start + BATCH)
-            images[part] = drawn(method, context.G, conditions[part])
+            images[part] = drawn(method, context.G, conditions[part], context.cfg.jpeg)
         yield images, labels
         del images

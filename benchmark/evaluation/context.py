@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.core.errors import ConfigError
+from benchmark.data.jpeg import JpegImages
 from benchmark.data.prepared import Dataset
 from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.networks import build_extractor, build_judge
@@ -34,7 +35,7 @@ from benchmark.training.method import Method
 class Side:
     """One of the two sets: its images, and classes where it has some."""
 
-    images: np.ndarray  # uint8 (N, H, W, C)
+    images: np.ndarray  # uint8 (N, H, W, C); or `JpegImages`, which are read as such
     sha256: str  # of the images
     labels: np.ndarray | None = None  # int64 [N]
 
@@ -42,10 +43,26 @@ class Side:
         return len(self.images)
 
 
-def reference_of(data: Dataset, split: str) -> Side:
-    """A split to compare with. Its hash is made of the data's, so that nothing has to be read again."""
+def reference_of(data: Dataset, split: str, jpeg: int | None = None) -> Side:
+    """A split to compare with. Its hash is made of the data's, so that nothing has to be read again.
+
+    jpeg: `eval.jpeg`.
+    """
     part = data.split(split)
-    return Side(part.images, f"{data.sha256}/{split}", part.labels)
+    return side_of(part.images, f"{data.sha256}/{split}", part.labels, None if data.is_points else jpeg)
+
+
+def side_of(images: np.ndarray, sha256: str, labels: np.ndarray | None, jpeg: int | None) -> Side:
+    """Real images to compare with; with `eval.jpeg` as JPEG leaves them."""
+    if jpeg is None:
+        return Side(images, sha256, labels)
+    coded: Any = JpegImages(images, jpeg)
+    return Side(coded, f"{sha256}/jpeg {jpeg}", labels)
+
+
+def quantisation(cfg: EvalConfig) -> str:
+    """How images of both sides are kept, in words."""
+    return "uint8" if cfg.jpeg is None else f"uint8, JPEG of quality {cfg.jpeg} on both sides"
 
 
 def protocol_of(data: Dataset, cfg: EvalConfig, n_fake: int) -> dict[str, Any]:
@@ -59,7 +76,7 @@ def protocol_of(data: Dataset, cfg: EvalConfig, n_fake: int) -> dict[str, Any]:
         "reference": cfg.reference,
         "n_reference": len(data.split(cfg.reference)),
         "n_fake": n_fake,
-        "quantisation": "none" if data.is_points else "uint8",
+        "quantisation": "none" if data.is_points else quantisation(cfg),
         "set_seed": cfg.seed,
     }
 
@@ -129,6 +146,20 @@ class ImageSet:
         conditions = self.generated.conditions
         return None if conditions is None else conditions.cpu().numpy()
 
+    @property
+    def given_classes(self) -> np.ndarray | None:
+        """The class that each image was given, [N]: `classes`, but for a method that is given one with an instance."""
+        given = self.generated.classes
+        return self.classes if given is None else given.cpu().numpy()
+
+    @property
+    def class_counts(self) -> np.ndarray | None:
+        """Training images of each class [K]; None where the reference is no dataset with classes."""
+        data = None if self.artifacts is None else self.artifacts.data
+        if data is None or data.conditioning != "class" or data.train.labels is None:
+            return None
+        return np.bincount(data.train.labels, minlength=data.n_classes)
+
     def targets(self, n: int) -> np.ndarray | None:
         """Training images [n, k] that each of the first n images was to be like, as rows; None where there are none."""
         return None
@@ -179,7 +210,8 @@ class EvaluationContext(ImageSet):
     def held_out(self) -> HeldOut:
         """What becomes of held-out images when a method conditioned on images is asked for them, uniformly."""
         assert self.judge is not None
-        found = generate_for_held_out(self.method, self.G, len(self.generated), self.seed, self.data)
+        n = len(self.generated)
+        found = generate_for_held_out(self.method, self.G, n, self.seed, self.data, self.cfg.jpeg)
         return HeldOut(found.rows, judged_logits(self.judge, found.images), found.features)
 
     def targets(self, n: int) -> np.ndarray | None:

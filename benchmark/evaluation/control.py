@@ -17,6 +17,7 @@ from benchmark.core.seeds import derive_seed
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import images_to_float
 from benchmark.evaluation.border import RequestedImages, border_effect, requested_once
+from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.context import EvaluationContext, ImageSet, judged_logits, labels_of
 from benchmark.evaluation.sampling import BATCH, GeneratedImages, drawn, generate_for_held_out
 from benchmark.evaluation.value import MetricValue
@@ -56,7 +57,7 @@ def given_classes_accuracy(images: ImageSet, data: Dataset) -> list[MetricValue]
 
 
 def accuracy_of(
-    method: Method, G: nn.Module, generated: GeneratedImages, judge: JudgeExtractor, data: Dataset, seed: int
+    method: Method, G: nn.Module, generated: GeneratedImages, judge: JudgeExtractor, data: Dataset, cfg: EvalConfig
 ) -> float | None:
     """Macro accuracy of a generator by the evaluation classifier, without interval and details.
 
@@ -64,7 +65,7 @@ def accuracy_of(
     `label_agreement`. None where nothing was requested that the classifier knows, or too little of it.
     """
     if method.conditioning in ("instance", "latent"):
-        held_out = generate_for_held_out(method, G, len(generated), seed, data)
+        held_out = generate_for_held_out(method, G, len(generated), cfg.seed, data, cfg.jpeg)
         images, wanted = held_out.images, labels_of(data, "test", held_out.rows)
     elif method.conditioning in ("class", "attributes"):
         assert generated.conditions is not None
@@ -128,7 +129,7 @@ def recall(context: EvaluationContext, judge: JudgeExtractor, n: int) -> list[Me
     for a, name in enumerate(data.attribute_names):
         conditions = torch.randint(2, (n, data.n_labels), device=method.device)
         conditions[:, a] = 1
-        images = np.concatenate([drawn(method, context.G, part) for part in conditions.split(BATCH)])
+        images = np.concatenate([drawn(method, context.G, part, context.cfg.jpeg) for part in conditions.split(BATCH)])
         for scorer, logits in (("judge", judged_logits(judge, images)), ("own", own_logits(method, images))):
             if logits is not None:
                 found[scorer][name] = recall_at(logits, a, threshold=0.2).value

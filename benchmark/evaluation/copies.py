@@ -22,21 +22,28 @@ def copying(images: ImageSet, data: Dataset, extractor: Extractor, pooled: np.nd
 
     data: whose training split may have been copied. pooled: features [n_fake, d] of the generated images.
     """
-    values = copy_values(extractor, pooled, images.protocol, data, images.store)
+    values = copy_values(extractor, pooled, images.protocol, data, images.store, images.cfg.jpeg)
     if (targets := images.targets(PREFERENCE_SAMPLES)) is not None:
-        train = split_features(extractor, data, "train", images.store)
+        train = split_features(extractor, data, "train", images.store, images.cfg.jpeg)
         values.append(preference(extractor, pooled[: len(targets)], train, targets, images.protocol, images.seed))
     return values
 
 
-def split_features(extractor: Extractor, data: Dataset, split: str, store: FeatureStore) -> np.ndarray:
-    """Features [N, d] of a whole split, once for all runs."""
-    side = reference_of(data, split)
+def split_features(
+    extractor: Extractor, data: Dataset, split: str, store: FeatureStore, jpeg: int | None = None
+) -> np.ndarray:
+    """Features [N, d] of a whole split, once for all runs. jpeg: `eval.jpeg`."""
+    side = reference_of(data, split, jpeg)
     return np.asarray(store.features(extractor, side.images, sha256=side.sha256).pooled)
 
 
 def copy_values(
-    extractor: Extractor, pooled: np.ndarray, protocol: dict[str, Any], data: Dataset, store: FeatureStore
+    extractor: Extractor,
+    pooled: np.ndarray,
+    protocol: dict[str, Any],
+    data: Dataset,
+    store: FeatureStore,
+    jpeg: int | None = None,
 ) -> list[MetricValue]:
     """How many of the images with these features are no copies of training images, beside held-out images."""
     if not data.holds_out:
@@ -46,7 +53,7 @@ def copy_values(
             "authenticity_X", None, protocol, of=extractor.name, status="unavailable", reason=reason
         )
         return [absent]
-    train, test = (split_features(extractor, data, split, store) for split in ("train", "test"))
+    train, test = (split_features(extractor, data, split, store, jpeg) for split in ("train", "test"))
     found = copy_test(train, test, pooled)
     return [
         MetricValue.of_row(

@@ -29,8 +29,10 @@ from benchmark.evaluation.extra_scores import extra_values
 from benchmark.evaluation.modes import class_coverage, mode_values
 from benchmark.evaluation.protocols import labelled
 from benchmark.evaluation.real_rows import real_data_rows
+from benchmark.evaluation.references import reference_values
 from benchmark.evaluation.sampling import generate
 from benchmark.evaluation.scores import intra_class_values, set_values, unavailable
+from benchmark.evaluation.strata import stratified_values
 from benchmark.evaluation.tsne import tsne_chamfer
 from benchmark.evaluation.value import MetricValue
 from benchmark.metrics.extractors.base import Extractor
@@ -66,7 +68,7 @@ def evaluate(
 
     transferred: these are not the data that the method learned from; it was given them by `condition_on`.
     """
-    data, reference = artifacts.data, reference_of(artifacts.data, cfg.reference)
+    data, reference = artifacts.data, reference_of(artifacts.data, cfg.reference, cfg.jpeg)
     n_fake = cfg.n_fake or len(reference)
     context = EvaluationContext(
         method=method,
@@ -128,7 +130,7 @@ def image_values(context: EvaluationContext) -> list[MetricValue]:
         values += judged_values(context, judge)
     if context.cfg.encoder is not None:
         values += tsne_chamfer(context)
-    return values + extra_values(context)
+    return values + reference_values(context) + extra_values(context)
 
 
 def by_extractor(images: ImageSet) -> Iterator[tuple[str, list[MetricValue]]]:
@@ -159,6 +161,8 @@ def extractor_values(images: ImageSet, extractor: Extractor) -> list[MetricValue
         values += intra_class_values(
             extractor, seen, images.classes, real, reference.labels, images.class_names, images.protocol
         )
+    if cfg.strata is not None:
+        values += stratified_values(extractor, seen, real, images, cfg.strata)
     if images.artifacts is not None:
         values += copying(images, images.artifacts.data, extractor, np.asarray(seen.pooled))
     return values

@@ -67,7 +67,8 @@ def _lpips(context: EvaluationContext) -> list[MetricValue]:
     torch.manual_seed(derive_seed(context.seed, 0x1915))
     first = method.sample(G, cfg.lpips_conditions).conditions
     assert first is not None
-    groups = np.stack([drawn(method, G, row.repeat(cfg.lpips_images, *[1] * row.ndim)) for row in first])
+    rows = [row.repeat(cfg.lpips_images, *[1] * row.ndim) for row in first]
+    groups = np.stack([drawn(method, G, same, context.cfg.jpeg) for same in rows])
     found = diversity(groups.transpose(0, 1, 4, 2, 3), distance)
     settings = of_generator(context)
     settings |= {"distance": distance.identity, "conditions": len(groups), "images": cfg.lpips_images}

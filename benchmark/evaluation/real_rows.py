@@ -42,7 +42,7 @@ def real_data_rows(
             if name in NEEDS_LABELS and real.labels is None:
                 continue
             # Dropping classes needs more images than are kept; all other damage is done to those that are compared.
-            images = real.images if name in NEEDS_LABELS else real.images[:n_fake]
+            images = np.asarray(real.images) if name in NEEDS_LABELS else real.images[:n_fake]
             try:
                 damaged = CORRUPTIONS[name](images, real.labels, settings.seed)[:n_fake]
             except MetricError:

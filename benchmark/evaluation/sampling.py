@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmark.core.seeds import derive_seed
+from benchmark.data.jpeg import jpeg_coded
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import images_to_uint8
 from benchmark.evaluation.config import EvalConfig
@@ -26,6 +27,7 @@ class GeneratedImages:
 
     images: np.ndarray
     conditions: Tensor | None  # coded as in `method.Sample`
+    classes: Tensor | None = None  # [N] that each was to show, where the method drew them beside its conditions
 
     def __len__(self) -> int:
         return len(self.images)
@@ -39,14 +41,24 @@ class GeneratedImages:
 @torch.no_grad()
 def generate(method: Method, G: nn.Module, n: int, cfg: EvalConfig, data: Dataset) -> GeneratedImages:
     """n images for the conditions the configuration says; latents and conditions are functions of `cfg.seed`."""
-    conditions = requested_conditions(method, n, cfg, data)
+    return generate_for(method, G, n, requested_conditions(method, n, cfg, data), cfg)
+
+
+@torch.no_grad()
+def generate_for(method: Method, G: nn.Module, n: int, conditions: Tensor | None, cfg: EvalConfig) -> GeneratedImages:
+    """n images for these conditions; None: for those that the method draws. Latents are a function of `cfg.seed`."""
     torch.manual_seed(derive_seed(cfg.seed, 0xE7A1))
-    images, drawn = [], []
+    images, drawn, classes = [], [], []
     for i in range(0, n, BATCH):
         sample = method.sample(G, min(BATCH, n - i), None if conditions is None else conditions[i : i + BATCH])
-        images.append(stored(sample.images))
+        images.append(stored(sample.images, cfg.jpeg))
         drawn.append(sample.conditions)
-    return GeneratedImages(np.concatenate(images), torch.cat(drawn) if drawn[0] is not None else None)  # type: ignore[arg-type]
+        classes.append(sample.classes)
+    return GeneratedImages(np.concatenate(images), _joined(drawn), _joined(classes))
+
+
+def _joined(parts: list[Tensor | None]) -> Tensor | None:
+    return None if parts[0] is None else torch.cat([part for part in parts if part is not None])
 
 
 @dataclass(frozen=True)
@@ -59,16 +71,18 @@ class HeldOutImages:
 
 
 @torch.no_grad()
-def generate_for_held_out(method: Method, G: nn.Module, n: int, seed: int, data: Dataset) -> HeldOutImages:
+def generate_for_held_out(
+    method: Method, G: nn.Module, n: int, seed: int, data: Dataset, jpeg: int | None = None
+) -> HeldOutImages:
     """n images for held-out images drawn uniformly. Afterwards the method is conditioned on the training split again.
 
-    seed: of the evaluation; rows and latents are functions of it.
+    seed: of the evaluation; rows and latents are functions of it. jpeg: `eval.jpeg`.
     """
     rows = np.random.Generator(np.random.PCG64([seed, 0x1ABE])).integers(len(data.test), size=n)
     method.condition_on(data, "test")
     torch.manual_seed(derive_seed(seed, 0x1ABE))
     conditions = torch.tensor(rows, device=method.device)
-    images = np.concatenate([drawn(method, G, part) for part in conditions.split(BATCH)])
+    images = np.concatenate([drawn(method, G, part, jpeg) for part in conditions.split(BATCH)])
     features = method.condition_features()
     method.condition_on(data, "train")
     return HeldOutImages(conditions, images, features)
@@ -84,14 +98,17 @@ def requested_conditions(method: Method, n: int, cfg: EvalConfig, data: Dataset)
     return torch.tensor(table[rows], dtype=torch.int64)
 
 
-def stored(images: Tensor) -> np.ndarray:
-    """Images as they are kept: uint8 (N, S, S, C); points float32 (N, 2)."""
-    return images.cpu().numpy() if images.ndim == 2 else images_to_uint8(images)
+def stored(images: Tensor, jpeg: int | None = None) -> np.ndarray:
+    """Images as they are kept: uint8 (N, S, S, C); points float32 (N, 2). jpeg: `eval.jpeg`."""
+    if images.ndim == 2:
+        return images.cpu().numpy()
+    quantised = images_to_uint8(images)
+    return quantised if jpeg is None else jpeg_coded(quantised, jpeg)
 
 
-def drawn(method: Method, G: nn.Module, conditions: Tensor) -> np.ndarray:
-    """Quantised images for what is asked, (N, S, S, C) uint8."""
-    return stored(method.sample(G, len(conditions), conditions).images)
+def drawn(method: Method, G: nn.Module, conditions: Tensor, jpeg: int | None = None) -> np.ndarray:
+    """Quantised images for what is asked, (N, S, S, C) uint8. jpeg: `eval.jpeg`."""
+    return stored(method.sample(G, len(conditions), conditions).images, jpeg)
 
 
 @torch.no_grad()

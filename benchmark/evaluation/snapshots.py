@@ -144,12 +144,12 @@ class ImageScorer:
         if "fd" in self.cfg.snapshot_scores and self.extractor is not None:
             line["fd"] = self.distance(generated, self.extractor)
         if "accuracy" in self.cfg.snapshot_scores and self.judge is not None:
-            line["accuracy"] = accuracy_of(self.method, G, generated, self.judge, data, self.cfg.seed)
+            line["accuracy"] = accuracy_of(self.method, G, generated, self.judge, data, self.cfg)
         return line
 
     def distance(self, generated: GeneratedImages, extractor: Extractor) -> float | None:
         """FD against the whole reference; None where it is not finite."""
-        reference = reference_of(self.artifacts.data, self.cfg.reference)
+        reference = reference_of(self.artifacts.data, self.cfg.reference, self.cfg.jpeg)
         real = self.artifacts.store.features(extractor, reference.images, sha256=reference.sha256)
         fake = FeatureStore(None).features(extractor, generated.images)
         fd = frechet_distance(real.pooled, fake.pooled)

@@ -6,6 +6,8 @@ Kinakh et al., "InfoSCC-GAN" (2021), sec. 2.1: ResNet-50 up to the global averag
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 
@@ -36,23 +38,34 @@ def conv_encoder(channels: int, width: int = 16) -> Encoder:
     return Encoder(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1)), c_in)
 
 
-def resnet18_encoder(channels: int) -> Encoder:
-    """ResNet-18 up to its global average pool, random initialisation; dim 512."""
+Stem = Literal["imagenet", "cifar"]  # a 7 x 7 convolution of stride 2 and a max pool, or a 3 x 3 one of stride 1
+
+
+def resnet18_encoder(channels: int, stem: Stem = "imagenet") -> Encoder:
+    """ResNet-18 up to its global average pool, random initialisation; dim 512.
+
+    stem: ImageNet's shrinks images four times before the first block, which leaves one place of 32 px; CIFAR's does not
+    (SimCLR, appendix B.9).
+    """
     from torchvision.models import resnet18  # two seconds to import, and the small recipes need none of it
 
-    return _without_head(resnet18(weights=None), channels, dim=512)
+    return _without_head(resnet18(weights=None), channels, 512, stem)
 
 
-def resnet50_encoder(channels: int) -> Encoder:
-    """ResNet-50 up to its global average pool, random initialisation; dim 2048. The 7 x 7 stride-2 stem is kept."""
+def resnet50_encoder(channels: int, stem: Stem = "imagenet") -> Encoder:
+    """ResNet-50 up to its global average pool, random initialisation; dim 2048. stem: as of `resnet18_encoder`."""
     from torchvision.models import resnet50  # as above
 
-    return _without_head(resnet50(weights=None), channels, dim=2048)
+    return _without_head(resnet50(weights=None), channels, 2048, stem)
 
 
-def _without_head(net: nn.Module, channels: int, dim: int) -> Encoder:
+def _without_head(net: nn.Module, channels: int, dim: int, stem: Stem) -> Encoder:
     net.fc = nn.Identity()
-    if channels != 3:
+    if stem == "cifar":
+        net.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
+        nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")  # as torchvision's
+        net.maxpool = nn.Identity()
+    elif channels != 3:
         net.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
         nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")  # as torchvision's
     return Encoder(net, dim)

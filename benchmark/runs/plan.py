@@ -165,14 +165,19 @@ def make_plan(
     artifacts.parts.append(dry_run(resolved.method.name, method, data, again, count_flops=count_flops))
     build_judges(resolved.evaluation, artifacts)
     plan.n_reference = len(prepared.split(resolved.evaluation.reference)) if prepared else 0
-    plan.evaluation_s = evaluation_seconds(method, resolved.evaluation, data, plan.n_reference)
+    further = [len(prepared.split(name)) for name in resolved.evaluation.references] if prepared else []
+    plan.evaluation_s = evaluation_seconds(method, resolved.evaluation, data, plan.n_reference, sum(further))
     require_space(paths.results, 2 * plan.bytes, f"the run {resolved.run}")
     return plan
 
 
-def evaluation_seconds(method: Method, cfg: EvalConfig, data: Dataset, n_reference: int) -> float:
-    """Estimated seconds of sampling, timed on a few images, and of the feature passes and t-SNE, by known rates."""
-    n, n_fake = 16, cfg.n_fake or n_reference or ASSUMED_IMAGES
+def evaluation_seconds(method: Method, cfg: EvalConfig, data: Dataset, n_reference: int, n_further: int = 0) -> float:
+    """Estimated seconds of sampling, timed on a few images, and of the feature passes and t-SNE, by known rates.
+
+    n_further: images of `eval.references`, each of which is compared with a generated one of its own.
+    """
+    n, n_fake = 16, (cfg.n_fake or n_reference or ASSUMED_IMAGES) + n_further
+    n_reference += n_further
     began = time.perf_counter()
     generate(method, method.G.eval(), n, cfg, data)
     sampling = (time.perf_counter() - began) / n * n_fake

@@ -16,6 +16,7 @@ from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
 from benchmark.evaluation.config import EvalConfig, check_snapshots
 from benchmark.evaluation.protocols import PROTOCOLS
+from benchmark.evaluation.references import check_references
 from benchmark.metrics.extractors.weights import check_name, require
 from benchmark.training.method import GANConfig, Method, MethodFile, find_method
 from benchmark.training.stages.encoders import missing_weights
@@ -23,7 +24,7 @@ from benchmark.training.stages.judge import recipe as judge_recipe
 from benchmark.training.stages.simclr import recipe as encoder_recipe
 
 SMALL_SIDE = 32  # the small recipes are sized for a CPU: larger pictures are halved until they are at most this,
-SMALL_SIDES = {"shapes": 16, "shapes_class": 16}  # or, where coloured shapes are to be learned in minutes, this
+SMALL_SIDES = dict.fromkeys(("shapes", "shapes_class", "shapes_unseen"), 16)  # or this: shapes are learned in minutes
 
 N_POINTS = 50_000  # samples of 2-D data, in every recipe: they cost nothing [Self-Conditioned GAN's code]
 
@@ -190,6 +191,7 @@ def _evaluation(recipe: str, card: DatasetCard, changes: dict[str, Any]) -> Eval
     has_labels = card.conditioning != "none"
     config = evaluation(base, changes, card.name, has_labels=has_labels, where="--set eval")
     check_snapshots(config, card.name, has_labels=has_labels and not card.source.is_points)
+    check_references(config, card)
     return config
 
 

@@ -23,11 +23,13 @@ from benchmark.core.config import content_hash, to_dict
 from benchmark.core.errors import ConfigError, DataError
 from benchmark.data.cards import DatasetCard, card_with, find_card
 from benchmark.data.collection import Collection, is_collection, read_collection
+from benchmark.data.jpeg import jpeg_coded
 from benchmark.data.layout import locate
 from benchmark.data.prepare import prepare
 from benchmark.evaluation.config import EvalConfig
-from benchmark.evaluation.context import ImageSet, Side, protocol_of, reference_of
+from benchmark.evaluation.context import ImageSet, Side, protocol_of, quantisation, reference_of, side_of
 from benchmark.evaluation.evaluate import evaluate_images
+from benchmark.evaluation.references import check_references
 from benchmark.evaluation.sampling import GeneratedImages
 from benchmark.metrics.extractors.store import FeatureStore, images_sha256
 from benchmark.runs.records import Record, write_record
@@ -75,7 +77,7 @@ def request_for(
         )
     path = Path(reference).expanduser()
     base = to_dict(EvalConfig(extractors=("lite0",), missing_weights="unavailable"))
-    has_labels = False
+    has_labels, card = False, None
     if not (is_collection(path) and path.exists()):
         card = find_card(reference)
         if card.source.is_points:
@@ -84,13 +86,11 @@ def request_for(
         base |= {"extractors": ["judge"] if has_labels else ["lite0"]}
         base["judge"] = to_dict(judge_recipe(card.default_recipe, card.name))
         base["encoder"] = to_dict(encoder_recipe(card.default_recipe, card.name))
-    return Request(
-        pictures,
-        reference,
-        evaluation(base, changes, reference, has_labels=has_labels, where="--set"),
-        name,
-        resolution,
-    )
+    found = evaluation(base, changes, reference, has_labels=has_labels, where="--set")
+    found = replace(found, references=())  # further references want images of their own, and there is no generator
+    if card is not None:
+        check_references(found, card)
+    return Request(pictures, reference, found, name, resolution)
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _reference(request: Request, paths: Paths, device: torch.device, quiet: bool
     cfg, path = request.evaluation, Path(request.reference).expanduser()
     if is_collection(path) and path.exists():
         found = read_collection(path, side=request.resolution, progress=shown)
-        side = Side(found.images, images_sha256(found.images), found.labels)
+        side = side_of(found.images, images_sha256(found.images), found.labels, cfg.jpeg)
         protocol = {
             "protocol": cfg.protocol,
             "dataset": found.name,
@@ -172,7 +172,7 @@ def _reference(request: Request, paths: Paths, device: torch.device, quiet: bool
     data = prepare(_at(card, request.resolution), paths.data_root, paths.prepared, progress=shown)
     protocol = {k: v for k, v in protocol_of(data, cfg, 0).items() if k != "n_fake"}
     artifacts = ArtifactStore(data, paths.artifacts, device, quiet)
-    return _Against(data.name, reference_of(data, cfg.reference), data.class_names, protocol, artifacts)
+    return _Against(data.name, reference_of(data, cfg.reference, cfg.jpeg), data.class_names, protocol, artifacts)
 
 
 def _image_set(
@@ -180,11 +180,12 @@ def _image_set(
 ) -> ImageSet:
     """The pictures as evaluation takes them."""
     labels = common_labels(pictures, against.class_names)
+    coded = pictures.images if cfg.jpeg is None else jpeg_coded(pictures.images, cfg.jpeg)
     # What decides the numbers beside the extractor: the same as a run's where the sizes are the same.
-    own = {"n_fake": len(pictures), "quantisation": "uint8", "set_seed": cfg.seed}
+    own = {"n_fake": len(pictures), "quantisation": quantisation(cfg), "set_seed": cfg.seed}
     mine, theirs = pictures.images.shape[1:3], against.side.images.shape[1:3]
     return ImageSet(
-        generated=GeneratedImages(pictures.images, None if labels is None else torch.from_numpy(labels)),
+        generated=GeneratedImages(coded, None if labels is None else torch.from_numpy(labels)),
         reference=against.side,
         class_names=against.class_names,
         protocol=against.protocol | own | ({"generated_px": list(mine)} if mine != theirs else {}),

@@ -64,7 +64,8 @@ class TrainedRun:
         """n images as `sample`, and the condition of each, as `benchmark.training.Sample` codes it.
 
         conditions: one for all, or n of them: classes or clusters (int), attribute rows of 0 and 1 [n, A], or numbers
-        of training images for a method conditioned on images. None: drawn as the method's paper draws them.
+        of training images for a method conditioned on images. A class-conditional IC-GAN also takes pairs [n, 2], or
+        [1, 2] for all, of a training image and the class to show it in. None: drawn as the method's paper draws them.
         Raises ValueError for another number of conditions, and for conditions that the method does not have.
         """
         wanted = self._conditions(n, conditions)
@@ -76,7 +77,9 @@ class TrainedRun:
                 for i in range(0, n, BATCH)
             ]
         given = [part.conditions.cpu() for part in parts if part.conditions is not None]
-        return Sample(torch.cat([part.images.cpu() for part in parts]), torch.cat(given) if given else None)
+        classes = [part.classes.cpu() for part in parts if part.classes is not None]
+        images = torch.cat([part.images.cpu() for part in parts])
+        return Sample(images, torch.cat(given) if given else None, torch.cat(classes) if classes else None)
 
     def _conditions(self, n: int, conditions: Conditions) -> Tensor | None:
         """The conditions as a tensor, [n] or [n, A]."""
@@ -88,12 +91,28 @@ class TrainedRun:
             raise ValueError(f"{self.name} is unconditional: leave conditions out")
         given = torch.as_tensor(conditions)
         given = given.expand(n) if given.ndim == 0 else given
+        if self.method.n_paired_classes and given.ndim == 2:
+            return self._pairs(n, given)
         shape = (n, self.method.n_labels) if self.method.conditioning == "attributes" else (n,)
         if tuple(given.shape) != shape or given.is_floating_point() or given.is_complex():
             raise ValueError(f"conditions of shape {list(given.shape)}, {given.dtype}: whole numbers {list(shape)}")
         most = 1 if self.method.conditioning == "attributes" else self.method.n_labels - 1
         if len(given) and (int(given.min()) < 0 or int(given.max()) > most):
             raise ValueError(f"conditions from {int(given.min())} to {int(given.max())}: this run has 0 to {most}")
+        return given.long().to(self.method.device)
+
+    def _pairs(self, n: int, given: Tensor) -> Tensor:
+        """Pairs of a training image and a class, [n, 2]."""
+        given = given.expand(n, -1) if len(given) == 1 else given
+        if tuple(given.shape) != (n, 2) or given.is_floating_point() or given.is_complex():
+            raise ValueError(f"conditions of shape {list(given.shape)}, {given.dtype}: whole numbers {[n, 2]}")
+        for what, column, most in (
+            ("images", given[:, 0], self.method.n_labels - 1),
+            ("classes", given[:, 1], self.method.n_paired_classes - 1),
+        ):
+            low, high = int(column.min()), int(column.max())
+            if low < 0 or high > most:
+                raise ValueError(f"conditions with {what} from {low} to {high}: this run has 0 to {most}")
         return given.long().to(self.method.device)
 
 

@@ -9,6 +9,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from benchmark.core.errors import ConfigError
+from benchmark.core.seeds import derive_seed
 from benchmark.data.prepared import Dataset
 from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.banks import Bank, ImageConditioned, photos
@@ -64,6 +66,7 @@ class InstanceConditioned(ImageConditioned):
     f: FeatureNet
     instances: Instances
     generate: Callable[[Any, Tensor, Tensor | None], Tensor]  # the method's: (G, h [N, d], y [N]) to [N, C, S, S]
+    neighbour: Callable[[Tensor], Tensor]  # the method's: rows i [B] to a random member of each A_i
 
     def remember(self, data: Dataset, f: Any, instances: Instances, balanced: bool) -> None:
         """Begin with the training images as the bank.
@@ -72,6 +75,7 @@ class InstanceConditioned(ImageConditioned):
         """
         self.f, self.instances, self.balanced = f, instances, balanced
         self.side, self.channels = data.resolution, data.channels
+        self.n_paired_classes = 0 if instances.y is None else data.n_classes
         self.begin_with(data, Bank(instances.h, own=True, drawn=instances.drawn), f)
 
     def one_of(self, A: Tensor) -> Tensor:
@@ -81,6 +85,46 @@ class InstanceConditioned(ImageConditioned):
     def class_of(self, n: Tensor) -> Tensor | None:
         """Classes y [B] of training images, rows n [B]; None where they are not used."""
         return None if self.instances.y is None else self.instances.y[n]
+
+    def draw(self, n: int) -> tuple[Tensor, Tensor | None]:
+        """Rows j [n] of the bank to sample for, as `in_words` says, and the classes y_m [n] that go with them."""
+        if self.bank.own and self.balanced:
+            x, y = self.instances.draw_by_class(n)
+            return self.neighbour(x), y  # a uniform class, an image of it, a neighbour of that as instance [C]
+        j = self.bank.draw(n)
+        return j, self.drawn_classes(j)
+
+    def requested(self, conditions: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Rows j [N] and classes y [N] of conditions: rows [N], or pairs [N, 2] of a row and the class to show it in.
+
+        Raises ConfigError for pairs that ask a model without classes for one.
+        """
+        conditions = conditions.to(self.device)
+        if conditions.ndim == 1:
+            return conditions, self.drawn_classes(conditions)
+        if self.instances.y is None:
+            raise ConfigError(
+                "conditions that are pairs of an instance and a class",
+                "the model was not given classes in training",
+                "train with class_conditional=true, or give rows of images alone",
+            )
+        return conditions[:, 0], conditions[:, 1]
+
+    def drawn_classes(self, j: Tensor) -> Tensor | None:
+        """The class of a random one of each instance's `targets`, [N]; None where classes are not used."""
+        return None if self.instances.y is None else self.class_of(self.one_of(self.targets(j)))
+
+    def conditions_like(self, split: str, n: int) -> Tensor | None:
+        """Of the training split, where classes are drawn uniformly: an image as it occurs, a neighbour, its class.
+
+        So IC-GAN's code asks for images to compare with a long-tailed training set.
+        """
+        if not (self.bank.own and self.balanced and split == "train"):
+            return None
+        x = torch.randint(len(self.instances.h), (n,), device=self.device)
+        y = self.class_of(x)
+        assert y is not None
+        return torch.stack([self.neighbour(x), y], 1)
 
     def encode(self, data: Dataset, split: str) -> Tensor:
         """h of a split's images [M, d]; images of another side are resized first, grey ones repeated for colour.
@@ -121,8 +165,13 @@ class InstanceConditioned(ImageConditioned):
 
     @torch.no_grad()
     def pictures(self, G: nn.Module, data: Dataset) -> Iterator[Picture]:
-        """Instances with neighbours and samples; samples with the training images nearest to them in features."""
+        """Instances with neighbours and samples; samples with the training images nearest to them in features.
+
+        With classes also `class_swap`: instances under labels that are not theirs.
+        """
         yield from instance_grids(self.instances, self.f, data, lambda h, y: self.generate(G, h, y))
+        if self.instances.y is not None:
+            yield "class_swap", swap_grid(self.instances, data, lambda h, y: self.generate(G, h, y))
 
 
 def instance_grids(
@@ -144,3 +193,24 @@ def instance_grids(
     rows, _ = nearest_rows(unit_features(f(samples[:, 0])), h, min(6, len(h)))
     shown = torch.cat([samples[:, :1], photos(data.train, rows)], 1)
     yield "nearest", Grid(shown, [""] * len(j), ["sample", *(f"nearest {c + 1}" for c in range(rows.shape[1]))])
+
+
+def swap_grid(instances: Instances, data: Dataset, generate: Callable[[Tensor, Tensor], Tensor], most: int = 6) -> Grid:
+    """The class swap: an instance, its sample under its own class, and its samples under others, of one latent.
+
+    generate: as of `instance_grids`. most: classes that are shown besides the own, spread over all. Rows are the first
+    images of up to eight classes. A column that is the row's own class repeats its first sample.
+    """
+    h, y = instances.h, instances.y
+    assert y is not None
+    present = y.unique()
+    shown = present[torch.arange(min(8, len(present)), device=y.device) * len(present) // min(8, len(present))]
+    j = torch.stack([(y == c).nonzero()[0, 0] for c in shown])  # [r]
+    others = torch.arange(min(most, data.n_classes), device=y.device) * data.n_classes // min(most, data.n_classes)
+    columns = []
+    for classes in (y[j], *(c.expand(len(j)) for c in others)):
+        torch.manual_seed(derive_seed(0x5A4B))  # a row's latent is the same in every column
+        columns.append(generate(h[j], classes).clamp(-1, 1))
+    images = torch.cat([photos(data.train, j[:, None]), torch.stack(columns, 1)], 1)
+    names = [data.class_names[c] for c in y[j].tolist()]
+    return Grid(images, names, ["instance", "its class", *(data.class_names[c] for c in others.tolist())])

@@ -13,11 +13,14 @@ class Sample:
     """Generated images [N, C, S, S] in [-1, 1] (points [N, 2] for 2-D data), and what each was asked to be.
 
     conditions: class or cluster numbers [N]; attributes {0, 1} [N, A]; for instance and latent conditioning the rows
-    [N] of the bank (`Method.condition_on`) whose features were used; None where nothing was asked.
+    [N] of the bank (`Method.condition_on`) whose features were used, or pairs [N, 2] of such a row and a class; None
+    where nothing was asked.
+    classes: the dataset's classes [N] that G was given beside its conditions; None where it was given none.
     """
 
     images: Tensor
     conditions: Tensor | None
+    classes: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -164,6 +164,7 @@ class Method(Trainable):
     accepts: ClassVar[tuple[str, ...]] = ("images",)  # the data it takes: "images", "points"
     conditioning: Conditioning = "none"  # what `conditions` means; may be set from the configuration in __init__
     n_labels: int = 0  # classes, attributes or clusters that can be asked for; rows of the bank
+    n_paired_classes: int = 0  # classes that can be asked for beside an instance: see `Sample.conditions`; 0: none
     default_conditions: str = "nothing"  # what `sample` asks for when nothing is given, and from which split; recorded
 
     @staticmethod
@@ -231,6 +232,13 @@ class Method(Trainable):
 
     def condition_features(self) -> Tensor | None:
         """Features [M, d] that stand for the images of the bank, as G is given them; None where there are none."""
+        return None
+
+    def conditions_like(self, split: str, n: int) -> Tensor | None:
+        """Conditions of n samples that will be compared with a split of the bank's data; None: `sample` draws them.
+
+        For a method whose own way to draw follows another distribution of classes than that split's.
+        """
         return None
 
     def targets(self, conditions: Tensor | None) -> Tensor | None:

@@ -37,13 +37,13 @@ _CIFAR = _published(  # [C] launch_cifar_ema
     adam_eps=1e-8,
 )
 # IC-GAN's baselines [I]. They stop when the training FID stalls; how long that took is not published, so every number
-# of steps below is ours: about 100 passes over ImageNet at side 64, 240 above, 340 over COCO-Stuff and 110 over
-# ImageNet-LT. Batches are over all GPUs.
+# of steps below is ours: D sees as many images as that of the IC-GAN it is compared with, about 100 passes over
+# ImageNet at side 64, 400 above, 500 over COCO-Stuff and 110 or 220 over ImageNet-LT. Batches are over all GPUs.
 _IMAGENET64 = _published(steps=500_000, batch=256, lr_G=1e-4, lr_D=1e-4, flip=True)
-_IMAGENET128 = _published(steps=150_000, batch=2048, lr_G=1e-4, lr_D=4e-4, flip=True, ch=96)
+_IMAGENET128 = _published(steps=250_000, batch=2048, lr_G=1e-4, lr_D=4e-4, flip=True, ch=96)
 _IMAGENET256 = {**_IMAGENET128, "ch": 64, "flip": False}  # the "half capacity" nets
 _COCO128 = _published(
-    steps=100_000, batch=256, lr_G=1e-4, lr_D=4e-4, n_dis=2, flip=True, ch=48, translation=True, conditional=False
+    steps=75_000, batch=256, lr_G=1e-4, lr_D=4e-4, n_dis=2, flip=True, ch=48, translation=True, conditional=False
 )
 _COCO256 = {**_COCO128, "lr_D": 1e-4}
 _LT64 = _published(

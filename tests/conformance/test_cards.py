@@ -13,9 +13,9 @@ from benchmark.data.prepared import Dataset
 NAMES = [
     "afhq", "celeba", "celeba_gender128", "celeba_gender32", "celeba_gender64", "celeba_hair32", "celeba_hair64",
     "celeba_hq", "celeba_hq_attributes", "cifar10", "cifar10_jpeg", "coco_stuff128", "coco_stuff256", "digits",
-    "digits_0to4", "digits_5to9", "fashion_mnist", "grid2d", "imagenet128", "imagenet256", "imagenet64",
+    "digits_0to4", "digits_5to9", "digits_lt", "fashion_mnist", "grid2d", "imagenet128", "imagenet256", "imagenet64",
     "imagenet_lt128", "imagenet_lt256", "imagenet_lt64", "mnist", "places365", "ring2d",
-    "shapes", "shapes_class", "stacked_digits", "stacked_mnist", "stl10",
+    "shapes", "shapes_class", "shapes_unseen", "stacked_digits", "stacked_mnist", "stl10",
 ]
 # fmt: on
 GENERATED = ("shapes", "ring2d", "grid2d")  # kinds that are drawn here

@@ -291,7 +291,7 @@ def check_sampling_without_data(file: MethodFile, dataset: str, changes: dict[st
     state = torch.load(folder / "sampling.pt", weights_only=True)
 
     method = file.cls.for_sampling(cfg, Dataset.from_outline(data.outline()), CPU, state)
-    for name in ("conditioning", "n_labels", "default_conditions", "cfg", "device"):
+    for name in ("conditioning", "n_labels", "n_paired_classes", "default_conditions", "cfg", "device"):
         assert getattr(method, name) == getattr(trained, name), name
     weights = trained.G.state_dict()
     if method.conditioning in ("instance", "latent"):
@@ -304,6 +304,10 @@ def check_sampling_without_data(file: MethodFile, dataset: str, changes: dict[st
     if conditions is None or drawn is None:
         return
     assert torch.equal(conditions, drawn)
+    if method.n_paired_classes:  # an instance and the class to show it in
+        pairs = torch.stack([drawn, torch.arange(len(drawn)) % method.n_paired_classes], 1)
+        assert torch.equal(samples(method, weights, pairs)[0], samples(trained, weights, pairs)[0])
+        assert not torch.equal(samples(method, weights, pairs)[0], samples(method, weights, pairs.flip(0))[0])
     given = drawn.flip(0) if drawn.ndim == 1 else 1 - drawn
     assert torch.equal(samples(method, weights, given)[0], samples(trained, weights, given)[0])
 

@@ -13,7 +13,8 @@ from benchmark.evaluation.config import Extra
 from benchmark.evaluation.extra_scores import MAKERS
 from benchmark.evaluation.protocols import PROTOCOLS
 from benchmark.evaluation.scores import measure
-from benchmark.metrics.catalogue import METRICS, MetricRow, load, row_named, row_of, set_rows
+from benchmark.metrics.catalogue import METRICS, load, row_named, row_of, set_rows
+from benchmark.metrics.metric_row import MetricRow
 from benchmark.metrics.sets import FeatureSets, SetSettings
 
 # Scale, headline, counted. What tables and comparisons do with a metric must not change by accident.
@@ -24,6 +25,14 @@ EXPECTED = {
     "fd_best_judge": ("log", True, False),
     "fd_late_inception_clean": ("log", True, False),
     "intra_fd_lite0": ("log", False, False),
+    "fd_many_inception": ("log", False, False),
+    "fd_medium_inception": ("log", False, False),
+    "fd_few_inception": ("log", False, False),
+    "fd_train_judge": ("log", False, False),
+    "fd_test_inception": ("log", False, False),
+    "fd_seen_inception": ("log", False, False),
+    "fd_unseen_lite0": ("log", False, False),
+    "score_train_inception": ("identity", False, False),
     "score_judge": ("identity", True, False),
     "kd_judge": ("identity", True, False),
     "precision_judge": ("logit", True, False),
@@ -103,6 +112,8 @@ def test_a_name_is_filled_in() -> None:
         ("fd_infinity_X", "inception"): ("fd_infinity_inception", "FID, extrapolated"),
         ("intra_fd_X", "inception-clean"): ("intra_fd_inception_clean", "Intra-class FID-clean"),
         ("kd_X", "inception"): ("kd_inception", "KID"),
+        ("fd_unseen_X", "inception"): ("fd_unseen_inception", "FID, unseen combinations"),
+        ("score_train_X", "inception"): ("score_train_inception", "IS, as the training split"),
         ("score_X", "torchvision-inception_v3"): ("score_torchvision_inception_v3", "CS-torchvision-inception_v3"),
         ("precision_X", "inception"): ("precision_inception", "Precision-inception"),
         ("fd_late_X", "judge"): ("fd_late_judge", "FD-judge, last 3 snapshots"),

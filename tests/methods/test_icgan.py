@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream, to_float
 from benchmark.metrics.copying import instance_preference
+from benchmark.runs.trained import TrainedRun
 from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.config import half_life
 from benchmark.training.instances import Instances
@@ -388,6 +390,101 @@ def test_balanced_classes_are_drawn_before_instances() -> None:
     data.train.labels = np.array([0, 7])
     sparse = icgan(data, class_conditional=True, balance_classes=True)
     assert set(sparse.instances.draw_by_class(50)[1].tolist()) == {0, 7}
+
+
+def test_a_pair_shows_an_instance_under_another_class() -> None:
+    """The class swap: G is given the row's features and the class asked for, whatever the row's own class is."""
+    data = pictures()
+    assert data.train.labels is not None
+    method = icgan(data, class_conditional=True, k=3)
+    G = method.G.eval()
+    pairs = torch.tensor([[5, 2], [5, 7], [9, 2]])
+    torch.manual_seed(4)
+    z = torch.randn(3, G.z_dim)
+    torch.manual_seed(4)
+    sample = method.sample(G, 3, pairs)
+    assert torch.equal(sample.images, G(z, pairs[:, 1], method.instances.h[pairs[:, 0]]).clamp(-1, 1))
+    assert sample.conditions is not None
+    assert sample.classes is not None
+    assert torch.equal(sample.conditions, pairs)
+    assert torch.equal(sample.classes, pairs[:, 1])
+    assert method.n_paired_classes == 10
+    plain = icgan(data)
+    assert plain.n_paired_classes == 0
+    with pytest.raises(ConfigError, match="pairs of an instance and a class"):
+        plain.sample(plain.G, 3, pairs)
+
+
+def test_a_finished_run_is_asked_for_pairs() -> None:
+    data = pictures()
+    method = icgan(data, class_conditional=True, k=3)
+    run = TrainedRun(Path(), {}, method, method.G.eval(), data)
+    one = run.sample_with_conditions(3, [[5, 7]])
+    assert one.classes is not None
+    assert (one.conditions.tolist(), one.classes.tolist()) == ([[5, 7]] * 3, [7] * 3)  # type: ignore[union-attr]
+    assert torch.equal(run.sample(2, [[5, 7], [9, 2]], seed=3), run.sample(2, [[5, 7], [9, 2]], seed=3))
+    assert not torch.equal(run.sample(2, [[5, 7], [9, 2]]), run.sample(2, [[5, 8], [9, 2]]))
+    assert run.sample_with_conditions(2, [5, 7]).conditions.tolist() == [5, 7], "two rows are no pair"  # type: ignore[union-attr]
+    for bad, what in (
+        ([[5, 10]], "classes from 10"),
+        ([[64, 1]], "images from 64"),
+        ([[1, 2]] * 2, r"numbers \[3, 2\]"),
+    ):
+        with pytest.raises(ValueError, match=what):
+            run.sample(3, bad)
+    plain = icgan(data)
+    with pytest.raises(ValueError, match=r"whole numbers \[3\]"):
+        TrainedRun(Path(), {}, plain, plain.G.eval(), data).sample(3, [[5, 1]])
+
+
+def test_samples_say_which_class_they_were_given() -> None:
+    data = pictures()
+    seen: list[Tensor | None] = []
+    for changes in ({"class_conditional": True}, {"class_conditional": True, "balance_classes": True}, {}):
+        method = icgan(data, k=3, **changes)
+        given = method.sample(method.G, 20).classes
+        method.generate = lambda G, h, y: (seen.append(y), torch.zeros(len(h), 1, 16, 16))[1]  # type: ignore[method-assign,func-returns-value]
+        sample = method.sample(method.G, 20)
+        assert (given is None) == (not changes)
+        assert (sample.classes is None and seen[-1] is None) or torch.equal(sample.classes, seen[-1])  # type: ignore[arg-type]
+
+
+def test_samples_like_a_long_tailed_training_split_have_its_classes() -> None:
+    data = pictures()
+    data.train.labels = np.array([3] * 62 + [8] * 2)
+    method = icgan(data, class_conditional=True, balance_classes=True, n_instances=0, k=2)
+    torch.manual_seed(0)
+    pairs = method.conditions_like("train", 4000)
+    assert pairs is not None
+    assert float((pairs[:, 1] == 8).float().mean()) == pytest.approx(2 / 64, abs=0.01)
+    rare = pairs[pairs[:, 1] == 8, 0]
+    assert set(rare.tolist()) == set(method.instances.A[[62, 63]].flatten().tolist())
+    assert method.conditions_like("test", 4) is None, "uniform classes are what a balanced split has"
+    assert icgan(data, class_conditional=True).conditions_like("train", 4) is None
+
+
+def test_the_class_swap_is_drawn_with_one_latent_a_row() -> None:
+    data = pictures()
+    assert data.train.labels is not None
+    method = icgan(data, n_instances=0, class_conditional=True)
+    G = method.G.eval()
+    swap = dict(method.pictures(G, data))["class_swap"]
+    assert isinstance(swap, Grid)
+    assert swap.images.shape == (8, 8, 1, 16, 16)
+    assert swap.columns[:2] == ["instance", "its class"]
+    photos = to_float(torch.tensor(data.train.images)).permute(0, 3, 1, 2)
+    labels = torch.tensor(data.train.labels)
+    rows = [int((photos == row[0]).flatten(1).all(1).nonzero()[0]) for row in swap.images]
+    assert [data.class_names[k] for k in labels[rows].tolist()] == swap.rows
+    assert len(set(swap.rows)) == 8, "instances of different classes"
+    others = [data.class_names.index(name) for name in swap.columns[2:]]
+    compared = 0
+    for row, name in zip(swap.images, swap.rows):
+        for image, other in zip(row[2:], others):
+            same = data.class_names[other] == name
+            assert torch.allclose(image, row[1], atol=1e-5) is same, "its own class alone repeats its sample"
+            compared += same
+    assert compared > 2
 
 
 @pytest.mark.parametrize("changes", [{}, {"class_conditional": True}, STYLEGAN2])

@@ -29,6 +29,7 @@ from same_revision import ROOT, cache, commit_of, digits, keep, machine, tree_of
 # (`*/runs/*/sampling.pt*`), each with the reason in a comment. An item that both have may match as well: it may have
 # gained words, such as the lines of `list` a column. All other differences remain differences.
 ADDED: tuple[str, ...] = (
+    "*/runs/*/class_swap.png*",  # instances of a class-conditional IC-GAN under other classes
     "*/runs/*/sampling.pt*",  # what `load_run` needs besides the generator, so that it reads neither data nor stages
     "*/records/* > result > trained_against*",  # the networks that tables must not rank the method by
     "*/runs/*/explore_*.png*",  # InfoSCC-GAN's grids over eps, over eps and z, over y

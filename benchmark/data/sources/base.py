@@ -11,7 +11,7 @@ methods, not at the top of its file.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -47,6 +47,7 @@ class SourceImages:
     attributes: np.ndarray | None = None  # uint8 [N, A]
     attribute_names: tuple[str, ...] = ()
     ignored: int = 0  # files that are no pictures
+    parts: dict[str, np.ndarray] = field(default_factory=dict)  # bool [N]: named parts of the source's own test split
     points: np.ndarray | None = None  # float32 [N, 2] of a source of points, which has no pictures to read
 
 
@@ -90,6 +91,10 @@ class SourceKind:
 
     def download(self, card: DatasetCard, data_root: Path) -> None:
         """Fetch what is missing, where a source can be downloaded. Raises DataError when that fails."""
+
+    def parts(self) -> tuple[str, ...]:
+        """Names of parts of its held-out images that an evaluation can compare with; `open` says which images."""
+        return ()
 
     def mixture(self) -> Mixture | None:
         """The mixture that the points are drawn from; None for pictures."""

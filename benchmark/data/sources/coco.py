@@ -4,12 +4,17 @@ The rule [C: facebookresearch/ic_gan, after sg2im]: an object counts when its bo
 of the picture and its category is not "other"; crowds count in validation only. A picture is used when it has stuff
 annotations and `min_objects` to `max_objects` such objects. Of validation, the first `skip_val` used pictures are left
 out. Published counts: 75,777 to train on, 2,050 to evaluate with.
+
+The pictures to evaluate with have two parts. `seen`: the set of categories among a picture's counted objects is that of
+some training picture; `unseen`: it is that of none (Hamming distance 0, and more, between the sets) [C]. Published
+counts: 675 and 1,375. The authors' code reads them from lists of theirs; that a picture's set is made of the objects
+that count is ours.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -51,6 +56,10 @@ class Coco(SourceKind):
         """The pictures and annotations of both parts, and nothing else of the folder."""
         return [resolve(data_root, self.path) / name for name in (*PICTURES, *ANNOTATIONS)]
 
+    def parts(self) -> tuple[str, ...]:
+        """Pictures with a combination of categories that the training pictures have, and those with another."""
+        return ("seen", "unseen")
+
     def open(self, card: DatasetCard, data_root: Path) -> SourceImages:
         """The pictures that the rule keeps, train2017 to train on and val2017 held out.
 
@@ -59,7 +68,7 @@ class Coco(SourceKind):
         import numpy as np
 
         folder = resolve(data_root, self.path)
-        train, val = (chosen_pictures(self, folder, part) for part in PICTURES)
+        train, val = (list(chosen_pictures(self, folder, part).items()) for part in PICTURES)
         val = val[self.skip_val :]
         if not val:
             raise DataError(
@@ -67,7 +76,7 @@ class Coco(SourceKind):
                 f"the first {self.skip_val} of val2017 that the rule keeps are left out",
                 "put all of val2017 there, or lower source.skip_val",
             )
-        names = [f"{part}/{name}" for part, kept in zip(PICTURES, (train, val)) for name in kept]
+        names = [f"{part}/{name}" for part, kept in zip(PICTURES, (train, val)) for name, _ in kept]
         there = {f"{part}/{name}" for part in PICTURES for name in FolderTree(folder / part).pictures}
         lost = [name for name in names if name not in there]
         if lost:
@@ -76,21 +85,28 @@ class Coco(SourceKind):
                 "\n        ".join(lost[:MAX_SHOWN]),
                 f"unpack the whole archives from {card.homepage}",
             )
+        combinations = {found for _, found in train}
+        is_test = np.repeat([False, True], (len(train), len(val)))
+        seen = is_test & np.array([found in combinations for _, found in (*train, *val)])
         return SourceImages(
             names=names,
             read=lambda i: open_picture(folder / names[i]),
             where=lambda i: str(folder / names[i]),
-            is_test=np.repeat([False, True], (len(train), len(val))),
+            is_test=is_test,
+            parts={"seen": seen, "unseen": is_test & ~seen},
             split_rule=f"train2017 is train, val2017 less its first {self.skip_val} is test; pictures with "
             f"{self.min_objects} to {self.max_objects} objects above {self.min_area:g} of the area",
         )
 
 
-def chosen_pictures(source: Coco, folder: Path, part: str) -> list[str]:
-    """File names of the pictures of a part that the rule keeps, in the order of the instances file."""
+def chosen_pictures(source: Coco, folder: Path, part: str) -> dict[str, frozenset[str]]:
+    """The pictures of a part that the rule keeps, in the order of the instances file: {file name: categories}.
+
+    Categories are those of the objects that count.
+    """
     instances, stuff = (_annotations(folder / f"annotations/{what}_{part}.json") for what in ("instances", "stuff"))
     area = {image["id"]: image["width"] * image["height"] for image in instances["images"]}
-    n_objects: Counter[int] = Counter()
+    objects: defaultdict[int, list[str]] = defaultdict(list)  # categories of a picture's objects that count
     for file in (instances, stuff):
         category = {entry["id"]: entry["name"] for entry in file["categories"]}
         for entry in file["annotations"]:
@@ -98,13 +114,13 @@ def chosen_pictures(source: Coco, folder: Path, part: str) -> list[str]:
             large = w * h > source.min_area * area[entry["image_id"]]
             crowd = part.startswith("train") and entry["iscrowd"] == 1
             if large and not crowd and category[entry["category_id"]] != NOT_AN_OBJECT:
-                n_objects[entry["image_id"]] += 1
+                objects[entry["image_id"]].append(category[entry["category_id"]])
     with_stuff = {entry["image_id"] for entry in stuff["annotations"]}
-    return [
-        image["file_name"]
+    return {
+        image["file_name"]: frozenset(objects[image["id"]])
         for image in instances["images"]
-        if image["id"] in with_stuff and source.min_objects <= n_objects[image["id"]] <= source.max_objects
-    ]
+        if image["id"] in with_stuff and source.min_objects <= len(objects[image["id"]]) <= source.max_objects
+    }
 
 
 def _annotations(path: Path) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from benchmark.core.config import STRICT
+from benchmark.core.config import STRICT, added
 from benchmark.data.sources.base import Seed, SourceImages, SourceKind
 
 if TYPE_CHECKING:
@@ -23,9 +24,15 @@ class Shapes(SourceKind):
     n_train: Annotated[int, Field(gt=0)] = 6000  # pictures
     n_test: Annotated[int, Field(gt=0)] = 2000  # pictures
     seed: Seed = 0  # of the drawing
+    n_unseen: Annotated[int, Field(ge=0, lt=160)] = added(0)  # of the 160 kinds of picture (class and attributes),
+    # drawn with the seed, that training pictures never show; the parts of test are then `seen` and `unseen`
 
     serves = ("class", "attributes")
     known_attributes = ("red", "large", "filled", "dark_background", "frame")
+
+    def parts(self) -> tuple[str, ...]:
+        """Held-out pictures of kinds that training pictures show, and of other kinds; none where all are shown."""
+        return ("seen", "unseen") if self.n_unseen else ()
 
     def open(self, card: DatasetCard, data_root: Path) -> SourceImages:
         """See SourceKind."""
@@ -33,14 +40,26 @@ class Shapes(SourceKind):
 
         from benchmark.data import drawn_shapes
 
-        n = self.n_train + self.n_test
-        truths = [drawn_shapes.truth(self.seed, i) for i in range(n)]
+        kinds = [(k, bits) for k in range(len(drawn_shapes.CLASSES)) for bits in product((0, 1), repeat=5)]
+        drawn = np.random.default_rng(self.seed).permutation(len(kinds))[: self.n_unseen]
+        unseen = {kinds[k] for k in drawn.tolist()}
+        numbers: list[int] = []  # of the pictures, which decide what they show
+        i = 0
+        while len(numbers) < self.n_train + self.n_test:
+            if len(numbers) >= self.n_train or drawn_shapes.truth(self.seed, i) not in unseen:
+                numbers.append(i)
+            i += 1
+        truths = [drawn_shapes.truth(self.seed, i) for i in numbers]
+        is_test = np.arange(len(numbers)) >= self.n_train
+        is_unseen = np.array([found in unseen for found in truths])
+        rule = f", of any of 160 kinds; {self.n_unseen} kinds are in no train" if self.n_unseen else ""
         return SourceImages(
-            names=[f"shape/{i}" for i in range(n)],
-            read=lambda i: drawn_shapes.draw(self.seed, i),
-            where=lambda i: f"shape {i}",
-            is_test=np.arange(n) >= self.n_train,
-            split_rule=f"the first {self.n_train} drawn are train, the next {self.n_test} test",
+            names=[f"shape/{i}" for i in numbers],
+            read=lambda row: drawn_shapes.draw(self.seed, numbers[row]),
+            where=lambda row: f"shape {numbers[row]}",
+            is_test=is_test,
+            split_rule=f"the first {self.n_train} drawn are train, the next {self.n_test} test{rule}",
+            parts={"seen": is_test & ~is_unseen, "unseen": is_test & is_unseen} if self.n_unseen else {},
             labels=np.array([label for label, _ in truths], dtype=np.int64),
             class_names=drawn_shapes.CLASSES,
             attributes=np.array([bits for _, bits in truths], dtype=np.uint8),

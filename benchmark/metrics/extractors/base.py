@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from benchmark.core.errors import WeightsError
+from benchmark.data.jpeg import JpegImages
 from benchmark.metrics.checks import MetricError, check_images
 from benchmark.metrics.extractors.weights import Weights
 from benchmark.nn.precision import exact_float32
@@ -67,7 +68,7 @@ class Extractor(ABC):
 
 def extract(
     extractor: Extractor,
-    images: np.ndarray,
+    images: np.ndarray | JpegImages,
     *,
     batch: int = 64,
     device: torch.device | str | None = None,
@@ -75,11 +76,13 @@ def extract(
 ) -> Features:
     """Features, on the host, of stored images: uint8 (N, H, W, C), C = 1 or 3; a memory map is read in pieces.
 
+    So are `JpegImages`.
+
     batch: images at once; part of the protocol to the last bit only (1e-5 of the features). device: moves the extractor
     there first. progress: draw a bar.
     Raises MetricError for float images, other shapes, or no images.
     """
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+    if not isinstance(images, np.ndarray | JpegImages) or images.dtype != np.uint8:
         kind = getattr(images, "dtype", type(images).__name__)
         raise MetricError(f"images: {kind} given", "extract reads stored images: a uint8 numpy array (N, H, W, C)")
     if images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape:

@@ -15,12 +15,20 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from benchmark.core.config import STRICT, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
+from benchmark.core.config import (
+    STRICT,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    added,
+)
 from benchmark.core.registry import recipes_of
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream, images_to_float
 from benchmark.nn.augment import SimCLRViews
-from benchmark.nn.encoders import Projector, conv_encoder, resnet18_encoder, resnet50_encoder
+from benchmark.nn.encoders import Projector, Stem, conv_encoder, resnet18_encoder, resnet50_encoder
 from benchmark.nn.losses import nt_xent
 from benchmark.training.artifacts import computation
 from benchmark.training.config import TrainConfig
@@ -32,6 +40,7 @@ class SimCLRConfig(TrainConfig):
     """Settings of the contrastive encoder; defaults are InfoSCC-GAN's (configuration files of its code)."""
 
     net: Literal["conv", "resnet18", "resnet50"] = "resnet50"  # paper: ResNet-50, random initialisation
+    stem: Stem = added("imagenet")  # of the residual nets; cifar: for images of 32 pixels (Chen et al., B.9)
     width: PositiveInt = 16  # first width of the `conv` encoder, whose h has 8 x width values [ours]
     z_dim: PositiveInt = 128  # width of the projection
     tau: PositiveFloat = 0.5  # temperature of the softmax over similarities
@@ -58,7 +67,7 @@ class SimCLR(Stage):
         if cfg.net == "conv":
             self.encoder = conv_encoder(data.channels, cfg.width)
         else:
-            self.encoder = encoders[cfg.net](data.channels)
+            self.encoder = encoders[cfg.net](data.channels, cfg.stem)
         self.projector = Projector(self.encoder.dim, cfg.z_dim)
         self.opt = self.adam([self.encoder, self.projector], cfg.lr, (0.9, 0.999), weight_decay=cfg.weight_decay)
         self.views = SimCLRViews(

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from benchmark.core.errors import DataError
 from benchmark.data import sources
 from benchmark.data.cards import find_card, list_cards
 from benchmark.data.kinds import KINDS, _kind_in, kind_of
@@ -75,5 +76,5 @@ def test_a_split_is_chosen_by_name():
     data = Dataset.tiny(find_card("digits"))
     assert data.split("train") is data.train
     assert data.split("test") is data.test
-    with pytest.raises(AssertionError):
+    with pytest.raises(DataError, match="no part 'validation'"):
         data.split("validation")

@@ -357,6 +357,35 @@ def test_each_bound_of_the_rule_counts(change, kept, tmp_path):
     assert [int(name.removesuffix(".jpg")) for name in names] == kept
 
 
+def test_coco_s_evaluation_pictures_are_seen_or_unseen_by_their_categories(tmp_path):
+    """A set of categories counts, not how often each occurs; small objects and dropped pictures say nothing."""
+    train = {
+        0: [box(0, 0.5)] * 3,  # {cat}
+        1: [box(1, 0.5)] * 2 + [box(1, 0.5, 2)],  # {cat, sky}
+        2: [box(2, 0.5, 2)] * 2,  # {sky}, but too few objects to be used
+    }
+    val = {
+        0: [box(0, 0.5)] * 5,  # {cat}: seen
+        1: [box(1, 0.5, 2)] * 3,  # {sky}: unseen, for the picture of training that has it is not used
+        2: [box(2, 0.5)] + [box(2, 0.5, 2)] * 2,  # {cat, sky}: seen
+        3: [box(3, 0.5)] * 3 + [box(3, 0.01, 2)],  # {cat}: the sky is too small to count
+        4: [box(4, 0.5)] * 3 + [box(4, 0.5, 3)],  # {cat}: "other" is no category
+    }
+    for part, things in (("train", train), ("val", val)):
+        write_coco(tmp_path, part, things, 5)
+    card = card_with(find_card("coco_stuff128"), SIDE | {"source": {"skip_val": 0}})
+    data = made(card, tmp_path)
+    assert levels(data.train.images) == [0, 1]
+    assert levels(data.test.images) == [0, 1, 2, 3, 4]
+    assert levels(data.split("seen").images) == [0, 2, 3, 4]
+    assert levels(data.split("unseen").images) == [1]
+    skipped = made(card_with(card, {"source": {"skip_val": 2}}), tmp_path)
+    assert levels(skipped.test.images) == [2, 3, 4]
+    assert levels(skipped.split("seen").images) == [2, 3, 4]
+    assert len(skipped.split("unseen")) == 0
+    assert card.source.parts() == tuple(data.parts) == ("seen", "unseen")
+
+
 def test_coco_is_squashed_without_a_crop(tmp_path):
     for part in ("train", "val"):
         write_coco(tmp_path, part, THINGS, 9)

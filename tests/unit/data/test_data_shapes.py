@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmark.core.config import to_dict
 from benchmark.data import drawn_shapes as shapes
+from benchmark.data.cards import card_with, find_card
+from benchmark.data.prepare import prepare
 
 N = 400
 
@@ -20,6 +23,26 @@ def drawn():
 def ink(pictures):
     """Pixels whose red and blue differ clearly: [N, 32, 32]."""
     return np.abs(pictures[..., 0] - pictures[..., 2]) > 60
+
+
+def test_unseen_kinds_are_drawn_in_the_held_out_part_alone(tmp_path):
+    card = card_with(find_card("shapes_unseen"), {"source": {"n_train": 300, "n_test": 200}})
+    source = card.source.open(card, tmp_path)
+    kinds = [(int(k), *bits) for k, bits in zip(source.labels, source.attributes.tolist())]
+    trained = {kind for kind, test in zip(kinds, source.is_test) if not test}
+    assert (len(kinds), int(source.is_test.sum())) == (500, 200)
+    assert len(trained) <= 60
+    seen, unseen = source.parts["seen"], source.parts["unseen"]
+    assert np.array_equal(seen | unseen, source.is_test)
+    assert not (seen & unseen).any()
+    assert not {kinds[i] for i in np.flatnonzero(unseen)} & trained
+    assert unseen.sum() > 80, "100 of 160 kinds"
+    data = prepare(card, tmp_path, tmp_path / "c", progress=False)
+    assert len(data.split("seen")) + len(data.split("unseen")) == 200
+    assert np.array_equal(data.split("unseen").attributes, source.attributes[unseen])
+    assert "n_unseen" not in to_dict(find_card("shapes"))["source"]
+    plain = find_card("shapes").source
+    assert plain.parts() == ()
 
 
 def test_pictures_are_rgb_and_deterministic(drawn):

@@ -32,6 +32,20 @@ def test_resnet_encoders(make, dim: int, channels: int) -> None:  # type: ignore
     assert not any(isinstance(m, nn.Linear) for m in encoder.modules())
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_stem_for_small_images_shrinks_nothing(channels: int) -> None:
+    """He et al.'s ResNet-18 with a 3 x 3 convolution: 4 x 4 places of 32 px are left before the mean, not one."""
+    encoder, plain = resnet18_encoder(channels, "cifar").eval(), resnet18_encoder(channels).eval()
+    x, places = torch.zeros(1, channels, 32, 32), []
+    for net in (encoder.net, plain.net):
+        net.layer4.register_forward_hook(lambda _, __, out: places.append(tuple(out.shape[2:])))  # type: ignore[union-attr]
+    assert encoder(x).shape == (1, 512)
+    plain(x)
+    assert places == [(4, 4), (1, 1)]
+    count = sum(p.numel() for p in encoder.parameters())
+    assert count == {3: 11_168_832, 1: 11_168_832 - 2 * 64 * 9}[channels]  # ResNet-18 without its head, 3 x 3 stem
+
+
 def test_projector() -> None:
     projector = Projector(16)
     assert projector(torch.zeros(2, 16)).shape == (2, 128)

@@ -196,6 +196,35 @@ def test_compare_has_every_method_at_one_budget() -> None:
     assert len({d_images(cell) for cell in unequal}) > 1, "without a budget rows may differ, and the check sees it"
 
 
+IC_GAN = [name for name in list_suites() if name.startswith("icgan")]
+
+
+@pytest.mark.parametrize("name", IC_GAN)
+def test_tables_of_ic_gan_at_paper_size_have_its_protocol_and_one_budget(name: str) -> None:
+    suite = find_suite(name)
+    for size in suite.sizes:
+        if not size.startswith("paper"):
+            continue
+        runs = [resolve(cell.spec, Paths(Path(), Path())) for cell in cells(suite, size, [0])]
+        target = runs[0].transfer or runs[0].card
+        kind = {"coco_stuff": "icgan_coco", "imagenet_lt": "icgan_lt"}
+        wanted = next((protocol for start, protocol in kind.items() if target.name.startswith(start)), "icgan")
+        assert {run.evaluation.protocol for run in runs} == {wanted}
+        budgets = {d_images(cell) for cell in cells(suite, size, [0])}
+        assert len(budgets) == (2 if name == "icgan-transfer" else 1), "a transfer's models have their own tables'"
+
+
+def test_scenes_on_stylegan2_are_ic_gan_s_own_recipe() -> None:
+    """The suite's row writes the recipe out, for a suite has one; only the budget is the table's."""
+    suite = find_suite("icgan-coco")
+    for size, dataset in (("paper", "coco_stuff128"), ("paper256", "coco_stuff256")):
+        (cell,) = [c for c in cells(suite, size, [0]) if suite.rows[c.row].labels["Networks"] == "StyleGAN2"
+                   and c.spec.method == "icgan"]  # fmt: skip
+        row = resolve(cell.spec, Paths(Path(), Path())).config
+        recipe = find_method("icgan").recipe("paper_stylegan2", dataset)
+        assert dataclasses.replace(row, steps=recipe.steps, ch=recipe.ch) == recipe, "ch is BigGAN's"
+
+
 def test_a_budget_is_a_whole_number_of_steps(suite_file: str) -> None:
     suite = dataclasses.replace(find_suite(suite_file), images=6400)
     batch = find_method("infoscc").recipe("small", "digits").batch
@@ -214,7 +243,8 @@ def test_smoke_has_every_method_for_a_few_steps() -> None:
 
 
 def test_every_suite_has_a_small_size_of_embedded_data_and_several_seeds() -> None:
-    embedded = {"digits", "digits_0to4", "digits_5to9", "shapes", "shapes_class", "stacked_digits", "ring2d", "grid2d"}
+    embedded = {"digits", "digits_0to4", "digits_5to9", "digits_lt", "stacked_digits", "ring2d", "grid2d"}
+    embedded |= {"shapes", "shapes_class", "shapes_unseen"}
     for name, suite in list_suites().items():
         assert {cell.spec.dataset for cell in cells(suite, "small")} <= embedded, name
         seeds = {"smoke": 1, "compare": 5}.get(name, 3)  # five: compare's records are the drift gate's baselines

@@ -1,0 +1,101 @@
+"""What is known of a metric: the type of a row of `benchmark.metrics.catalogue`. Loads neither torch nor NumPy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from benchmark.core.stats import Scale
+
+Better = Literal["lower", "higher"]
+Need = Literal[
+    "features",  # of the generated and of the real images, by one extractor
+    "logits",  # the extractor's, of the generated images
+    "classes",  # what each generated image was to show
+    "classifier",  # the evaluation classifier, id `judge`
+    "own classifier",  # the classifier that the generator was trained against
+    "encoder",  # the self-supervised encoder of the evaluation
+    "segmenter",  # a segmentation network that the user gives
+    "generator",  # more of it than one set of its images: other samples, its latents
+    "points",  # 2-D points of a known mixture
+    "snapshots",  # generators during training
+    "method",  # which measures it itself
+]
+
+_OF_INCEPTION = {"FD-X": "FID", "KD-X": "KID", "CS-X": "IS"}  # names that no other extractor's numbers have
+_INCEPTIONS = {"inception": "", "inception-clean": "-clean"}  # extractors with these names, and their marks
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """What is known of one metric.
+
+    id: machine name in a record. An upper-case letter at its end is a placeholder: X for an extractor, T for a
+        transform, K for a number, L for labels.
+    name: of the table's column, with the same placeholder.
+    better: which direction is good; None where neither is.
+    about: the line that `list` prints; empty where another row's line covers this one.
+    needs: what it is computed from.
+    source: of the formula.
+    scale: on which seeds are compared: log for distances, logit for shares.
+    counted: in whole numbers, known to half a unit.
+    headline: whether a dataset's narrow table has it.
+    frechet: a Frechet distance between two whole sets: the fewer the images, the higher it lies.
+    unit: where it has one.
+    compute: `module:function` of a metric of two sets: FeatureSets -> {stem of the id: SetNumber}.
+    half_sampled: `module:function` (real, fake) -> float whose error half-sampling estimates.
+    optional: only on request, by a setting of the evaluation.
+    extra: the name in `eval.extra` that requests it: it takes minutes.
+    curve: the score in a snapshot's line of which this is the mean over the last snapshots.
+    """
+
+    id: str
+    name: str
+    better: Better | None
+    about: str
+    needs: tuple[Need, ...]
+    source: str
+    scale: Scale = "identity"
+    counted: bool = False
+    headline: bool = False
+    frechet: bool = False
+    unit: str = ""
+    compute: str = ""
+    half_sampled: str = ""
+    optional: bool = False
+    extra: str = ""
+    curve: str = ""
+
+    @property
+    def placeholder(self) -> str:
+        """The letter at the id's end that something else stands for; empty where the id is whole."""
+        return self.id[-1:] if self.id[-1:].isupper() else ""
+
+    @property
+    def head(self) -> str:
+        """The part of the id before the placeholder: `fd_`."""
+        return self.id.removesuffix(self.placeholder) if self.placeholder else self.id
+
+    @property
+    def stem(self) -> str:
+        """The head without its underscore, the metric's name among those of one extractor: `fd`."""
+        return self.head.rstrip("_")
+
+    def id_of(self, what: str = "") -> str:
+        """The id for an extractor, a transform or a number: `fd_inception_clean`."""
+        return self.head + what.replace("-", "_")
+
+    def what(self, id: str) -> str:
+        """What stands in an id for the placeholder: `inception_clean`."""
+        return id.removeprefix(self.head)
+
+    def name_of(self, what: str = "") -> str:
+        """The column's name. Only Inception's numbers are called FID, KID and IS."""
+        if self.placeholder in ("T", "L"):
+            what = what.replace("_", " ").replace("-", " ")
+        name = self.name
+        if self.placeholder == "X" and what in _INCEPTIONS:
+            for general, own in _OF_INCEPTION.items():
+                name = name.replace(general, own + _INCEPTIONS[what])
+        return name.replace(self.placeholder, what) if self.placeholder else name
