@@ -129,7 +129,7 @@ Every table and figure of the five papers, and what in this repository stands fo
 - **GPU hours**: an estimate for one seed of all rows, from counted operations at {FLOPS_PER_S / 1e12:.0f} TFLOP/s. It
   is not a measurement; encoders, other stages and evaluation are not in it.
 - **Reproduced**: the state of the published values, by `make reproduce` (tolerance: 10 % of a distance, 5 % of a
-  score, 3 points of a share). A dash: the source's values could not be read, or there are none.
+  score, 0.03 of a share or a correlation). A dash: the source's values could not be read, or there are none.
 
 """
 

@@ -1,9 +1,10 @@
 """Is a published value reproduced? Paper-size records of a suite against the values that its source published.
 
-A value is reproduced when the mean over our seeds lies within a tolerance of it, better or worse. The tolerance is
-ours, and the same for all papers: 10 % of a distance, 5 % of a score, 3 points of a share. Papers give one run, or the
-mean of a few, and rarely the spread; two code bases with one recipe commonly differ by as much. Only values that were
-read in the source are compared (those in a suite's file are), never remembered ones.
+A value is reproduced when the mean over our seeds lies within a tolerance of it, better or worse. Where a paper reports
+the best of its runs, so do we. The tolerance is ours, and the same for all papers: 10 % of a distance, 5 % of a score,
+0.03 of a share or a correlation. Papers give one run, or the mean of a few, and rarely the spread; two code bases with
+one recipe commonly differ by as much. The values are those in the suites' files: read in the source, or in a text that
+quotes it, never remembered.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Literal
 
 from benchmark.core.errors import ConfigError
 from benchmark.core.stats import summary
+from benchmark.evaluation.protocols import PROTOCOLS
 from benchmark.metrics.catalogue import row_of
 from benchmark.report.plain_table import EMPTY, PlainTable
 from benchmark.report.suite_tables import rows_with_records
@@ -38,6 +40,23 @@ METRIC_OF = {
     "IS": "score_inception",
     "Chamfer": "chamfer_tsne_paper",
     "Accuracy": "label_agreement_judge",
+    "Neighbour 1 has the class": "neighbour_map_1",
+    "Neighbour 2 has the class": "neighbour_map_2",
+    "Neighbour 5 has the class": "neighbour_map_5",
+    "Modes": "modes_judge",
+    "Reverse KL": "reverse_kl_judge",
+    "PPL in z": "ppl_z",
+    "PPL in w": "ppl_w",
+    "SVM accuracy, age": "svm_Young",
+    "SVM accuracy, eyeglasses": "svm_Eyeglasses",
+    "SVM accuracy, gender": "svm_Male",
+    "SVM accuracy, smile": "svm_Smiling",
+    "Correlation, age and eyeglasses": "correlation_Young_Eyeglasses",
+    "Correlation, age and gender": "correlation_Young_Male",
+    "Correlation, age and smile": "correlation_Young_Smiling",
+    "Correlation, eyeglasses and gender": "correlation_Eyeglasses_Male",
+    "Correlation, eyeglasses and smile": "correlation_Eyeglasses_Smiling",
+    "Correlation, gender and smile": "correlation_Male_Smiling",
 }
 
 
@@ -60,8 +79,15 @@ class Target:
     @property
     def metric(self) -> str | None:
         """The id of our metric for the column; None where we have none."""
-        assert self.suite.published is not None
-        return metric_of(self.suite.published, self.column)
+        published = self.suite.published_on(self.dataset)
+        assert published is not None
+        return metric_of(published, self.column)
+
+    @property
+    def is_best(self) -> bool:
+        """Whether the source reports the best of several runs: of Frechet distances under LT-GAN's protocol."""
+        name = scope_of(self.suite, self.size).set.get("eval", {}).get("protocol", "suite")
+        return self.metric is not None and PROTOCOLS[name].best_of_runs and row_of(self.metric).frechet
 
 
 @dataclass(frozen=True)
@@ -72,9 +98,11 @@ class Reproduction:
     seeds: tuple[float, ...]  # our value of each seed
 
     @property
-    def mean(self) -> float | None:
-        """Of our seeds; None without any."""
-        return summary(self.seeds).mean if self.seeds else None
+    def ours(self) -> float | None:
+        """The mean of our seeds, or the best where the paper reports the best of its runs; None without any."""
+        if not self.seeds:
+            return None
+        return min(self.seeds) if self.target.is_best else summary(self.seeds).mean
 
     @property
     def tolerance(self) -> float | None:
@@ -84,9 +112,9 @@ class Reproduction:
     @property
     def state(self) -> State:
         """The verdict."""
-        if self.mean is None or self.tolerance is None:
+        if self.ours is None or self.tolerance is None:
             return "not run"
-        return "reproduced" if abs(self.mean - self.target.published) <= self.tolerance else "not reproduced"
+        return "reproduced" if abs(self.ours - self.target.published) <= self.tolerance else "not reproduced"
 
 
 def metric_of(published: PublishedColumns, column: str) -> str | None:
@@ -98,7 +126,8 @@ def tolerance(metric: str | None, published: float) -> float | None:
     """The largest distance at which a mean counts as the published value; None without a metric."""
     if metric is None:
         return None
-    scale = row_of(metric).scale
+    row = row_of(metric)
+    scale = "logit" if row.stem == "correlation" else row.scale  # of which 0 is a common value: in points, too
     return ABSOLUTE[scale] if scale in ABSOLUTE else RELATIVE[scale] * abs(published)
 
 
@@ -127,16 +156,16 @@ def targets(method: str | None = None, dataset: str | None = None, table: str | 
 
 
 def _targets_of(suite: Suite) -> list[Target]:
-    published = suite.published
-    if published is None:
-        return []
     return [
-        Target(suite, size, published.dataset, i, column, row.published[column])
+        Target(suite, size, dataset, i, column, values[column])
         for size in suite.sizes
-        if (scope := scope_of(suite, size)).recipe.startswith("paper") and published.dataset in scope.datasets
+        if (scope := scope_of(suite, size)).recipe.startswith("paper")
+        for dataset in scope.datasets
+        if (published := suite.published_on(dataset)) is not None
         for i, row in rows_of(suite, size)
+        if (values := suite.values_on(row, dataset))
         for column in published.columns
-        if column in row.published
+        if column in values
     ]
 
 
@@ -180,7 +209,7 @@ def listing(found: Sequence[Reproduction], name: str = "reproduction") -> PlainT
             one.target.column,
             one.target.metric or EMPTY,
             one.target.published,
-            one.mean,
+            one.ours,
             len(one.seeds),
             one.tolerance,
             one.state,
@@ -192,8 +221,8 @@ def listing(found: Sequence[Reproduction], name: str = "reproduction") -> PlainT
 
 
 NOTE = (
-    "Reproduced: the mean over our seeds lies within the tolerance of the published value: 10 % of a distance, 5 % of "
-    "a score, 3 points of a share."
+    "Reproduced: the mean over our seeds (the best where the paper reports the best of its runs) lies within the "
+    "tolerance of the published value: 10 % of a distance, 5 % of a score, 0.03 of a share or a correlation."
 )
 
 

@@ -21,7 +21,7 @@ from benchmark.data.prepared import Dataset
 from benchmark.training.loop import stream_for
 from benchmark.training.method import Method, Trainable
 
-LARGE_SIDE, LARGE_BATCH = 256, 4  # pixels from which on it takes fewer, to be timed: one of 8 takes many seconds
+QUICK_BATCH = 2  # images of the one step of a quick dry run; batch norm needs two
 LONGEST_STEP_S = 1.0  # a step at a larger batch is timed when it is sure to take less,
 QUICK_S = 0.25  # and more than twice when it takes less than this
 GROWTH = 4  # from one timed batch to the next
@@ -46,23 +46,44 @@ def parameters(trainable: Trainable) -> dict[str, int]:
 
 
 def dry_run(
-    name: str, trainable: Trainable, data: Dataset, again: Callable[[Any], Trainable], *, count_flops: bool = True
+    name: str, trainable: Trainable, data: Dataset, again: Callable[[Any], Trainable], *, quick: bool = False
 ) -> Part:
     """Time a few steps of a stage or method. again: builds it with another configuration.
 
-    count_flops: of a method's step as well, which takes as long again.
+    quick: where a step of two images takes long, that one step is all, and its operations are counted as it is timed:
+    a suite has many rows. Work that is due every n-th step only may then be in it or not.
     """
     nets = parameters(trainable)
-    floats = sum(nets.values())
+    files = 4 * 4 * sum(nets.values())  # weights, two Adam moments, the average
     cfg = trainable.cfg
+    if quick:
+        few, seconds, flops = single_step(trainable, data)
+        if seconds > QUICK_S:
+            in_all = cfg.batch / few
+            return Part(name, nets, cfg.steps, seconds * in_all * cfg.steps, files, flops=flops * in_all)
     small = again(replace(cfg, batch=min(cfg.batch, trainable.dry_run_batch)))
-    counted = count_flops and isinstance(trainable, Method)
-    flops = step_flops(small, data) * (cfg.batch / small.cfg.batch) if counted else 0.0
-    if data.resolution >= LARGE_SIDE and small.cfg.batch > LARGE_BATCH:
-        small = again(replace(cfg, batch=LARGE_BATCH))
+    flops = step_flops(small, data) * (cfg.batch / small.cfg.batch) if isinstance(trainable, Method) else 0.0
     seconds = seconds_a_step(small, data, again, cfg)
-    files = 4 * 4 * floats  # weights, two Adam moments, the average
     return Part(name, nets, cfg.steps, seconds * cfg.steps, files, flops=flops)
+
+
+def single_step(trainable: Trainable, data: Dataset) -> tuple[int, float, float]:
+    """A step of few images in the middle of the run: their number, its seconds and operations. It changes weights."""
+    cfg, together = trainable.cfg, type(trainable).inseparable(trainable.cfg) if isinstance(trainable, Method) else 1
+    few = min(cfg.batch, math.lcm(QUICK_BATCH, together))
+    trainable.cfg = replace(cfg, batch=few)
+    try:
+        clock, middle = _Clock(trainable, data), cfg.steps // 2 + 1
+        with _Flops() as counter:
+            try:
+                seconds = clock.measure(middle)
+            except (IndexError, RuntimeError, ValueError):  # what the first step has to make is not there
+                clock.measure(0)
+                counter.total = 0
+                seconds = clock.measure(middle)
+    finally:
+        trainable.cfg = cfg
+    return few, seconds, float(counter.total)
 
 
 def seconds_a_step(small: Trainable, data: Dataset, again: Callable[[Any], Trainable], cfg: Any) -> float:

@@ -29,6 +29,7 @@ from benchmark.runs.spec import Paths, Resolved, missing
 from benchmark.training.artifacts import META, ArtifactStore
 from benchmark.training.method import Method, Stage, construct
 
+LARGE_SIDE = 128  # pixels, from which on sampling is timed on fewer images
 LONG_S = 86_400.0  # a run longer than this is pointed out
 
 
@@ -99,6 +100,7 @@ class DryRun(ArtifactStore):
 
     parts: list[Part] = field(default_factory=list)
     timed: dict[str, Part] = field(default_factory=dict)  # stages of earlier dry runs by their keys: each once a suite
+    quick: bool = False  # see `dry_run`
     real_sha256: str | None = None  # of the prepared data, when it is there: stages that are ready can then be found
 
     def train(self, stage: type[Stage], cfg: Any, **inputs: Any) -> nn.Module:
@@ -116,7 +118,7 @@ class DryRun(ArtifactStore):
             part = self.timed[key]
         else:
             again = partial(construct, stage, data=self.data, device=self.device, seed=0, **inputs)
-            part = self.timed[key] = dry_run(stage.name, trainable, self.data, again)
+            part = self.timed[key] = dry_run(stage.name, trainable, self.data, again, quick=self.quick)
         self.parts.append(part)
         product = trainable.product().requires_grad_(False).eval()
         self._keys.append((product, key))
@@ -138,12 +140,13 @@ def make_plan(
     paths: Paths,
     device: torch.device,
     *,
-    count_flops: bool = True,
+    quick: bool = False,
     timed: dict[str, Part] | None = None,
 ) -> Plan:
     """Rehearse a run. Raises ConfigError for settings that do not fit, UserError when the disk is too small.
 
-    timed: stages that plans of other runs on this device have timed, by their keys; this one's are added.
+    quick: see `dry_run`. timed: stages that plans of other runs on this device have timed, by their keys; this run's
+    are added.
     """
     data, prepared = (
         Dataset.tiny(resolved.card),
@@ -155,6 +158,7 @@ def make_plan(
         device,
         quiet=True,
         timed={} if timed is None else timed,
+        quick=quick,
         real_sha256=prepared.sha256 if prepared else None,
     )
     plan = Plan(resolved, device, artifacts.parts, missing=missing(resolved, paths))
@@ -162,7 +166,7 @@ def make_plan(
     stages = cls.stages(artifacts, cfg)
     method = construct(cls, cfg, data, device, 0, **stages)
     again = partial(construct, cls, data=data, device=device, seed=0, **stages)
-    artifacts.parts.append(dry_run(resolved.method.name, method, data, again, count_flops=count_flops))
+    artifacts.parts.append(dry_run(resolved.method.name, method, data, again, quick=quick))
     build_judges(resolved.evaluation, artifacts)
     plan.n_reference = len(prepared.split(resolved.evaluation.reference)) if prepared else 0
     further = [len(prepared.split(name)) for name in resolved.evaluation.references] if prepared else []
@@ -176,7 +180,8 @@ def evaluation_seconds(method: Method, cfg: EvalConfig, data: Dataset, n_referen
 
     n_further: images of `eval.references`, each of which is compared with a generated one of its own.
     """
-    n, n_fake = 16, (cfg.n_fake or n_reference or ASSUMED_IMAGES) + n_further
+    n = 16 if data.resolution < LARGE_SIDE else 4
+    n_fake = (cfg.n_fake or n_reference or ASSUMED_IMAGES) + n_further
     n_reference += n_further
     began = time.perf_counter()
     generate(method, method.G.eval(), n, cfg, data)

@@ -60,6 +60,9 @@ class Unhurried:
         self.conditions.append((function.__name__, inputs.get("flip", False)))
         return function(self.data, **inputs)
 
+    def note(self, identity: dict[str, Any]) -> None:
+        """Which networks a method trains against is no matter here."""
+
 
 def icgan(data: Dataset | None = None, cls: type[ICGAN] = ICGAN, **changes: Any) -> ICGAN:
     """A tiny model whose instance features are pixels."""

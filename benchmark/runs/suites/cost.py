@@ -153,9 +153,17 @@ def _like(cost: RowCost, resolved: Resolved, rehearsed: Sequence[tuple[Resolved,
         same = other.method.name == resolved.method.name and other.card.resolution == resolved.card.resolution
         if same and known.seconds is not None:
             images, others = (run.config.steps * _images_a_step(run) for run in (resolved, other))
-            seconds = known.seconds * images / others
-            return dataclasses.replace(known, row=cost.row, dataset=cost.dataset, n=cost.n, n_todo=cost.n_todo,
-                                       seconds=seconds, source="as another row of this method")  # fmt: skip
+            seconds, flops = known.seconds * images / others, known.flops and known.flops * images / others
+            return dataclasses.replace(
+                known,
+                row=cost.row,
+                dataset=cost.dataset,
+                n=cost.n,
+                n_todo=cost.n_todo,
+                seconds=seconds,
+                flops=flops,
+                source="as another row of this method",
+            )
     return None
 
 
@@ -168,7 +176,7 @@ def _rehearsed(
 
     use_threads(resolved, threads)
     try:
-        plan = make_plan(resolved, paths, pick_device(device), count_flops=False, timed=timed)
+        plan = make_plan(resolved, paths, pick_device(device), quick=True, timed=timed)
     except Exception as error:  # whatever is wrong, the run itself will say it; an estimate stops nothing
         why = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         return dataclasses.replace(cost, seconds=None, source=f"no rehearsal: {why}")

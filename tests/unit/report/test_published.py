@@ -84,6 +84,7 @@ PAPERS = {  # by the beginning of a suite's name
     "selfcond": "Self-Conditioned GAN",
     "latentcond": "Latent Space Conditioning on GANs",
     "ltgan": "LT-GAN",
+    "r3gan": "R3GAN",
 }
 
 

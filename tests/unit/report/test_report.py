@@ -25,7 +25,7 @@ from benchmark.report.report import write_report
 from benchmark.report.tables import dataset_table
 from benchmark.runs import records as records_module
 from benchmark.runs.records import read_records, write_record
-from benchmark.runs.suites.suite import cells, find_suite
+from benchmark.runs.suites.suite import cells, changes_of, find_suite
 
 EVIL = "</td><script>alert(1)</script><img src=http://evil.example/x.png onerror=alert(2)>"
 VOID = {"meta", "img", "link", "br", "hr", "input", "wbr"}
@@ -377,7 +377,8 @@ def test_a_value_of_another_dataset_is_not_beside_ours(three: Path) -> None:
 
 
 def test_a_suites_published_columns_are_marked(tmp_path: Path) -> None:
-    changes = {"discriminator": "global", "loss": "hinge"}
+    suite = find_suite("infoscc-ablation")
+    changes = changes_of(suite, "paper", suite.rows[1], "afhq")  # global, hinge
     write(
         tmp_path, "infoscc", 14.0, dataset="afhq", recipe="paper", changes=changes, extra={"control_accuracy_judge": 1}
     )
