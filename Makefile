@@ -23,7 +23,7 @@ SUITE_SEEDS := $(if $(filter-out file,$(origin SEEDS)),--seed $(SEEDS))
 TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2) --dist loadfile --max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan suite reproduce table report drift drift-model baseline same same-tables test test-slow lint check format overhead speed throughput memory lock clean
+.PHONY: help bench plan suite reproduce coverage table report drift drift-model baseline same same-tables test test-slow lint check format overhead speed throughput memory lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ suite: $(READY)  ## all runs of SUITE=name (SIZE= SEEDS= WORKERS=n EXECUTOR=loca
 reproduce: $(READY)  ## paper-size runs of METHOD on DATASET (TABLE=suite) against published values; RECORDS_ONLY=1: train nothing
 	@$(PY) -m benchmark reproduce --method $(METHOD) --dataset "$(DATASET)" $(if $(TABLE),--table "$(TABLE)") \
 	  $(SUITE_SEEDS) $(if $(RECORDS_ONLY),--records-only) $(PLACES)
+
+coverage: $(READY)  ## write docs/coverage.md: what stands for each table and figure of the papers
+	$(PY) -m benchmark.report.coverage
 
 table: $(READY)  ## CSV, LaTeX and Markdown tables from the records
 	@$(PY) -m benchmark table $(PLACES)

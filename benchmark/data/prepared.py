@@ -135,8 +135,8 @@ class Dataset:
             ) from None
 
     @classmethod
-    def tiny(cls, card: DatasetCard) -> Dataset:
-        """A stand-in of random pictures (or true points) with the card's shapes and labels, made in memory.
+    def tiny(cls, card: DatasetCard, n: int = TINY) -> Dataset:
+        """A stand-in of n random images a split (or true points) with the card's shapes and labels, made in memory.
 
         Its costs a step are those of the real data. What only the source knows is guessed: ten classes or attributes.
         """
@@ -150,11 +150,11 @@ class Dataset:
 
         def split(name: str) -> Split:
             if mixture is not None:
-                points, modes = draw_points(mixture, TINY, rng)
+                points, modes = draw_points(mixture, n, rng)
                 return Split(name, points, modes if names else None)
-            images = rng.integers(256, size=(TINY, card.resolution, card.resolution, card.channels), dtype=np.uint8)
-            labels = np.arange(TINY) % len(names) if names else None
-            values = rng.integers(2, size=(TINY, len(attributes)), dtype=np.uint8) if attributes else None
+            images = rng.integers(256, size=(n, card.resolution, card.resolution, card.channels), dtype=np.uint8)
+            labels = np.arange(n) % len(names) if names else None
+            values = rng.integers(2, size=(n, len(attributes)), dtype=np.uint8) if attributes else None
             return Split(name, images, labels, values)
 
         return cls(

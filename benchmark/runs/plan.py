@@ -19,7 +19,7 @@ from benchmark.core.config import to_dict
 from benchmark.core.errors import UserError
 from benchmark.core.files import require_space
 from benchmark.data.prepare import find_prepared
-from benchmark.data.prepared import Dataset
+from benchmark.data.prepared import TINY, Dataset
 from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.networks import build_judges
 from benchmark.evaluation.sampling import generate
@@ -29,6 +29,7 @@ from benchmark.runs.spec import Paths, Resolved, missing
 from benchmark.training.artifacts import META, ArtifactStore
 from benchmark.training.method import Method, Stage, construct
 
+FEW = 16  # images of a quick dry run, which encoders see whole
 LARGE_SIDE = 128  # pixels, from which on sampling is timed on fewer images
 LONG_S = 86_400.0  # a run longer than this is pointed out
 
@@ -149,7 +150,7 @@ def make_plan(
     are added.
     """
     data, prepared = (
-        Dataset.tiny(resolved.card),
+        Dataset.tiny(resolved.card, FEW if quick else TINY),
         find_prepared(resolved.card, paths.data_root, paths.prepared),
     )
     artifacts = DryRun(
