@@ -21,7 +21,8 @@ from benchmark.data.prepared import Dataset
 from benchmark.training.loop import stream_for
 from benchmark.training.method import Method, Trainable
 
-QUICK_BATCH = 2  # images of the one step of a quick dry run; batch norm needs two
+QUICK_BATCH = 2  # images of the one step of a quick dry run, batch norm needs two;
+SLOW_S = 0.1  # where it takes longer, it is all that is timed
 LONGEST_STEP_S = 1.0  # a step at a larger batch is timed when it is sure to take less,
 QUICK_S = 0.25  # and more than twice when it takes less than this
 GROWTH = 4  # from one timed batch to the next
@@ -58,7 +59,7 @@ def dry_run(
     cfg = trainable.cfg
     if quick:
         few, seconds, flops = single_step(trainable, data)
-        if seconds > QUICK_S:
+        if seconds > SLOW_S:
             in_all = cfg.batch / few
             return Part(name, nets, cfg.steps, seconds * in_all * cfg.steps, files, flops=flops * in_all)
     small = again(replace(cfg, batch=min(cfg.batch, trainable.dry_run_batch)))
