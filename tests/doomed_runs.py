@@ -6,6 +6,7 @@ and answers are JSON lines; see `helpers.RunServer`. A kill is SIGKILL: no handl
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -29,6 +30,9 @@ import benchmark.training.stages.simclr
 import methods.infoscc
 import methods.sngan
 from benchmark.__main__ import main
+
+for late in ("scipy.stats", "sklearn.cluster", "sklearn.datasets", "sklearn.manifold", "torch._dynamo"):
+    importlib.import_module(late)  # a run imports them on its way: here once for all forks
 
 STEPS = {
     "SimCLR": benchmark.training.stages.simclr.SimCLR,
@@ -172,7 +176,7 @@ def live(order: dict[str, Any]) -> int:
         os.dup2(os.open(folder / f"{name}.{os.getpid()}", os.O_WRONLY | os.O_CREAT), number)
     quiet_rehearsal()
     if not order["pictures"]:
-        benchmark.runs.figures.of_run.save_pictures = lambda *_, **__: None
+        benchmark.runs.run.save_pictures = lambda *_, **__: None
     if order["at"]:
         arm(order["at"], dies if order["do"] == "kill" else pauses_in(folder))
     try:

@@ -76,7 +76,7 @@ def observe(seen: dict[str, Any], stop_at: list[int | None]) -> None:
     benchmark.runs.run.train = train_and_note
     benchmark.runs.run.evaluate = counted("evaluations", plain_evaluate)
     benchmark.runs.run.write_record = counted("records", plain_record)
-    benchmark.runs.figures.of_run.save_pictures = lambda *_, **__: None
+    benchmark.runs.run.save_pictures = lambda *_, **__: None
     for cls in (InfoSCC, SNGAN):
         cls.step = interrupted(cls.step, stop_at)  # type: ignore[method-assign]
 
