@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from benchmark.core.config import merge
-
 ProtocolName = Literal[
     "suite",
     "infoscc",
@@ -43,6 +41,8 @@ class Protocol:
 
     def settings_for(self, dataset: str) -> dict[str, Any]:
         """The settings of EvalConfig for a dataset."""
+        from benchmark.core.config import merge  # loads pydantic, and `--help` lists the protocols
+
         return merge(self.settings, self.of_datasets.get(dataset, {}))
 
 

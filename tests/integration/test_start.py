@@ -58,3 +58,10 @@ def test_a_run_imports_only_what_every_run_needs() -> None:
     )
     assert {"torch", "numpy"} <= found, "the check sees what is there"
     assert not found & RARE
+
+
+def test_help_reads_no_configuration() -> None:
+    """pydantic alone takes a fifth of a second to load."""
+    found = loaded("from benchmark.__main__ import main; main(['--help'])")
+    assert "benchmark" in found
+    assert "pydantic" not in found
