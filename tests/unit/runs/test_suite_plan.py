@@ -8,9 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from made_records import write
 from made_suites import WORKING, FakeRuns
 
+from benchmark.data.cards import find_card
+from benchmark.data.prepared import Dataset
 from benchmark.evaluation.config import EvalConfig
 from benchmark.runs import dry_run as rehearsal
 from benchmark.runs.plan import evaluation_seconds
@@ -18,8 +21,10 @@ from benchmark.runs.records import read_records
 from benchmark.runs.spec import Paths
 from benchmark.runs.suites.cost import RowCost, suite_plan, total_text
 from benchmark.runs.suites.running import run_suite
+from benchmark.training.method import construct, find_method
 from benchmark.training.stages.simclr import SimCLRConfig
 
+CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("quick_environment")
 
 
@@ -132,7 +137,7 @@ def test_of_alike_steps_a_slow_one_is_taken_once(
 def test_the_plan_charges_t_sne_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmark.runs.plan.generate", lambda *_: None)
     method: Any = SimpleNamespace(G=SimpleNamespace(eval=lambda: None))
-    data: Any = None
+    data: Any = SimpleNamespace(resolution=32)
     without = EvalConfig(n_fake=1000)
     asked = dataclasses.replace(without, encoder=SimCLRConfig(steps=1, batch=8), chamfer_points=300, tsne_seeds=3)
     costs = [evaluation_seconds(method, cfg, data, n_reference=1000) for cfg in (without, asked)]
@@ -162,3 +167,36 @@ def test_a_small_step_is_not_taken_for_proportional_to_its_batch(monkeypatch: py
     assert 32 * estimate(8) > 20 * estimate(256), "taken as proportional it would be far off"
     assert estimate(10**6) == pytest.approx(20.01, rel=0.3)
     assert built[-1] < 10**5, "what would take longer than a second is not timed"
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "few"),
+    [
+        ("sngan", {"width": 4}, 2),
+        ("pacgan", {"m": 3, "width_G": 4, "width_D": 4, "batch": 12}, 6),  # packs stay whole
+        ("selfcond", {"labels": "online", "k": 3, "width_G": 4, "width_D": 4}, 2),  # its first step makes the centres
+    ],
+)
+def test_a_quick_dry_run_counts_and_times_one_step(
+    name: str, changes: dict[str, Any], few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card, file = find_card("digits"), find_method(name)
+    data = Dataset.tiny(card, 16)
+    cfg = dataclasses.replace(file.recipe("small", "digits"), **changes)
+    method = construct(file.cls, cfg, data, CPU, 0)
+    taken: list[int] = []
+    step = file.cls.step
+
+    def counted(self: Any, stream: Any, t: int) -> Any:
+        taken.append(len(next(stream).images))
+        return step(self, stream, t)
+
+    monkeypatch.setattr(file.cls, "step", counted)
+    monkeypatch.setattr(rehearsal, "SLOW_S", 0.0)
+    part = rehearsal.dry_run(name, method, data, pytest.fail, quick=True)
+    assert set(taken) == {few}
+    assert method.cfg == cfg, "the configuration is the run's again"
+    assert part.steps == cfg.steps
+    of_one = rehearsal.step_flops(construct(file.cls, dataclasses.replace(cfg, batch=few), data, CPU, 0), data)
+    if name != "selfcond":  # of which work of the first step is charged by its period
+        assert part.flops == pytest.approx(of_one * cfg.batch / few, rel=1e-6)
