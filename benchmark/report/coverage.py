@@ -98,6 +98,8 @@ def _line(paper: Paper, item: Item, state: dict[str, Any], records: Sequence[Rec
         small = _small_text(state.get(key_of(item.suite, "small")))
         paper_size, hours = _paper_text(state.get(key_of(item.suite, item.size)))
         reproduced = state_of(suite, records) or NONE
+    elif item.image:
+        small = "with every run"
     differs = item.differs or item.why_not or NONE
     return (paper.paper, item.item, ", ".join(stands) or NONE, small, paper_size, hours, reproduced, differs)
 
@@ -116,7 +118,8 @@ def _paper_text(found: dict[str, Any] | None) -> tuple[str, str]:
     low, high = found["images"]
     images = f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
     text = f"{found['rows']} rows x {found['seeds']} seeds, {images} images each; protocol {found['protocol']}"
-    return text, NONE if found["flops"] is None else f"{found['flops'] / FLOPS_PER_S / 3600:,.0f}"
+    hours = (found["flops"] or 0.0) / FLOPS_PER_S / 3600
+    return text, NONE if found["flops"] is None else "under 1" if hours < 1 else f"{hours:,.0f}"
 
 
 INTRODUCTION = f"""# Coverage
@@ -124,7 +127,8 @@ INTRODUCTION = f"""# Coverage
 Every table and figure of the five papers, and what in this repository stands for it. `make coverage` writes this page.
 
 - **Suite or image**: `make suite SUITE=name SIZE=paper` runs the table; an image is a file in each run's folder.
-- **Ran at small size**: whether the suite's small size was run on a CPU, on how many seeds.
+- **Ran at small size**: whether the suite's small size was run on a CPU, on how many seeds. An image comes with every
+  run of its method, or with the suite that is named.
 - **Paper-size budget**: rows, seeds, and real images that the discriminator sees in each run.
 - **GPU hours**: an estimate for one seed of all rows, from counted operations at {FLOPS_PER_S / 1e12:.0f} TFLOP/s. It
   is not a measurement; encoders, other stages and evaluation are not in it.
