@@ -1,7 +1,8 @@
 """What running a suite would cost: time and disk of the cells that have no record yet, row by row and in all.
 
-A row that has finished runs costs what they cost; any other is rehearsed, until that has taken half a minute: from then
-on a row costs as one of the same method, for as many images. Stages that several runs share count once.
+A row that has finished runs costs what they cost; any other is rehearsed, until that has taken half a minute, or five
+seconds for one row: from then on a row costs as one of the same method, for as many images. Stages that several runs
+share count once.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from benchmark.runs.spec import Paths, Resolved
 
 
-REHEARSED_S = 30.0  # seconds of rehearsals after which rows are estimated by others of the same method
+REHEARSED_S = 30.0  # seconds of rehearsals after which rows are estimated by others of the same method,
+SLOW_ROW_S = 5.0  # or of the rehearsal of one such row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +121,7 @@ def row_costs(
     for cell, resolved in todo:
         rows[cell.row, cell.dataset].append(resolved)
     found: list[RowCost] = []
-    rehearsed: list[tuple[Resolved, RowCost]] = []
+    rehearsed: list[tuple[Resolved, RowCost, float]] = []  # with the seconds that the rehearsal took
     timed: dict[str, Part] = {}
     began = time.perf_counter()
     for (row, dataset), runs in rows.items():
@@ -127,11 +129,14 @@ def row_costs(
         cost = RowCost(row, dataset, len(runs), n_todo, 0.0, 0, "")
         if n_todo and (records := finished[runs[0].config_hash]):
             cost = _measured(cost, records)
-        elif n_todo and time.perf_counter() - began > REHEARSED_S and (like := _like(cost, runs[0], rehearsed)):
-            cost = like
         elif n_todo:
-            cost = _rehearsed(cost, runs[0], paths, device, threads, timed)
-            rehearsed.append((runs[0], cost))
+            now = time.perf_counter()
+            slow = SLOW_ROW_S if now - began < REHEARSED_S else 0.0
+            if (like := _like(cost, runs[0], [one for one in rehearsed if one[2] > slow])) is not None:
+                cost = like
+            else:
+                cost = _rehearsed(cost, runs[0], paths, device, threads, timed)
+                rehearsed.append((runs[0], cost, time.perf_counter() - now))
         found.append(cost)
     return found
 
@@ -147,9 +152,9 @@ def _measured(cost: RowCost, records: Sequence[Record]) -> RowCost:
     return dataclasses.replace(cost, seconds=seconds, bytes=16 * floats, source=source, flops=flops)
 
 
-def _like(cost: RowCost, resolved: Resolved, rehearsed: Sequence[tuple[Resolved, RowCost]]) -> RowCost | None:
+def _like(cost: RowCost, resolved: Resolved, rehearsed: Sequence[tuple[Resolved, RowCost, float]]) -> RowCost | None:
     """The cost by the last rehearsed row of the same method at the same side, for as many images; None: none is."""
-    for other, known in reversed(rehearsed):
+    for other, known, _ in reversed(rehearsed):
         same = other.method.name == resolved.method.name and other.card.resolution == resolved.card.resolution
         if same and known.seconds is not None:
             images, others = (run.config.steps * _images_a_step(run) for run in (resolved, other))

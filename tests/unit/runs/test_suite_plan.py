@@ -16,7 +16,7 @@ from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.evaluation.config import EvalConfig
 from benchmark.runs import dry_run as rehearsal
-from benchmark.runs.plan import evaluation_seconds
+from benchmark.runs.plan import cheap_start, evaluation_seconds
 from benchmark.runs.records import read_records
 from benchmark.runs.spec import Paths
 from benchmark.runs.suites.cost import RowCost, suite_plan, total_text
@@ -200,3 +200,11 @@ def test_a_quick_dry_run_counts_and_times_one_step(
     of_one = rehearsal.step_flops(construct(file.cls, dataclasses.replace(cfg, batch=few), data, CPU, 0), data)
     if name != "selfcond":  # of which work of the first step is charged by its period
         assert part.flops == pytest.approx(of_one * cfg.batch / few, rel=1e-6)
+
+
+def test_a_cheap_start_is_over_when_it_is_over() -> None:
+    orthogonal = torch.nn.init.orthogonal_
+    with pytest.raises(ValueError, match="stop"), cheap_start():
+        assert torch.nn.init.orthogonal_(torch.empty(8, 8), 1.0).std() < 0.1
+        raise ValueError("stop")
+    assert torch.nn.init.orthogonal_ is orthogonal
