@@ -90,6 +90,7 @@ def subset(opened: SourceImages, rows: np.ndarray) -> SourceImages:
         is_test=of(opened.is_test),
         labels=of(opened.labels),
         attributes=of(opened.attributes),
+        parts={name: part[rows] for name, part in opened.parts.items()},
     )
 
 

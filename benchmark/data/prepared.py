@@ -168,7 +168,7 @@ class Dataset:
             flip_ok=card.flip_ok,
             train=split("train"),
             test=split("test"),
-            parts={name: np.arange(TINY)[i :: len(names_of)] for i, name in enumerate(names_of)},
+            parts={name: np.arange(n)[i :: len(names_of)] for i, name in enumerate(names_of)},
             source=to_dict(card)["source"],
         )
 

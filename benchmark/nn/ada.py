@@ -12,6 +12,7 @@ borders the image is mirrored without end, where the authors' code mirrors it on
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -113,8 +114,11 @@ def _mirrored(index: Tensor, size: int) -> Tensor:
     return torch.minimum(index, 2 * size - 2 - index)
 
 
-def _filter(x: Tensor) -> Tensor:
-    return torch.tensor(SYM6, device=x.device, dtype=x.dtype)
+@lru_cache
+def _filter(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """[12], copied to the device once: a copy at every step would wait for a GPU."""
+    with torch.inference_mode(False):  # else it could not be differentiated through later
+        return torch.tensor(SYM6, device=device, dtype=dtype)
 
 
 def _enlarged(x: Tensor) -> Tensor:
@@ -123,7 +127,7 @@ def _enlarged(x: Tensor) -> Tensor:
     reach = TAPS // 4
     index = _mirrored(torch.arange(-reach, 2 * side - 2 + reach, device=x.device), side)
     x = x[:, :, index][:, :, :, index].reshape(n * c, 1, len(index), len(index))
-    taps, first, period = math.sqrt(2) * _filter(x), 2 * reach + BEFORE, 4 * (side - 1)
+    taps, first, period = math.sqrt(2) * _filter(x.device, x.dtype), 2 * reach + BEFORE, 4 * (side - 1)
     x = F.conv_transpose2d(x, taps.view(1, 1, TAPS, 1), stride=(2, 1))[:, :, first : first + period]
     x = F.conv_transpose2d(x, taps.view(1, 1, 1, TAPS), stride=(1, 2))[:, :, :, first : first + period]
     return x.view(n, c, period, period)
@@ -132,7 +136,7 @@ def _enlarged(x: Tensor) -> Tensor:
 def _reduced(x: Tensor) -> Tensor:
     """The transpose of the enlargement, halved: [N, C, 2 H + 10, 2 H + 10] -> [N, C, H, H]."""
     n, c, size, _ = x.shape
-    taps = _filter(x) / math.sqrt(2)
+    taps = _filter(x.device, x.dtype) / math.sqrt(2)
     x = F.conv2d(x.reshape(n * c, 1, size, size), taps.view(1, 1, TAPS, 1), stride=(2, 1))
     x = F.conv2d(x, taps.view(1, 1, 1, TAPS), stride=(1, 2))
     return x.view(n, c, *x.shape[2:])

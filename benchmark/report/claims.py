@@ -2,7 +2,7 @@
 
 A claim stands in its suite's file, with the two rows it is about and the metric that decides: the papers' claims are
 theirs, ours are what the suite was made to ask. The test is that of the tables (`compare.pair`), the p values of a
-table's claims are adjusted together by Holm's method, and what cannot be told from chance is called so. A claim is not
+table's claims are adjusted together by Holm's method, and an inconclusive result is called so. A claim is not
 tested by a network that the method of one of its rows trained against.
 """
 

@@ -13,8 +13,10 @@ from PIL import Image
 from benchmark.core.config import to_dict
 from benchmark.core.errors import ConfigError, DataError
 from benchmark.data.cards import DatasetCard, card_with, find_card, fingerprint, locate
+from benchmark.data.classes import subset
 from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
+from benchmark.data.sources.base import SourceImages
 from benchmark.data.sources.celeba import CELEBA_ATTRIBUTES
 from benchmark.data.sources.table import Table
 
@@ -220,3 +222,22 @@ def test_other_choices_of_celeba_say_nothing() -> None:
     assert find_card("celeba_gender32").split_note == ""
     assert card_with(find_card("celeba"), {"source": {"train_partitions": [0]}}).split_note == ""
     assert find_card("digits").split_note == ""
+
+
+def test_named_parts_follow_the_chosen_rows() -> None:
+    image = Image.new("RGB", (2, 2))
+    seen = np.array([True, False, True, False])
+    opened = SourceImages(list("abcd"), lambda i: image, lambda i: "abcd"[i], parts={"seen": seen, "unseen": ~seen})
+    chosen = subset(opened, np.array([1, 2]))
+    assert chosen.names == ["b", "c"]
+    assert {name: part.tolist() for name, part in chosen.parts.items()} == {
+        "seen": [False, True],
+        "unseen": [True, False],
+    }
+
+
+@pytest.mark.parametrize("n", [16, 64])
+def test_the_parts_of_a_stand_in_are_rows_of_its_test_split(n: int) -> None:
+    data = Dataset.tiny(find_card("shapes_unseen"), n)
+    assert sorted(np.concatenate([data.parts[name] for name in ("seen", "unseen")])) == list(range(n))
+    assert len(data.split("seen")) == n // 2
