@@ -36,7 +36,8 @@ METRICS: tuple[MetricRow, ...] = (
     MetricRow(
         "kd_X", "KD-X", "lower",
         "kernel distance, unbiased MMD^2 of all images: KID (X = inception), KD-X; lower is better",
-        ("features",), "Binkowski et al., ICLR 2018, sec. 4; Gretton et al., JMLR 2012, eq. 3", headline=True,
+        ("features",), "Binkowski et al., ICLR 2018, sec. 4; Gretton et al., JMLR 2012, eq. 3",
+        scale="log", headline=True,
         compute="benchmark.metrics.kid:of_sets", half_sampled="benchmark.metrics.kid:kid",
     ),
     MetricRow(
@@ -154,7 +155,7 @@ METRICS: tuple[MetricRow, ...] = (
     MetricRow(
         "reverse_kl_judge", "Reverse KL (judge)", "lower",
         "KL of their shares to uniform, nats; lower is better",
-        ("classifier",), "Liu et al., CVPR 2020, after Lin et al., NeurIPS 2018 (PacGAN)", unit="nats",
+        ("classifier",), "Liu et al., CVPR 2020, after Lin et al., NeurIPS 2018 (PacGAN)", scale="log", unit="nats",
     ),
     MetricRow(
         "modes", "Modes", "higher",
@@ -169,7 +170,7 @@ METRICS: tuple[MetricRow, ...] = (
     MetricRow(
         "reverse_kl", "Reverse KL", "lower",
         "2-D points: KL of the modes' shares to uniform, nats; lower is better",
-        ("points",), "Liu et al., CVPR 2020, table 1", headline=True, unit="nats",
+        ("points",), "Liu et al., CVPR 2020, table 1", headline=True, scale="log", unit="nats",
     ),
     MetricRow(
         "nmi", "Clusters, NMI", "higher",
@@ -238,12 +239,12 @@ METRICS: tuple[MetricRow, ...] = (
     MetricRow(
         "correlation", "Attribute correlation", "lower",
         "mean |r| of attribute scores over generated images (eval.extra); lower is less entangled",
-        ("classifier",), "Patel et al., WACV 2021 (LT-GAN); the mean is ours", extra="correlation",
+        ("classifier",), "Patel et al., WACV 2021 (LT-GAN); the mean is ours", points=0.03, extra="correlation",
     ),
     MetricRow(
         "correlation_L", "Correlation, L", None,
         "correlation of the scores of two attributes, L (eval.extra); nearer to 0 is less entangled",
-        ("classifier",), "Patel et al., WACV 2021 (LT-GAN), table 3", extra="correlation",
+        ("classifier",), "Patel et al., WACV 2021 (LT-GAN), table 3", points=0.03, extra="correlation",
     ),
     MetricRow(
         "steer_T", "Steering T (rank correlation)", "higher",

@@ -23,6 +23,11 @@ Need = Literal[
     "method",  # which measures it itself
 ]
 
+# The largest difference between two rows that counts as none, by scale: a fraction of a distance or of a score, points
+# of a share. Ours, fixed before any verdict was seen: two code bases with one recipe commonly differ by as much, so it
+# is also what counts as a published value reproduced.
+MARGINS = {"log": 0.10, "identity": 0.05, "logit": 0.03}
+
 _OF_INCEPTION = {"FD-X": "FID", "KD-X": "KID", "CS-X": "IS"}  # names that no other extractor's numbers have
 _INCEPTIONS = {"inception": "", "inception-clean": "-clean"}  # extractors with these names, and their marks
 
@@ -48,6 +53,7 @@ class MetricRow:
     optional: only on request, by a setting of the evaluation.
     extra: the name in `eval.extra` that requests it: it takes minutes.
     curve: the score in a snapshot's line of which this is the mean over the last snapshots.
+    points: the margin in the metric's own unit, where `MARGINS` does not fit: 0 is a common value of it.
     """
 
     id: str
@@ -66,6 +72,17 @@ class MetricRow:
     optional: bool = False
     extra: str = ""
     curve: str = ""
+    points: float | None = None
+
+    @property
+    def margin(self) -> float:
+        """The largest difference that counts as none: absolute or, where `absolute_margin` is false, relative."""
+        return MARGINS[self.scale] if self.points is None else self.points
+
+    @property
+    def absolute_margin(self) -> bool:
+        """Whether the margin is in the metric's own unit."""
+        return self.points is not None or self.scale == "logit"
 
     @property
     def placeholder(self) -> str:

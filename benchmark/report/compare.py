@@ -1,25 +1,45 @@
-"""Which of these is better, and is the difference real: comparisons between the rows of a table, over common seeds.
+"""Which of these is better, and is the difference real: comparisons between the rows of a table.
 
-In each column every row is compared with the best one by a paired t test, and the p values of a column are adjusted
-together by Holm's method. Distances are compared by their logarithms and shares by their logits, because a seed that
-doubles a distance of 2 doubles a distance of 20. A row needs two seeds: one with fewer can neither be the best nor keep
-another from being it.
+The best row of a column is compared with every other one; claims are compared as they were written down beforehand. The
+test is that of `benchmark.core.moderated`: few seeds, with strength borrowed over the rows. It has three outcomes:
+significantly different, equal within a margin that the catalogue fixes for each metric, or inconclusive.
+
+Distances are compared by their logarithms and shares by their logits, on which rows scatter alike. A row needs two
+seeds: one with fewer can neither be the best nor keep another from being it. Failed runs have no value; a collapsed run
+enters with the value it has, and its scatter with it.
+
+Seeds are not paired, as a rule: in our records, runs of one seed are no more alike than others. They are paired where
+all rows score the same trained networks, or where a permutation test finds that seeds matter (p < 1 %).
 
 Values by a network that the row's method trained against do not get here: `Row.by_seed` leaves them out.
-
-That the best was chosen after looking is not corrected for: Holm's family is the comparisons with it, not all pairs.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal, Protocol
 
-from benchmark.core.stats import ALPHA, Paired, Scale, holm, paired_test, transformed
+import numpy as np
+
+from benchmark.core.moderated import (
+    Comparisons,
+    Difference,
+    Sample,
+    fixed_family,
+    seed_effect_p,
+    seeds_to_decide,
+    without_seed_effect,
+)
+from benchmark.core.stats import ALPHA, Scale, transformed
 from benchmark.metrics.catalogue import row_of
 
-Verdict = Literal["better", "worse", "cannot be told"]
+Verdict = Literal["better", "worse", "equal", "inconclusive"]
+
+SEEDS_MATTER = 0.01  # p of the permutation test below which seeds are paired
+_COUNT_VARIANCE = 1 / 12  # of a count that is known to half a unit (Sheppard, 1897)
 
 
 class ColumnLike(Protocol):
@@ -40,14 +60,24 @@ class ColumnLike(Protocol):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Row a against row b in one column; rows by their place among those given."""
+    """Row a less row b in one column; rows by their place among those given.
+
+    Difference, interval and margin are on `scale`: on `log` the exponential is a ratio, on `logit` one of odds. p and
+    the 95 % interval hold for the whole family of comparisons, and agree: p < 5 % where the interval excludes 0.
+    """
 
     a: int
     b: int
     scale: Scale
-    test: Paired
-    p_holm: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    margin: float  # differences up to it count as none
+    n: tuple[int, int]  # seeds of a and b
+    paired: bool
     verdict: Verdict  # of a
+    needed: int | None = None  # seeds of each row that would probably decide an inconclusive one; None: over 50
 
 
 def scale_of(id: str, values: Sequence[float]) -> Scale:
@@ -60,57 +90,127 @@ def scale_of(id: str, values: Sequence[float]) -> Scale:
     return "identity"
 
 
-def best_of(rows: Sequence[Mapping[int, float]], better: str | None) -> int | None:
-    """The row with the best mean among those with two seeds or more; None where there are not two such rows.
+@dataclass(frozen=True)
+class ColumnRows:
+    """The rows of one column that can be compared: their samples on the metric's scale."""
 
-    rows: each row's values by seed.
+    column: ColumnLike
+    scale: Scale
+    places: tuple[int, ...]  # of the rows, among those given
+    values: tuple[np.ndarray, ...]  # of each row, on the scale, in order of seed
+    samples: tuple[Sample, ...]
+    paired: bool
+    seed: int = 0  # of the draws
+    rows: Comparisons | None = field(init=False, compare=False)  # None: no row's seeds differ, nothing can be tested
+
+    def __post_init__(self) -> None:
+        scatter = any(sample.variance > 0 for sample in self.samples)
+        object.__setattr__(self, "rows", _comparisons(self.samples, self.seed) if scatter else None)
+
+    def has(self, *places: int) -> bool:
+        """Whether these rows can be compared."""
+        return self.rows is not None and all(place in self.places for place in places)
+
+    def comparison(self, found: Difference) -> Comparison:
+        """A difference with its verdict."""
+        assert self.rows is not None
+        a, b = self.samples[found.a], self.samples[found.b]
+        margin = margin_of(self.column.id, self.scale, (a.mean + b.mean) / 2)
+        verdict = verdict_of(found, margin, self.column.better)
+        needed = seeds_to_decide(found, self.rows, margin) if verdict == "inconclusive" else None
+        numbers = (found.difference, found.low, found.high, found.p)
+        at = (self.places[found.a], self.places[found.b])
+        return Comparison(*at, self.scale, *numbers, margin, (a.n, b.n), self.paired, verdict, needed)
+
+    def pairs(self, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Pairs of places as pairs of samples."""
+        at = {place: i for i, place in enumerate(self.places)}
+        return [(at[a], at[b]) for a, b in pairs]
+
+
+def column_rows(
+    rows: Sequence[Mapping[int, float]], column: ColumnLike, *, paired: bool = False, seed: int = 0
+) -> ColumnRows | None:
+    """The rows that can be compared in a column; None for fewer than two.
+
+    rows: each row's values by seed, in the column's own unit. paired: whether rows of one seed are known to score the
+    same trained network; otherwise the values decide.
     """
-    means = {i: sum(row.values()) / len(row) for i, row in enumerate(rows) if len(row) > 1}
-    if better is None or len(means) < 2:
+    places = tuple(i for i, row in enumerate(rows) if len(row) > 1)
+    if len(places) < 2:
         return None
-    return (min if better == "lower" else max)(means, key=lambda i: means[i])
-
-
-def comparisons(
-    rows: Sequence[Mapping[int, float]], column: ColumnLike, reference: int | None = None
-) -> list[Comparison]:
-    """Every row against a reference, by default the column's best; rows without two common seeds are left out.
-
-    rows: each row's values by seed, in the column's own unit. The p values are adjusted over this list.
-    """
-    best = best_of(rows, column.better) if reference is None else reference
-    if best is None:
-        return []
     scale = scale_of(column.id, [value for row in rows for value in row.values()])
-    tests: dict[int, Paired] = {}
-    for i, row in enumerate(rows):
-        if i != best and (test := pair(row, rows[best], column, scale)) is not None:
-            tests[i] = test
-    adjusted = dict(zip(tests, holm([test.p for test in tests.values()])))
-    return [
-        Comparison(i, best, scale, test, adjusted[i], verdict(test, adjusted[i], column.better))
-        for i, test in tests.items()
-    ]
-
-
-def pair(a: Mapping[int, float], b: Mapping[int, float], column: ColumnLike, scale: Scale) -> Paired | None:
-    """The paired test of row a less row b, each its values by seed; None without two common seeds."""
-    common = sorted(a.keys() & b.keys())
-    if len(common) < 2:
-        return None
     n_images = int(column.protocol.get("n_fake") or 1000)
-    first, second = (list(transformed([row[seed] for seed in common], scale, n_images)) for row in (a, b))
-    return paired_test(first, second, resolution=1.0 if row_of(column.id).counted else 0.0)
+    on_scale = tuple(transformed([rows[i][seed] for seed in sorted(rows[i])], scale, n_images) for i in places)
+    if len({tuple(sorted(rows[i])) for i in places}) == 1:
+        table = np.array(on_scale)
+        if paired or seed_effect_p(table) < SEEDS_MATTER:
+            return ColumnRows(column, scale, places, on_scale, tuple(without_seed_effect(table)), True, seed)
+    samples = tuple(Sample.of(values, _least_variance(column.id, scale, values, n_images)) for values in on_scale)
+    return ColumnRows(column, scale, places, on_scale, samples, False, seed)
 
 
-def verdict(test: Paired, p_holm: float, better: str | None) -> Verdict:
-    """What the test says of its first row."""
-    if better is None or p_holm >= ALPHA or test.difference == 0:
-        return "cannot be told"
-    return "better" if (test.difference < 0) == (better == "lower") else "worse"
+def _least_variance(id: str, scale: Scale, values: np.ndarray, n_images: int) -> float:
+    """The variance that one value has by counting alone: of whole numbers, and of shares of n images."""
+    if row_of(id).counted:
+        return _COUNT_VARIANCE
+    if scale != "logit":
+        return 0.0
+    share = 1 / (1 + math.exp(-float(values.mean())))
+    return 1 / (n_images * share + 0.5) + 1 / (n_images * (1 - share) + 0.5)  # of a logit (Anscombe, 1956)
 
 
-def winner(rows: Sequence[Mapping[int, float]], column: ColumnLike) -> int | None:
-    """The row that is better than every row it can be compared with, if there is one and it can be compared at all."""
-    found = comparisons(rows, column)
-    return found[0].b if found and all(one.verdict == "worse" for one in found) else None
+@lru_cache(maxsize=64)
+def _comparisons(samples: tuple[Sample, ...], seed: int) -> Comparisons:
+    """A column's draws; bold cells and the file of comparisons ask for the same ones."""
+    return Comparisons(samples, seed=seed)
+
+
+def comparisons(rows: Sequence[Mapping[int, float]], column: ColumnLike, *, paired: bool = False) -> list[Comparison]:
+    """Every row (a) against the column's best (b), as one family; empty where nothing can be compared."""
+    found = column_rows(rows, column, paired=paired)
+    if found is None or found.rows is None or column.better is None:
+        return []
+    means = found.rows.means
+    leader = int(means.argmin() if column.better == "lower" else means.argmax())
+    return [found.comparison(one) for one in found.rows.with_leader(leader)]
+
+
+def fixed_comparisons(parts: Sequence[tuple[ColumnRows, Sequence[tuple[int, int]]]]) -> list[list[Comparison]]:
+    """Pairs of rows (a, b) that were fixed before the values were seen, of one or several columns, as one family."""
+    families = fixed_family([(rows.rows, rows.pairs(pairs)) for rows, pairs in parts if rows.rows is not None])
+    return [[rows.comparison(one) for one in found] for (rows, _), found in zip(parts, families, strict=True)]
+
+
+def margin_of(id: str, scale: Scale, centre: float) -> float:
+    """The largest difference that counts as none, on the scale.
+
+    centre: the mean of both rows on the scale; a margin in points of a share, or relative to a score, depends on it.
+    """
+    row = row_of(id)
+    if scale == "log":
+        return math.log1p(row.margin)
+    if scale == "logit":
+        share = 1 / (1 + math.exp(-centre))
+        low, high = max(share - row.margin / 2, share / 2), min(share + row.margin / 2, (1 + share) / 2)
+        return math.log(high / (1 - high)) - math.log(low / (1 - low))
+    relative = row.margin * abs(centre)
+    if row.counted:
+        return max(1.0, relative)  # a mean difference of less than one mode is none
+    return row.margin if row.absolute_margin else relative
+
+
+def verdict_of(found: Difference, margin: float, better: str | None) -> Verdict:
+    """What a difference says of its first row."""
+    if better is not None and found.p < ALPHA:
+        return "better" if (found.difference < 0) == (better == "lower") else "worse"
+    return "equal" if -margin < found.low and found.high < margin else "inconclusive"
+
+
+def top_group(found: Sequence[Comparison]) -> frozenset[int]:
+    """The best row and all that are not significantly worse; empty where no row is worse.
+
+    found: `comparisons` of a column.
+    """
+    worse = {one.a for one in found if one.verdict == "worse"}
+    return frozenset({one.a for one in found} | {found[0].b}) - worse if worse else frozenset()

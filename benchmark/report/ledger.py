@@ -204,6 +204,12 @@ def cost(records: Sequence[Record], read: Callable[[Record], Any]) -> float | No
     return sum(found) / len(found) if found else None
 
 
+def run_seconds(records: Sequence[Record]) -> float | None:
+    """Mean seconds of a finished run, without stages that runs share; None where no record has them."""
+    parts = [cost(records, _either(name)) for name in ("training_s", "evaluation_s")]
+    return None if parts[0] is None else parts[0] + (parts[1] or 0.0)
+
+
 def device_text(records: Sequence[Record]) -> str:
     """The machines of the finished runs, by what decides their speed."""
     found = set()

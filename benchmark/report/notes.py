@@ -25,9 +25,9 @@ def table_notes(columns: Sequence[Column], rows: Sequence[Row], real_data: Seque
     return [
         "Cells are the mean over the runs of a row, which differ in the seed only; ± is half the width of the "
         f"{CONFIDENCE:.0%} t interval of that mean. A value without ± is of one run and has no interval.",
-        "Bold: the best mean of a column, where a paired t test over common seeds tells it from every other row "
-        f"(p < {ALPHA:.2g} after Holm's correction; comparisons.csv has the tests). Rows of one seed can neither be "
-        "bold nor keep another from it.",
+        "Bold: the best row of a column and every row that is not significantly worse (moderated t test over seeds, "
+        f"p < {ALPHA:.2g} for the column as a whole; docs/statistics.md). Nothing is bold where no row is "
+        "significantly worse. Rows of one seed are not tested. comparisons.csv has every test.",
         "Runs: finished runs behind a row; failed ones do not enter the mean, the CSV has their reasons "
         "and each cell's own n.",
         *_collapse_notes(rows),

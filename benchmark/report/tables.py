@@ -157,6 +157,13 @@ class RealDataRow:
         return "" if value is None else format_cell(summary([value]))
 
 
+def same_networks(rows: Sequence[Row]) -> bool:
+    """Whether all rows score the same trained networks, seed by seed: they differ in their evaluation alone."""
+    networks = [{record.seed: record.result_or_empty.weights_sha256 for record in row.done} for row in rows]
+    networks = [by_seed for by_seed in networks if by_seed]
+    return len(networks) > 1 and None not in networks[0].values() and all(one == networks[0] for one in networks)
+
+
 @dataclass(frozen=True)
 class Table:
     """A table before it is written."""
@@ -172,17 +179,17 @@ class Table:
     plot: str = ""  # the label column whose numbers a figure has its metrics against
 
     def bold(self, row: Row, column: Column) -> bool:
-        """Whether the row is better than every row that shares two seeds with it: see `compare.winner`."""
-        winner = self.winners.get((column.id, column.key))
-        return winner is not None and self.rows[winner] is row
+        """Whether the row is the best of the column or not significantly worse: see `compare.top_group`."""
+        return any(self.rows[place] is row for place in self.top_groups[column.id, column.key])
 
     @cached_property
-    def winners(self) -> dict[tuple[str, str], int | None]:
-        """The place of each column's bold row, by the column's id and key."""
-        return {
-            (column.id, column.key): compare.winner([row.by_seed(column) for row in self.rows], column)
-            for column in self.columns
-        }
+    def top_groups(self) -> dict[tuple[str, str], frozenset[int]]:
+        """The places of each column's bold rows, by the column's id and key."""
+        return {(column.id, column.key): compare.top_group(self.comparisons(column)) for column in self.columns}
+
+    def comparisons(self, column: Column) -> list[compare.Comparison]:
+        """Every row against the column's best: see `compare.comparisons`."""
+        return compare.comparisons([row.by_seed(column) for row in self.rows], column, paired=same_networks(self.rows))
 
     def to_frame(self, real_data: bool = False) -> pd.DataFrame:
         """The table as a data frame, and as its CSV file has it: a row a row, in full precision.

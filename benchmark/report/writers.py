@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from benchmark.report.compare import comparisons
 from benchmark.report.plain_table import PlainTable, cell_text
 from benchmark.report.tables import Table, changes_text
 from benchmark.runs.records import Record
@@ -45,27 +44,31 @@ def _csv(frame: pd.DataFrame) -> str:
     return frame.to_csv(index=False, lineterminator="\n")
 
 
-_COMPARISON = ("table", "metric", "a", "b", "scale", "difference", "low", "high", "p", "p_holm", "n_seeds", "verdict")
+_COMPARISON = ("table", "metric", "a", "b", "scale", "difference", "low", "high", "p", "margin", "n_a", "n_b", "paired",
+               "verdict", "seeds_to_decide")  # fmt: skip
+_DIGITS = 6  # significant ones of a p and an interval: further ones depend on the processor's logarithms
 
 
 def comparisons_frame(tables: Sequence[Table]) -> pd.DataFrame:
     """Every row (a) against the best one (b) of each column: see `benchmark.report.compare`.
 
-    Rows whose method trained against the network behind a column are left out of it.
+    Rows whose method trained against the network behind a column are not compared in that column.
 
-    Difference and 95 % interval are of a - b on the scale named: on `log` its exponential is the ratio of a to b, on
-    `logit` that of their odds. The verdict is of a.
+    Difference, 95 % interval and margin are of a - b on the scale named: on `log` the exponential is the ratio of a to
+    b, on `logit` that of their odds. p and interval hold for all comparisons of the column together. The verdict is of
+    a. seeds_to_decide: how many seeds of each row would probably decide an inconclusive comparison; empty: over 50.
     """
     import pandas as pd
 
     lines = []
     for table in tables:
         for column in table.columns:
-            for one in comparisons([row.by_seed(column) for row in table.rows], column):
+            for one in table.comparisons(column):
                 a, b = (_row_name(table, i) for i in (one.a, one.b))
-                numbers = (one.test.difference, one.test.low, one.test.high, one.test.p, one.p_holm)
-                lines.append((table.name, column.name, a, b, one.scale, *numbers, one.test.n, one.verdict))
-    return pd.DataFrame(lines, columns=list(_COMPARISON))
+                numbers = (float(f"{x:.{_DIGITS}g}") for x in (one.difference, one.low, one.high, one.p, one.margin))
+                lines.append((table.name, column.name, a, b, one.scale, *numbers, *one.n, one.paired, one.verdict,
+                              one.needed))  # fmt: skip
+    return pd.DataFrame(lines, columns=list(_COMPARISON)).astype({"seeds_to_decide": "Int64"})
 
 
 def _row_name(table: Table, i: int) -> str:
