@@ -36,6 +36,22 @@ def test_every_cell_of_every_suite_is_a_valid_run(name: str, size: str, tmp_path
     assert len(set(runs)) == len(runs), "every cell is a run of its own"
 
 
+def test_residual_encoders_of_small_images_have_the_stem_for_these(tmp_path: Path) -> None:
+    """ImageNet's stem leaves one place of an image of 32 px."""
+    seen = []
+    for name, size in shipped():
+        for cell in cells(find_suite(name), size, seeds=[0]):
+            resolved = resolve(cell.spec, Paths(tmp_path, tmp_path))
+            features = getattr(resolved.config, "features", None)
+            if getattr(features, "name", "") != "simclr" or resolved.card.resolution > 32:
+                continue
+            encoder = features.encoder
+            if encoder is not None and encoder.net.startswith("resnet"):
+                seen.append((name, size))
+                assert encoder.stem == "cifar", f"{name}, {size}: {cell.spec}"
+    assert ("latentcond-features", "paper") in seen
+
+
 def test_the_ablation_is_the_posters_grid_with_both_readings_of_lsgan() -> None:
     suite = find_suite("infoscc-ablation")
     poster = [
