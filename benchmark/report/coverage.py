@@ -230,7 +230,7 @@ def paper_entry(suite: Suite, size: str, results: Path) -> dict[str, Any]:
     todo = [(cell, resolve(cell.spec, where)) for cell in cells(suite, size, scope.seeds[:1])]
     costs = row_costs(todo, where, "cpu", 1)
     flops = [cost.flops for cost in costs]
-    images = [r.config.steps * r.config.batch * r.config.n_dis for _, r in todo]
+    images = [r.config.steps * r.config.images_a_step for _, r in todo]
     protocols = sorted({r.evaluation.protocol for _, r in todo})
     return {
         "of": fingerprint(suite, size),

@@ -106,7 +106,7 @@ class Result(_Part):
     trained_against: list[TrainedAgainst] | None = None  # None: not known, of a version that did not write it down
     parameters: dict[str, int] = {}  # by network
     steps: int | None = None
-    images_seen: int | None = None  # real images drawn in training
+    images_seen: int | None = None  # real images that the discriminator's updates were given
     weights_sha256: str | None = None
     samples_sha256: str | None = None
     distinct_samples: int | None = None
