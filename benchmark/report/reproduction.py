@@ -11,7 +11,7 @@ suites' files: read in the source, or in a text that quotes it, never remembered
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from benchmark.core.errors import ConfigError
@@ -181,12 +181,13 @@ def cells_of(wanted: Sequence[Target], seeds: Sequence[int] | None = None) -> li
     for target in wanted:
         places = rows.setdefault((target.suite.name, target.size), (target.suite, set()))[1]
         places.add((target.row, target.dataset))
-    found: list[SuiteCell] = []
+    found: dict[tuple[str, int], SuiteCell] = {}  # suites may ask for one run, and in different words
     for (_, size), (suite, places) in rows.items():
         for cell in cells(suite, size, seeds):
-            if (cell.row, cell.dataset) in places and all(cell.spec != other.spec for other in found):
-                found.append(cell)  # two suites may ask for one run
-    return found
+            if (cell.row, cell.dataset) in places:
+                known = current_hash(suite, size, suite.rows[cell.row], cell.dataset)
+                found.setdefault((known or repr(replace(cell.spec, seed=0)), cell.spec.seed), cell)
+    return list(found.values())
 
 
 def compare(wanted: Sequence[Target], records: Sequence[Record]) -> list[Reproduction]:
