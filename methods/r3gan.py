@@ -68,7 +68,7 @@ class R3GAN(Method):
     G: R3GANGenerator
     D: R3GANDiscriminator
     dry_run_batch = 1  # a step of the published networks takes a CPU seconds an image
-    steps_alike = True
+    steps_alike = True  # but for the first one, in which nothing is augmented yet
 
     def __init__(self, cfg: Config, data: Dataset) -> None:
         if cfg.conditional and data.conditioning == "class":

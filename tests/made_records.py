@@ -39,16 +39,20 @@ def write(
     recipe: str = "small",
     details: dict[str, Any] | None = None,
     trained_against: list[dict[str, Any]] | None = None,
+    config_hash: str | None = None,
+    again: str = "",
+    utc: str | None = None,
     **protocol_changes: Any,
 ) -> str:
     """Write a record as a run does. values None: the run failed. Returns the run's name.
 
-    trained_against: as a record keeps it; None: a record of a version that did not.
+    trained_against: as a record keeps it; None: a record of a version that did not. config_hash: None: of `config`.
+    again: ends the name of a further record of the same run. utc: when it was written; None: now.
     """
     changes = changes or {}
     config = {"method": method, "recipe": recipe, "data": {"name": dataset}, "config": changes, **(config or {})}
-    digest = content_hash(config)
-    run = f"{dataset}-{method}-{recipe}-s{seed}-{digest[:8]}"
+    digest = config_hash or content_hash(config)
+    run = f"{dataset}-{method}-{recipe}-s{seed}-{digest[:8]}{again}"
     plain = [
         MetricValue(
             id,
@@ -83,7 +87,7 @@ def write(
             "values": plain,
             **({} if trained_against is None else {"trained_against": trained_against}),
         },
-        time={"training_s": 1.0},
+        time={"training_s": 1.0} | ({} if utc is None else {"utc": utc}),
         device={"device": "cpu"},
     )
     return run

@@ -64,7 +64,10 @@ class FakeRuns:
 
     def resolve(self, spec: RunSpec, paths: Paths) -> Any:
         run = f"{spec.dataset}-{spec.method}-{spec.changes['loss']}-s{spec.seed}"
-        config, evaluation = SimpleNamespace(steps=10, batch=8, n_dis=1), SimpleNamespace(protocol="suite")
+        config, evaluation = (
+            SimpleNamespace(steps=10, batch=8, n_dis=1, images_a_step=8),
+            SimpleNamespace(protocol="suite"),
+        )
         return SimpleNamespace(
             spec=spec, config_hash=content_hash(spec.changes), run=run, notes=[], config=config, evaluation=evaluation
         )

@@ -22,7 +22,6 @@ from pydantic.dataclasses import dataclass
 
 from benchmark.core.config import STRICT, NonNegativeInt
 from benchmark.core.errors import DataError, suggest
-from benchmark.data.layout import in_test
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +58,7 @@ def with_classes(card: DatasetCard, opened: SourceImages, choice: ClassesFrom) -
     assert opened.attributes is not None
     meets = np.stack([_meets(card, opened, choice.classes[name]) for name in choice.names], 1)  # bool [N, K]
     rows = np.flatnonzero(meets.sum(1) == 1)
-    labels, is_test = meets[rows].argmax(1), _is_test(card, opened)[rows]
+    labels, is_test = meets[rows].argmax(1), opened.held_out(card)[rows]
     _require_every_class(card, choice, labels, is_test)
     n_left_out = len(meets) - len(rows)
     rule = f"classes {', '.join(choice.names)} of attributes; {n_left_out:,} images of none, or of several, left out"
@@ -108,15 +107,6 @@ def _meets(card: DatasetCard, opened: SourceImages, condition: Condition) -> np.
             )
         met &= opened.attributes[:, opened.attribute_names.index(name)] == value
     return met
-
-
-def _is_test(card: DatasetCard, opened: SourceImages) -> np.ndarray:
-    """The split as `prepare` will make it: bool [N]."""
-    import numpy as np
-
-    if opened.is_test is not None and card.split != "hash":
-        return opened.is_test
-    return np.array([in_test(name, card.test_share) for name in opened.names], dtype=bool)
 
 
 def _require_every_class(card: DatasetCard, choice: ClassesFrom, labels: np.ndarray, is_test: np.ndarray) -> None:

@@ -23,7 +23,7 @@ from benchmark.core.files import lock, not_writable, require_space, require_writ
 from benchmark.data.cards import DatasetCard, fingerprint, locate
 from benchmark.data.images import explain, to_array
 from benchmark.data.imbalance import long_tail
-from benchmark.data.layout import FORMAT, MAX_SHOWN, in_test
+from benchmark.data.layout import FORMAT, MAX_SHOWN
 from benchmark.data.prepared import Dataset
 from benchmark.data.sources.base import SourceImages
 
@@ -127,9 +127,7 @@ def split(card: DatasetCard, source: SourceImages) -> dict[str, np.ndarray]:
 
     Raises DataError when a split, or a class in train, is empty.
     """
-    is_test = source.is_test
-    if is_test is None or card.split == "hash":
-        is_test = np.array([in_test(name, card.test_share) for name in source.names], dtype=bool)
+    is_test = source.held_out(card)
     in_train = np.ones_like(is_test) if card.split == "all" else ~is_test
     splits = {"train": np.flatnonzero(in_train), "test": np.flatnonzero(is_test)}
     if card.imbalance is not None and source.labels is not None and len(source.class_names) > 1:

@@ -35,7 +35,9 @@ class RequestedImages:
 def requested_once(
     bank: Tensor, rows: np.ndarray, labels: np.ndarray, hits: np.ndarray, seen: np.ndarray | None = None
 ) -> RequestedImages:
-    """The images behind many samples: the first `MOST_IMAGES` in order of row.
+    """The images behind many samples, in order of row; of more than `MOST_IMAGES` so many, evenly spread.
+
+    A split may be in order of class, so that its first images would be of few classes.
 
     bank: features [M, d] of the images that could be asked for. rows [N] of it; the class [N] of each, and whether its
     sample shows that class, bool [N]; or attributes [N, A] and whether each is right, bool [N, A]. seen: the class [N]
@@ -45,7 +47,8 @@ def requested_once(
     share = np.zeros((len(distinct), *hits.shape[1:]))
     np.add.at(share, place, hits)
     share = share / draws.reshape(-1, *[1] * (hits.ndim - 1))
-    kept = slice(None, MOST_IMAGES)
+    n = min(len(distinct), MOST_IMAGES)
+    kept = np.arange(n) * len(distinct) // n
     features = bank[torch.as_tensor(distinct[kept], device=bank.device)].float().cpu()
     return RequestedImages(
         features,

@@ -76,8 +76,14 @@ class EvalConfig:
         return SetSettings(self.k, self.prdc_images, self.splits, self.half_samples, self.extrapolate, seed=self.seed)
 
 
-def check_snapshots(cfg: EvalConfig, name: str, *, has_labels: bool) -> None:
+def check_snapshots(cfg: EvalConfig, name: str, *, has_labels: bool, is_points: bool = False) -> None:
     """Raise ConfigError for scores of snapshots that no snapshot would have. name: of the dataset, for the message."""
+    if cfg.snapshots and "fd" in cfg.snapshot_scores and not cfg.extractors and not is_points:
+        raise ConfigError(
+            "eval.extractors = [] with eval.snapshots",
+            "a snapshot's distance is in the features of the first extractor",
+            "name an extractor, or set eval.snapshot_scores=[accuracy] or eval.snapshots=0",
+        )
     if cfg.snapshot_scores == ("fd",):
         return
     what = f"eval.snapshot_scores = [{', '.join(cfg.snapshot_scores)}]"

@@ -26,6 +26,15 @@ ProtocolName = Literal[
 
 _LPIPS = "LPIPS there: the number of pairs is not given; here ten images each of 500 conditions"
 _PORT = "its network is TensorFlow's; here the port of it to torch"
+_ICGAN_REPORTED: Mapping[str, Any] = {  # of its numbers on ImageNet and ImageNet-LT
+    "extractors": ("inception",),
+    "reference": "test",
+    "n_fake": 50_000,
+    "conditions": "uniform",
+    "splits": 10,
+    "k": 5,
+    "prdc_images": 10_000,
+}
 _STOP = "the paper stops when the training FID stalls and keeps the best snapshot; here the last one, of a fixed length"
 
 
@@ -84,13 +93,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
             "TensorFlow's Inception, 50,000 generated images against the validation set, ten splits of IS, uniform "
             "classes; precision, recall, density, coverage of 10,000 images, k = 5; LPIPS (AlexNet) [P]",
             {
-                "extractors": ("inception",),
-                "reference": "test",
-                "n_fake": 50_000,
-                "conditions": "uniform",
-                "splits": 10,
-                "k": 5,
-                "prdc_images": 10_000,
+                **_ICGAN_REPORTED,
                 "extra": ("lpips",),
                 "extras": {"lpips_conditions": 500, "lpips_images": 10},
             },
@@ -118,13 +121,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
             "classes against the validation set, whole and by class frequency (100 training images and more, 20 and "
             "fewer, between); FID and IS against the training set with its frequencies of classes",
             {
-                "extractors": ("inception",),
-                "reference": "test",
-                "n_fake": 50_000,
-                "conditions": "uniform",
-                "splits": 10,
-                "k": 5,
-                "prdc_images": 10_000,
+                **_ICGAN_REPORTED,
                 "references": ("train",),
                 "strata": (20, 100),
             },

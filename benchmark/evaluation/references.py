@@ -30,12 +30,14 @@ SCORED = ("train",)  # sets whose images get a classifier score, too: IC-GAN's t
 
 
 def check_references(cfg: EvalConfig, card: DatasetCard) -> None:
-    """Raise ConfigError where an evaluation names a set, or groups of classes, that the dataset does not have."""
+    """Raise ConfigError where an evaluation names a set that the dataset does not have, or one twice, or bad groups."""
     known = (*SPLITS, *card.source.parts())
     for key, names in (("reference", (cfg.reference,)), ("references", cfg.references)):
         for name in names:
             if name not in known:
                 raise ConfigError(f"eval.{key}: {card.name} has no part {name!r}", suggest(name, known))
+    if len(set(cfg.references)) < len(cfg.references):
+        raise ConfigError(f"eval.references = {list(cfg.references)}", "a set is given twice", "keep one of them")
     if cfg.references and card.source.is_points:
         raise ConfigError("eval.references", f"{card.name} is made of 2-D points", "leave it out")
     if cfg.strata is not None and card.conditioning != "class":
@@ -43,6 +45,13 @@ def check_references(cfg: EvalConfig, card: DatasetCard) -> None:
             f"eval.strata = {list(cfg.strata)}",
             f"groups are made of classes, and {card.name} serves none",
             "leave it out",
+        )
+    if cfg.strata is not None and cfg.strata[0] >= cfg.strata[1]:
+        few, many = cfg.strata
+        raise ConfigError(
+            f"eval.strata = {list(cfg.strata)}",
+            f"a class of {many} to {few} training images would be in two groups",
+            "give few < many: the first is the most that a rare class has, the second the least of a frequent one",
         )
 
 
@@ -58,7 +67,7 @@ def _against(context: EvaluationContext, name: str) -> list[MetricValue]:
     protocol = protocol_of(context.data, replace(cfg, reference=name), len(real))
     if len(real) < 2:
         reason = f"the part {name} has {len(real)} images"
-        return [_unavailable(name, extractor, protocol, reason) for extractor in cfg.extractors]
+        return [value for extractor in cfg.extractors for value in _unavailable(name, extractor, protocol, reason)]
     extractors, values = [], []
     for extractor in cfg.extractors:
         try:
@@ -66,7 +75,7 @@ def _against(context: EvaluationContext, name: str) -> list[MetricValue]:
         except WeightsError as problem:
             if cfg.missing_weights == "refuse":
                 raise
-            values.append(_unavailable(name, extractor, protocol, problem.what))
+            values += _unavailable(name, extractor, protocol, problem.what)
     if not extractors:
         return values  # no image is drawn that nothing could look at
     generated, drawn = generated_like(context, name, len(real))
@@ -100,10 +109,15 @@ def _by(
     ]
 
 
-def _unavailable(name: str, extractor: str, protocol: dict[str, Any], reason: str) -> MetricValue:
+def _unavailable(name: str, extractor: str, protocol: dict[str, Any], reason: str) -> list[MetricValue]:
+    """The numbers of one set by an extractor, none of which can be had."""
     of = extractor.replace(":", "-")
     about = protocol | {"extractor": {"extractor": of}}
-    return MetricValue.of_row(f"fd_{name}_X", None, about, of=of, status="unavailable", reason=reason)
+    stems = ("fd", "score") if name in SCORED else ("fd",)
+    return [
+        MetricValue.of_row(f"{stem}_{name}_X", None, about, of=of, status="unavailable", reason=reason)
+        for stem in stems
+    ]
 
 
 def generated_like(context: EvaluationContext, name: str, n: int) -> tuple[GeneratedImages, str]:

@@ -110,7 +110,7 @@ class Snapshots:
     def pictures(self) -> None:
         """Draw the points of every snapshot over the real ones: `scatter_over_training.png`.
 
-        Of images with more than one score: both over the steps, `scores_over_training.png`.
+        Of images whose accuracy is scored: every score over the steps, `scores_over_training.png`.
         """
         if isinstance(self.scorer, PointScorer) and (lines := self.lines.read()):
             self.scorer.draw(lines, self.folder / SCATTERS)
@@ -129,6 +129,8 @@ class ImageScorer:
         self.judge = build_judge(cfg, artifacts)
         self.extractor: Extractor | None = None
         self.absent = ""  # why there is no extractor
+        if "fd" not in cfg.snapshot_scores:
+            return
         try:
             self.extractor = build_extractor(cfg.extractors[0], cfg, self.judge, artifacts)
         except WeightsError as problem:

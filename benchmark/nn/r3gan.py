@@ -174,6 +174,21 @@ class ClassEmbedding(nn.Module):
         return F.embedding(y, self.weight)
 
 
+def stages(
+    widths: list[int], change: type[Up] | type[Down], blocks: int, expansion: int, group_width: int
+) -> list[nn.Module]:
+    """The layers between the first and the last: `blocks` blocks of each width, and a change of the side before them.
+
+    widths: of the stages in order. change: what leads from one stage to the next.
+    """
+    n_blocks = blocks * len(widths)
+    layers: list[nn.Module] = []
+    for k, c in enumerate(widths):
+        layers += [change(widths[k - 1], c)] if k else []
+        layers += [Block(c, expansion, group_width, n_blocks) for _ in range(blocks)]
+    return layers
+
+
 class R3GANGenerator(nn.Module):
     """R3GAN's generator.
 
@@ -198,13 +213,10 @@ class R3GANGenerator(nn.Module):
     ) -> None:
         super().__init__()
         widths = stage_widths(side, width, base)
-        n_blocks = blocks * len(widths)
         self.embed = ClassEmbedding(n_classes, z_dim) if n_classes else None
-        layers: list[nn.Module] = [GenerativeBasis(2 * z_dim if n_classes else z_dim, widths[0])]
-        for k, c in enumerate(widths):
-            layers += [Up(widths[k - 1], c)] if k else []
-            layers += [Block(c, expansion, group_width, n_blocks) for _ in range(blocks)]
-        self.layers = nn.Sequential(*layers, convolution(widths[-1], channels))
+        basis = GenerativeBasis(2 * z_dim if n_classes else z_dim, widths[0])
+        inner = stages(widths, Up, blocks, expansion, group_width)
+        self.layers = nn.Sequential(basis, *inner, convolution(widths[-1], channels))
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """z [N, z_dim] (and classes y [N] int64) -> images [N, C, S, S], about [-1, 1] and not clamped."""
@@ -232,12 +244,10 @@ class R3GANDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         widths = stage_widths(side, width, base)[::-1]  # from the image's side down
-        n_blocks, last = blocks * len(widths), widths[-1]
-        layers: list[nn.Module] = [convolution(channels, widths[0])]
-        for k, c in enumerate(widths):
-            layers += [Down(widths[k - 1], c)] if k else []
-            layers += [Block(c, expansion, group_width, n_blocks) for _ in range(blocks)]
-        self.layers = nn.Sequential(*layers, DiscriminativeBasis(last, last if n_classes else 1))
+        last = widths[-1]
+        first = convolution(channels, widths[0])
+        inner = stages(widths, Down, blocks, expansion, group_width)
+        self.layers = nn.Sequential(first, *inner, DiscriminativeBasis(last, last if n_classes else 1))
         self.embed = ClassEmbedding(n_classes, last, gain=1 / math.sqrt(last)) if n_classes else None
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:

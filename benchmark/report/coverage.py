@@ -20,9 +20,9 @@ from pydantic.dataclasses import dataclass
 
 from benchmark.core import paths
 from benchmark.core.config import STRICT, build, content_hash, load_yaml
-from benchmark.core.errors import ConfigError
+from benchmark.core.errors import ConfigError, suggest
 from benchmark.core.files import read_json, write_json, write_text
-from benchmark.report.reproduction import state_of
+from benchmark.report.reproduction import TOLERANCES, state_of
 from benchmark.report.suite_tables import rows_with_records
 from benchmark.runs.records import Record, read_records
 from benchmark.runs.suites.suite import Suite, cells, find_suite, rows_of, scope_of
@@ -42,7 +42,11 @@ class Item:
     item: Annotated[str, Field(min_length=1)]  # its number, and what it shows
     suite: str | None = None  # the suite that stands for it
     size: str = "paper"  # the suite's size that has the paper's budget
+    dataset: str | None = None  # of that size, where it has several; None: all of them
+    method: str | None = None  # whose row of the suite is meant; None: all rows
+    published: bool = True  # whether the suite's published values are of this table
     image: str | None = None  # the file of a run, or of the report, that stands for it
+    made: str = "with every run"  # when the image is drawn, where no suite is named
     differs: str = ""  # what is not as in the paper
     why_not: str = ""  # why nothing stands for it
 
@@ -56,7 +60,7 @@ class Paper:
 
 
 def read_papers(path: Path = LINES) -> list[Paper]:
-    """The list. Raises ConfigError for a line that names nothing and gives no reason, and for an unknown suite."""
+    """The list. Raises ConfigError for a line that names nothing and gives no reason, or what a suite does not have."""
     found = [build(Paper, plain, f"{path}: paper {i + 1}") for i, plain in enumerate(load_yaml(path)["papers"])]
     for paper in found:
         for item in paper.items:
@@ -64,8 +68,20 @@ def read_papers(path: Path = LINES) -> list[Paper]:
             if not (item.suite or item.image or item.why_not):
                 raise ConfigError(where, "nothing stands for it", "name a suite or an image, or say why there is none")
             if item.suite:
-                scope_of(find_suite(item.suite), item.size)
+                _check_part(find_suite(item.suite), item, where)
     return found
+
+
+def _check_part(suite: Suite, item: Item, where: str) -> None:
+    """Raise ConfigError unless the suite has the size, the size the dataset, and some size the method."""
+    datasets = scope_of(suite, item.size).datasets
+    if item.dataset not in (None, *datasets):
+        why = suggest(item.dataset or "", datasets)
+        raise ConfigError(f"{where}: no dataset {item.dataset!r}", why, "name one of the size's datasets")
+    methods = sorted({row.method for row in suite.rows})
+    if item.method not in (None, *methods):
+        why = suggest(item.method or "", methods)
+        raise ConfigError(f"{where}: no row of method {item.method!r}", why, "name a method of the suite")
 
 
 # ---- the page -------------------------------------------------------------------------------------------------------
@@ -95,16 +111,27 @@ def _line(paper: Paper, item: Item, state: dict[str, Any], records: Sequence[Rec
     small = paper_size = hours = reproduced = NONE
     if item.suite:
         suite = find_suite(item.suite)
-        small = _small_text(state.get(key_of(item.suite, "small")))
-        paper_size, hours = _paper_text(state.get(key_of(item.suite, item.size)))
-        reproduced = state_of(suite, records) or NONE
+        small = _small_text(state.get(key_of(item.suite, "small")), _n_rows(suite, "small", item.method))
+        paper_size, hours = _paper_text(
+            state.get(key_of(item.suite, item.size)), _n_rows(suite, item.size, item.method)
+        )
+        if item.published:
+            reproduced = state_of(suite, item.size, records, item.dataset, item.method) or NONE
     elif item.image:
-        small = "with every run"
+        small = item.made
     differs = item.differs or item.why_not or NONE
     return (paper.paper, item.item, ", ".join(stands) or NONE, small, paper_size, hours, reproduced, differs)
 
 
-def _small_text(found: dict[str, Any] | None) -> str:
+def _n_rows(suite: Suite, size: str, method: str | None) -> int | None:
+    """How many rows of a size a method has; None where no method is named."""
+    return None if method is None else sum(row.method == method for _, row in rows_of(suite, size))
+
+
+def _small_text(found: dict[str, Any] | None, n: int | None) -> str:
+    """n: rows that are meant; None: all."""
+    if n == 0:
+        return "no: it has no row at that size"
     if not found or not found["done"]:
         return "not run"
     seeds = f"{found['seeds']} seed{'s' * (found['seeds'] > 1)}"
@@ -112,28 +139,32 @@ def _small_text(found: dict[str, Any] | None) -> str:
     return f"yes: {part}{seeds}, {found['cpu_minutes']:.0f} CPU min a seed"
 
 
-def _paper_text(found: dict[str, Any] | None) -> tuple[str, str]:
+def _paper_text(found: dict[str, Any] | None, n: int | None) -> tuple[str, str]:
+    """n: rows that are meant; None: all."""
     if not found:
         return NONE, NONE
     low, high = found["images"]
     images = f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
-    text = f"{found['rows']} rows x {found['seeds']} seeds, {images} images each; protocol {found['protocol']}"
+    rows = f"{found['rows']} rows" if n is None else f"{n} of {found['rows']} rows"
+    text = f"{rows} x {found['seeds']} seeds, {images} images each; protocol {found['protocol']}"
     hours = (found["flops"] or 0.0) / FLOPS_PER_S / 3600
     return text, NONE if found["flops"] is None else "under 1" if hours < 1 else f"{hours:,.0f}"
 
 
 INTRODUCTION = f"""# Coverage
 
-Every table and figure of the five papers, and what in this repository stands for it. `make coverage` writes this page.
+Every table and figure of the five papers, tables of two baselines, and what in this repository stands for each.
+`make coverage` writes this page.
 
 - **Suite or image**: `make suite SUITE=name SIZE=paper` runs the table; an image is a file in each run's folder.
 - **Ran at small size**: whether the suite's small size was run on a CPU, on how many seeds. An image comes with every
-  run of its method, or with the suite that is named.
+  run of its method unless the column says otherwise, or with the runs of the suite that is named.
 - **Paper-size budget**: rows, seeds, and real images that the discriminator sees in each run.
-- **GPU hours**: an estimate for one seed of all rows, from counted operations at {FLOPS_PER_S / 1e12:.0f} TFLOP/s. It
-  is not a measurement; encoders, other stages and evaluation are not in it.
-- **Reproduced**: the state of the published values, by `make reproduce` (tolerance: 10 % of a distance, 5 % of a
-  score, 0.03 of a share or a correlation). A dash: the source's values could not be read, or there are none.
+- **GPU hours**: an estimate for one seed of all rows of that size, from counted operations at
+  {FLOPS_PER_S / 1e12:.0f} TFLOP/s. It is not a measurement; encoders, other stages and evaluation are not in it.
+- **Reproduced**: the state of the values that were published for this line, by `make reproduce`. Tolerance:
+  {TOLERANCES}.
+  A dash: the source's values could not be read, or there are none.
 
 """
 
@@ -199,7 +230,7 @@ def paper_entry(suite: Suite, size: str, results: Path) -> dict[str, Any]:
     todo = [(cell, resolve(cell.spec, where)) for cell in cells(suite, size, scope.seeds[:1])]
     costs = row_costs(todo, where, "cpu", 1)
     flops = [cost.flops for cost in costs]
-    images = [r.config.steps * r.config.batch * r.config.n_dis for _, r in todo]
+    images = [r.config.steps * r.config.images_a_step for _, r in todo]
     protocols = sorted({r.evaluation.protocol for _, r in todo})
     return {
         "of": fingerprint(suite, size),

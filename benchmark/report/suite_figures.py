@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from benchmark.core.plotting import PALETTE, figure_png, figure_with_panels, is_wide, literal, name_log_ticks
 from benchmark.core.stats import CONFIDENCE
+from benchmark.report.notes import TRAINED_AGAINST
 from benchmark.report.tables import CURVE_OF, Column, Row, Table
 
 _STYLES = ("-", "--", ":")  # with more rows than colours, the dashes tell them apart
@@ -37,7 +38,7 @@ def plot_figure(table: Table) -> bytes | None:
     """A panel a metric: its mean against the numbers of the label column `table.plot`, with the interval of the mean.
 
     None without such a column, or with fewer than two rows that have runs. Rows of one number are told apart by their
-    other labels: a line each.
+    other labels: a line each. A number by a network that its row's method trained against has a mark.
     """
     if not table.plot or not table.columns:
         return None
@@ -46,12 +47,13 @@ def plot_figure(table: Table) -> bytes | None:
         return None
     shown = _columns_of_panels(table.columns)
     figure, panels = figure_with_panels(len(shown), width=3.4, height=2.9)
-    for axes, columns in zip(panels, shown):
-        _draw_metric(axes, _x_name(table), columns, lines)
+    marked = [_draw_metric(axes, _x_name(table), columns, lines) for axes, columns in zip(panels, shown)]
     if len(lines) > 1:
         handles, names = panels[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)), frameon=False, fontsize=8)
     title = f"{table.title}: mean of the seeds, bar: {CONFIDENCE:.0%} interval of the mean"
+    if any(marked):
+        title += f"; {TRAINED_AGAINST}: by a network that the row's method trained against, not comparable"
     figure.suptitle(literal("\n".join(textwrap.wrap(title, int(14 * figure.get_figwidth())))), fontsize=10)
     return figure_png(figure)
 
@@ -83,8 +85,12 @@ def _lines(table: Table) -> dict[str, list[tuple[float, Row]]]:
     return {name: sorted(line, key=lambda pair: pair[0]) for name, line in lines.items()}
 
 
-def _draw_metric(axes: Axes, x_name: str, columns: Sequence[Column], lines: dict[str, list[tuple[float, Row]]]) -> None:
-    """A line for each name; a row is shown by the first of the columns that it has."""
+def _draw_metric(axes: Axes, x_name: str, columns: Sequence[Column], lines: dict[str, list[tuple[float, Row]]]) -> bool:
+    """A line for each name; a row is shown by the first of the columns that it has. Returns whether a number is marked.
+
+    Marked are numbers by a network that the row's method trained against.
+    """
+    any_marked = False
     for i, (name, line) in enumerate(lines.items()):
         found = [(x, [cell for column in columns if (cell := row.summary(column))]) for x, row in line]
         cells = [(x, first) for x, (first, *_) in ((x, cells) for x, cells in found if cells)]
@@ -94,10 +100,21 @@ def _draw_metric(axes: Axes, x_name: str, columns: Sequence[Column], lines: dict
         half = [0.0 if cell.low is None else cell.mean - cell.low for _, cell in cells]
         look: dict[str, Any] = {"color": PALETTE[i % len(PALETTE)], "ls": _STYLES[i // len(PALETTE) % len(_STYLES)]}
         axes.errorbar(x, means, half, label=literal(name), marker="o", markersize=4, capsize=3, linewidth=1.3, **look)
+        marked = {x for x, row in line for column in _first_with(row, columns) if row.trained_against(column)}
+        for place, mean in zip(x, means):
+            if place in marked:
+                axes.annotate(TRAINED_AGAINST, (place, mean), (4, 3), textcoords="offset points", fontsize=8)
+        any_marked = any_marked or bool(marked)
     axes.set_xlabel(literal(x_name))
     name, direction = " or\n".join(column.name for column in columns), columns[0].direction
     axes.set_ylabel(f"{literal(name)} ({direction})" if direction else literal(name), fontsize=8.5)
     axes.grid(alpha=0.25, linewidth=0.6)
+    return any_marked
+
+
+def _first_with(row: Row, columns: Sequence[Column]) -> list[Column]:
+    """The first of the columns that the row has a number in; none where it has none."""
+    return [column for column in columns if row.summary(column)][:1]
 
 
 # ---- a curve that a metric keeps ------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmark.core.config import canonical
 from benchmark.core.errors import UserError
@@ -20,7 +19,7 @@ from benchmark.report.claims import CheckedClaim, check_claims
 from benchmark.report.notes import table_notes
 from benchmark.report.plain_table import EMPTY
 from benchmark.report.tables import PUBLISHED, Column, Row, Table, find_columns, group, real_data_rows, tell_apart
-from benchmark.runs.records import Record
+from benchmark.runs.records import Record, one_a_run
 from benchmark.runs.suites.suite import (
     PublishedColumns,
     Scope,
@@ -32,9 +31,6 @@ from benchmark.runs.suites.suite import (
     scope_of,
     suite_names,
 )
-
-if TYPE_CHECKING:
-    from benchmark.runs.spec import RunSpec
 
 
 def table_name(suite: Suite, size: str, dataset: str) -> str:
@@ -69,7 +65,7 @@ def suite_claims(records: Sequence[Record], names: Sequence[str] | None = None) 
 
 def suite_table(suite: Suite, size: str, records: Sequence[Record], dataset: str) -> Table:
     """The suite's table: its label columns, the metrics, the runs, and the source's values where they belong."""
-    scope, found = scope_of(suite, size), _matches(suite, size, records, dataset)
+    scope, found = scope_of(suite, size), list(map(one_a_run, _matches(suite, size, records, dataset)))
     published = suite.published_on(dataset)
     groups: list[tuple[SuiteRow, list[Record]]] = []
     for (_, row), mine in zip(rows_of(suite, size), found):
@@ -150,15 +146,13 @@ def _best_notes(best: Sequence[Column]) -> list[str]:
 
 def _matches(suite: Suite, size: str, records: Sequence[Record], dataset: str) -> list[list[Record]]:
     """The records of each row, in order of seed."""
-    from benchmark.runs.spec import RunSpec
-
     recipe = scope_of(suite, size).recipe
     found = []
     for _, row in rows_of(suite, size):
         learned, changes = row.trained_on or dataset, changes_of(suite, size, row, dataset)
         alike = [record for record in records if _recipe_of(record) == (row.method, learned, recipe)]
         others = any(record.changes != changes for record in alike)
-        config = _config_hash(RunSpec(row.method, learned, 0, recipe, changes)) if others else None
+        config = current_hash(suite, size, row, dataset) if others else None
         mine = [record for record in alike if changes == record.changes or config == record.config_hash]
         found.append(sorted(mine, key=lambda record: record.seed))
     return found
@@ -168,10 +162,12 @@ def _recipe_of(record: Record) -> tuple[str, str, str]:
     return record.method, record.dataset, record.recipe
 
 
-def _config_hash(spec: RunSpec) -> str | None:
-    """Of the configuration that such a run has today, whatever its seed; None where it has none any more."""
-    from benchmark.runs.spec import Paths, resolve
+def current_hash(suite: Suite, size: str, row: SuiteRow, dataset: str) -> str | None:
+    """Of the configuration that runs of a row have today, whatever their seed; None where it has none any more."""
+    from benchmark.runs.spec import Paths, RunSpec, resolve
 
+    changes = changes_of(suite, size, row, dataset)
+    spec = RunSpec(row.method, row.trained_on or dataset, 0, scope_of(suite, size).recipe, changes)
     key = canonical([spec.method, spec.dataset, spec.recipe, spec.changes])
     if key not in _HASHES:
         try:

@@ -27,7 +27,7 @@ from benchmark.report import compare
 from benchmark.report.ledger import UNKNOWN, collapse, cost_listing, supervision
 from benchmark.report.notes import TRAINED_AGAINST, extractor_of, some, table_notes
 from benchmark.report.plain_table import EMPTY, PlainTable
-from benchmark.runs.records import Record, RecordedValue
+from benchmark.runs.records import Record, RecordedValue, one_a_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +93,7 @@ class Row:
     def runs(self) -> str:
         """How many runs stand behind the row, and how many collapsed, failed or are missing."""
         n, n_failed = self.planned or len(self.records), len(self.failed)
-        missing = n - len(self.records)
+        missing = n - len({record.seed for record in self.records})
         n_collapsed = len(self.collapsed)
         parts = [str(len(self.done))] if self.done else []
         parts += [f"collapsed ({n_collapsed} of {n})"] if n_collapsed else []
@@ -231,6 +231,7 @@ def dataset_table(dataset: str, records: Sequence[Record], headline: bool = Fals
 
     headline: its headline columns only, or all of them where it has none.
     """
+    records = one_a_run(records)
     groups = group(records)
     labels = {
         key: (runs[0].method, given_text(runs), runs[0].recipe, changes_text(runs[0])) for key, runs in groups.items()
@@ -287,9 +288,9 @@ def real_data_rows(columns: Sequence[Column], rows: Sequence[Row], n_labels: int
 
 
 def group(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Records by configuration hash, which covers everything but the seed; each group in order of seed."""
+    """Runs by configuration hash, which covers everything but the seed; each group has a seed once, in order."""
     groups: dict[str, list[Record]] = defaultdict(list)
-    for record in sorted(records, key=lambda record: (record.seed, record.run)):
+    for record in sorted(one_a_run(records), key=lambda record: (record.seed, record.run)):
         groups[record.config_hash].append(record)
     return dict(groups)
 

@@ -12,6 +12,7 @@ and in the order of the file.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -105,7 +106,7 @@ class Result(_Part):
     trained_against: list[TrainedAgainst] | None = None  # None: not known, of a version that did not write it down
     parameters: dict[str, int] = {}  # by network
     steps: int | None = None
-    images_seen: int | None = None  # real images drawn in training
+    images_seen: int | None = None  # real images that the discriminator's updates were given
     weights_sha256: str | None = None
     samples_sha256: str | None = None
     distinct_samples: int | None = None
@@ -277,6 +278,39 @@ def read_record(path: Path) -> Record:
 def read_records(results: Path) -> list[Record]:
     """All records under a results folder, by run name."""
     return [read_record(path) for path in sorted((results / "records").glob("*.json"))]
+
+
+def one_a_run(records: Iterable[Record]) -> list[Record]:
+    """Each run once, in the order of its first record.
+
+    A run that is scored again by the same settings, because a file of weights is there now, gets a second record with
+    the same hash and seed. It is still one run: see `_joined`.
+    """
+    found: dict[tuple[str, int], list[Record]] = {}
+    for record in records:
+        found.setdefault((record.config_hash or record.run, record.seed), []).append(record)
+    return [same[0] if len(same) == 1 else _joined(same) for same in found.values()]
+
+
+def _joined(records: Sequence[Record]) -> Record:
+    """The first record of a run with the newest number of every metric; where none has one, the newest reason."""
+    done = [record for record in records if record.status == "done"]
+    first, *later = sorted(done or records, key=lambda record: str(record.time.get("utc", "")))
+    if first.result is None or not later:
+        return first
+    values, networks = dict(first.values), first.result.trained_against
+    for record in later:
+        for id, value in record.values.items():
+            if value.value is not None or id not in values or values[id].value is None:
+                values[id] = value
+        if record.result_or_empty.trained_against is not None:
+            networks = record.result_or_empty.trained_against
+    result = first.result.to_dict() | {"values": [value.to_dict() for value in values.values()]}
+    if networks is not None:
+        result["trained_against"] = [network.to_dict() for network in networks]
+    joined = Record.model_validate(first.to_dict() | {"result": result})
+    joined._results = first._results
+    return joined
 
 
 def show(record: Record, file: Any = None) -> None:

@@ -190,7 +190,8 @@ def _evaluation(recipe: str, card: DatasetCard, changes: dict[str, Any]) -> Eval
         base |= {"n_fake": N_POINTS, "extractors": [], "encoder": None}
     has_labels = card.conditioning != "none"
     config = evaluation(base, changes, card.name, has_labels=has_labels, where="--set eval")
-    check_snapshots(config, card.name, has_labels=has_labels and not card.source.is_points)
+    is_points = card.source.is_points
+    check_snapshots(config, card.name, has_labels=has_labels and not is_points, is_points=is_points)
     check_references(config, card)
     return config
 

@@ -90,7 +90,21 @@ def request_for(
     found = replace(found, references=())  # further references want images of their own, and there is no generator
     if card is not None:
         check_references(found, card)
+    else:
+        found = _against_pictures(found, changes, reference)
     return Request(pictures, reference, found, name, resolution)
+
+
+def _against_pictures(found: EvalConfig, changes: dict[str, Any], reference: str) -> EvalConfig:
+    """The evaluation against pictures that are no dataset: all of them are the reference, and no class has a frequency.
+
+    A protocol may ask for more; ConfigError where the user does.
+    """
+    why = f"{reference} is no dataset: it has no splits, and no training images to count by class"
+    for key in ("reference", "strata"):
+        if changes.get(key) is not None:
+            raise ConfigError(f"eval.{key} = {changes[key]}", why, "leave it out, or give --reference a dataset's name")
+    return replace(found, strata=None)
 
 
 @dataclass(frozen=True)

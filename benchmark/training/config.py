@@ -33,6 +33,14 @@ class GANConfig(TrainConfig):
     ema_half_life_images: NonNegativeFloat = 10_000  # half-life of the average generator, in images; 0: no average
     ema_start_steps: NonNegativeInt = 0  # until this step the average is a copy
 
+    @property
+    def images_a_step(self) -> int:
+        """Real images that the discriminator's updates of a step are given: what budgets, costs and curves count.
+
+        A method may draw more: R3GAN's generator is compared with further real images.
+        """
+        return self.batch * self.n_dis
+
 
 def half_life(decay: float, batch: int) -> float:
     """Images after which an average that keeps `decay` of itself at each step, of `batch` images, has lost half."""

@@ -24,7 +24,7 @@ from benchmark.core.files import JsonLines, atomic
 from benchmark.core.seeds import seed_step
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
-from benchmark.training.config import GANConfig
+from benchmark.training.config import GANConfig, TrainConfig
 from benchmark.training.method import Trainable
 
 CHECKPOINT = "checkpoint.pt"
@@ -112,7 +112,7 @@ class TrainResult:
     average: nn.Module | None
     seconds: float
     steps_per_s: float
-    images: int  # real images drawn, over all ranks
+    images: int  # real images seen, over all ranks: see `images_seen`
 
 
 def stream_for(trainable: Trainable, data: Dataset, seed: int) -> Stream:
@@ -187,7 +187,7 @@ def train(
             began += time.perf_counter() - paused
         due = done % cfg.checkpoint_every == 0 or done == cfg.steps
         if done % cfg.log_every == 0 or due:
-            losses = log.flush(done, stream.position)
+            losses = log.flush(done, images_seen(cfg, done, stream.position))
             require_finite(trainable, label, folder)
             progress.set_postfix({name: f"{value:.3g}" for name, value in losses.items()}, refresh=False)
             reporter.report(done, losses)
@@ -197,8 +197,16 @@ def train(
     progress.close()
     seconds += time.perf_counter() - began
     return TrainResult(
-        average.net if average else None, seconds, (cfg.steps) / seconds if seconds else 0.0, stream.position
+        average.net if average else None,
+        seconds,
+        cfg.steps / seconds if seconds else 0.0,
+        images_seen(cfg, cfg.steps, stream.position),
     )
+
+
+def images_seen(cfg: TrainConfig, step: int, drawn: int) -> int:
+    """Real images that a GAN's discriminator was given in so many steps; of a stage, those that it has drawn."""
+    return step * cfg.images_a_step if isinstance(cfg, GANConfig) else drawn
 
 
 def _average(trainable: Trainable) -> EMA | None:

@@ -43,7 +43,7 @@ class Trainable:
     split: ClassVar[Literal["train", "test"]] = "train"  # the images it learns from
     linear_decay: bool = False  # do all learning rates fall linearly to 0 over the run?
     dry_run_batch: ClassVar[int] = 8  # images of a dry run's first steps; fewer where these would take minutes
-    steps_alike: ClassVar[bool] = False  # does every step cost the same? A dry run then times a single slow one
+    steps_alike: ClassVar[bool] = False  # do all steps but the first cost the same? A dry run then times one, if slow
 
     first_bad_step: Tensor  # [] int64 on the device: the step of the first non-finite loss, or -1
     _step: int = -1

@@ -5,37 +5,36 @@ from __future__ import annotations
 from typing import Any
 
 from benchmark.training import half_life
+from methods.recipes.code_bases import BIGGAN_CIFAR10
 
 
-def _published(*, steps: int, batch: int, ema_start_steps: int = 20_000, **settings: Any) -> dict[str, Any]:
-    """A published setting: betas (0, 0.999) and an average of decay 0.9999 a step, from ema_start_steps on [C]."""
+def _published(*, steps: int, batch: int, **settings: Any) -> dict[str, Any]:
+    """A published setting: betas (0, 0.999) and an average of decay 0.9999 a step, from step 20,000 on [C]."""
     return {
         "steps": steps,
         "batch": batch,
         "betas": (0.0, 0.999),
         "ema_half_life_images": half_life(0.9999, batch),
-        "ema_start_steps": ema_start_steps,
+        "ema_start_steps": 20_000,
         "log_every": 500,
         "checkpoint_every": 2500,
         **settings,
     }
 
 
-_CIFAR = _published(  # [C] launch_cifar_ema
-    steps=125_000,  # [ours] 500 passes over 50,000 images, of which a step's four D updates take 200
-    batch=50,
-    n_dis=4,
-    lr_G=2e-4,
-    lr_D=2e-4,
-    flip=True,
-    ema_start_steps=1000,
-    z_dim=128,
-    hierarchical=False,
-    class_embedding=0,
-    init="normal",
-    sn_eps=1e-8,
-    adam_eps=1e-8,
-)
+_CIFAR = {
+    **BIGGAN_CIFAR10,
+    "steps": 125_000,  # [ours] 500 passes over 50,000 images, of which a step's four D updates take 200
+    "flip": True,
+    "z_dim": 128,
+    "hierarchical": False,
+    "class_embedding": 0,
+    "init": "normal",
+    "sn_eps": 1e-8,
+    "adam_eps": 1e-8,
+    "log_every": 500,
+    "checkpoint_every": 2500,
+}
 # IC-GAN's baselines [I]. They stop when the training FID stalls; how long that took is not published, so every number
 # of steps below is ours: D sees as many images as that of the IC-GAN it is compared with, about 100 passes over
 # ImageNet at side 64, 400 above, 500 over COCO-Stuff and 110 or 220 over ImageNet-LT. Batches are over all GPUs.

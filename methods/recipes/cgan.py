@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
+from methods.recipes.code_bases import SNDCGAN, SNGAN_CIFAR10
+
 _CIFAR = {  # cGAN-PD on SNGAN's nets and schedule [C]
+    **SNGAN_CIFAR10,
     "steps": 50_000,
-    "batch": 64,
-    "lr_G": 2e-4,
-    "lr_D": 2e-4,
-    "betas": (0.0, 0.9),
-    "n_dis": 5,
-    "g_batch": 2,
     "flip": True,
-    "ema_half_life_images": 0,
     "log_every": 500,
     "checkpoint_every": 2500,
 }
 # The supervised baseline of latent-space conditioning (Durall et al., VISAPP 2021, fig. 7), whose settings are not
-# published: SNGAN's for the plain nets (Miyato et al. 2018, table 3), and 50,000 steps [ours].
+# published: compare_gan's for the plain nets, and 50,000 steps [ours].
 _MNIST = {
+    **SNDCGAN,
     "conditioning": "concatenation",
     "backbone": "sndcgan",
     "steps": 50_000,
-    "batch": 64,
-    "lr_G": 2e-4,
-    "lr_D": 2e-4,
-    "betas": (0.5, 0.999),
     "linear_decay": False,
-    "ema_half_life_images": 0,
     "log_every": 500,
     "checkpoint_every": 2500,
 }

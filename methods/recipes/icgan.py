@@ -12,6 +12,7 @@ from typing import Any
 from benchmark.training import half_life
 from benchmark.training.stages.encoders import FeatureConfig
 from benchmark.training.stages.simclr import SimCLRConfig, recipe
+from methods.recipes.code_bases import BIGGAN_CIFAR10
 
 _SWAV = FeatureConfig(name="resnet50", weights="swav_800ep_pretrain.pth.tar")
 _SUPERVISED = FeatureConfig(name="resnet50", weights="resnet50-19c8e357.pth")
@@ -82,16 +83,13 @@ _COCO_STYLEGAN2 = {
     "checkpoint_every": 2500,
 }
 _CIFAR = {  # ours: BigGAN's published CIFAR-10 settings with IC-GAN's rules for a data set of this size
+    **BIGGAN_CIFAR10,
     "features": FeatureConfig(
         encoder=SimCLRConfig(
             net="resnet18", stem="cifar", steps=50_000, batch=256, blur=False, flip=True, log_every=500
         )
     ),
     "steps": 125_000,
-    "batch": 50,
-    "lr_G": 2e-4,
-    "lr_D": 2e-4,
-    "n_dis": 4,
     "k": 5,
     "translation": True,
     "z_dim": 120,
@@ -100,8 +98,6 @@ _CIFAR = {  # ours: BigGAN's published CIFAR-10 settings with IC-GAN's rules for
     "sn_eps": 1e-8,
     "adam_eps": 1e-8,
     "flip": True,
-    "ema_half_life_images": half_life(0.9999, 50),
-    "ema_start_steps": 1000,
     "log_every": 500,
     "checkpoint_every": 2500,
 }

@@ -13,14 +13,11 @@ from typing import Any
 from benchmark.training.stages.classifier import AttributeClassifierConfig
 from benchmark.training.stages.encoders import FeatureConfig
 from benchmark.training.stages.rotnet import RotNetConfig
+from methods.recipes.code_bases import SNDCGAN
 
-_PLAIN: dict[str, Any] = {  # [C] compare_gan's SNDCGAN: one update of D a step; the length is [ours]
-    "steps": 100_000,
-    "batch": 64,
-    "lr_G": 2e-4,
-    "lr_D": 2e-4,
-    "betas": (0.5, 0.999),
-    "ema_half_life_images": 0,
+_PLAIN: dict[str, Any] = {
+    **SNDCGAN,
+    "steps": 100_000,  # [ours]
     "log_every": 500,
     "checkpoint_every": 2500,
 }

@@ -3,50 +3,36 @@
 from __future__ import annotations
 
 from benchmark.training import half_life
+from methods.recipes.code_bases import BIGGAN_BS256X8, BIGGAN_CIFAR10, SNDCGAN
 
-_SNDCGAN = {  # [C] compare_gan's SNDCGAN; steps [P] sec. 4.1
-    "steps": 200_000,
-    "batch": 64,
-    "lr_G": 2e-4,
-    "lr_D": 2e-4,
-    "betas": (0.5, 0.999),
+_SNDCGAN = {
+    **SNDCGAN,
+    "steps": 200_000,  # [P] sec. 4.1
     "pool": 4,
-    "ema_half_life_images": 0,
     "log_every": 500,
     "checkpoint_every": 5000,
 }
 _SNDCGAN_FACES = {**_SNDCGAN, "steps": 100_000, "layer": 7, "pool": 8}  # CelebA-HQ 128 px [P]; the pool [ours]
 # nets [P]; Adam: SNGAN's
 _STL = {**_SNDCGAN, "backbone": "resnet", "layer": 5, "pool": 3, "betas": (0.0, 0.9), "n_dis": 5}
-_BIGGAN = {  # [C] BigGAN-PyTorch's CIFAR-10 script
+_BIGGAN = {
     **_SNDCGAN,
+    **BIGGAN_CIFAR10,
     "backbone": "biggan",
     "conditional": True,
-    "batch": 50,
-    "n_dis": 4,
-    "betas": (0.0, 0.999),
     "pool": 1,
     "hidden": 256,  # [ours] min(d, 1024) with d = 16,384 would make A eight times as large as D
-    "ema_half_life_images": half_life(0.9999, 50),
-    "ema_start_steps": 1000,
 }
-_IMAGENET = {  # [C] BigGAN-PyTorch's bs256x8; the paper starts the task from its checkpoint
+_IMAGENET = {  # the paper starts the task from the checkpoint of these settings
     **_BIGGAN,
+    **BIGGAN_BS256X8,
     "biggan": "imagenet",
     "steps": 250_000,  # [P]
-    "batch": 2048,
-    "n_dis": 1,
-    "z_dim": 120,
-    "lr_G": 1e-4,
-    "lr_D": 4e-4,
-    "adam_eps": 1e-6,
     "flip": True,  # [ours]
     "lambda_lt": 0.5,  # [P] another one than on CIFAR-10; the value is ours
     "warmup": 0.4,  # 100,000 steps: the checkpoint that the code's authors advise for fine-tuning [ours: number lost]
     "pool": 2,
     "hidden": None,
-    "ema_half_life_images": half_life(0.9999, 2048),
-    "ema_start_steps": 20_000,
 }
 _STYLEGAN2 = {  # [C] rosinality's StyleGAN at 128 px; StyleGAN2's nets in place of progressive growing [ours]
     "backbone": "stylegan2",

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+from methods.recipes.code_bases import SNDCGAN, SNGAN_CIFAR10
+
 _CIFAR = {
+    **SNGAN_CIFAR10,
     "steps": 50_000,
-    "batch": 64,
-    "lr_G": 2e-4,
-    "lr_D": 2e-4,
-    "betas": (0.0, 0.9),
-    "n_dis": 5,
-    "g_batch": 2,
     "flip": True,
-    "ema_half_life_images": 0,
     "log_every": 500,
     "checkpoint_every": 2500,
 }
@@ -30,15 +26,11 @@ _CELEBA = {  # mimicry's CelebA-128: two D updates a step, no decay
 }
 _STL = {**_CIFAR, "steps": 100_000, "g_batch": 1}  # mimicry's STL-10 at 48 px; mirrored [ours]
 _CELEBA_64 = {**_CELEBA, "n_dis": 5, "linear_decay": True}  # mimicry's CelebA-64, and here also 32 px
-_PLAIN = {  # compare_gan's SNDCGAN: one D update a step, no decay; the length is its CelebA-HQ run's
+_PLAIN = {
+    **SNDCGAN,
     "backbone": "sndcgan",
-    "steps": 100_000,
-    "batch": 64,
-    "lr_G": 2e-4,
-    "lr_D": 2e-4,
-    "betas": (0.5, 0.999),
+    "steps": 100_000,  # of compare_gan's CelebA-HQ run
     "linear_decay": False,
-    "ema_half_life_images": 0,
     "log_every": 500,
     "checkpoint_every": 2500,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from methods.recipes.code_bases import SNDCGAN
+
 _CIFAR = {  # mimicry's settings for all its models on CIFAR-10 [M]
     "steps": 100_000,
     "batch": 64,
@@ -14,13 +16,13 @@ _CIFAR = {  # mimicry's settings for all its models on CIFAR-10 [M]
     "log_every": 500,
     "checkpoint_every": 2500,
 }
-_SNDCGAN = {  # compare_gan's SNDCGAN [C], as long as in LT-GAN's comparison with SS-GAN
-    **_CIFAR,
+_SNDCGAN = {
+    **SNDCGAN,
     "backbone": "sndcgan",
-    "steps": 200_000,
-    "betas": (0.5, 0.999),
-    "n_dis": 1,
+    "steps": 200_000,  # as in LT-GAN's comparison with SS-GAN
     "linear_decay": False,
+    "log_every": 500,
+    "checkpoint_every": 2500,
 }
 _SMALL = {  # sized for two cores [ours]
     "backbone": "sndcgan",

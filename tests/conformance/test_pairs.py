@@ -13,7 +13,8 @@ import torch
 from benchmark.core.config import parse_overrides
 from benchmark.core.errors import ConfigError, DataError, WeightsError
 from benchmark.core.registry import method_names
-from benchmark.data.cards import list_cards
+from benchmark.data.cards import find_card, list_cards
+from benchmark.evaluation.protocols import PROTOCOLS
 from benchmark.runs.plan import make_plan
 from benchmark.runs.run import require_shares
 from benchmark.runs.spec import Paths, RunSpec, missing, resolve
@@ -55,13 +56,32 @@ def test_pairs_of_every_kind_are_named() -> None:
     assert {("ltgan", "celeba_hq"), ("icgan", "coco_stuff128"), ("ltgan", "stl10")} <= {(m, d) for m, _, d in PAIRS}
 
 
-@pytest.mark.parametrize("protocol", ["suite", "infoscc", "icgan", "selfcond", "latentcond", "ltgan"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("dataset", UNLABELLED)
 def test_no_protocol_asks_unlabelled_data_for_a_classifier(dataset: str, protocol: str, tmp_path: Path) -> None:
-    resolved = resolve(spec_of("sngan", dataset, "small", f"eval.protocol={protocol}"), Paths(tmp_path, tmp_path))
+    spec, paths = spec_of("sngan", dataset, "small", f"eval.protocol={protocol}"), Paths(tmp_path, tmp_path)
+    lacking = _lacking(dataset, protocol)
+    if lacking:
+        with pytest.raises(ConfigError, match=lacking):  # and says nothing of a classifier
+            resolve(spec, paths)
+        return
+    resolved = resolve(spec, paths)
     assert resolved.evaluation.extractors
     assert "judge" not in resolved.evaluation.extractors
     assert resolved.evaluation.extractors == ("lite0",) or protocol != "suite"
+
+
+def _lacking(dataset: str, protocol: str) -> str:
+    """The setting of a protocol that asks for what an unlabelled dataset does not have; empty where it has all."""
+    settings, parts = PROTOCOLS[protocol].settings, {"train", "test", *find_card(dataset).source.parts()}
+    if not set(settings.get("references", ())) <= parts:
+        return f"eval.references: {dataset} has no part"
+    return "eval.strata" if "strata" in settings else ""
+
+
+def test_every_protocol_fits_some_unlabelled_dataset_or_is_of_classes() -> None:
+    fitting = {protocol for protocol in PROTOCOLS for dataset in UNLABELLED if not _lacking(dataset, protocol)}
+    assert set(PROTOCOLS) - fitting == {"icgan_lt"}, "which is by the frequency of classes"
 
 
 def test_a_classifier_that_the_user_asks_for_is_an_error(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,8 @@ from benchmark.core.seeds import seed_step
 from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.nn.losses import r1, relativistic
-from benchmark.training.loop import stream_for
+from benchmark.runs.dry_run import step_flops
+from benchmark.training.loop import LOG, load_checkpoint, stream_for, train
 from benchmark.training.method import construct
 from methods.r3gan import R3GAN, RECIPES, Config, annealed
 
@@ -121,6 +124,25 @@ def test_what_D_sees_is_augmented_and_penalties_are_of_the_plain_images() -> Non
     assert not torch.equal(seen[0], x)
     assert bool(torch.isfinite(losses["R1"]))
     assert float(losses["R1"]) > 0
+
+
+def test_images_that_the_generator_is_compared_with_are_not_counted_as_seen_by_D(tmp_path: Path) -> None:
+    """A step draws n_dis + 1 batches, and D learns from n_dis of them, as budgets count."""
+    method = built(n_dis=2, steps=3, log_every=1)
+    outcome = train(method, tiny(), tmp_path, seed=0, label="r3gan", quiet=True)
+    assert outcome.images == 3 * 2 * method.cfg.batch
+    lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    assert [line["images"] for line in lines] == [n * 2 * method.cfg.batch for n in (1, 2, 3)]
+    saved = load_checkpoint(tmp_path, CPU)
+    assert saved is not None
+    assert saved["position"] == 3 * 3 * method.cfg.batch, "images that were drawn"
+
+
+def test_a_dry_run_counts_the_augmentation() -> None:
+    """It is absent from the first step alone, and the plan takes one in the middle."""
+    data, steps = tiny(), 1000
+    with_it, without = (step_flops(built(data, steps=steps, augment=(0.0, last)), data) for last in (0.55, 0.0))
+    assert with_it > without
 
 
 # ---- what is annealed -----------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from benchmark.data.classes import ClassesFrom
-from benchmark.data.layout import resolve
+from benchmark.data.layout import in_test, resolve
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +49,14 @@ class SourceImages:
     ignored: int = 0  # files that are no pictures
     parts: dict[str, np.ndarray] = field(default_factory=dict)  # bool [N]: named parts of the source's own test split
     points: np.ndarray | None = None  # float32 [N, 2] of a source of points, which has no pictures to read
+
+    def held_out(self, card: DatasetCard) -> np.ndarray:
+        """Which rows are in the test split, bool [N]: by the source's own split, or by hash of the names."""
+        import numpy as np
+
+        if self.is_test is not None and card.split != "hash":
+            return self.is_test
+        return np.array([in_test(name, card.test_share) for name in self.names], dtype=bool)
 
 
 class SourceKind:

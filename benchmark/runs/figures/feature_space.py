@@ -105,7 +105,14 @@ def _classes_shown(conditions: RequestedImages, points: np.ndarray, names: Seque
         scatter_classes(axes, points, labels, names)
         axes.set_title(title, fontsize=11)
         name_tsne_axes(axes)
-    handles, texts = panels[0].get_legend_handles_labels()
-    figure.legend(handles, texts, loc="outside right upper", frameon=False, fontsize=8, markerscale=1.5)
+    shown: dict[str, Any] = {}  # classes of either panel: one may have a class that the other lacks
+    for axes in panels:
+        handles, texts = axes.get_legend_handles_labels()
+        shown = dict(zip(texts, handles)) | shown
+    order = {literal(name): k for k, name in enumerate(names)}
+    texts = sorted(shown, key=lambda text: order.get(text, len(order)))
+    figure.legend(
+        [shown[text] for text in texts], texts, loc="outside right upper", frameon=False, fontsize=8, markerscale=1.5
+    )
     figure.suptitle(what)
     return figure

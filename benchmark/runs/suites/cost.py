@@ -71,14 +71,10 @@ def suite_plan(
 
 def budget_lines(runs: Sequence[Resolved]) -> list[str]:
     """What the rows may spend, and by whose evaluation they are scored: one line each where all rows agree."""
-    budgets = dict.fromkeys(f"{run.config.steps:,} steps of {_images_a_step(run):,} images" for run in runs)
+    budgets = dict.fromkeys(f"{run.config.steps:,} steps of {run.config.images_a_step:,} images" for run in runs)
     protocols = dict.fromkeys(run.evaluation.protocol for run in runs)
     unequal = " (rows differ)" if len(budgets) > 1 else " each"
     return [f"  budget: {'; '.join(budgets)}{unequal}", f"  protocol: {', '.join(protocols)}"]
-
-
-def _images_a_step(run: Resolved) -> int:
-    return run.config.batch * run.config.n_dis
 
 
 def _row_text(one: RowCost) -> str:
@@ -157,7 +153,7 @@ def _like(cost: RowCost, resolved: Resolved, rehearsed: Sequence[tuple[Resolved,
     for other, known, _ in reversed(rehearsed):
         same = other.method.name == resolved.method.name and other.card.resolution == resolved.card.resolution
         if same and known.seconds is not None:
-            images, others = (run.config.steps * _images_a_step(run) for run in (resolved, other))
+            images, others = (run.config.steps * run.config.images_a_step for run in (resolved, other))
             seconds, flops = known.seconds * images / others, known.flops and known.flops * images / others
             return dataclasses.replace(
                 known,

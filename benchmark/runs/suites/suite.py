@@ -1,8 +1,8 @@
 """Suites: which method, with which changes, on which dataset and seeds, makes which table of which paper.
 
-A suite is one YAML file in `benchmark/suites/`. Here it is read, checked and expanded: the rows of a size, what each
-changes of its method's recipe, and the runs they ask for. Running it is `suite_runs`, what that would cost is
-`suite_plan`, its tables are `suite_tables`.
+A suite is one YAML file in this folder. Here it is read, checked and expanded: the rows of a size, what each changes of
+its method's recipe, and the runs they ask for. `running` runs it, `cost` says what that would cost, and
+`benchmark.report.suite_tables` makes its tables.
 
     title: Discriminator and loss              # of the table
     source: the paper and its table

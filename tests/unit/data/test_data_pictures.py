@@ -13,7 +13,8 @@ from PIL import Image
 
 from benchmark.core.errors import DataError
 from benchmark.data.cards import DatasetCard, card_with, find_card, locate
-from benchmark.data.prepare import in_test, prepare
+from benchmark.data.layout import in_test
+from benchmark.data.prepare import prepare
 from benchmark.data.sources.celeba import CELEBA_ATTRIBUTES, CelebA
 from benchmark.data.sources.folder import Folder
 from benchmark.data.sources.table import Table

@@ -20,7 +20,8 @@ import benchmark.data.prepare as module
 from benchmark.core.errors import DataError, UserError
 from benchmark.core.files import sha256_file
 from benchmark.data.cards import DatasetCard, card_with, find_card
-from benchmark.data.prepare import in_test, prepare
+from benchmark.data.layout import in_test
+from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
 from benchmark.data.sources.folder import Folder
 from benchmark.data.sources.torchvision import MNIST_FILES

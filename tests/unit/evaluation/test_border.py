@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 
 from benchmark.evaluation.border import MOST_IMAGES, RequestedImages, border_effect, margins, requested_once
+from benchmark.runs.figures import feature_space
 from benchmark.runs.figures.feature_space import BORDER, CLASSES_SHOWN, save_feature_space
 
 
@@ -68,6 +70,10 @@ def test_samples_are_counted_by_the_image_they_were_asked_for() -> None:
     assert conditions.draws.tolist() == [2, 3]
     many = np.arange(MOST_IMAGES + 5)
     assert len(requested_once(torch.zeros(len(many), 2), many, many, many > 0).labels) == MOST_IMAGES
+    rows = np.arange(5 * MOST_IMAGES)
+    classes = rows // MOST_IMAGES  # in order of class
+    spread = requested_once(torch.zeros(len(rows), 2), rows, classes, rows >= 0)
+    assert np.bincount(spread.labels).tolist() == [MOST_IMAGES // 5] * 5
 
 
 def test_attributes_are_pairs_of_classes() -> None:
@@ -114,6 +120,19 @@ def test_pictures_of_classes_and_of_attributes(tmp_path: Path) -> None:
     assert [path.name for path in few.iterdir()] == [BORDER], "a class is shown; several attributes are at once"
     with Image.open(few / BORDER) as picture:
         assert picture.size[0] > 2 * picture.size[1], "five columns, two rows"
+
+
+def test_the_legend_names_the_classes_of_both_panels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples may show a class that none of the images has."""
+    figures: dict[str, Figure] = {}
+    monkeypatch.setattr(feature_space, "save_figure", lambda path, figure: figures.update({path.name: figure}))
+    features, labels = two_blobs(60)
+    ones = np.ones(60, dtype=np.int64)
+    shown = np.where(labels == 0, 0, 2)  # and nothing shows class 1
+    images = RequestedImages(features, labels, ones.astype(float), ones, seen=shown)
+    save_feature_space(tmp_path, images, ["zebra", "cat", "apple"])
+    (legend,) = figures[CLASSES_SHOWN].legends
+    assert [text.get_text() for text in legend.get_texts()] == ["zebra", "cat", "apple"], "in the order of the classes"
 
 
 @pytest.mark.parametrize("apart", [3.0, 0.0])

@@ -144,6 +144,10 @@ def test_without_weights_the_distances_are_unavailable_and_no_image_is_drawn(
     mine = {value.id: (value.status, value.reason) for value in found if "test" in value.id or "unseen" in value.id}
     assert mine == {f"fd_{name}_lite0": ("unavailable", "lite0: no weights") for name in ("test", "unseen")}
     assert method.asked == [("train", 40)]
+    trained = evaluate(method, method.G, replace(cfg, references=("train",)), ArtifactStore(
+        data, tmp_path, CPU, quiet=True)).values  # fmt: skip
+    states = {value.id: value.status for value in trained if "_train_" in value.id}
+    assert states == {"fd_train_lite0": "unavailable", "score_train_lite0": "unavailable"}
     few = replace(data, parts={"seen": np.arange(1)})
     (value,) = [v for v in evaluate(method, method.G, replace(cfg, references=("seen",)), ArtifactStore(
         few, tmp_path, CPU, quiet=True)).values if v.id == "fd_seen_lite0"]  # fmt: skip
@@ -224,6 +228,12 @@ def test_a_set_that_a_dataset_lacks_is_named_before_anything_is_trained() -> Non
         check_references(replace(CFG, reference="trian"), digits)
     with pytest.raises(ConfigError, match="serves none"):
         check_references(replace(CFG, strata=(20, 100)), coco)
+    for bounds in ((100, 20), (20, 20)):
+        with pytest.raises(ConfigError, match="give few < many"):
+            check_references(replace(CFG, strata=bounds), digits)
+    check_references(replace(CFG, strata=(20, 21)), digits)
+    with pytest.raises(ConfigError, match="a set is given twice"):
+        check_references(replace(CFG, references=("test", "train", "test")), digits)
     with pytest.raises(DataError, match="no part 'seen'"):
         replace(pictures(), parts={}).split("seen")
 

@@ -132,6 +132,23 @@ def test_without_weights_the_distance_is_unavailable_and_accuracy_is_there(
         scorer(replace(cfg, missing_weights="refuse"), tmp_path, conditioning="class")
 
 
+def test_accuracy_alone_needs_no_extractor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "build_extractor", lambda *_: pytest.fail("nothing looks through it"))
+    changes = {"extractors": [], "snapshots": 1, "snapshot_scores": ["accuracy"]}
+    judge = {"steps": 2, "batch": 16, "width": 4}
+    resolved = resolve(
+        RunSpec("cgan", "digits", 0, "small", {"eval": {**changes, "judge": judge}}), Paths(tmp_path, tmp_path)
+    )
+    one = scorer(resolved.evaluation, tmp_path, conditioning="class")
+    (accuracy,) = one.values([{"step": 1, "accuracy": 0.5}])
+    assert (accuracy.id, accuracy.value) == ("control_accuracy_late", 0.5)
+
+
+def test_points_need_no_extractor(tmp_path: Path) -> None:
+    resolved = resolve(RunSpec("dcgan", "ring2d", 0, "small", {"eval": {"snapshots": 3}}), Paths(tmp_path, tmp_path))
+    assert resolved.evaluation.extractors == ()
+
+
 def test_scores_of_snapshots_are_a_setting_that_old_records_do_not_have() -> None:
     assert "snapshot_scores" not in to_dict(EvalConfig(snapshots=3))
     assert to_dict(EvalConfig(snapshot_scores=("fd", "accuracy")))["snapshot_scores"] == ["fd", "accuracy"]
@@ -142,6 +159,7 @@ def test_scores_of_snapshots_are_a_setting_that_old_records_do_not_have() -> Non
     [
         ("digits", {"snapshot_scores": ["fd", "accuracy"]}, "no snapshot"),
         ("digits", {"snapshots": 3, "snapshot_scores": []}, "name fd"),
+        ("digits", {"snapshots": 3, "extractors": []}, "the first extractor"),
         ("ring2d", {"snapshots": 3, "snapshot_scores": ["accuracy"]}, "needs labels"),
         ("stl10", {"snapshots": 3, "snapshot_scores": ["accuracy"]}, "needs labels"),
     ],

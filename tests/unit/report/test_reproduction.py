@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_records import write
 
 from benchmark.__main__ import main
 from benchmark.core.errors import ConfigError
-from benchmark.metrics.catalogue import row_of
-from benchmark.report.reproduction import Target, cells_of, compare, metric_of, state_of, targets, tolerance
+from benchmark.report.reproduction import Target, cells_of, compare, state_of, targets, tolerance
+from benchmark.report.suite_tables import current_hash
 from benchmark.runs.records import read_records
-from benchmark.runs.suites.suite import changes_of, find_suite, list_suites
+from benchmark.runs.spec import Paths, resolve
+from benchmark.runs.suites.suite import changes_of, find_suite, list_suites, scope_of
 
 SUITE = "infoscc-ablation"
 
@@ -26,13 +28,13 @@ def published(column: str, loss: str = "Hinge") -> Target:
     return found
 
 
-def runs(results: Path, target: Target, *values: float | None) -> None:
+def runs(results: Path, target: Target, *values: float | None, **more: Any) -> None:
     """A record of the target's row for each seed, with this value of its metric; None: a run that failed."""
     assert target.metric is not None
     changes = changes_of(target.suite, target.size, target.suite.rows[target.row], target.dataset)
     for seed, value in enumerate(values):
         numbers = None if value is None else {target.metric: value}
-        write(results, numbers, dataset="afhq", recipe="paper", seed=seed, changes=changes)
+        write(results, numbers, dataset="afhq", recipe="paper", seed=seed, changes=changes, **more)
 
 
 def test_values_that_were_read_are_targets_at_paper_size() -> None:
@@ -72,20 +74,54 @@ def test_runs_of_another_row_or_another_size_do_not_count(tmp_path: Path) -> Non
     assert compare([target], read_records(tmp_path))[0].state == "not run"
 
 
+def test_only_runs_of_the_present_configuration_count(tmp_path: Path) -> None:
+    target = published("FID")
+    now = current_hash(target.suite, target.size, target.suite.rows[target.row], target.dataset)
+    assert now is not None
+    runs(tmp_path, target, 13.0, 13.2, config_hash=now, utc="2026-01-01T00:00:00+00:00")
+    runs(tmp_path, target, 40.0, 41.0, config_hash="0ld" * 20, utc="2026-06-01T00:00:00+00:00")
+    (found,) = compare([target], read_records(tmp_path))
+    assert found.seeds == (13.0, 13.2)
+    assert found.state == "reproduced"
+
+
+def test_without_the_present_configuration_the_newest_counts(tmp_path: Path) -> None:
+    target = published("FID")
+    runs(tmp_path, target, 40.0, 41.0, config_hash="1" * 64, utc="2026-06-01T00:00:00+00:00")
+    runs(tmp_path, target, 13.0, config_hash="2" * 64, utc="2026-01-01T00:00:00+00:00")
+    assert compare([target], read_records(tmp_path))[0].seeds == (40.0, 41.0)
+
+
+def test_a_run_that_was_scored_again_counts_once(tmp_path: Path) -> None:
+    target, hashed = published("FID"), {"config_hash": "a" * 64}
+    runs(tmp_path, target, 13.0, 13.2, utc="2026-01-01T00:00:00+00:00", **hashed)
+    runs(tmp_path, target, 14.0, again="-eval-1", utc="2026-01-02T00:00:00+00:00", **hashed)
+    assert compare([target], read_records(tmp_path))[0].seeds == (14.0, 13.2)
+
+
 def test_tolerances_follow_the_metrics_scale() -> None:
     assert tolerance("fd_inception", 20.0) == pytest.approx(2.0)
     assert tolerance("score_inception", 8.0) == pytest.approx(0.4)
     assert tolerance("label_agreement_judge", 0.68) == pytest.approx(0.03)
+    assert tolerance("reverse_kl_judge", 0.2) == pytest.approx(0.01)
+    assert tolerance("correlation_Young_Male", 0.02) == pytest.approx(0.03)
     assert tolerance(None, 1.0) is None
 
 
-def test_every_published_column_has_a_metric_of_ours() -> None:
+def test_every_published_value_has_a_metric_that_its_suite_lists() -> None:
+    found = targets()
+    assert {target.suite.name for target in found} > {SUITE, "latentcond-table1", "ltgan-svm"}
+    for target in found:
+        listed = scope_of(target.suite, target.size).metrics
+        assert target.metric in listed, f"{target.suite.name}, {target.size}: {target.column}: {target.metric}"
+
+
+def test_every_column_of_a_source_has_a_value() -> None:
+    named = {(target.suite.name, target.dataset, target.column) for target in targets()}
     for suite in list_suites().values():
-        for column in suite.published.columns if suite.published else ():
-            assert suite.published is not None
-            metric = metric_of(suite.published, column)
-            assert metric is not None, f"{suite.name}: {column}"
-            assert row_of(metric)
+        for columns in (*([suite.published] if suite.published else []), *suite.published_also):
+            for column in columns.columns:
+                assert (suite.name, columns.dataset, column) in named
 
 
 def test_each_run_is_needed_once() -> None:
@@ -95,6 +131,30 @@ def test_each_run_is_needed_once() -> None:
     assert {cell.spec.recipe for cell in cells} == {"paper"}
 
 
+@pytest.mark.parametrize(
+    ("method", "dataset", "table", "n"),
+    [
+        ("latentcond", "mnist", "latentcond-table1", 1),  # which has CIFAR-10, too
+        ("ltgan", "celeba_hq_attributes", None, 4),  # two tables ask for the same runs
+        ("latentcond", "mnist", None, 2),  # and here in different words: by images, or by steps
+    ],
+)
+def test_each_run_on_the_dataset_is_needed_once(
+    method: str, dataset: str, table: str | None, n: int, tmp_path: Path
+) -> None:
+    found = cells_of(targets(method, dataset, table), seeds=[0])
+    assert {cell.dataset for cell in found} == {dataset}
+    assert len({resolve(cell.spec, Paths(tmp_path, tmp_path)).run for cell in found}) == len(found) == n
+    assert len(cells_of(targets(method, dataset, table), seeds=[0, 1])) == 2 * n
+
+
+def test_no_pair_asks_for_a_run_twice(tmp_path: Path) -> None:
+    pairs = {(target.suite.rows[target.row].method, target.dataset) for target in targets()}
+    for method, dataset in sorted(pairs):
+        runs = [resolve(cell.spec, Paths(tmp_path, tmp_path)).run for cell in cells_of(targets(method, dataset), [0])]
+        assert len(runs) == len(set(runs)) > 0, f"{method} on {dataset}"
+
+
 def test_what_is_not_published_is_an_error_that_says_what_is() -> None:
     with pytest.raises(ConfigError, match=r"nothing published of infoscc digits(.|\n)*infoscc afhq infoscc-ablation"):
         targets("infoscc", "digits")
@@ -102,11 +162,21 @@ def test_what_is_not_published_is_an_error_that_says_what_is() -> None:
 
 def test_the_state_of_a_suite_in_words(tmp_path: Path) -> None:
     suite = find_suite(SUITE)
-    assert state_of(suite, []) == "not run"
+    assert state_of(suite, "paper", []) == "not run"
     runs(tmp_path, published("FID"), 13.0)
     runs(tmp_path, published("FID", "Non saturating"), 50.0)
-    assert state_of(suite, read_records(tmp_path)) == "1 reproduced, 1 not reproduced, 18 not run"
-    assert state_of(find_suite("smoke"), []) == ""
+    records = read_records(tmp_path)
+    assert state_of(suite, "paper", records) == "1 reproduced, 1 not reproduced, 18 not run"
+    assert state_of(suite, "paper", records, method="eigengan") == "not run"
+    assert state_of(suite, "small", records) == "", "nothing is published of this size"
+    assert state_of(find_suite("smoke"), "small", []) == ""
+
+
+def test_the_state_is_that_of_one_size_and_dataset() -> None:
+    assert state_of(find_suite("selfcond-photos"), "paper", []) == "not run"
+    assert state_of(find_suite("selfcond-photos"), "places", []) == "", "no value of Places365 could be read"
+    assert state_of(find_suite("latentcond-table1"), "paper", [], "cifar10") == "not run"
+    assert state_of(find_suite("latentcond-table1"), "paper", [], "digits") == ""
 
 
 def test_the_command_compares_records_and_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

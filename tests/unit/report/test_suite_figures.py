@@ -83,6 +83,24 @@ def test_metrics_are_drawn_at_their_numbers_in_order_with_the_interval_of_the_me
     np.testing.assert_allclose(low_high, [cell.low, 16.0 - cell.low])
 
 
+def test_a_number_by_a_network_that_the_row_trained_against_is_marked(
+    suite: str, tmp_path: Path, drawn: list[Figure]
+) -> None:
+    against = [{"name": "judge", "hashes": ["c0ffee" * 10]}]
+    record(tmp_path, 4.0, lambda_lt=2.0)
+    write(tmp_path, {"fd_judge": 8.0}, method="ltgan", changes={"lambda_lt": 0.5}, trained_against=against)
+    table = suite_table(find_suite(suite), "small", read_records(tmp_path), "digits")
+    suite_figures(table)
+    (mark,) = drawn[0].axes[0].texts
+    assert (mark.get_text(), mark.xy) == ("§", (0.5, 8.0))
+    title = drawn[0].get_suptitle().replace("\n", " ")
+    assert "§: by a network that the row's method trained against" in title
+    write(tmp_path, {"fd_judge": 8.0}, method="ltgan", changes={"lambda_lt": 0.5}, trained_against=[])
+    suite_figures(suite_table(find_suite(suite), "small", read_records(tmp_path), "digits"))
+    assert not drawn[1].axes[0].texts
+    assert "§" not in drawn[1].get_suptitle()
+
+
 def test_one_number_is_no_plot(suite: str, tmp_path: Path) -> None:
     record(tmp_path, 4.0, lambda_lt=2.0)
     assert suite_figures(suite_table(find_suite(suite), "small", read_records(tmp_path), "digits")) == {}

@@ -10,15 +10,16 @@ import pytest
 from made_records import write as write_values
 from matplotlib.axes import Axes
 
-from benchmark.core.config import content_hash
+from benchmark.core.config import content_hash, merge
 from benchmark.core.errors import ConfigError
 from benchmark.evaluation.value import MetricValue
 from benchmark.report.page_tables import table_view
 from benchmark.report.suite_figures import suite_figures
 from benchmark.report.suite_tables import suite_table
 from benchmark.report.table_files import write_suite_table
+from benchmark.report.tables import dataset_table
 from benchmark.runs.records import read_records, write_record
-from benchmark.runs.suites.suite import find_suite
+from benchmark.runs.suites.suite import changes_of, find_suite
 
 pytestmark = pytest.mark.usefixtures("quick_environment")
 
@@ -172,6 +173,41 @@ rows:
   - {labels: {Model: B, Wrong labels: 0 %}, method: sngan, set: {steps: 1}}
   - {labels: {Model: B, Wrong labels: 40 %}, method: sngan, set: {steps: 2}}
 """
+
+
+def test_a_run_that_was_scored_again_is_one_run_of_its_row(tmp_path: Path) -> None:
+    """As `eval RUNFOLDER` leaves it once a file of weights is there: the same hash and seed, another name, one change.
+
+    The first evaluation lacked Inception's weights, the second Chamfer's encoder.
+    """
+    suite = find_suite("infoscc-ablation")
+    changes = changes_of(suite, "paper", suite.rows[1], "afhq")
+    asked = {"dataset": "afhq", "recipe": "paper", "config_hash": "a" * 64}
+    first: dict[str, float | None] = {"fd_inception": None, "chamfer_tsne_paper": 4000.0}
+    again: dict[str, float | None] = {"fd_inception": 13.0, "chamfer_tsne_paper": None}
+    late = merge(changes, {"eval": {"missing_weights": "unavailable"}})
+    for seed in (0, 1):
+        write_values(tmp_path, first, seed=seed, changes=changes, utc="2026-01-01T00:00:00+00:00", **asked)
+    newer = {"changes": changes, "utc": "2026-01-02T00:00:00+00:00", **asked}
+    write_values(tmp_path, again, seed=0, again="-eval-1", **newer)
+    table = suite_table(suite, "paper", read_records(tmp_path), "afhq")
+    row = table.rows[1]
+    assert row.runs == "2, not run (1 of 3)"
+    assert not any(record.run.endswith("-eval-1") for record in row.records), "it has the folder of the run"
+    found = {column.id: list(row.by_seed(column).items()) for column in table.columns}
+    assert found["fd_inception"] == [(0, 13.0)]
+    assert found["chamfer_tsne_paper"] == [(0, 4000.0), (1, 4000.0)], "a number that is missing now is kept"
+    write_values(tmp_path, again, seed=1, again="-eval-1", **{**newer, "changes": late})
+    again["fd_inception"] = 14.0
+    write_values(tmp_path, again, seed=1, again="-eval-2", **{**newer, "utc": "2026-01-03T00:00:00+00:00"})
+    for whole in (
+        suite_table(suite, "paper", read_records(tmp_path), "afhq"),
+        dataset_table("afhq", read_records(tmp_path)),
+    ):
+        (distance,) = [column for column in whole.columns if column.id == "fd_inception"]
+        (row,) = [row for row in whole.rows if row.records]
+        assert row.by_seed(distance) == {0: 13.0, 1: 14.0}, "the newest number of each seed"
+        assert len(row.done) == 2
 
 
 def test_accuracies_of_both_kinds_share_a_panel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,37 @@ def test_every_cell_of_every_suite_is_a_valid_run(name: str, size: str, tmp_path
     assert len(set(runs)) == len(runs), "every cell is a run of its own"
 
 
+def test_the_comparison_says_which_methods_a_size_lacks_and_where_no_image_is_mirrored(tmp_path: Path) -> None:
+    suite, paths = find_suite("compare"), Paths(tmp_path, tmp_path)
+    lacking, mirrors = suite.source.partition("lack")[2], suite.source.split("No image is mirrored")[1].split(".")[0]
+    everywhere, paper = mirrors.split("at size paper")
+    for size in suite.sizes:
+        runs = {suite.rows[cell.row].labels["Method"]: resolve(cell.spec, paths) for cell in cells(suite, size, [0])}
+        for row in suite.rows:
+            name = row.labels["Method"]
+            if name not in runs:
+                assert name in lacking, f"{name} is absent at size {size}"
+            else:
+                told = name in everywhere or (size == "paper" and name in paper)
+                assert told is not runs[name].config.flip, f"{name} at size {size}"
+
+
+def test_residual_encoders_of_small_images_have_the_stem_for_these(tmp_path: Path) -> None:
+    """ImageNet's stem leaves one place of an image of 32 px."""
+    seen = []
+    for name, size in shipped():
+        for cell in cells(find_suite(name), size, seeds=[0]):
+            resolved = resolve(cell.spec, Paths(tmp_path, tmp_path))
+            features = getattr(resolved.config, "features", None)
+            if getattr(features, "name", "") != "simclr" or resolved.card.resolution > 32:
+                continue
+            encoder = features.encoder
+            if encoder is not None and encoder.net.startswith("resnet"):
+                seen.append((name, size))
+                assert encoder.stem == "cifar", f"{name}, {size}: {cell.spec}"
+    assert ("latentcond-features", "paper") in seen
+
+
 def test_the_ablation_is_the_posters_grid_with_both_readings_of_lsgan() -> None:
     suite = find_suite("infoscc-ablation")
     poster = [
