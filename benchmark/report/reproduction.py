@@ -33,11 +33,10 @@ from benchmark.runs.suites.suite import (
 )
 
 State = Literal["reproduced", "not reproduced", "not run"]
-RELATIVE = {"log": 0.10, "identity": 0.05}  # tolerance as a share of the published value, by the metric's scale
-ABSOLUTE = {"logit": 0.03}  # of shares: points
+# `MetricRow.margin` in words
 TOLERANCES = (
-    "10 % of a Frechet distance, a Chamfer distance or a path length; 5 % of a classifier score, a number of modes or "
-    "a reverse KL divergence; 0.03 of a share or a correlation"
+    "10 % of a distance, a path length or a reverse KL divergence; 5 % of a classifier score or a number of modes; "
+    "0.03 of a share or a correlation"
 )
 
 # Our metric for a published column, where the suite's file names no other
@@ -133,8 +132,7 @@ def tolerance(metric: str | None, published: float) -> float | None:
     if metric is None:
         return None
     row = row_of(metric)
-    scale = "logit" if row.stem == "correlation" else row.scale  # of which 0 is a common value: in points, too
-    return ABSOLUTE[scale] if scale in ABSOLUTE else RELATIVE[scale] * abs(published)
+    return row.margin if row.absolute_margin else row.margin * abs(published)
 
 
 def targets(method: str | None = None, dataset: str | None = None, table: str | None = None) -> list[Target]:
