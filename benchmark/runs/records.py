@@ -140,6 +140,7 @@ class Record(_Part):
 
     _keys: tuple[str, ...] = PrivateAttr(())  # those that were given, in their order
     _results: Path | None = PrivateAttr(None)  # the results folder it lies in
+    _own: bool = PrivateAttr(False)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -178,6 +179,11 @@ class Record(_Part):
     def result_or_empty(self) -> Result:
         """The result; of a failed run one in which nothing is given."""
         return Result() if self.result is None else self.result
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is one's own in a table of published records, where its row is marked (`mark_as_own`)."""
+        return self._own
 
     @property
     def scored_on(self) -> str:
@@ -277,6 +283,12 @@ def read_record(path: Path) -> Record:
 def read_records(results: Path) -> list[Record]:
     """All records under a results folder, by run name."""
     return [read_record(path) for path in sorted((results / "records").glob("*.json"))]
+
+
+def mark_as_own(record: Record) -> Record:
+    """The record, told apart from the published ones that a table shows it with."""
+    record._own = True
+    return record
 
 
 def show(record: Record, file: Any = None) -> None:
