@@ -75,8 +75,8 @@ class Plan:
 DIGITS = ("digits", "digits_0to4", "digits_5to9", "digits_lt")
 SMALL = {"resolution": 16}  # the side of drawn shapes in the small recipes
 AS_STACKED = {"pad": 0, "filter": "bilinear"}  # MNIST's digits as stacked_mnist scales them
-DRAWN = ClassifierRecipe(steps=1000, shift=1)
-WRITTEN = ClassifierRecipe(steps=800, degrees=10.0, zoom=0.1)
+DRAWN = ClassifierRecipe(steps=800, shift=1)
+WRITTEN = ClassifierRecipe(steps=600, degrees=10.0, zoom=0.1)
 CLASSIFIERS = {
     "digits-judge": Plan("digits", (*DIGITS, "stacked_digits"), replace(WRITTEN, steps=2000, shift=1)),
     "shapes-judge": Plan("shapes", ("shapes",), DRAWN, SMALL),
@@ -85,7 +85,7 @@ CLASSIFIERS = {
     "mnist-judge": Plan("mnist", ("mnist",), WRITTEN),
     "stacked_mnist-judge": Plan("mnist", ("stacked_mnist",), WRITTEN, AS_STACKED),
     "fashion_mnist-judge": Plan("fashion_mnist", ("fashion_mnist",), ClassifierRecipe(steps=2400, cutout=0.3)),
-    "cifar10-judge": Plan("cifar10_jpeg", ("cifar10_jpeg", "cifar10"), ClassifierRecipe(steps=3600, cutout=0.3)),
+    "cifar10-judge": Plan("cifar10_jpeg", ("cifar10_jpeg", "cifar10"), ClassifierRecipe(steps=2800, cutout=0.3)),
 }
 
 
