@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data = prepare(card_with(find_card(name), {"resolution": side}), asked.data_root, asked.work / "artifacts" / "data")
     judge = network(asked.dataset, data, asked.work, asked.learned_from, asked.local)
     quality(judge, data, asked.learned_from)
-    bias(judge, data, min(asked.n * 10, len(data.test), len(data.train) // 2), asked.learned_from)
+    bias(judge, data, min(len(data.test), len(data.train) // 2))
     if not asked.no_ranks:
         ranks(judge, build("lite0"), data, asked.n, asked.runs)
     return 0
@@ -90,7 +90,7 @@ def quality(judge: Extractor, data: Dataset, learned_from: str) -> None:
     print(f"accuracy {accuracy(logits, unseen, rows):.4f}, ECE {ece:.4f} on {len(unseen)} {unseen.name} images")
 
 
-def bias(judge: Extractor, data: Dataset, n: int, learned_from: str) -> None:
+def bias(judge: Extractor, data: Dataset, n: int) -> None:
     """FD of held-out images to training images over that of training images to others of them, the same numbers.
 
     A generator as good as real images has the same distance as training images that are not in the reference: 1. Under
@@ -99,16 +99,25 @@ def bias(judge: Extractor, data: Dataset, n: int, learned_from: str) -> None:
     train, test = (np.asarray(extract(judge, part.images, batch=256).pooled) for part in (data.train, data.test))
     floors, others = [], []
     for draw in range(DRAWS):
-        rng = np.random.default_rng(draw)
-        rows = rng.permutation(len(train))
-        floors.append(frechet_distance(train[rows[:n]], train[rows[n : 2 * n]]))
-        others.append(frechet_distance(train[rows[:n]], test[rng.permutation(len(test))[:n]]))
+        one, other = disjoint(data.train.labels, len(train), n, 2, draw)
+        (held_out,) = disjoint(data.test.labels, len(test), n, 1, draw)
+        floors.append(frechet_distance(train[one], train[other]))
+        others.append(frechet_distance(train[one], test[held_out]))
     ratios = np.array(others) / np.array(floors)
     print(
         f"n = {n}: FD(training, other training) {np.mean(floors):.4f}, FD(training, held-out) {np.mean(others):.4f}, "
         f"ratio {ratios.mean():.2f} (sd over draws {ratios.std(ddof=1):.2f})",
         flush=True,
     )
+
+
+def disjoint(labels: np.ndarray | None, n_all: int, n: int, n_sets: int, seed: int) -> list[np.ndarray]:
+    """Disjoint sets of n rows with as many of each class: two halves at random have opposite surpluses of classes."""
+    rows = np.random.default_rng(seed).permutation(n_all)
+    if labels is not None:
+        rows = rows[np.argsort(labels[rows], kind="stable")]
+    stride = n_all // n
+    return [rows[k::stride][:n] for k in range(n_sets)]
 
 
 def ranks(judge: Extractor, lite0: Extractor, data: Dataset, n: int, runs: Sequence[Path]) -> None:
