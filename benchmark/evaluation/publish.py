@@ -258,15 +258,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     press, keys = Press(asked.data_root, asked.work), asked.only or [*CLASSIFIERS, *ENCODERS]
-    known = index() if (EVALUATORS / INDEX).exists() else Index()
-    files = {**known.files, **{key: press.make(key) for key in keys}}
-    datasets = dict(known.datasets)
-    touched = {name for key in keys for name in (CLASSIFIERS.get(key) or ENCODERS[key]).serves}
-    for name in sorted(touched):
+    files, datasets = {**read_index().files, **{key: press.make(key) for key in keys}}, {}
+    for name in sorted({name for key in keys for name in (CLASSIFIERS.get(key) or ENCODERS[key]).serves}):
         datasets[name] = press.measure(name, files)
         print(f"{name}: {datasets[name]}", flush=True)
-    write_index(Index(files=files, datasets=dict(sorted(datasets.items()))))
+    known = read_index()  # another call may have added to it meanwhile
+    write_index(
+        Index(
+            files={**known.files, **{key: files[key] for key in keys}},
+            datasets=dict(sorted({**known.datasets, **datasets}.items())),
+        )
+    )
     return 0
+
+
+def read_index() -> Index:
+    """The index as it is now; an empty one where there is none."""
+    index.cache_clear()
+    return index() if (EVALUATORS / INDEX).exists() else Index()
 
 
 def write_index(found: Index) -> None:
