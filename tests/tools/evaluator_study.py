@@ -84,10 +84,10 @@ def network(name: str, data: Dataset, work: Path, learned_from: str, local: bool
 def quality(judge: Extractor, data: Dataset, learned_from: str) -> None:
     """Accuracy and calibration on the split that it has not learned from."""
     unseen = data.train if learned_from == "test" else data.test
-    logits, rows = logits_of(judge, unseen.images), np.arange(len(unseen))
-    right = correct(logits, unseen, rows)
+    logits = logits_of(judge, unseen.images)
+    right = correct(logits, unseen)
     ece = calibration_error(confidence(logits, data.conditioning == "class"), right)
-    print(f"accuracy {accuracy(logits, unseen, rows):.4f}, ECE {ece:.4f} on {len(unseen)} {unseen.name} images")
+    print(f"accuracy {accuracy(logits, unseen):.4f}, ECE {ece:.4f} on {len(unseen)} {unseen.name} images")
 
 
 def bias(judge: Extractor, data: Dataset, n: int) -> None:
