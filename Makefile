@@ -46,8 +46,8 @@ reproduce: $(READY)  ## paper-size runs of METHOD on DATASET (TABLE=suite) again
 coverage: $(READY)  ## write docs/coverage.md: what stands for each table and figure of the papers
 	$(PY) -m benchmark.report.coverage
 
-table: $(READY)  ## CSV, LaTeX and Markdown tables from the records
-	@$(PY) -m benchmark table $(PLACES)
+table: $(READY)  ## CSV, LaTeX and Markdown tables from the records (WITH=reference: with the published rows)
+	@$(PY) -m benchmark table $(if $(WITH),--with $(WITH)) $(PLACES)
 
 report: $(READY)  ## one HTML page of all results: results/report.html, or OUT=file
 	@$(PY) -m benchmark report $(PLACES) $(if $(OUT),--out "$(OUT)")

@@ -221,16 +221,24 @@ def records(results: PathLike = "results") -> list[Record]:
     return read_records(Path(results))
 
 
-def table(name: str, results: PathLike = "results", *, size: str = "small", headline: bool = False) -> Table:
+def table(
+    name: str,
+    results: PathLike = "results",
+    *,
+    size: str = "small",
+    headline: bool = False,
+    with_reference: bool = False,
+) -> Table:
     """The table of a dataset, or of a suite at one of its sizes, made from the records under `results`.
 
     `.to_frame()` is a pandas DataFrame, one row for each method and setting. headline: of a dataset, only the columns
     that a page can hold. A suite of several datasets is asked for as "suite-size-dataset", as its file is called.
+    with_reference: the published table, with a row "(own)" for each of these records' settings.
     Raises UserError when there are no records of it.
     """
     from benchmark.report.find import find_table
 
-    return find_table(name, Path(results), size, headline)
+    return find_table(name, Path(results), size, headline, with_reference)
 
 
 def _paths(results: PathLike, data_root: PathLike | None) -> Paths:

@@ -101,6 +101,8 @@ def parser() -> argparse.ArgumentParser:
                       help="change a setting of the evaluation, such as k=3 or half_samples=0")  # fmt: skip
     verb.set_defaults(do=verbs.evaluate)
     verb = words.add_parser("table", parents=[paths], help="CSV, LaTeX and Markdown tables from the records")
+    verb.add_argument("--with", choices=["reference"], dest="beside", help="put these records, marked as own, into the "
+                      "published tables of results/reference")  # fmt: skip
     verb.set_defaults(do=verbs.table)
     verb = words.add_parser("report", parents=[paths], help="one HTML page of all results")
     verb.add_argument("--out", type=Path, metavar="FILE", help="the page (default: report.html in the results)")

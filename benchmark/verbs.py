@@ -312,10 +312,15 @@ def drift(arguments: argparse.Namespace) -> int:
 
 
 def table(arguments: argparse.Namespace) -> int:
-    """Write all tables from the records."""
-    from benchmark.report.table_files import write_tables
+    """Write all tables from the records; with the published rows only those of datasets and suites of one's own."""
+    if arguments.beside == "reference":
+        from benchmark.report.beside_reference import write_tables_beside_reference
 
-    paths = write_tables(arguments.results)
+        paths = write_tables_beside_reference(arguments.results)
+    else:
+        from benchmark.report.table_files import write_tables
+
+        paths = write_tables(arguments.results)
     if not paths:
         raise UserError(
             f"{arguments.results / 'records'}: no records", "tables are made of records alone", "make bench"

@@ -8,6 +8,7 @@ PACKAGE = Path(__file__).parents[1]  # the folder `benchmark`, installed or in a
 CHECKOUT = PACKAGE.parent  # the repository's root, where the package lies in a checkout
 
 SUITES = PACKAGE / "runs" / "suites"
+EVALUATORS = PACKAGE / "evaluation" / "evaluators"  # published weights of evaluation networks, and their index
 BASELINES = PACKAGE / "drift" / "baselines"
 FROZEN = PACKAGE / "drift" / "frozen"
 TEMPLATES = PACKAGE / "report" / "templates"

@@ -92,14 +92,16 @@ def select(
 ) -> list[Record]:
     """The runs of one configuration of a method on a dataset, in order of seed.
 
-    like: take the configuration with this baseline's recipe and changes; None: the recipe as it is, or the only one.
+    like: take this baseline's configuration, or the one with its recipe and changes; None: the recipe as it is, or the
+    only one.
     config: the beginning of a configuration's hash, where there are several. Raises DriftError, listing what there is,
     when not exactly one configuration fits.
     """
     groups = group(r for r in records if r.method == method and r.dataset == dataset)
     fitting = {key: runs for key, runs in groups.items() if key.startswith(config or "")}
     if config is None and like is not None:
-        fitting = {key: runs for key, runs in fitting.items() if _same_request(runs[0], like)}
+        same = {key: runs for key, runs in fitting.items() if key == like.config_hash}  # asked for in other words
+        fitting = same or {key: runs for key, runs in fitting.items() if _same_request(runs[0], like)}
     if config is None and like is None and len(fitting) > 1:
         fitting = {key: runs for key, runs in fitting.items() if not runs[0].changes}
     if len(fitting) == 1:

@@ -39,6 +39,14 @@ class ExtraConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class PublishedWeights:
+    """The published networks that an evaluation uses, by the sha256 of their files; the suite fills them in."""
+
+    judge: str | None = added(None)  # None: the classifier is trained here, by `judge`
+    encoder: str | None = added(None)  # None: the encoder, where there is one, is trained here, by `encoder`
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class EvalConfig:
     """How a trained generator is scored."""
 
@@ -62,7 +70,10 @@ class EvalConfig:
     chamfer_points: Annotated[int, Field(ge=100)] = 300  # real and generated points each of the t-SNE Chamfer distance
     tsne_seeds: PositiveInt = 3  # repetitions of t-SNE
     recall_images: PositiveInt = 500  # images an attribute in the recall at 0.2
-    judge: JudgeConfig = JudgeConfig()  # the classifier that scores control
+    # published: classifier and encoder come with the suite, for the datasets that have them; local: trained here
+    evaluators: Literal["published", "local"] = added("local")
+    published: PublishedWeights | None = added(None)  # those that are used; filled in, never set
+    judge: JudgeConfig = JudgeConfig()  # the classifier that scores control, where it is trained here
     encoder: SimCLRConfig | None = None  # the embedding of the Chamfer distance; None: left out
     extra: tuple[Extra, ...] = ()  # metrics that take minutes, by name
     extras: ExtraConfig = ExtraConfig()  # their sizes

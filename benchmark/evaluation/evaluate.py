@@ -27,6 +27,7 @@ from benchmark.evaluation.control import (
 from benchmark.evaluation.copies import copying
 from benchmark.evaluation.extra_scores import extra_values
 from benchmark.evaluation.modes import class_coverage, mode_values
+from benchmark.evaluation.networks import computes_tsne
 from benchmark.evaluation.protocols import labelled
 from benchmark.evaluation.real_rows import real_data_rows
 from benchmark.evaluation.references import reference_values
@@ -128,7 +129,7 @@ def image_values(context: EvaluationContext) -> list[MetricValue]:
     values = [value for _, found in by_extractor(context) for value in found]
     if judge is not None:
         values += judged_values(context, judge)
-    if context.cfg.encoder is not None:
+    if computes_tsne(context.cfg):
         values += tsne_chamfer(context)
     return values + reference_values(context) + extra_values(context)
 

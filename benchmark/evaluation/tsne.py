@@ -10,10 +10,10 @@ from torch import nn
 
 from benchmark.data.stream import images_to_float
 from benchmark.evaluation.context import EvaluationContext
+from benchmark.evaluation.networks import build_encoder
 from benchmark.evaluation.sampling import BATCH
 from benchmark.evaluation.value import MetricValue
 from benchmark.metrics.chamfer import chamfer_tsne
-from benchmark.training.stages.simclr import SimCLR
 
 KINDS: tuple[Literal["suite", "paper"], ...] = ("suite", "paper")  # settings of t-SNE: steady ones, the paper's
 
@@ -21,17 +21,17 @@ KINDS: tuple[Literal["suite", "paper"], ...] = ("suite", "paper")  # settings of
 @torch.no_grad()
 def tsne_chamfer(context: EvaluationContext) -> list[MetricValue]:
     """InfoSCC-GAN's Chamfer distance: a joint 3-D t-SNE of encoder embeddings, with everything pinned."""
-    cfg, artifacts, generated = context.cfg, context.artifacts, context.generated
-    encoder = artifacts.train(SimCLR, cfg.encoder)
+    cfg, generated = context.cfg, context.generated
+    encoder = build_encoder(cfg, context.artifacts)
     reference = context.reference
     n = min(cfg.chamfer_points, len(reference), len(generated))
     rows = np.random.Generator(np.random.PCG64([cfg.seed, 0x75E])).choice(len(reference), n, replace=False)
-    real, fake = (embed(encoder, images) for images in (reference.images[np.sort(rows)], generated.images[:n]))
+    real, fake = (embed(encoder.net, images) for images in (reference.images[np.sort(rows)], generated.images[:n]))
     values = []
     for kind in KINDS:
         found = chamfer_tsne(real, fake, tsne_seeds=range(cfg.tsne_seeds), protocol=kind, max_points=2 * n)
         settings = context.protocol | {
-            "encoder": artifacts.key_of(encoder),
+            "encoder": encoder.identity["encoder"],
             "chamfer_points": n,
             "tsne": found.parameters,
         }

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 STATISTICS = ("mean", "sd", "n", "low", "high")  # of a cell: see `Summary`
 PUBLISHED = " (published)"  # ends the name of a column of the source's values
 CURVE_OF = "aux_accuracy"  # the metric whose details hold a curve over sizes of moves
+OWN = " (own)"  # ends the first label of one's own runs in a table of published ones
 DATASET_LABELS = ("Method", "Supervision", "Recipe", "Changes")
 
 
@@ -236,9 +237,10 @@ def dataset_table(dataset: str, records: Sequence[Record], headline: bool = Fals
     labels = {
         key: (runs[0].method, given_text(runs), runs[0].recipe, changes_text(runs[0])) for key, runs in groups.items()
     }
-    order = sorted(groups, key=lambda key: (labels[key], key))
+    order = sorted(groups, key=lambda key: (labels[key], groups[key][0].is_own, key))
     shown, notes = tell_apart([(labels[key], groups[key]) for key in order])
-    rows = tuple(Row(label, tuple(groups[key]), config_hash=key) for label, key in zip(shown, order))
+    hashes = {key: runs[0].config_hash for key, runs in groups.items()}
+    rows = tuple(Row(label, tuple(groups[key]), config_hash=hashes[key]) for label, key in zip(shown, order))
     columns = every = find_columns(records)
     if headline:
         columns = tuple(column for column in every if column.headline) or every
@@ -288,10 +290,13 @@ def real_data_rows(columns: Sequence[Column], rows: Sequence[Row], n_labels: int
 
 
 def group(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Runs by configuration hash, which covers everything but the seed; each group has a seed once, in order."""
+    """Runs by configuration hash, which covers everything but the seed; each group has a seed once, in order.
+
+    One's own runs in a table of published ones are groups of their own.
+    """
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in sorted(one_a_run(records), key=lambda record: (record.seed, record.run)):
-        groups[record.config_hash].append(record)
+        groups[record.config_hash + OWN * record.is_own].append(record)
     return dict(groups)
 
 
@@ -314,8 +319,10 @@ def tell_apart(groups: Sequence[tuple[tuple[str, ...], Sequence[Record]]]) -> tu
     """Labels of groups made unique, and notes of what differs.
 
     Two groups with the same labels were configured differently: a recipe, a card or a version changed in between. They
-    are never averaged; the last label gets the beginning of the configuration's hash.
+    are never averaged; the last label gets the beginning of the configuration's hash. The first label of one's own
+    runs, in a table of published ones, is marked.
     """
+    groups = [((first + OWN * any(run.is_own for run in runs), *rest), runs) for (first, *rest), runs in groups]
     counts = Counter(labels for labels, _ in groups)
     shown: list[tuple[str, ...]] = []
     notes: list[str] = []

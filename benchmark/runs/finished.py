@@ -62,7 +62,7 @@ def rescore(folder: Path, paths: Paths, changes: dict[str, Any], device: torch.d
     run = run_name(folder)
     record = read_record(record_path(paths.results, run))
     before = RunSpec(record.method, record.dataset, record.seed, record.recipe, record.changes)
-    resolved = resolve(before, paths)
+    resolved = _resolve_as(run, before, paths)
     if resolved.run != run:
         raise ConfigError(
             f"{folder}: its settings are not those of today",
@@ -98,6 +98,15 @@ def rescore(folder: Path, paths: Paths, changes: dict[str, Any], device: torch.d
         time=record.time | {"evaluation_s": time.perf_counter() - began},
         device={"device": device_name(device), "threads": torch.get_num_threads(), "ranks": 1},
     )
+
+
+def _resolve_as(run: str, spec: RunSpec, paths: Paths) -> Resolved:
+    """The run of a record: as it resolves today, or as it did before there were published evaluators."""
+    found = resolve(spec, paths)
+    if found.run == run:
+        return found
+    earlier = resolve(replace(spec, changes=merge(spec.changes, {"eval": {"evaluators": "local"}})), paths)
+    return earlier if earlier.run == run else found
 
 
 def write_samples(

@@ -22,7 +22,7 @@ from benchmark.core.files import require_space
 from benchmark.data.prepare import find_prepared
 from benchmark.data.prepared import TINY, Dataset
 from benchmark.evaluation.config import EvalConfig
-from benchmark.evaluation.networks import build_judges
+from benchmark.evaluation.networks import computes_tsne, published_files, trained_here
 from benchmark.evaluation.sampling import generate
 from benchmark.evaluation.tsne import KINDS
 from benchmark.runs.dry_run import Part, dry_run, parameters
@@ -70,6 +70,10 @@ class Plan:
             nets = ", ".join(f"{name} {n:,}" for name, n in part.parameters.items())
             cost = "ready" if part.ready else f"about {duration(part.seconds)}"
             lines.append(f"  {part.name:<12} {part.steps:>8,} steps  {cost:<18} parameters: {nets}")
+        for name, entry in published_files(r.evaluation):
+            lines.append(
+                f"  {name:<12} published: {entry.file}, unless the local images differ from those it was made for"
+            )
         n_fake = r.evaluation.n_fake or self.n_reference
         images = f"{n_fake:>8,} images" if n_fake else f"as many images as the {r.evaluation.reference} split has,"
         cost, extractors = f"about {duration(self.evaluation_s)}", ", ".join(r.evaluation.extractors)
@@ -170,7 +174,8 @@ def make_plan(
         method = construct(cls, cfg, data, device, 0, **stages)
     again = partial(construct, cls, data=data, device=device, seed=0, **stages)
     artifacts.parts.append(dry_run(resolved.method.name, method, data, again, quick=quick))
-    build_judges(resolved.evaluation, artifacts)
+    for stage, settings in trained_here(resolved.evaluation, has_judge=bool(data.n_labels) and not data.is_points):
+        artifacts.train(stage, settings)
     plan.n_reference = len(prepared.split(resolved.evaluation.reference)) if prepared else 0
     further = [len(prepared.split(name)) for name in resolved.evaluation.references] if prepared else []
     plan.evaluation_s = evaluation_seconds(method, resolved.evaluation, data, plan.n_reference, sum(further))
@@ -201,7 +206,7 @@ def evaluation_seconds(method: Method, cfg: EvalConfig, data: Dataset, n_referen
     generate(method, method.G.eval(), n, cfg, data)
     sampling = (time.perf_counter() - began) / n * n_fake
     features = sum((n_fake + n_reference) / EXTRACTOR_RATE.get(name, 100.0) for name in cfg.extractors)
-    points = 2 * cfg.chamfer_points * cfg.tsne_seeds * len(KINDS) if cfg.encoder is not None else 0
+    points = 2 * cfg.chamfer_points * cfg.tsne_seeds * len(KINDS) if computes_tsne(cfg) else 0
     return sampling + features + points / TSNE_RATE
 
 

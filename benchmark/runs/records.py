@@ -141,6 +141,7 @@ class Record(_Part):
 
     _keys: tuple[str, ...] = PrivateAttr(())  # those that were given, in their order
     _results: Path | None = PrivateAttr(None)  # the results folder it lies in
+    _own: bool = PrivateAttr(False)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -179,6 +180,11 @@ class Record(_Part):
     def result_or_empty(self) -> Result:
         """The result; of a failed run one in which nothing is given."""
         return Result() if self.result is None else self.result
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is one's own in a table of published records, where its row is marked (`mark_as_own`)."""
+        return self._own
 
     @property
     def scored_on(self) -> str:
@@ -286,9 +292,9 @@ def one_a_run(records: Iterable[Record]) -> list[Record]:
     A run that is scored again by the same settings, because a file of weights is there now, gets a second record with
     the same hash and seed. It is still one run: see `_joined`.
     """
-    found: dict[tuple[str, int], list[Record]] = {}
+    found: dict[tuple[str, int, bool], list[Record]] = {}
     for record in records:
-        found.setdefault((record.config_hash or record.run, record.seed), []).append(record)
+        found.setdefault((record.config_hash or record.run, record.seed, record.is_own), []).append(record)
     return [same[0] if len(same) == 1 else _joined(same) for same in found.values()]
 
 
@@ -309,8 +315,14 @@ def _joined(records: Sequence[Record]) -> Record:
     if networks is not None:
         result["trained_against"] = [network.to_dict() for network in networks]
     joined = Record.model_validate(first.to_dict() | {"result": result})
-    joined._results = first._results
+    joined._results, joined._own = first._results, first._own
     return joined
+
+
+def mark_as_own(record: Record) -> Record:
+    """The record, told apart from the published ones that a table shows it with."""
+    record._own = True
+    return record
 
 
 def show(record: Record, file: Any = None) -> None:

@@ -15,7 +15,9 @@ from benchmark.data.layout import locate
 from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
 from benchmark.evaluation.config import EvalConfig, check_snapshots
+from benchmark.evaluation.networks import published_files, with_published
 from benchmark.evaluation.protocols import PROTOCOLS
+from benchmark.evaluation.published import read_tensors
 from benchmark.evaluation.references import check_references
 from benchmark.metrics.extractors.weights import check_name, require
 from benchmark.training.method import GANConfig, Method, MethodFile, find_method
@@ -190,6 +192,7 @@ def _evaluation(recipe: str, card: DatasetCard, changes: dict[str, Any]) -> Eval
         base |= {"n_fake": N_POINTS, "extractors": [], "encoder": None}
     has_labels = card.conditioning != "none"
     config = evaluation(base, changes, card.name, has_labels=has_labels, where="--set eval")
+    config = with_published(config, card, changes)
     is_points = card.source.is_points
     check_snapshots(config, card.name, has_labels=has_labels and not is_points, is_points=is_points)
     check_references(config, card)
@@ -244,6 +247,11 @@ def missing(resolved: Resolved, paths: Paths) -> list[UserError]:
     for name in needed:
         try:
             require(name, allow_unverified=resolved.evaluation.allow_unverified)
+        except UserError as error:
+            problems.append(error)
+    for _, entry in published_files(resolved.evaluation):
+        try:
+            read_tensors(entry)
         except UserError as error:
             problems.append(error)
     return problems + list(missing_weights(resolved.config))

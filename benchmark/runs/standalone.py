@@ -29,6 +29,7 @@ from benchmark.data.prepare import prepare
 from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.context import ImageSet, Side, protocol_of, quantisation, reference_of, side_of
 from benchmark.evaluation.evaluate import evaluate_images
+from benchmark.evaluation.networks import with_published
 from benchmark.evaluation.references import check_references
 from benchmark.evaluation.sampling import GeneratedImages
 from benchmark.metrics.extractors.store import FeatureStore, images_sha256
@@ -89,6 +90,7 @@ def request_for(
     found = evaluation(base, changes, reference, has_labels=has_labels, where="--set")
     found = replace(found, references=())  # further references want images of their own, and there is no generator
     if card is not None:
+        found = with_published(found, _at(card, resolution), changes)
         check_references(found, card)
     else:
         found = _against_pictures(found, changes, reference)

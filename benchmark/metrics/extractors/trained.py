@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -28,13 +29,24 @@ class JudgeExtractor(Extractor):
     """The suite's own classifier, trained on the dataset's held-out split, as an extractor.
 
     net: a module with `features`, `head` and `dim` (see `JudgeNetwork`), fed images in [-1, 1] of its own channels.
-    key: of the artefact that holds it. side: of its training images, in pixels; other sides are refused, because a
-    resized image is not what it learnt to judge.
+    key: of the artefact that holds it; of a published one the sha256 of its file. side: of its training images, in
+    pixels; other sides are refused, because a resized image is not what it learnt to judge. weights: provenance of
+    published weights (file, sha256, verified, licence); None: they were trained here. reading: what else decides its
+    features and logits, where that is not the file alone.
     """
 
     name = "judge"
 
-    def __init__(self, net: nn.Module, key: str, side: int, *, device: torch.device | str | None = None) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        key: str,
+        side: int,
+        *,
+        device: torch.device | str | None = None,
+        weights: Mapping[str, Any] | None = None,
+        reading: Mapping[str, Any] | None = None,
+    ) -> None:
         self.side = side
         self.identity = {
             "extractor": self.name,
@@ -43,12 +55,8 @@ class JudgeExtractor(Extractor):
             "scale": "x / 127.5 - 1",
             "layer": "features; head",
             "judge": key,
-            "weights": {
-                "file": f"judge {key}",
-                "sha256": state_hash(net),
-                "verified": True,
-                "licence": "trained here",
-            },
+            "weights": dict(weights) if weights else trained_here(f"judge {key}", net),
+            **(reading or {}),
         }
         self.dim = int(net.dim)  # type: ignore[arg-type]
         super().__init__(net, device or next(net.parameters()).device)
@@ -67,7 +75,7 @@ class JudgeExtractor(Extractor):
 class EncoderExtractor(Extractor):
     """A self-supervised encoder of the suite as an extractor: its embedding is the pooled feature, logits are None.
 
-    net: images [N, channels, side, side] in [-1, 1] to embeddings [N, d]. key: of the artefact that holds it.
+    net: images [N, channels, side, side] in [-1, 1] to embeddings [N, d]. key, weights: as of `JudgeExtractor`.
     side, channels: of its training images; others are refused. name: in "FD-<name>" and in the ids of numbers.
     """
 
@@ -80,6 +88,7 @@ class EncoderExtractor(Extractor):
         *,
         name: str = "encoder",
         device: torch.device | str | None = None,
+        weights: Mapping[str, Any] | None = None,
     ) -> None:
         self.name, self.side, self.channels = name, side, channels
         self.identity = {
@@ -90,12 +99,7 @@ class EncoderExtractor(Extractor):
             "scale": "x / 127.5 - 1",
             "layer": "embedding",
             "encoder": key,
-            "weights": {
-                "file": f"encoder {key}",
-                "sha256": state_hash(net),
-                "verified": True,
-                "licence": "trained here",
-            },
+            "weights": dict(weights) if weights else trained_here(f"encoder {key}", net),
         }
         super().__init__(net, device or next(net.parameters()).device)
         self.dim = self(torch.zeros(1, channels, side, side, dtype=torch.uint8)).pooled.shape[1]
@@ -108,6 +112,11 @@ class EncoderExtractor(Extractor):
                 "evaluate at the side and with the channels of the prepared data",
             )
         return self.net(images / 127.5 - 1), None
+
+
+def trained_here(file: str, net: nn.Module) -> dict[str, Any]:
+    """The provenance of a network that was trained on this machine, whose bits are this machine's."""
+    return {"file": file, "sha256": state_hash(net), "verified": True, "licence": "trained here"}
 
 
 def state_hash(net: nn.Module) -> str:

@@ -90,6 +90,20 @@ def verdict_of(report: ModelReport, id: str) -> DriftVerdict:
 REFERENCE = paths.REFERENCE
 STEADY = [10.0, 10.05, 9.95, 10.02, 9.98]
 
+
+def test_the_baselines_configuration_may_be_asked_for_in_other_words(tmp_path: Path) -> None:
+    write_all(tmp_path / "old", "fd_judge", STEADY)
+    baseline = read_model_baseline(
+        accept_model("test", "sngan", "digits", tmp_path / "old", baselines=tmp_path, commit=lambda: "abc")
+    )
+    write_all(tmp_path / "new", "fd_judge", STEADY, first_seed=10, config={"published": "files"})  # today's default
+    for path in (tmp_path / "old" / "records").glob("*.json"):
+        plain = json.loads(path.read_text()) | {"changes": {"eval": {"evaluators": "local"}}}
+        (tmp_path / "new" / "records" / path.name).write_text(json.dumps(plain))
+    runs = select(read_records(tmp_path / "new"), "sngan", "digits", like=baseline)
+    assert {run.config_hash for run in runs} == {baseline.config_hash}
+
+
 # ---- the statistics -------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,63 @@
+"""One's own records in the published table: `python -m benchmark table --with reference`.
+
+Rows of one's own are marked, and never averaged with published ones. They share a column where metric and protocol are
+the same, which published evaluators make possible: a classifier that was trained on this machine has a column of its
+own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from benchmark.core import paths
+from benchmark.core.errors import UserError
+from benchmark.report.suite_tables import suite_tables
+from benchmark.report.table_files import write_table
+from benchmark.report.tables import Table, dataset_table
+from benchmark.runs.records import Record, mark_as_own, read_records
+
+SUFFIX = "-with-reference"  # of the tables' names
+
+
+def records_beside_reference(results: Path) -> list[Record]:
+    """The published records, and after them those of a results folder, marked as one's own.
+
+    Raises UserError where either has none, or the folder is the published one itself.
+    """
+    if not (paths.REFERENCE / "records").is_dir():
+        raise UserError(
+            f"{paths.REFERENCE}: no published records",
+            "they are in the repository, not in an installed package",
+            "call it from a checkout",
+        )
+    if results.resolve() == paths.REFERENCE.resolve():
+        raise UserError(f"{results}: the published records themselves", "own ones are put beside them", "leave it out")
+    own = read_records(results)
+    if not own:
+        raise UserError(f"{results / 'records'}: no records", "tables are made of records alone", "make bench")
+    return [*read_records(paths.REFERENCE), *map(mark_as_own, own)]
+
+
+def tables_beside_reference(results: Path) -> list[Table]:
+    """The tables of every dataset and suite that has records of one's own, with the published rows.
+
+    Raises as `records_beside_reference`.
+    """
+    records = records_beside_reference(results)
+    tables = [
+        dataset_table(name, [record for record in records if record.scored_on == name], headline=True)
+        for name in sorted({record.scored_on for record in records if record.is_own})
+    ]
+    tables += [table for table in suite_tables(records) if any(r.is_own for row in table.rows for r in row.records)]
+    return [
+        replace(table, name=table.name + SUFFIX, title=f"{table.title}, with the published rows") for table in tables
+    ]
+
+
+def write_tables_beside_reference(results: Path) -> list[Path]:
+    """Write these tables, `tables/<name>-with-reference.{csv,tex,md}`. Returns the files.
+
+    Raises as `records_beside_reference`.
+    """
+    return [path for table in tables_beside_reference(results) for path in write_table(results, table)]
