@@ -201,7 +201,7 @@ def evaluation_seconds(method: Method, cfg: EvalConfig, data: Dataset, n_referen
     generate(method, method.G.eval(), n, cfg, data)
     sampling = (time.perf_counter() - began) / n * n_fake
     features = sum((n_fake + n_reference) / EXTRACTOR_RATE.get(name, 100.0) for name in cfg.extractors)
-    points = 2 * cfg.chamfer_points * cfg.tsne_seeds * len(KINDS) if cfg.encoder is not None else 0
+    points = 2 * cfg.chamfer_points * cfg.tsne_seeds * len(KINDS) if cfg.embeds else 0
     return sampling + features + points / TSNE_RATE
 
 

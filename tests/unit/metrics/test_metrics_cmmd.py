@@ -1,6 +1,7 @@
 """CMMD: plain loops, the package `clip-mmd`, closed forms, and that a wrong one is caught.
 
-Measured against `clip-mmd` 0.0.2 in float64 on the pairs below: at most 5e-13 relative. It is no dependency of the tests: it is compared where it is installed.
+Measured against `clip-mmd` 0.0.2 in float64 on the pairs below: at most 5e-13 relative. It is no dependency of the
+tests: it is compared where it is installed.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """C_T and MiFID: brute force, closed forms, torchmetrics, and that a wrong one is caught.
 
-Measured: `data_copying` against the plain loops below and against the authors' code (casey-meehan/data-copying, with its
-0.5 of continuity correction taken back): no difference. MiFID against torchmetrics 1.9.0 in float64: 2e-12 relative,
-with the two sets exchanged: it takes the mean over the real images of the distance to the nearest generated one, the
-paper the mean over the generated ones; the Frechet distance is the same either way. torchmetrics is no dependency of the
-tests: it is compared where it is installed.
+Measured: `data_copying` against the plain loops below and against the authors' code (casey-meehan/data-copying, with
+its 0.5 of continuity correction taken back): no difference. MiFID against torchmetrics 1.9.0 in float64: 2e-12
+relative, with the two sets exchanged: it takes the mean over the real images of the distance to the nearest generated
+one, the paper the mean over the generated ones; the Frechet distance is the same either way. torchmetrics is no
+dependency of the tests: it is compared where it is installed.
 """
 
 from __future__ import annotations
