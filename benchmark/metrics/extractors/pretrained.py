@@ -51,7 +51,8 @@ class Lite0Extractor(Extractor):
 class Lite2Extractor(Lite0Extractor):
     """EfficientNet-Lite2, as Lite0 but for its weights, its width and depth, and its input: its own 260 px.
 
-    It takes seven times as long as Lite0 (measured). `timm`'s network gives the same logits with these weights, to 6e-6.
+    It takes seven times as long as Lite0 (measured). With these weights `timm`'s network gives the same logits, to
+    6e-6.
     """
 
     name = "lite2"
