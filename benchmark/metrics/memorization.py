@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
 
 from benchmark.metrics.checks import Array, Float64, Int64, MetricError, float_rows, row_pair
 from benchmark.metrics.frechet import frechet_distance
@@ -164,7 +163,9 @@ def _distances(rows: Float64, train: Float64, progress: bool) -> Float64:
 
 def _z(fake: Float64, heldout: Float64) -> float:
     """The standardised Mann-Whitney statistic: how often a generated image's distance exceeds a held-out one's."""
+    from scipy.stats import rankdata  # as k-means
+
     m, n = len(fake), len(heldout)
-    ranks = scipy.stats.rankdata(np.concatenate([fake, heldout]))
+    ranks = rankdata(np.concatenate([fake, heldout]))
     u = ranks[:m].sum() - m * (m + 1) / 2
     return float((u - m * n / 2) / math.sqrt(m * n * (m + n + 1) / 12))

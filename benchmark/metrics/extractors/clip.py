@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.transforms.functional import normalize
 
 from benchmark.core.errors import WeightsError
 from benchmark.metrics.extractors.base import Extractor, three_channels
@@ -48,6 +47,8 @@ class CLIPExtractor(Extractor):
         super().__init__(net, device)
 
     def _forward(self, images: Tensor) -> tuple[Tensor, None]:
+        from torchvision.transforms.functional import normalize  # a second that every other run would wait
+
         x = three_channels(images)
         x = pil_bicubic(centre_square(x), self.side) if self.name == OF_CMMD else tf1_resize(x, self.side)
         return self.net(normalize(x.contiguous(), [255 * m for m in MEAN], [255 * s for s in STD])), None
