@@ -90,9 +90,11 @@ def parser() -> argparse.ArgumentParser:
                       "the folder of a finished run")  # fmt: skip
     verb.add_argument("--reference", metavar="DATASET|PATH", help="what they are compared with: a dataset's name, or "
                       "pictures as PATH; a run has its own dataset")  # fmt: skip
-    verb.add_argument("--extractors", nargs="+", metavar="NAME", help="judge, lite0, inception, inception-clean, "
-                      "torchvision:MODEL (default: the judge where the reference has labels, else lite0)")  # fmt: skip
+    verb.add_argument("--extractors", nargs="+", metavar="NAME", help="judge, lite0, lite2, inception, "
+                      "inception-clean, dinov2, dinov2-b, clip-b-32, clip-l-14, clip-l-14-336, torchvision:MODEL "
+                      "(default: the judge where the reference has labels, else lite0)")  # fmt: skip
     verb.add_argument("--protocol", choices=list(PROTOCOLS), help="a paper's evaluation (default: suite)")
+    verb.add_argument("--all", action="store_true", help="all metrics instead of the few that a table's headline has")
     verb.add_argument("--n", type=positive, metavar="N", help="score this many of the pictures (default: all)")
     verb.add_argument("--resolution", type=positive, metavar="SIDE", help="bring pictures and reference to this side "
                       "in pixels (default: as they are)")  # fmt: skip

@@ -256,6 +256,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
     changes = parse_overrides(arguments.changes)
     asked = {"protocol": arguments.protocol, "n_fake": arguments.n, "extractors": arguments.extractors}
+    asked["metrics"] = "all" if arguments.all else None
     changes = merge({key: value for key, value in asked.items() if value is not None}, changes)
     if arguments.threads is not None:
         import torch

@@ -17,7 +17,8 @@ import torch
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 
-JUDGED = ["eval.judge.steps=5", "eval.judge.width=8", "eval.n_fake=100", "eval.encoder=null", "eval.recall_images=20"]
+JUDGED = ["eval.judge.steps=5", "eval.judge.width=8", "eval.n_fake=100", "eval.encoder=null", "eval.recall_images=20",
+          "eval.metrics=all"]  # fmt: skip
 TINY = [*JUDGED, "steps=12", "batch=8", "checkpoint_every=4", "log_every=2"]  # any method
 DIGITS = ["data.source.test_share=0.8"]  # few training images: short feature passes
 INFOSCC = [*TINY, *DIGITS, "base=4", "max_width=16", "encoder.width=4",

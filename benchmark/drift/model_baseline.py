@@ -16,12 +16,12 @@ import numpy as np
 import pydantic.dataclasses
 from pydantic import Field
 
-from benchmark.core.config import STRICT, build
+from benchmark.core.config import STRICT, build, merge
 from benchmark.core.files import read_json, write_json
 from benchmark.drift.gates import BASELINES, Accepted, BaselineMissing, DriftError, clean_commit, require_reason
 from benchmark.drift.statistics import Settings
 from benchmark.report.tables import asked_settings, changes_text, group
-from benchmark.runs.records import Record, read_records
+from benchmark.runs.records import Record, read_records, request_of
 
 
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -110,7 +110,7 @@ def select(
         f"{key[:8]}: {runs[0].recipe} {changes_text(runs[0])}".rstrip() + f", {len(runs)} runs"
         for key, runs in groups.items()
     )
-    changes = "" if like is None else " ".join(asked_settings(like.changes))
+    changes = "" if like is None else " ".join(asked_settings(_with_all_metrics(like)))
     train = f'make bench METHOD={method} DATASET={dataset} SEEDS="5 6 7"' + (f' SET="{changes}"' if changes else "")
     raise DriftError(
         f"{method} on {dataset}: {len(fitting)} configurations fit, one is needed",
@@ -119,8 +119,13 @@ def select(
     )
 
 
+def _with_all_metrics(like: ModelBaseline) -> dict[str, Any]:
+    """A baseline's changes, with `eval.metrics`: without it a small recipe gives a part of the baseline's numbers."""
+    return merge(like.changes, {"eval": {"metrics": like.config.get("eval", {}).get("metrics", "all")}})
+
+
 def _same_request(run: Record, like: ModelBaseline) -> bool:
-    return run.recipe == like.recipe and run.changes == like.changes
+    return run.recipe == like.recipe and request_of(run.changes) == request_of(like.changes)
 
 
 def outcomes(runs: Sequence[Record], id: str) -> tuple[MetricOfRun, ...]:

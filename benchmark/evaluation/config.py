@@ -11,7 +11,9 @@ from benchmark.core.config import STRICT, NonNegativeInt, PositiveInt, added
 from benchmark.core.errors import ConfigError
 from benchmark.evaluation.protocols import ProtocolName
 from benchmark.metrics.cas import CASConfig
+from benchmark.metrics.catalogue import row_named
 from benchmark.metrics.extractors.segmenter import SegmenterConfig
+from benchmark.metrics.metric_row import Choice
 from benchmark.metrics.sets import SetSettings
 from benchmark.training.stages.judge import JudgeConfig
 from benchmark.training.stages.simclr import SimCLRConfig
@@ -52,6 +54,7 @@ class EvalConfig:
 
     protocol: ProtocolName = "suite"  # whose evaluation this is; another than the suite's is marked in every table
     n_fake: PositiveInt | None = None  # generated images; None: as many as the reference has
+    metrics: Choice = added("all")  # few: the headline and what other settings ask for; all: the whole catalogue
     extractors: tuple[str, ...] = ("judge",)  # feature extractors, by name
     reference: str = "train"  # the split that generated images are compared with, whole: train, test or a part of test
     references: tuple[Literal["train", "test", "seen", "unseen"], ...] = added(())  # further ones, images for each
@@ -84,7 +87,18 @@ class EvalConfig:
     @property
     def set_settings(self) -> SetSettings:
         """How two sets of features are compared."""
-        return SetSettings(self.k, self.prdc_images, self.splits, self.half_samples, self.extrapolate, seed=self.seed)
+        return SetSettings(
+            self.k, self.prdc_images, self.splits, self.half_samples, self.extrapolate, self.seed, self.metrics
+        )
+
+    def computes(self, id: str) -> bool:
+        """Whether `metrics` includes the catalogue's row with this id, `intra_fd_X`. Raises KeyError."""
+        return row_named(id).computed(self.metrics)
+
+    @property
+    def embeds(self) -> bool:
+        """Whether images are embedded by the encoder for the t-SNE Chamfer distance."""
+        return self.encoder is not None and self.computes("chamfer_tsne_suite")
 
 
 def check_snapshots(cfg: EvalConfig, name: str, *, has_labels: bool, is_points: bool = False) -> None:

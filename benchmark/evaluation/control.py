@@ -42,6 +42,8 @@ def control_accuracy(context: EvaluationContext, judge: JudgeExtractor, conditio
         settings = context.protocol | {"scorer": judge.identity, "conditioning": method.conditioning}
         ceiling = {"on_real": _on_real(context.judged_real, data)}
         values.append(_accuracy("judge", context.judged, conditions, settings, data, ceiling))
+    if not context.cfg.computes("control_accuracy_own"):
+        return values
     if (own := own_logits(method, context.generated.images)) is not None:
         settings = context.protocol | {"scorer": OWN_CLASSIFIER, "conditioning": method.conditioning}
         values.append(_accuracy("own", own, conditions, settings, data, {}))

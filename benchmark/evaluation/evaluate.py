@@ -27,7 +27,6 @@ from benchmark.evaluation.control import (
 from benchmark.evaluation.copies import copying
 from benchmark.evaluation.extra_scores import extra_values
 from benchmark.evaluation.modes import class_coverage, mode_values
-from benchmark.evaluation.networks import computes_tsne
 from benchmark.evaluation.protocols import labelled
 from benchmark.evaluation.real_rows import real_data_rows
 from benchmark.evaluation.references import reference_values
@@ -86,7 +85,7 @@ def evaluate(
         show_progress=show_progress,
     )
     values = mode_values(context) if data.is_points else image_values(context)
-    if not transferred:  # what a method says of itself is of its own data
+    if not transferred and cfg.metrics == "all":  # what a method says of itself is of its own data
         values += [own_measurement(found, data, cfg) for found in method.measurements(G, data)]
     conditions = conditions_text(method, cfg)
     generated = context.generated
@@ -129,7 +128,7 @@ def image_values(context: EvaluationContext) -> list[MetricValue]:
     values = [value for _, found in by_extractor(context) for value in found]
     if judge is not None:
         values += judged_values(context, judge)
-    if computes_tsne(context.cfg):
+    if context.cfg.embeds:
         values += tsne_chamfer(context)
     return values + reference_values(context) + extra_values(context)
 
@@ -145,7 +144,7 @@ def by_extractor(images: ImageSet) -> Iterator[tuple[str, list[MetricValue]]]:
         except WeightsError as problem:
             if images.cfg.missing_weights == "refuse":
                 raise
-            yield name, unavailable(name, images.protocol, problem)
+            yield name, unavailable(name, images.protocol, problem, images.cfg.metrics)
         else:
             yield name, extractor_values(images, extractor)
 
@@ -158,28 +157,28 @@ def extractor_values(images: ImageSet, extractor: Extractor) -> list[MetricValue
     real = store.features(extractor, reference.images, sha256=reference.sha256, progress=shown)
     controls = real_data_rows(extractor, reference, len(generated), cfg.set_settings, store) if cfg.controls else None
     values = set_values(extractor, seen, real, images.protocol, cfg.set_settings, controls, shown)
-    if images.classes is not None and reference.labels is not None:
+    if cfg.computes("intra_fd_X") and images.classes is not None and reference.labels is not None:
         values += intra_class_values(
             extractor, seen, images.classes, real, reference.labels, images.class_names, images.protocol
         )
     if cfg.strata is not None:
         values += stratified_values(extractor, seen, real, images, cfg.strata)
     if images.artifacts is not None:
-        values += copying(images, images.artifacts.data, extractor, np.asarray(seen.pooled))
+        values += copying(images, images.artifacts.data, extractor, np.asarray(seen.pooled), np.asarray(real.pooled))
     return values
 
 
 def judged_values(context: EvaluationContext, judge: JudgeExtractor) -> list[MetricValue]:
     """What the judge sees: the classes that occur, and whether an image shows what was asked for."""
-    method, values = context.method, []
-    if context.data.conditioning == "class":
+    method, cfg, values = context.method, context.cfg, []
+    if cfg.computes("modes_judge") and context.data.conditioning == "class":
         values += class_coverage(judge, context.judged, context.protocol, context.data)
     if method.conditioning in ("instance", "latent"):
         values += label_agreement(context, judge)
     elif context.generated.conditions is not None:
         values += control_accuracy(context, judge, context.generated.conditions)
-    if method.conditioning == "attributes":
-        values += recall(context, judge, context.cfg.recall_images)
+    if cfg.computes("recall_0.2_judge") and method.conditioning == "attributes":
+        values += recall(context, judge, cfg.recall_images)
     return values
 
 

@@ -26,14 +26,9 @@ from benchmark.training.stages.simclr import SimCLR
 # ---- which networks -------------------------------------------------------------------------------------------------
 
 
-def computes_tsne(cfg: EvalConfig) -> bool:
-    """Whether a generator's evaluation computes the Chamfer distance after t-SNE."""
-    return cfg.encoder is not None
-
-
 def needs_encoder(cfg: EvalConfig) -> bool:
     """Whether any metric that is computed looks through the encoder: else it is neither trained nor waited for."""
-    return cfg.encoder is not None and (computes_tsne(cfg) or "simclr" in cfg.extractors)
+    return cfg.encoder is not None and (cfg.embeds or "simclr" in cfg.extractors)
 
 
 def with_published(cfg: EvalConfig, card: DatasetCard, changes: Mapping[str, Any]) -> EvalConfig:

@@ -37,7 +37,7 @@ def real_data_rows(
         one, other = halves(len(real), seed=settings.seed)
         logits = None if reference.logits is None else reference.logits[other]
         half = Features(reference.pooled[other], logits)
-        rows[f"{FLOOR}, n = {len(one):,}"] = _numbers(np.asarray(reference.pooled)[one], half, settings)
+        rows[f"{FLOOR}, n = {len(one):,}"] = _numbers(np.asarray(reference.pooled)[one], half, extractor, settings)
         for name in CONTROLS:
             if name in NEEDS_LABELS and real.labels is None:
                 continue
@@ -49,7 +49,7 @@ def real_data_rows(
                 continue  # fewer images than this damage is made of
             seen = extractor_pass(extractor, damaged)
             n = "" if len(damaged) == n_fake else f", n = {len(damaged):,}"
-            rows[f"real, {name}{n}"] = _numbers(np.asarray(reference.pooled), seen, settings)
+            rows[f"real, {name}{n}"] = _numbers(np.asarray(reference.pooled), seen, extractor, settings)
         return rows
 
     return store.numbers(provenance, make)
@@ -60,7 +60,7 @@ def extractor_pass(extractor: Extractor, images: np.ndarray) -> Features:
     return FeatureStore(None).features(extractor, images)
 
 
-def _numbers(real: np.ndarray, seen: Features, settings: SetSettings) -> dict[str, float]:
+def _numbers(real: np.ndarray, seen: Features, extractor: Extractor, settings: SetSettings) -> dict[str, float]:
     logits = None if seen.logits is None else np.asarray(seen.logits)
-    sets = FeatureSets(real, np.asarray(seen.pooled), logits, settings)
+    sets = FeatureSets(real, np.asarray(seen.pooled), logits, settings, extractor=extractor.name)
     return {stem: number.value for stem, number in measure(sets).items()}

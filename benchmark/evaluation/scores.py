@@ -12,8 +12,10 @@ from benchmark.core.errors import UserError
 from benchmark.evaluation.value import MetricValue
 from benchmark.metrics.catalogue import load, set_rows
 from benchmark.metrics.checks import MetricError
+from benchmark.metrics.cmmd import CLIP
 from benchmark.metrics.extractors.base import Extractor, Features
 from benchmark.metrics.frechet import intra_class_fd
+from benchmark.metrics.metric_row import Choice
 from benchmark.metrics.resampling import half_sampling_sd
 from benchmark.metrics.sets import FeatureSets, SetNumber, SetSettings
 
@@ -33,7 +35,7 @@ def set_values(
     into the details of each value.
     """
     logits = None if fake.logits is None else np.asarray(fake.logits)
-    sets = FeatureSets(np.asarray(real.pooled), np.asarray(fake.pooled), logits, settings, progress)
+    sets = FeatureSets(np.asarray(real.pooled), np.asarray(fake.pooled), logits, settings, progress, extractor.name)
     protocol = protocol | {"extractor": extractor.identity}
     rows = {row.stem: row for row in set_rows()}
     measured, spread = measure(sets), half_sampling(sets)
@@ -53,11 +55,13 @@ def set_values(
 
 
 def measure(sets: FeatureSets) -> dict[str, SetNumber]:
-    """Every number of two sets by the stem of its id, in the catalogue's order: whatever its rows name is computed."""
+    """The numbers of two sets by the stems of their ids, in the catalogue's order: of the rows that `metrics` names."""
     found: dict[str, SetNumber] = {}
-    for name in dict.fromkeys(row.compute for row in set_rows()):  # one function may give the numbers of several rows
+    rows = [row for row in set_rows() if row.computed(sets.settings.metrics)]
+    for name in dict.fromkeys(row.compute for row in rows):  # one function may give the numbers of several rows
         found |= load(name)(sets)
-    return found
+    wanted = {row.stem for row in rows}
+    return {stem: number for stem, number in found.items() if stem in wanted}
 
 
 def half_sampling(sets: FeatureSets) -> dict[str, float]:
@@ -70,18 +74,20 @@ def half_sampling(sets: FeatureSets) -> dict[str, float]:
             load(row.half_sampled), sets.real, sets.fake, draws=settings.half_samples, seed=settings.seed
         )
         for row in set_rows()
-        if row.half_sampled
+        if row.half_sampled and row.computed(settings.metrics)
     }
 
 
-def unavailable(extractor_name: str, protocol: dict[str, Any], problem: UserError) -> list[MetricValue]:
+def unavailable(
+    extractor_name: str, protocol: dict[str, Any], problem: UserError, metrics: Choice = "all"
+) -> list[MetricValue]:
     """The set metrics of an extractor whose weights are absent: no value, and why."""
     extractor_name = extractor_name.replace(":", "-")
     protocol = protocol | {"extractor": {"extractor": extractor_name}}
     return [
         MetricValue.of_row(row.id, None, protocol, of=extractor_name, status="unavailable", reason=problem.what)
         for row in set_rows()
-        if not row.optional
+        if not row.optional and row.computed(metrics) and (row.id != "cmmd_X" or extractor_name.startswith(CLIP))
     ]
 
 

@@ -64,6 +64,30 @@ METRICS: tuple[MetricRow, ...] = (
         compute="benchmark.metrics.prdc:of_sets",
     ),
     MetricRow(
+        "clipped_density_X", "Clipped density-X", "higher",
+        "density that outliers cannot raise, calibrated: p of a set whose share p is good; higher is better",
+        ("features",), "Salvy et al., ICLR 2026 (arXiv 2507.01761)", scale="logit",
+        compute="benchmark.metrics.clipped:of_sets",
+    ),
+    MetricRow(
+        "clipped_coverage_X", "Clipped coverage-X", "higher",
+        "coverage by k images in place of one, calibrated likewise; higher is better",
+        ("features",), "Salvy et al., ICLR 2026 (arXiv 2507.01761)", scale="logit",
+        compute="benchmark.metrics.clipped:of_sets",
+    ),
+    MetricRow(
+        "vendi_X", "Vendi-X", "higher",
+        "effective number of different images among the samples, cosine kernel; higher is more diverse",
+        ("features",), "Friedman & Dieng, TMLR 2023 (arXiv 2210.02410)", scale="log",
+        compute="benchmark.metrics.vendi:of_sets",
+    ),
+    MetricRow(
+        "cmmd_X", "CMMD-X", "lower",
+        "squared MMD of CLIP embeddings, Gaussian kernel (CMMD: X = clip-l-14-336); lower is better",
+        ("features",), "Jayasumana et al., CVPR 2024 (arXiv 2401.09603)", scale="log",
+        compute="benchmark.metrics.cmmd:of_sets",
+    ),
+    MetricRow(
         "fd_infinity_X", "FD-X, extrapolated", "lower",
         "Frechet distance extrapolated to infinitely many images (eval.extrapolate); lower is better",
         ("features",), "Chong & Forsyth, CVPR 2020", scale="log", frechet=True, optional=True,
@@ -146,6 +170,16 @@ METRICS: tuple[MetricRow, ...] = (
         "authenticity_X", "Authenticity-X", "higher",
         "share of samples that are no copies of training images; higher is better",
         ("features",), "Alaa et al., ICML 2022", scale="logit", headline=True,
+    ),
+    MetricRow(
+        "data_copying_X", "C_T-X", None,
+        "three-sample test for copies of training images: far below 0 copies, far above 0 underfitting",
+        ("features",), "Meehan et al., AISTATS 2020 (arXiv 2004.05675)",
+    ),
+    MetricRow(
+        "mifd_X", "MiFD-X", "lower",
+        "Frechet distance over the cosine distance to training images (MiFID: X = inception); lower is better",
+        ("features",), "Bai et al., KDD 2021 (arXiv 2106.03062)", scale="log",
     ),
     MetricRow(
         "modes_judge", "Classes seen (judge)", "higher",

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from benchmark.core.stats import Scale
 
 Better = Literal["lower", "higher"]
+Choice = Literal["few", "all"]  # of `eval.metrics`
 Need = Literal[
     "features",  # of the generated and of the real images, by one extractor
     "logits",  # the extractor's, of the generated images
@@ -30,6 +31,8 @@ MARGINS = {"log": 0.10, "identity": 0.05, "logit": 0.03}
 
 _OF_INCEPTION = {"FD-X": "FID", "KD-X": "KID", "CS-X": "IS"}  # names that no other extractor's numbers have
 _INCEPTIONS = {"inception": "", "inception-clean": "-clean"}  # extractors with these names, and their marks
+_OF_CLIP = {"CMMD-X": {"clip-l-14-336": "CMMD"}}  # by its paper's own network only
+_SPELLED = {"dinov2": "DINOv2", "dinov2-b": "DINOv2-B"}  # extractors that papers write otherwise
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class MetricRow:
     source: of the formula.
     scale: on which seeds are compared: log for distances, logit for shares.
     counted: in whole numbers, known to half a unit.
-    headline: whether a dataset's narrow table has it.
+    headline: whether a dataset's narrow table has it, and whether it is among the few metrics of a small run.
     frechet: a Frechet distance between two whole sets: the fewer the images, the higher it lies.
     unit: where it has one.
     compute: `module:function` of a metric of two sets: FeatureSets -> {stem of the id: SetNumber}.
@@ -84,6 +87,10 @@ class MetricRow:
         """Whether the margin is in the metric's own unit."""
         return self.points is not None or self.scale == "logit"
 
+    def computed(self, choice: Choice) -> bool:
+        """Whether `eval.metrics` computes it: `few` the headline and what another setting asks for, `all` all."""
+        return choice == "all" or self.headline or self.optional or bool(self.extra)
+
     @property
     def placeholder(self) -> str:
         """The letter at the id's end that something else stands for; empty where the id is whole."""
@@ -108,11 +115,15 @@ class MetricRow:
         return id.removeprefix(self.head)
 
     def name_of(self, what: str = "") -> str:
-        """The column's name. Only Inception's numbers are called FID, KID and IS."""
+        """The column's name. Only Inception's numbers are called FID, KID, IS and MiFID; only DINOv2 ViT-L/14's
+        distance is FD-DINOv2, and only CLIP ViT-L/14 at 336 px gives CMMD.
+        """
         if self.placeholder in ("T", "L"):
             what = what.replace("_", " ").replace("-", " ")
-        name = self.name
+        name = _OF_CLIP.get(self.name, {}).get(what, self.name)
         if self.placeholder == "X" and what in _INCEPTIONS:
             for general, own in _OF_INCEPTION.items():
                 name = name.replace(general, own + _INCEPTIONS[what])
+        if self.placeholder == "X":
+            what = _SPELLED.get(what, what)
         return name.replace(self.placeholder, what) if self.placeholder else name

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.metrics.metric_row import Choice
+
 
 @dataclass(frozen=True)
 class SetSettings:
@@ -18,6 +20,7 @@ class SetSettings:
     half_samples: int = 0  # draws of the error by half-sampling; 0: none
     extrapolate: bool = False  # FD at infinitely many images
     seed: int = 0
+    metrics: Choice = "all"  # which metrics are computed; see `MetricRow.computed`
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class FeatureSets:
     logits: np.ndarray | None  # [M, K] of the generated images; None of an extractor without classes
     settings: SetSettings
     progress: bool = False  # show bars
+    extractor: str = ""  # its name: some metrics are defined for one kind of features only
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from benchmark.core.errors import ConfigError, suggest
 from benchmark.core.files import read_json, write_json, write_text
 from benchmark.report.reproduction import TOLERANCES, state_of
 from benchmark.report.suite_tables import rows_with_records
-from benchmark.runs.records import Record, read_records
+from benchmark.runs.records import Record, read_records, request_of
 from benchmark.runs.suites.suite import Suite, cells, find_suite, rows_of, scope_of
 
 LINES = Path(__file__).with_name("coverage.yaml")
@@ -180,7 +180,10 @@ def key_of(suite: str, size: str) -> str:
 def fingerprint(suite: Suite, size: str) -> str:
     """Of what the size of a suite runs, whatever its texts and claims say."""
     return content_hash(
-        [[c.spec.method, c.spec.dataset, c.spec.seed, c.spec.recipe, c.spec.changes] for c in cells(suite, size)]
+        [
+            [c.spec.method, c.spec.dataset, c.spec.seed, c.spec.recipe, request_of(c.spec.changes)]
+            for c in cells(suite, size)
+        ]
     )[:16]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmark.report.tables import Row
+from benchmark.runs.records import request_of
 
 
 def row_name(row: Row) -> str:
@@ -26,6 +27,6 @@ def _without_budget(name: str) -> str:
 
 def at_recipe(rows: Sequence[Row]) -> list[Row]:
     """The rows that figures show: methods at their recipes, and of a method that has none of these, all its rows."""
-    plain = [row for row in rows if any(not record.changes for record in row.records)]
+    plain = [row for row in rows if any(not request_of(record.changes) for record in row.records)]
     has = {row.labels[0] for row in plain}
     return [row for row in rows if row in plain or row.labels[0] not in has]

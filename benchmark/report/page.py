@@ -145,6 +145,7 @@ class SuiteTables:
 
     table: HtmlTable
     cost: HtmlTable
+    agreement: HtmlTable | None = None  # of several extractors' rankings
     figures: list[Figure] = field(default_factory=list)
 
 

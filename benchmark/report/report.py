@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmark.core.errors import UserError
 from benchmark.core.files import write_text
+from benchmark.report.agreement import agreement_listing
 from benchmark.report.claims import claims_listing
 from benchmark.report.comparison_figures import save_figures
 from benchmark.report.page import Album, Fact, Head, HtmlCell, HtmlTable, Line, Page, SuiteTables, render
@@ -73,7 +74,8 @@ def _suite(results: Path, table: Table, album: Album) -> SuiteTables:
     save_figures(results, table.name, figures)
     shown = [album.figure(png, f"{table.title}: {kind}", _CAPTIONS[kind]) for kind, png in figures.items()]
     own = [figure for figure in shown if figure is not None]
-    return SuiteTables(table_view(table, _dataset_of(table)), listing_view(cost_of(table)), own)
+    agreement = listing_view(found) if (found := agreement_listing(table)) is not None else None
+    return SuiteTables(table_view(table, _dataset_of(table)), listing_view(cost_of(table)), agreement, own)
 
 
 _CAPTIONS = {

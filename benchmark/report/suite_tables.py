@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from benchmark.core.config import canonical
 from benchmark.core.errors import UserError
@@ -19,7 +20,7 @@ from benchmark.report.claims import CheckedClaim, check_claims
 from benchmark.report.notes import table_notes
 from benchmark.report.plain_table import EMPTY
 from benchmark.report.tables import PUBLISHED, Column, Row, Table, find_columns, group, real_data_rows, tell_apart
-from benchmark.runs.records import Record, one_a_run
+from benchmark.runs.records import Record, one_a_run, request_of
 from benchmark.runs.suites.suite import (
     PublishedColumns,
     Scope,
@@ -151,11 +152,17 @@ def _matches(suite: Suite, size: str, records: Sequence[Record], dataset: str) -
     for _, row in rows_of(suite, size):
         learned, changes = row.trained_on or dataset, changes_of(suite, size, row, dataset)
         alike = [record for record in records if _recipe_of(record) == (row.method, learned, recipe)]
-        others = any(record.changes != changes for record in alike)
+        wanted = request_of(changes), changes["eval"]["metrics"]
+        others = any(_request(record) != wanted for record in alike)
         config = current_hash(suite, size, row, dataset) if others else None
-        mine = [record for record in alike if changes == record.changes or config == record.config_hash]
+        mine = [record for record in alike if _request(record) == wanted or config == record.config_hash]
         found.append(sorted(mine, key=lambda record: record.seed))
     return found
+
+
+def _request(record: Record) -> tuple[dict[str, Any], str]:
+    """What a run was asked for, and which metrics it has: a small run of `few` has no place in a suite's table."""
+    return request_of(record.changes), record.config.get("eval", {}).get("metrics", "all")
 
 
 def _recipe_of(record: Record) -> tuple[str, str, str]:

@@ -2,7 +2,8 @@
 
 A dataset has `<dataset>.{csv,tex,md}` (the CSV has every column, the others the headline), `<dataset>-all.md` (every
 column), `<dataset>-runs.csv` (every run) and `<dataset>-cost.{csv,tex,md}`; a suite `<suite>-<size>.{csv,tex,md}` and
-the same `-cost`; all tables share `comparisons.csv`, `supervision.{csv,tex,md}` and `claims.{csv,tex,md}`.
+the same `-cost`, and `-agreement` where several extractors rank its rows; all tables share `comparisons.csv`,
+`supervision.{csv,tex,md}` and `claims.{csv,tex,md}`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.core.files import write_text
+from benchmark.report.agreement import agreement_listing
 from benchmark.report.claims import claims_listing
 from benchmark.report.ledger import ledger
 from benchmark.report.plain_table import PlainTable
@@ -54,6 +56,7 @@ def write_tables(results: Path, suites: Sequence[str] | None = None) -> list[Pat
         written += [_write(folder / f"{dataset}.{form}", text) for form, text in pages(shown[-1]).items()]
     of_suites = suite_tables(records, suites)
     listings += [cost_of(table) for table in of_suites]
+    listings += filter(None, map(agreement_listing, of_suites))
     for table in of_suites:
         written += [*write_table(results, table), *write_figures(results, table)]
     listings.append(ledger(records))
@@ -76,6 +79,8 @@ def write_suite_table(suite: Suite | str, size: str, results: Path) -> list[Path
     written = []
     for table in tables:
         written += [*write_table(results, table), *write_listing(results, cost_of(table))]
+        if (agreement := agreement_listing(table)) is not None:
+            written += write_listing(results, agreement)
         written += write_figures(results, table)
     return written
 

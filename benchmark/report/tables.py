@@ -27,7 +27,7 @@ from benchmark.report import compare
 from benchmark.report.ledger import UNKNOWN, collapse, cost_listing, supervision
 from benchmark.report.notes import TRAINED_AGAINST, extractor_of, some, table_notes
 from benchmark.report.plain_table import EMPTY, PlainTable
-from benchmark.runs.records import Record, RecordedValue, one_a_run
+from benchmark.runs.records import Record, RecordedValue, one_a_run, request_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -302,7 +302,7 @@ def group(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 def changes_text(record: Record) -> str:
     """What differs from the recipe: `loss=lsgan4, eval.n_fake=500`. Of a transfer first what it learned from."""
-    changes = dict(record.changes)
+    changes = request_of(record.changes)
     learned = [f"trained on {record.dataset}"] if changes.pop("transfer", None) else []
     return ", ".join([*learned, *asked_settings(changes)])
 

@@ -62,7 +62,7 @@ def rescore(folder: Path, paths: Paths, changes: dict[str, Any], device: torch.d
     run = run_name(folder)
     record = read_record(record_path(paths.results, run))
     before = RunSpec(record.method, record.dataset, record.seed, record.recipe, record.changes)
-    resolved = _resolve_as(run, before, paths)
+    before, resolved = _resolve_as(run, before, paths)
     if resolved.run != run:
         raise ConfigError(
             f"{folder}: its settings are not those of today",
@@ -100,13 +100,20 @@ def rescore(folder: Path, paths: Paths, changes: dict[str, Any], device: torch.d
     )
 
 
-def _resolve_as(run: str, spec: RunSpec, paths: Paths) -> Resolved:
-    """The run of a record: as it resolves today, or as it did before there were published evaluators."""
-    found = resolve(spec, paths)
-    if found.run == run:
-        return found
-    earlier = resolve(replace(spec, changes=merge(spec.changes, {"eval": {"evaluators": "local"}})), paths)
-    return earlier if earlier.run == run else found
+def _resolve_as(run: str, spec: RunSpec, paths: Paths) -> tuple[RunSpec, Resolved]:
+    """The run of a record as it resolves today, or as it did before: evaluators trained here, all metrics."""
+    earlier: tuple[dict[str, Any], ...] = (
+        {},
+        {"evaluators": "local"},
+        {"metrics": "all"},
+        {"evaluators": "local", "metrics": "all"},
+    )
+    for settings in earlier:
+        asked = replace(spec, changes=merge(spec.changes, {"eval": settings})) if settings else spec
+        found = resolve(asked, paths)
+        if found.run == run:
+            return asked, found
+    return spec, resolve(spec, paths)
 
 
 def write_samples(

@@ -12,7 +12,7 @@ and in the order of the file.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -115,6 +115,18 @@ class Result(_Part):
     side_px: list[int] | None = None
     values: list[RecordedValue] = []
     flops_per_step: int | float | None = None  # 0 where they were not counted
+
+
+def request_of(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes of a recipe, less `eval.metrics`: it decides how many numbers a record has, and moves none of them.
+
+    Records from before that setting lack it. They are of the same request as today's with all metrics.
+    """
+    evaluation = changes.get("eval")
+    if not isinstance(evaluation, Mapping) or "metrics" not in evaluation:
+        return dict(changes)
+    rest = {key: value for key, value in evaluation.items() if key != "metrics"}
+    return {key: rest if key == "eval" else value for key, value in changes.items() if key != "eval" or rest}
 
 
 class Record(_Part):

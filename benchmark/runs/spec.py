@@ -31,7 +31,7 @@ SMALL_SIDES = dict.fromkeys(("shapes", "shapes_class", "shapes_unseen"), 16)  # 
 N_POINTS = 50_000  # samples of 2-D data, in every recipe: they cost nothing [Self-Conditioned GAN's code]
 
 EVALUATION = {
-    "small": EvalConfig(n_fake=2000),
+    "small": EvalConfig(n_fake=2000, metrics="few"),
     "paper": EvalConfig(n_fake=50_000, extractors=("inception", "judge"), chamfer_points=6400, recall_images=6400),
 }
 
@@ -208,7 +208,7 @@ def evaluation(base: dict[str, Any], changes: dict[str, Any], name: str, *, has_
     """
     paper = PROTOCOLS.get(str(changes.get("protocol", "suite")), PROTOCOLS["suite"])
     if paper.settings:
-        base = merge(base, {**paper.settings_for(name), "missing_weights": "unavailable"})
+        base = merge(base, {"metrics": "all", **paper.settings_for(name), "missing_weights": "unavailable"})
     if not has_labels:
         base = base | {"extractors": without_judge(base["extractors"])}
     config = build(EvalConfig, merge(base, changes), where)

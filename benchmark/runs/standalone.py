@@ -77,7 +77,7 @@ def request_for(
             "give --reference: a dataset's name (`list` shows them), or the path of real pictures",
         )
     path = Path(reference).expanduser()
-    base = to_dict(EvalConfig(extractors=("lite0",), missing_weights="unavailable"))
+    base = to_dict(EvalConfig(metrics="few", extractors=("lite0",), missing_weights="unavailable"))
     has_labels, card = False, None
     if not (is_collection(path) and path.exists()):
         card = find_card(reference)

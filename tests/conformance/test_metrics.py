@@ -49,6 +49,12 @@ EXPECTED = {
     "label_agreement_judge": ("logit", True, False),
     "instance_preference_judge": ("logit", False, False),
     "authenticity_judge": ("logit", True, False),
+    "data_copying_judge": ("identity", False, False),
+    "mifd_inception": ("log", False, False),
+    "clipped_density_judge": ("logit", False, False),
+    "clipped_coverage_judge": ("logit", False, False),
+    "vendi_judge": ("log", False, False),
+    "cmmd_clip_l_14_336": ("log", False, False),
     "modes_judge": ("identity", False, True),
     "reverse_kl_judge": ("identity", False, False),
     "modes": ("identity", True, True),
@@ -101,7 +107,7 @@ def test_every_row_is_expected_and_has_its_facts() -> None:
         assert row.source, row.id
         assert row.needs, row.id
         assert set(row.placeholder) <= set(row.name), row.id
-        undirected = (*get_args(Extra), "correlation_L")  # a correlation is good near 0
+        undirected = (*get_args(Extra), "correlation_L", "data_copying_X")  # both are good near 0
         assert row.better or row.id in undirected, "only a group of extra metrics has no direction"
 
 
@@ -123,6 +129,12 @@ def test_a_name_is_filled_in() -> None:
         ("correlation_L", "Young-Male"): ("correlation_Young_Male", "Correlation, Young Male"),
         ("neighbour_map_K", "5"): ("neighbour_map_5", "Label of neighbour 5 (feature maps)"),
         ("cas", ""): ("cas", "CAS"),
+        ("fd_X", "dinov2"): ("fd_dinov2", "FD-DINOv2"),
+        ("kd_X", "dinov2-b"): ("kd_dinov2_b", "KD-DINOv2-B"),
+        ("cmmd_X", "clip-l-14-336"): ("cmmd_clip_l_14_336", "CMMD"),
+        ("cmmd_X", "clip-b-32"): ("cmmd_clip_b_32", "CMMD-clip-b-32"),
+        ("mifd_X", "inception"): ("mifd_inception", "MiFID"),
+        ("mifd_X", "lite0"): ("mifd_lite0", "MiFD-lite0"),
     }
     for (id, what), (filled, name) in names.items():
         row = row_named(id)
@@ -134,7 +146,8 @@ def test_a_name_is_filled_in() -> None:
 def test_what_the_rows_compute_is_what_they_are_called() -> None:
     rng = np.random.default_rng(0)
     real, fake = rng.normal(size=(60, 4)), rng.normal(size=(50, 4))
-    sets = FeatureSets(real, fake, rng.normal(size=(50, 3)), SetSettings(extrapolate=True))
+    logits, settings = rng.normal(size=(50, 3)), SetSettings(extrapolate=True)
+    sets = FeatureSets(real, fake, logits, settings, extractor="clip-b-32")  # which CMMD is for
     found = measure(sets)
     assert list(found) == [row.stem for row in set_rows()], "every row has a number, in the rows' order"
     assert list(found)[-1] == "fd_infinity", "what is only on request comes last"
@@ -143,6 +156,20 @@ def test_what_the_rows_compute_is_what_they_are_called() -> None:
         assert np.isfinite(found[row.stem].value)
         if row.half_sampled:
             assert load(row.half_sampled)(real, fake) == found[row.stem].value
+
+
+def test_few_metrics_are_the_headline_and_what_settings_request() -> None:
+    rng = np.random.default_rng(0)
+    real, fake, logits = rng.normal(size=(60, 4)), rng.normal(size=(50, 4)), rng.normal(size=(50, 3))
+    few = measure(FeatureSets(real, fake, logits, SetSettings(metrics="few")))
+    assert list(few) == ["fd", "score", "kd", "precision", "recall", "coverage", "chamfer"]
+    asked = measure(FeatureSets(real, fake, logits, SetSettings(metrics="few", extrapolate=True)))
+    assert list(asked) == [*few, "fd_infinity"]
+    every = measure(FeatureSets(real, fake, logits, SetSettings()))
+    assert {stem: every[stem] for stem in few} == few, "the same numbers, only fewer"
+    for row in METRICS:
+        assert row.computed("all")
+        assert row.computed("few") == (row.headline or row.optional or bool(row.extra)), row.id
 
 
 def test_extra_metrics_are_those_that_can_be_requested() -> None:

@@ -72,10 +72,11 @@ def test_pictures_are_scored_by_the_judge_without_a_network(
 ) -> None:  # fmt: skip
     images, labels = digits
     pictures = save(tmp_path / "mine", images, labels)
-    found = evaluated(pictures, results, "--reference", "digits", "--set", *JUDGE)
+    found = evaluated(pictures, results, "--reference", "digits", "--all", "--set", *JUDGE)
     shown = capsys.readouterr().out
     for id in ("fd_judge", "kd_judge", "precision_judge", "recall_judge", "density_judge", "coverage_judge",
-               "chamfer_judge", "score_judge", "intra_fd_judge", "authenticity_judge"):  # fmt: skip
+               "chamfer_judge", "score_judge", "intra_fd_judge", "authenticity_judge", "data_copying_judge",
+               "mifd_judge", "clipped_density_judge", "clipped_coverage_judge", "vendi_judge"):  # fmt: skip
         assert found[id]["status"] == "ok", id
         assert found[id]["name"].split(" ")[0] in shown
     assert found["fd_judge"]["details"]["sd_half_sampling"] > 0
@@ -85,9 +86,24 @@ def test_pictures_are_scored_by_the_judge_without_a_network(
     # Real digits of which four fifths are the reference's own: near it, copies of it, of the classes asked for.
     assert found["precision_judge"]["value"] > 0.9
     assert found["authenticity_judge"]["value"] < 0.5
+    assert found["data_copying_judge"]["value"] < -3, "copies"
+    assert "cmmd_judge" not in found, "it is of CLIP's features"
     assert found["control_accuracy_judge"]["value"] > 0.8
     assert found["fd_judge"]["value"] < controls["real, half of the classes"]
     assert not denied, "no address was looked up"
+
+
+def test_without_all_the_headline_is_scored(
+    results: Path, tmp_path: Path, digits: tuple[np.ndarray, np.ndarray], denied: list[Any]
+) -> None:
+    pictures = save(tmp_path / "mine", *digits)
+    found = evaluated(pictures, results, "--reference", "digits", "--set", *JUDGE)
+    assert set(found) == {f"{stem}_judge" for stem in ("fd", "score", "kd", "precision", "recall", "coverage",
+                                                       "chamfer", "authenticity", "control_accuracy")}  # fmt: skip
+    every = evaluated(pictures, results, "--reference", "digits", "--all", "--name", "all", "--set", *JUDGE)
+    assert set(every) > set(found)
+    for id, value in found.items():
+        assert (every[id]["value"], every[id]["protocol_key"]) == (value["value"], value["protocol_key"]), id
 
 
 def test_a_run_and_every_metric_of_it_need_no_network(results: Path, denied: list[Any]) -> None:
@@ -149,8 +165,8 @@ def test_damage_of_a_known_kind_moves_every_metric_the_right_way(
     }
     results = tmp_path / "results"
     found = {
-        name: evaluated(save(tmp_path / name, x), results, "--reference", str(reference), "--set", "half_samples=0",
-                        "controls=false")
+        name: evaluated(save(tmp_path / name, x), results, "--reference", str(reference), "--all", "--set",
+                        "half_samples=0", "controls=false")
         for name, x in sets.items()
     }  # fmt: skip
 
@@ -212,7 +228,7 @@ def test_a_finished_run_is_scored_again_by_another_protocol(finished: Finished, 
         (["mine", "--reference", "digitz"], ["digitz", "digits"]),
         (["mine", "--reference", "ring2d"], ["2-D points"]),
         (["mine", "--reference", "digits", "--n", "99"], ["12 pictures", "--n 12"]),
-        (["mine", "--reference", "digits", "--extractors", "lite1"], ["lite1", "lite0"]),
+        (["mine", "--reference", "digits", "--extractors", "lite_0"], ["lite_0", "lite0"]),
         (["mine", "--reference", "mine", "--extractors", "judge"], ["judge", "lite0"]),
         (["mine", "--reference", "digits", "--set", "kk=3"], ["kk", "k"]),
         (["mine", "--reference", "mine", "--set", "reference=test"], ["eval.reference = test", "mine is no dataset"]),

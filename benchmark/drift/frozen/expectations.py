@@ -20,15 +20,19 @@ from benchmark.drift.frozen.measures import Tolerance, judge_extractor, nchw, po
 from benchmark.metrics import (
     accuracy,
     chamfer,
+    clipped,
     clusters,
+    cmmd,
     copying,
     correlation,
     frechet,
     inception_score,
     kid,
+    memorization,
     modes,
     neighbours,
     prdc,
+    vendi,
 )
 from benchmark.metrics.extractors import inception
 
@@ -67,6 +71,21 @@ def _kernel_distance(f: Frozen) -> float:
     xx, yy, xy = ((a @ b.T / d + 1) ** 3 for a, b in ((f.real, f.real), (f.fake, f.fake), (f.real, f.fake)))
     n = len(xx)
     return float((xx.sum() - np.trace(xx) + yy.sum() - np.trace(yy)) / (n * (n - 1)) - 2 * xy.mean())
+
+
+def _gaussian_distance(f: Frozen) -> float:
+    """CMMD from whole kernel matrices, by the squared distances of unit rows."""
+    real, fake = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (f.real, f.fake))
+    xx, yy, xy = (
+        np.exp(-((a[:, None] - b[None]) ** 2).sum(2) / 200).mean()
+        for a, b in ((real, real), (fake, fake), (real, fake))
+    )
+    return float(1000 * (xx + yy - 2 * xy))
+
+
+def _clipped_of_equal_sets(f: Frozen) -> list[float]:
+    found = clipped.clipped(f.real, f.real)
+    return [found.density, found.coverage]
 
 
 def _perfect_ring(_: Frozen) -> float:
@@ -217,6 +236,30 @@ EXPECTATIONS = (
         lambda f: chamfer.chamfer(np.eye(4), -np.eye(4)).two_way,
         lambda f: 4.0,
         ROUNDING,
+    ),
+    Expectation(
+        "cmmd.whole_kernel",
+        _FORM,
+        lambda f: cmmd.cmmd(f.real, f.fake),
+        _gaussian_distance,
+        Tolerance(1e-8, 1e-8, "sums of values near 1 there lose digits"),
+    ),
+    Expectation("vendi.orthogonal", _FORM, lambda f: vendi.vendi_score(np.eye(8)), lambda f: 8.0, ROUNDING),
+    Expectation("vendi.one_image", _FORM, lambda f: vendi.vendi_score(np.ones((9, 4))), lambda f: 1.0, ROUNDING),
+    Expectation("clipped.equal_sets", _FORM, _clipped_of_equal_sets, lambda f: [1.0, 1.0], EXACT),
+    Expectation(
+        "memorization.copies",
+        _FORM,
+        lambda f: memorization.memorization_distance(-2 * f.real[::7], f.real),
+        lambda f: 0.0,
+        NEAR_ZERO,
+    ),
+    Expectation(
+        "memorization.held_out_itself",
+        _FORM,
+        lambda f: memorization.data_copying(f.real[:200], f.real[200:], f.real[200:], cells=1).c_t,
+        lambda f: 0.0,
+        EXACT,
     ),
     Expectation(
         "modes.perfect_ring",

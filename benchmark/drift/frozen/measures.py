@@ -21,7 +21,7 @@ from benchmark.data import drawn_shapes as shapes
 from benchmark.data import images as pictures
 from benchmark.data import stream
 from benchmark.data.prepared import Split
-from benchmark.drift.frozen import RING, Frozen, make
+from benchmark.drift.frozen import RING, Frozen, make, set_metrics
 from benchmark.drift.frozen.nets import TinyGenerator, TinyJudge, with_weights
 from benchmark.metrics import (
     accuracy,
@@ -80,6 +80,7 @@ FLIPS = Tolerance(0, 1e-4, "the same bits under the same libraries, else a few p
 DRAWN = Tolerance(0, 0, "bytes or random numbers that runs are made of: one bit more is another data set")
 FEATURES = Tolerance(0, 1e-4, "the same bits on the same machine, else float32 convolutions in another order")
 OF_FEATURES = Tolerance(1e-6, 1e-3, "float64 of float32 features, which other machines give to 1e-4")
+CELLS = Tolerance(1e-9, 1e-2, "another k-means may put a few images into another cell")
 
 
 @dataclass(frozen=True)
@@ -367,6 +368,11 @@ MEASURES = (
     Measure("boundary", _boundary, SUMS),
     Measure("neighbours", _neighbours, COUNTS),
     Measure("resampling", _resampling, SUMS),
+    Measure("cmmd", set_metrics.cmmd_numbers, SUMS),
+    Measure("vendi", set_metrics.vendi_numbers, SUMS),
+    Measure("clipped", set_metrics.clipped_numbers, SUMS),
+    Measure("memorization", set_metrics.memorization_numbers, SUMS),
+    Measure("data_copying", set_metrics.data_copying_numbers, CELLS),
     Measure("quantisation", _quantisation, DRAWN),
     Measure("resize", _resizes, PIXELS),
     Measure("prepared", _prepared, PIXELS),

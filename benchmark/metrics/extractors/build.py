@@ -8,8 +8,11 @@ import torch
 
 from benchmark.core.errors import ConfigError
 from benchmark.metrics.extractors.base import Extractor
+from benchmark.metrics.extractors.clip import CLIPExtractor
+from benchmark.metrics.extractors.dinov2 import DINOv2Extractor
 from benchmark.metrics.extractors.inception import InceptionExtractor
-from benchmark.metrics.extractors.pretrained import Lite0Extractor, TorchvisionExtractor
+from benchmark.metrics.extractors.pretrained import Lite0Extractor, Lite2Extractor, TorchvisionExtractor
+from benchmark.metrics.extractors.published import CLIP, DINOV2
 from benchmark.metrics.extractors.trained import JudgeExtractor
 from benchmark.metrics.extractors.weights import TORCHVISION, require
 
@@ -40,8 +43,12 @@ def build(
         raise ConfigError("extractor 'simclr' without an encoder", "it is trained on the dataset first")
     weights = require(name, weights_dir=weights_dir, allow_unverified=allow_unverified)
     assert weights is not None  # only what is trained here has none
-    if name == "lite0":
-        return Lite0Extractor(weights, device=device)
+    if name in ("lite0", "lite2"):
+        return (Lite0Extractor if name == "lite0" else Lite2Extractor)(weights, device=device)
+    if name in DINOV2:
+        return DINOv2Extractor(name, weights, device=device)
+    if name in CLIP:
+        return CLIPExtractor(name, weights, device=device)
     if name.startswith(TORCHVISION):
         return TorchvisionExtractor(name.removeprefix(TORCHVISION), weights, device=device)
     return InceptionExtractor(weights, clean=name == "inception-clean", device=device)

@@ -88,23 +88,23 @@ def on_threads(function: Callable[[Tensor], Tensor], parts: Sequence[Tensor]) ->
         torch.set_num_threads(n)  # the workers' 1 would else be the number of every later thread
 
 
-def tf1_resize(images: Tensor) -> Tensor:
-    """uint8 [N, 3, H, W] -> float32 [N, 3, 299, 299] in [0, 255]: TensorFlow 1's bilinear, corners not aligned.
+def tf1_resize(images: Tensor, side: int = SIDE) -> Tensor:
+    """uint8 [N, 3, H, W] -> float32 [N, 3, side, side] in [0, 255]: TensorFlow 1's bilinear, corners not aligned.
 
     The operations of torch-fidelity's resize in its order, so equal to the last bit; but rows are widened before they
     are repeated, a tenth of the work for small images.
     """
     x = images.contiguous(memory_format=torch.channels_last).float()
     for axis in (3, 2):
-        low, high, share = _tf1_neighbours(images.shape[axis], axis, images.device)
+        low, high, share = _tf1_neighbours(images.shape[axis], side, axis, images.device)
         left = x.index_select(axis, low)
         x = x.index_select(axis, high).sub_(left).mul_(share).add_(left)  # left + (right - left) * share
     return x
 
 
-def _tf1_neighbours(side: int, axis: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def _tf1_neighbours(side: int, wanted: int, axis: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """For each pixel of an output axis: the input pixel at or before it, the next one, and the next one's share."""
-    at = torch.arange(SIDE, dtype=torch.float32, device=device) * torch.tensor(side / SIDE, dtype=torch.float32)
+    at = torch.arange(wanted, dtype=torch.float32, device=device) * torch.tensor(side / wanted, dtype=torch.float32)
     low = at.long()
     return low, (low + 1).clamp_max(side - 1), (at - low).view([-1 if k == axis else 1 for k in range(4)])
 

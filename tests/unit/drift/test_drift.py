@@ -22,16 +22,20 @@ from benchmark.drift import metric_gate as drift
 from benchmark.drift.frozen import make, measures
 from benchmark.metrics import (
     chamfer,
+    clipped,
     clusters,
+    cmmd,
     copying,
     frechet,
     inception_score,
     kid,
+    memorization,
     modes,
     nearest,
     neighbours,
     prdc,
     resampling,
+    vendi,
 )
 from benchmark.metrics.extractors import inception
 
@@ -136,6 +140,14 @@ def scaled(function: Callable[..., Any], field: str | None = None, factor: float
         (clusters, "nmi", None, "clusters.nmi"),
         (neighbours, "chance_agreement", None, "neighbours.chance"),
         (resampling, "half_sampling_sd", None, "resampling.half_sampling_sd"),
+        (cmmd, "cmmd", None, "cmmd.narrow"),
+        (vendi, "vendi_score", None, "vendi.few_images"),
+        (clipped, "clipped", "density", "clipped.density"),
+        (clipped, "clipped", "coverage", "clipped.coverage"),
+        (memorization, "data_copying", "c_t", "memorization.c_t"),
+        (memorization, "data_copying", "c_t", "data_copying.c_t"),
+        (memorization, "memorization_informed_fd", "value", "memorization.mifd"),
+        (memorization, "memorization_distance", None, "memorization.distance"),
     ],
 )
 def test_a_metric_moved_by_a_millionth_is_named(

@@ -201,6 +201,8 @@ def test_cifar10_and_its_jpeg_copy_are_served_by_the_same_files() -> None:
 def test_no_encoder_where_no_metric_needs_it() -> None:
     assert not needs_encoder(EvalConfig())
     assert needs_encoder(EvalConfig(encoder=SimCLRConfig(steps=1, batch=2)))
+    assert not needs_encoder(EvalConfig(encoder=SimCLRConfig(steps=1, batch=2), metrics="few"))
+    assert needs_encoder(EvalConfig(encoder=SimCLRConfig(steps=1, batch=2), metrics="few", extractors=("simclr",)))
     assert trained_here(EvalConfig(), has_judge=True) == [(Judge, JudgeConfig())]
     assert trained_here(EvalConfig(), has_judge=False) == []
     with_encoder = EvalConfig(encoder=SimCLRConfig(steps=1, batch=2))
@@ -386,7 +388,14 @@ def test_local_evaluators_put_them_into_two(digits: Dataset, tmp_path: Path, mon
 
 @pytest.mark.usefixtures("no_training")
 def test_a_whole_run_is_scored_without_training_any_evaluator(tmp_path: Path) -> None:
-    small = {"n_fake": 100, "chamfer_points": 100, "tsne_seeds": 1, "half_samples": 0, "controls": False}
+    small = {
+        "metrics": "all",
+        "n_fake": 100,
+        "chamfer_points": 100,
+        "tsne_seeds": 1,
+        "half_samples": 0,
+        "controls": False,
+    }
     record = gantlet.run(
         "sngan", "digits", results=tmp_path, device="cpu", steps=2, batch=8, width=4, eval=small, recipe="small"
     )
@@ -395,7 +404,3 @@ def test_a_whole_run_is_scored_without_training_any_evaluator(tmp_path: Path) ->
     for id in ("chamfer_tsne_suite", "chamfer_tsne_paper"):
         assert record.values[id].protocol["encoder"] == files["digits-encoder"].sha256
     assert record.config["eval"]["evaluators"] == "published"
-
-
-def test_it_is_the_networks_module_that_decides() -> None:
-    assert networks.computes_tsne(resolved().evaluation)

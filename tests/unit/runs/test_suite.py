@@ -99,8 +99,8 @@ def test_the_ablation_is_the_posters_grid_with_both_readings_of_lsgan() -> None:
 def test_cells_merge_the_changes_of_suite_size_and_row(suite_file: str) -> None:
     suite = find_suite(suite_file)
     assert [cell.spec.changes for cell in cells(suite, "small", seeds=[7])] == [
-        {"steps": 10, "loss": "hinge"},
-        {"steps": 10, "loss": "lsgan"},
+        {"eval": {"metrics": "all"}, "steps": 10, "loss": "hinge"},
+        {"eval": {"metrics": "all"}, "steps": 10, "loss": "lsgan"},
     ]
     assert [cell.spec.changes["steps"] for cell in cells(suite, "paper")] == [20, 20]
     assert [cell.spec.seed for cell in cells(suite, "small")] == [0, 0, 1, 1]
