@@ -21,7 +21,7 @@ from benchmark.core.paths import EVALUATORS, REFERENCE
 from benchmark.data.cards import card_with, find_card, list_cards
 from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset
-from benchmark.evaluation import networks, published
+from benchmark.evaluation import published
 from benchmark.evaluation.config import EvalConfig, PublishedWeights
 from benchmark.evaluation.networks import build_judge, build_judges, needs_encoder, trained_here
 from benchmark.metrics.extractors.trained import state_hash
