@@ -23,7 +23,7 @@ SUITE_SEEDS := $(if $(filter-out file,$(origin SEEDS)),--seed $(SEEDS))
 TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2) --dist loadfile --max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan suite reproduce coverage table report drift drift-model baseline same same-tables test test-slow lint check format overhead speed throughput memory lock clean
+.PHONY: help bench plan suite reproduce coverage error-rates table report drift drift-model baseline same same-tables test test-slow lint check format overhead speed throughput memory lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ reproduce: $(READY)  ## paper-size runs of METHOD on DATASET (TABLE=suite) again
 
 coverage: $(READY)  ## write docs/coverage.md: what stands for each table and figure of the papers
 	$(PY) -m benchmark.report.coverage
+
+error-rates: $(READY)  ## how often are verdicts wrong? simulated from the published records; writes docs/error-rates.csv (an hour)
+	OMP_NUM_THREADS=1 $(PY) -m benchmark.report.error_rates $(if $(TABLES),--tables $(TABLES))
 
 table: $(READY)  ## CSV, LaTeX and Markdown tables from the records (WITH=reference: with the published rows)
 	@$(PY) -m benchmark table $(if $(WITH),--with $(WITH)) $(PLACES)

@@ -38,7 +38,8 @@ _Z_80 = 0.8416  # 80 % quantile of the normal distribution
 # Prior degrees of freedom, the last for equal variances, and their weights. By trial: weight at both ends keeps the
 # error rate nearly the same, whatever d0 is.
 D0 = np.array([0.5, 1, 2, 4, 10, 30, 1e4])
-WEIGHTS = np.array([0.35, 0.2, 0.1, 0.05, 0.1, 0.05, 0.15])
+WEIGHTS = np.array([0.45, 0.25, 0.05, 0.05, 0.05, 0.05, 0.1])
+WEIGHTS_OF_TWO = np.array([0.35, 0.25, 0.03, 0.02, 0.02, 0.03, 0.3])  # where a row has two seeds
 _SCALES = 48  # values of s0 that are looked at
 
 
@@ -181,11 +182,13 @@ class Prior:
 
     scales: Floats  # [S], values of s0^2
     log_likelihood: Floats  # [D, S], of the rows' variances, up to a constant
+    two_seeds: bool = False  # whether a row has no more
 
     @cached_property
     def weights(self) -> Floats:
         """The probabilities [D, S] of d0 and s0^2."""
-        weights = np.exp(self.log_likelihood - self.log_likelihood.max()) * WEIGHTS[:, None]
+        trust = WEIGHTS_OF_TWO if self.two_seeds else WEIGHTS
+        weights = np.exp(self.log_likelihood - self.log_likelihood.max()) * trust[:, None]
         return np.asarray(weights / weights.sum())
 
     @cached_property
@@ -202,7 +205,7 @@ class Prior:
         what d0 is.
         s2: observed variances [R]. d: their degrees of freedom [R].
         """
-        count = 1 if d.min() <= 1 else len(D0)
+        count = 1 if self.two_seeds else len(D0)
         logs = self.log_likelihood[:count]  # [D, S]
         weights = np.exp(logs - logs.max())
         d0, s02 = D0[:count, None, None], self.scales[None, :, None]
@@ -236,7 +239,7 @@ def prior(s2: Floats, d: Floats) -> Prior:
     d0, s02 = D0[:, None, None], scales[None, :, None]
     each = gammaln((d + d0) / 2) - gammaln(d0 / 2) + d0 / 2 * np.log(d0 * s02)
     each = each - (d + d0) / 2 * np.log(d0 * s02 + d * s2)  # [D, S, R]
-    return Prior(scales, each.sum(axis=-1))
+    return Prior(scales, each.sum(axis=-1), bool(d.min() <= 1))
 
 
 def without_seed_effect(table: Floats) -> list[Sample]:

@@ -28,9 +28,16 @@ import numpy as np
 
 from benchmark.core import paths
 from benchmark.core.files import write_text
-from benchmark.core.moderated import Comparisons, Difference, Sample, fixed_family
+from benchmark.core.moderated import (
+    Comparisons,
+    Difference,
+    Sample,
+    fixed_family,
+    seed_effect_p,
+    without_seed_effect,
+)
 from benchmark.core.stats import ALPHA, holm, paired_test
-from benchmark.report.compare import column_rows
+from benchmark.report.compare import SEEDS_MATTER, column_rows
 from benchmark.report.suite_tables import suite_tables
 from benchmark.runs.records import read_records
 
@@ -42,7 +49,7 @@ SPREADS: tuple[float | Literal["records"], ...] = (2, 3, 10, np.inf, "records")
 N_TABLES = 4000  # of each kind; the error of a rate of 5 % is 0.7 points
 N_OTHER = 1000  # of the two other truths
 MANY_SEEDS = 5  # of a row whose seeds show how they deviate; fewer always lie near their own mean
-N_DRAWS = 1000  # of a table's errors; the reports take 20,000
+N_DRAWS, N_PERMUTATIONS = 1000, 199  # of a table's errors and seeds; the reports take 20,000 and 999
 SHIFT = 3.0  # standard deviations between the better row and the others
 TIGHT = 40.0  # the margin in standard deviations: the less seeds scatter, the more easily a margin is mistaken
 PAGE = paths.CHECKOUT / "docs" / "error-rates.csv"
@@ -113,12 +120,19 @@ def draw_table(setting: Setting, pool: Pool, rng: np.random.Generator) -> Floats
 # ---- verdicts -------------------------------------------------------------------------------------------------------
 
 
-def verdicts(table: Floats, family: Family, seed: int) -> list[Difference]:
+def samples_of(table: Floats) -> list[Sample]:
+    """The rows as a report takes them: paired where seeds seem to matter, which here they never do."""
+    if seed_effect_p(table, N_PERMUTATIONS) < SEEDS_MATTER:
+        return without_seed_effect(table)
+    return [Sample.of(values) for values in table]
+
+
+def verdicts(samples: Sequence[Sample], family: Family, seed: int) -> list[Difference]:
     """The comparisons of a family; lower is better. seed: of the draws."""
-    rows = Comparisons([Sample.of(values) for values in table], N_DRAWS, seed)
+    rows = Comparisons(samples, N_DRAWS, seed)
     if family == "leader":
         return rows.with_leader(int(rows.means.argmin()))
-    return fixed_family([(rows, [(i, 0) for i in range(1, len(table))])])[0]
+    return fixed_family([(rows, [(i, 0) for i in range(1, len(samples))])])[0]
 
 
 def any_different(found: Sequence[Difference]) -> float:
@@ -156,17 +170,18 @@ def error_rates(setting: Setting, pool: Pool, n_tables: int = N_TABLES, n_other:
     families: tuple[Family, ...] = ("leader", "claims")
     wrong, equal, power, paired = (dict.fromkeys(families, 0.0) for _ in range(4))
     for k in range(n_tables):
-        table = draw_table(setting, pool, rng)
+        samples = samples_of(draw_table(setting, pool, rng))
         for family in families:
-            wrong[family] += any_different(verdicts(table, family, k)) / n_tables
+            wrong[family] += any_different(verdicts(samples, family, k)) / n_tables
     for k in range(n_other):
         table = draw_table(setting, pool, rng)
         away, ahead = table.copy(), table.copy()
         away[1:] += TIGHT
         ahead[0] -= SHIFT
+        apart, with_best = samples_of(away), samples_of(ahead)
         for family in families:
-            equal[family] += any_equal(verdicts(away, family, k), TIGHT) / n_other
-            power[family] += share_worse(verdicts(ahead, family, k)) / n_other
+            equal[family] += any_equal(verdicts(apart, family, k), TIGHT) / n_other
+            power[family] += share_worse(verdicts(with_best, family, k)) / n_other
             paired[family] += share_worse_paired(ahead, family) / n_other
     return [
         f"{setting.rows},{setting.seeds},{setting.text},{family},{wrong[family]:.4f},"

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmark.core.config import canonical
+from benchmark.core.config import canonical, merge
 from benchmark.core.errors import UserError
 from benchmark.evaluation.protocols import PROTOCOLS
 from benchmark.metrics.catalogue import row_of
@@ -154,8 +154,8 @@ def _matches(suite: Suite, size: str, records: Sequence[Record], dataset: str) -
         alike = [record for record in records if _recipe_of(record) == (row.method, learned, recipe)]
         wanted = request_of(changes), changes["eval"]["metrics"]
         others = any(_request(record) != wanted for record in alike)
-        config = current_hash(suite, size, row, dataset) if others else None
-        mine = [record for record in alike if _request(record) == wanted or config == record.config_hash]
+        hashes = known_hashes(suite, size, row, dataset) if others else ()
+        mine = [record for record in alike if _request(record) == wanted or record.config_hash in hashes]
         found.append(sorted(mine, key=lambda record: record.seed))
     return found
 
@@ -171,9 +171,23 @@ def _recipe_of(record: Record) -> tuple[str, str, str]:
 
 def current_hash(suite: Suite, size: str, row: SuiteRow, dataset: str) -> str | None:
     """Of the configuration that runs of a row have today, whatever their seed; None where it has none any more."""
+    return _hash_with(suite, size, row, dataset, {})
+
+
+def known_hashes(suite: Suite, size: str, row: SuiteRow, dataset: str) -> tuple[str, ...]:
+    """Of the configurations whose runs belong in a row: today's, and that of before there were published evaluators.
+
+    Suites share runs, and ask for them in different words: such a run is found by its hash.
+    """
+    local = {"eval": {"evaluators": "local"}}
+    hashes = (_hash_with(suite, size, row, dataset, changes) for changes in ({}, local))
+    return tuple(found for found in hashes if found is not None)
+
+
+def _hash_with(suite: Suite, size: str, row: SuiteRow, dataset: str, further: Mapping[str, Any]) -> str | None:
     from benchmark.runs.spec import Paths, RunSpec, resolve
 
-    changes = changes_of(suite, size, row, dataset)
+    changes = merge(changes_of(suite, size, row, dataset), further)
     spec = RunSpec(row.method, row.trained_on or dataset, 0, scope_of(suite, size).recipe, changes)
     key = canonical([spec.method, spec.dataset, spec.recipe, spec.changes])
     if key not in _HASHES:
