@@ -322,7 +322,7 @@ METRICS: tuple[MetricRow, ...] = (
     ),
     MetricRow(
         "reverse_kl_late", f"Reverse KL, last {LATE_SNAPSHOTS} snapshots", "lower", "",
-        ("snapshots", "points"), "as reverse_kl", unit="nats", curve="reverse_kl",
+        ("snapshots", "points"), "as reverse_kl", scale="log", unit="nats", curve="reverse_kl",
     ),
     # Groups of extra metrics, where none of the group's can be had: a row without a number.
     MetricRow("ppl", "PPL", None, "", ("generator",), "as ppl_z", scale="log", extra="ppl"),

@@ -35,7 +35,8 @@ from benchmark.training.stages.simclr import SimCLR, SimCLRConfig
 
 CPU = torch.device("cpu")
 NOWHERE = Paths(Path("data"), Path("results"))
-LOCAL = {"eval": {"evaluators": "local"}}
+ALL = {"metrics": "all"}  # as runs computed them before there were few; the encoder is then needed
+LOCAL = {"eval": {"evaluators": "local", **ALL}}
 TINY_JUDGE = JudgeConfig(steps=2, batch=16, width=4)
 MAX_BYTES = 300_000
 
@@ -134,11 +135,13 @@ def test_a_damaged_file_is_refused_by_name_before_anything_starts(damaged: Path)
 
 
 def test_the_default_names_the_published_files_by_hash() -> None:
-    found, files = resolved().evaluation, published.index().files
+    found, files = resolved(eval=ALL).evaluation, published.index().files
     assert found.evaluators == "published"
     assert found.published == PublishedWeights(
         judge=files["digits-judge"].sha256, encoder=files["digits-encoder"].sha256
     )
+    few = resolved().evaluation.published
+    assert few == PublishedWeights(judge=files["digits-judge"].sha256, encoder=None), "no metric needs the encoder"
 
 
 def test_local_runs_have_the_names_of_the_committed_records() -> None:
@@ -156,7 +159,7 @@ def test_local_runs_have_the_names_of_the_committed_records() -> None:
 @pytest.mark.parametrize("dataset", ["celeba_gender64", "stl10", "imagenet64", "ring2d", "places365"])
 def test_runs_on_other_datasets_keep_their_names(dataset: str) -> None:
     method = "dcgan" if dataset == "ring2d" else "sngan"
-    assert resolved(dataset, method).config_hash == resolved(dataset, method, **LOCAL).config_hash
+    assert resolved(dataset, method, eval=ALL).config_hash == resolved(dataset, method, **LOCAL).config_hash
     assert resolved(dataset, method).evaluation.published is None
 
 
@@ -175,12 +178,12 @@ def test_a_changed_dataset_is_another_dataset(changes: dict[str, Any]) -> None:
 
 
 def test_settings_of_a_local_network_ask_for_it() -> None:
-    assert resolved(eval={"judge": {"steps": 5}}).evaluation.published.judge is None
-    assert resolved(eval={"judge": {"steps": 5}}).evaluation.published.encoder is not None
-    assert resolved(eval={"encoder": {"steps": 5}}).evaluation.published.encoder is None
-    assert resolved(eval={"encoder": None}).evaluation.published.encoder is None, "nothing needs it"
+    assert resolved(eval=ALL | {"judge": {"steps": 5}}).evaluation.published.judge is None
+    assert resolved(eval=ALL | {"judge": {"steps": 5}}).evaluation.published.encoder is not None
+    assert resolved(eval=ALL | {"encoder": {"steps": 5}}).evaluation.published.encoder is None
+    assert resolved(eval=ALL | {"encoder": None}).evaluation.published.encoder is None, "nothing needs it"
     both = {"judge": {"steps": 5}, "encoder": {"steps": 5}}
-    assert resolved(eval=both).config_hash == resolved(eval=both | {"evaluators": "local"}).config_hash
+    assert resolved(eval=ALL | both).config_hash == resolved(eval=ALL | both | {"evaluators": "local"}).config_hash
 
 
 def test_what_cannot_be_had_is_refused() -> None:
@@ -212,7 +215,7 @@ def test_no_encoder_where_no_metric_needs_it() -> None:
 
 def test_a_plan_says_so_and_counts_no_training(tmp_path: Path) -> None:
     paths = Paths(tmp_path / "data", tmp_path / "results")
-    plan = make_plan(resolve(RunSpec("sngan", "digits", 0, "small", {}), paths), paths, CPU, quick=True)
+    plan = make_plan(resolve(RunSpec("sngan", "digits", 0, "small", {"eval": ALL}), paths), paths, CPU, quick=True)
     assert [part.name for part in plan.parts] == ["sngan"]
     assert "digits-judge.safetensors" in plan.text()
     assert "digits-encoder.safetensors" in plan.text()
