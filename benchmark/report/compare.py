@@ -37,6 +37,7 @@ from benchmark.core.stats import ALPHA, Scale, transformed
 from benchmark.metrics.catalogue import row_of
 
 Verdict = Literal["better", "worse", "equal", "inconclusive"]
+Standing = Literal["best", "open"]  # open: neither equal to the best row nor significantly worse
 
 SEEDS_MATTER = 0.01  # p of the permutation test below which seeds are paired
 _COUNT_VARIANCE = 1 / 12  # of a count that is known to half a unit (Sheppard, 1897)
@@ -207,10 +208,15 @@ def verdict_of(found: Difference, margin: float, better: str | None) -> Verdict:
     return "equal" if -margin < found.low and found.high < margin else "inconclusive"
 
 
-def top_group(found: Sequence[Comparison]) -> frozenset[int]:
-    """The best row and all that are not significantly worse; empty where no row is worse.
+def standings(found: Sequence[Comparison]) -> dict[int, Standing]:
+    """Which rows lead a column, by place: the best one and those equal to it, and those that may be as good.
 
-    found: `comparisons` of a column.
+    Empty where no row is significantly worse: then there is nothing to point out. found: `comparisons` of a column.
     """
-    worse = {one.a for one in found if one.verdict == "worse"}
-    return frozenset({one.a for one in found} | {found[0].b}) - worse if worse else frozenset()
+    if not any(one.verdict == "worse" for one in found):
+        return {}
+    leading: dict[int, Standing] = {found[0].b: "best"}
+    for one in found:
+        if one.verdict != "worse":
+            leading[one.a] = "best" if one.verdict == "equal" else "open"
+    return leading

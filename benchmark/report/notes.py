@@ -13,6 +13,7 @@ from benchmark.data.cards import split_note_of
 if TYPE_CHECKING:
     from benchmark.report.tables import Column, RealDataRow, Row
 
+OPEN = "~"  # behind a value that is not significantly worse than the column's best
 TRAINED_AGAINST = "§"  # behind a number by a network that the row's method trained against
 _MOST_DIFFERENCES = 8  # listed in a note; the records hold all
 
@@ -25,9 +26,10 @@ def table_notes(columns: Sequence[Column], rows: Sequence[Row], real_data: Seque
     return [
         "Cells are the mean over the runs of a row, which differ in the seed only; ± is half the width of the "
         f"{CONFIDENCE:.0%} t interval of that mean. A value without ± is of one run and has no interval.",
-        "Bold: the best row of a column and every row that is not significantly worse (moderated t test over seeds, "
-        f"p < {ALPHA:.2g} for the column as a whole; docs/statistics.md). Nothing is bold where no row is "
-        "significantly worse. Rows of one seed are not tested. comparisons.csv has every test.",
+        f"Bold: the best row of a column, and rows equal to it within the metric's margin. {OPEN}: not significantly "
+        f"worse than the best. Moderated t test over seeds, p < {ALPHA:.2g} for the column as a whole "
+        "(docs/statistics.md). Where no row is significantly worse, nothing is marked. Rows of one seed are not "
+        "tested. comparisons.csv has every test.",
         "Runs: finished runs behind a row; failed ones do not enter the mean, the CSV has their reasons "
         "and each cell's own n.",
         *_collapse_notes(rows),

@@ -53,11 +53,16 @@ def _shown_labels(table: Table) -> int:
     return 1 if table.label_names[:1] == ("Method",) and "Changes" in table.label_names else len(table.label_names)
 
 
-def result_cell(row: Row, column: Column, bold: bool = False) -> HtmlCell:
-    """A row's cell. A number by a network that the method trained against sorts as if it were not there: last."""
+def result_cell(row: Row, column: Column, table: Table | None = None) -> HtmlCell:
+    """A row's cell. A number by a network that the method trained against sorts as if it were not there: last.
+
+    table: in which the row is compared with others; None: it stands alone.
+    """
     found = row.summary(column)
     ranked = found is not None and not row.trained_against(column)
-    return HtmlCell(row.text(column), found.mean if found and ranked else None, bold=bold)
+    text = row.text(column) if table is None else table.text(row, column)
+    bold = table is not None and table.bold(row, column)
+    return HtmlCell(text, found.mean if found and ranked else None, bold=bold)
 
 
 def _cells(table: Table, row: Row) -> Iterator[HtmlCell]:
@@ -67,7 +72,7 @@ def _cells(table: Table, row: Row) -> Iterator[HtmlCell]:
     else:
         yield from map(HtmlCell, row.labels)
     for column in table.columns:
-        yield result_cell(row, column, bold=table.bold(row, column))
+        yield result_cell(row, column, table)
     yield HtmlCell(row.runs, len(row.done), note=row.reasons)
     for name, text in zip(table.extra_names, row.extras, strict=True):
         value = number(text)

@@ -25,7 +25,7 @@ from benchmark.core.stats import Summary, format_cell, summary
 from benchmark.metrics.catalogue import row_of
 from benchmark.report import compare
 from benchmark.report.ledger import UNKNOWN, collapse, cost_listing, supervision
-from benchmark.report.notes import TRAINED_AGAINST, extractor_of, some, table_notes
+from benchmark.report.notes import OPEN, TRAINED_AGAINST, extractor_of, some, table_notes
 from benchmark.report.plain_table import EMPTY, PlainTable
 from benchmark.runs.records import Record, RecordedValue, one_a_run, request_of
 
@@ -180,13 +180,21 @@ class Table:
     plot: str = ""  # the label column whose numbers a figure has its metrics against
 
     def bold(self, row: Row, column: Column) -> bool:
-        """Whether the row is the best of the column or not significantly worse: see `compare.top_group`."""
-        return any(self.rows[place] is row for place in self.top_groups[column.id, column.key])
+        """Whether the row is the best of the column, or equal to it within the metric's margin."""
+        return self._standing(row, column) == "best"
+
+    def text(self, row: Row, column: Column) -> str:
+        """The cell for readers, with a sign behind a value that is not significantly worse than the best."""
+        return f"{row.text(column)} {OPEN}" if self._standing(row, column) == "open" else row.text(column)
+
+    def _standing(self, row: Row, column: Column) -> compare.Standing | None:
+        leading = self.standings[column.id, column.key]
+        return next((standing for place, standing in leading.items() if self.rows[place] is row), None)
 
     @cached_property
-    def top_groups(self) -> dict[tuple[str, str], frozenset[int]]:
-        """The places of each column's bold rows, by the column's id and key."""
-        return {(column.id, column.key): compare.top_group(self.comparisons(column)) for column in self.columns}
+    def standings(self) -> dict[tuple[str, str], dict[int, compare.Standing]]:
+        """The rows that lead each column, by the column's id and key: see `compare.standings`."""
+        return {(column.id, column.key): compare.standings(self.comparisons(column)) for column in self.columns}
 
     def comparisons(self, column: Column) -> list[compare.Comparison]:
         """Every row against the column's best: see `compare.comparisons`."""

@@ -134,7 +134,7 @@ def to_markdown(table: Table) -> str:
     names = _heads(table)
     rows = []
     for row in table.rows:
-        cells = [f"**{row.text(c)}**" if table.bold(row, c) else row.text(c) for c in table.columns]
+        cells = [f"**{row.text(c)}**" if table.bold(row, c) else table.text(row, c) for c in table.columns]
         rows.append([*map(_markdown, row.labels), *cells, row.runs, *map(_markdown, row.extras)])
     for control in table.controls:
         cells = [control.text(column) for column in table.columns]
@@ -213,7 +213,9 @@ def to_latex(table: Table) -> str:
     names = _heads(table)
     lines = []
     for row in table.rows:
-        cells = [rf"\textbf{{{tex(row.text(c))}}}" if table.bold(row, c) else tex(row.text(c)) for c in table.columns]
+        cells = [
+            rf"\textbf{{{tex(row.text(c))}}}" if table.bold(row, c) else tex(table.text(row, c)) for c in table.columns
+        ]
         lines.append(_tex_line([*map(tex, row.labels), *cells, tex(row.runs), *map(tex, row.extras)]))
     if table.controls:
         lines.append(r"\midrule")

@@ -16,7 +16,7 @@ from benchmark.report.compare import (
     fixed_comparisons,
     margin_of,
     scale_of,
-    top_group,
+    standings,
 )
 from benchmark.report.tables import Column
 
@@ -49,7 +49,7 @@ def test_every_row_is_compared_with_the_best() -> None:
     found = comparisons(ROWS, column())
     assert {one.b for one in found} == {0}
     assert verdicts(found) == {1: "inconclusive", 2: "worse", 3: "worse", 4: "worse"}
-    assert top_group(found) == {0, 1}
+    assert standings(found) == {0: "best", 1: "open"}
 
 
 def test_distances_are_compared_by_their_logarithms() -> None:
@@ -103,6 +103,7 @@ def test_rows_that_hardly_scatter_are_equal_within_the_margin() -> None:
     rows = [seeds(*(x + 0.001 * np.sin(7 * k + np.arange(3)))) for k, x in enumerate((2.0, 2.001, 2.0005, 2.002, 3.0))]
     found = comparisons(rows, column())
     assert verdicts(found) | {4: "worse"} == {one.a: "equal" for one in found} | {4: "worse"}
+    assert standings(found) == dict.fromkeys(range(4), "best")
     assert all(one.needed is None for one in found), "nothing is left to decide"
     for one in found:
         if one.verdict == "equal":
@@ -156,7 +157,7 @@ def test_one_seed_neither_leads_nor_keeps_another_from_leading() -> None:
     found = comparisons([*ROWS, seeds(0.01)], column())
     assert {one.b for one in found} == {0}
     assert 5 not in verdicts(found)
-    assert 5 not in top_group(found)
+    assert 5 not in standings(found)
     assert comparisons([ROWS[0], seeds(99.0)], column()) == [], "nothing to compare with"
     assert comparisons([], column()) == []
 
@@ -177,9 +178,9 @@ def test_a_collapsed_seed_widens_the_interval() -> None:
     assert first.verdict == "worse"
 
 
-def test_nothing_is_in_the_top_group_where_no_row_is_worse() -> None:
-    assert top_group(comparisons(ROWS[:2], column())) == frozenset()
-    assert top_group([]) == frozenset()
+def test_nothing_leads_where_no_row_is_worse() -> None:
+    assert standings(comparisons(ROWS[:2], column())) == {}
+    assert standings([]) == {}
 
 
 # ---- pairing --------------------------------------------------------------------------------------------------------

@@ -170,7 +170,7 @@ def bold_cells(table: Any) -> list[tuple[str, str]]:
     return [(row.labels[0], c.id) for row in table.rows for c in table.columns if table.bold(row, c)]
 
 
-def test_bold_is_the_best_and_what_is_not_significantly_worse(tmp_path: Path) -> None:
+def test_bold_is_the_best_and_a_sign_what_is_not_significantly_worse(tmp_path: Path) -> None:
     for seed, (jitter, other) in enumerate([(-0.1, 0.0), (0.0, 0.1), (0.1, -0.05)]):
         write(tmp_path, {"fd_judge": 5 + jitter, "score_judge": 5 + jitter, "odd": 5 + jitter}, method="a", seed=seed)
         write(tmp_path, {"fd_judge": 9 + other, "score_judge": 9 + other, "odd": 9 + other}, method="b", seed=seed)
@@ -181,7 +181,10 @@ def test_bold_is_the_best_and_what_is_not_significantly_worse(tmp_path: Path) ->
     assert bold_cells(table_of(tmp_path)) == [("a", "fd_judge"), ("b", "score_judge")], "one seed changes nothing"
     for seed, value in enumerate([4.0, 7.0]):  # second by its mean, and not significantly worse than the best
         write(tmp_path, {"fd_judge": value}, method="c", seed=seed)
-    assert bold_cells(table_of(tmp_path)) == [("a", "fd_judge"), ("b", "score_judge"), ("c", "fd_judge")]
+    table = table_of(tmp_path)
+    assert bold_cells(table) == [("a", "fd_judge"), ("b", "score_judge")]
+    assert re.search(r"\| 6 ± 19 ~ \|", to_markdown(table))
+    assert re.search(r"& 6 \$\\pm\$ 19 \\textasciitilde\{\} &", to_latex(table))
 
 
 def test_one_seed_or_one_row_is_never_bold(tmp_path: Path) -> None:
