@@ -17,6 +17,7 @@ Two families: `leader`, the best row of the table against all others, and `claim
 from __future__ import annotations
 
 import argparse
+import csv
 import multiprocessing
 import os
 from collections.abc import Iterable, Sequence
@@ -47,6 +48,8 @@ Family = Literal["leader", "claims"]
 ROWS, SEEDS = (3, 8, 15), (2, 3, 4, 5)
 SPREADS: tuple[float | Literal["records"], ...] = (2, 3, 10, np.inf, "records")
 N_TABLES = 4000  # of each kind; the error of a rate of 5 % is 0.7 points
+MORE = 4  # up to so many times as many, where a rate is close to a bound
+BOUNDS = (0.02, 0.065)  # for the rate, and for the upper end of its interval
 N_OTHER = 1000  # of the two other truths
 MANY_SEEDS = 5  # of a row whose seeds show how they deviate; fewer always lie near their own mean
 N_DRAWS, N_PERMUTATIONS = 1000, 199  # of a table's errors and seeds; the reports take 20,000 and 999
@@ -168,11 +171,17 @@ def error_rates(setting: Setting, pool: Pool, n_tables: int = N_TABLES, n_other:
     """The lines of a kind of table, one for each family."""
     rng = np.random.default_rng([setting.rows, setting.seeds, SPREADS.index(setting.spread)])
     families: tuple[Family, ...] = ("leader", "claims")
-    wrong, equal, power, paired = (dict.fromkeys(families, 0.0) for _ in range(4))
-    for k in range(n_tables):
-        samples = samples_of(draw_table(setting, pool, rng))
-        for family in families:
-            wrong[family] += any_different(verdicts(samples, family, k)) / n_tables
+    counts, equal, power, paired = (dict.fromkeys(families, 0.0) for _ in range(4))
+    n = 0
+    for _ in range(MORE):
+        for _ in range(n_tables):
+            samples = samples_of(draw_table(setting, pool, rng))
+            for family in families:
+                counts[family] += any_different(verdicts(samples, family, n))
+            n += 1
+        if not any(_is_close(counts[family] / n, n) for family in families):
+            break
+    wrong = {family: counts[family] / n for family in families}
     for k in range(n_other):
         table = draw_table(setting, pool, rng)
         away, ahead = table.copy(), table.copy()
@@ -185,9 +194,14 @@ def error_rates(setting: Setting, pool: Pool, n_tables: int = N_TABLES, n_other:
             paired[family] += share_worse_paired(ahead, family) / n_other
     return [
         f"{setting.rows},{setting.seeds},{setting.text},{family},{wrong[family]:.4f},"
-        f"{upper_bound(wrong[family], n_tables):.4f},{equal[family]:.4f},{power[family]:.4f},{paired[family]:.4f}"
+        f"{upper_bound(wrong[family], n):.4f},{equal[family]:.4f},{power[family]:.4f},{paired[family]:.4f}"
         for family in families
     ]
+
+
+def _is_close(rate: float, n: int) -> bool:
+    """Whether more tables are needed to say on which side of `BOUNDS` a rate lies."""
+    return not BOUNDS[0] <= rate <= upper_bound(rate, n) <= BOUNDS[1]
 
 
 def upper_bound(rate: float, n: int) -> float:
@@ -200,6 +214,28 @@ def upper_bound(rate: float, n: int) -> float:
 def settings() -> list[Setting]:
     """Every kind of table."""
     return [Setting(rows, seeds, spread) for rows in ROWS for seeds in SEEDS for spread in SPREADS]
+
+
+def summary_table(lines: Sequence[str]) -> str:
+    """The file's lines as the table of docs/statistics.md: ranges over spreads and families; powers on the records."""
+    found = list(csv.DictReader(lines))
+    head = "| rows | seeds | different, wrongly | equal, wrongly | power, claims | power, leader |"
+    table = [head, "| --: | --: | --: | --: | --: | --: |"]
+    for rows in ROWS:
+        for seeds in SEEDS:
+            mine = [line for line in found if (line["rows"], line["seeds"]) == (str(rows), str(seeds))]
+            wrong = [float(line["fwer"]) for line in mine]
+            equal = max(float(line["equal_error"]) for line in mine)
+            power = {
+                line["family"]: f"{float(line['power']):.2f} ({float(line['power_paired']):.2f})"
+                for line in mine
+                if line["d0"] == "records"
+            }
+            table.append(
+                f"| {rows} | {seeds} | {min(wrong):.1%} to {max(wrong):.1%} | at most {equal:.1%} "
+                f"| {power['claims']} | {power['leader']} |"
+            )
+    return "\n".join(table)
 
 
 def _task(task: tuple[Setting, Pool, int]) -> list[str]:
