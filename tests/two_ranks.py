@@ -106,6 +106,7 @@ def run_orders(folder: Path) -> None:
         stop_at[0] = order["stop_at"]
         seen["status"] = main(order["arguments"])
         (folder / f"{name}.{distributed.rank()}.json").write_text(json.dumps(seen))
+    distributed.barrier()  # neither leaves while the other still talks to it
     leave()
 
 
