@@ -75,7 +75,7 @@ DIGITS = ("digits", "digits_0to4", "digits_5to9", "digits_lt")
 SMALL = {"resolution": 16}  # the side of drawn shapes in the small recipes
 AS_STACKED = {"pad": 0, "filter": "bilinear"}  # MNIST's digits as stacked_mnist scales them
 DRAWN = ClassifierRecipe(steps=800, shift=1)
-WRITTEN = ClassifierRecipe(steps=600, degrees=10.0, zoom=0.1)
+WRITTEN = ClassifierRecipe(steps=2500, degrees=10.0, zoom=0.1)
 CLASSIFIERS = {
     "digits-judge": Plan("digits", (*DIGITS, "stacked_digits"), replace(WRITTEN, steps=2000, shift=1)),
     "shapes-judge": Plan("shapes", ("shapes",), DRAWN, SMALL),
@@ -83,8 +83,10 @@ CLASSIFIERS = {
     "shapes_unseen-judge": Plan("shapes_unseen", ("shapes_unseen",), DRAWN, SMALL),
     "mnist-judge": Plan("mnist", ("mnist",), WRITTEN),
     "stacked_mnist-judge": Plan("mnist", ("stacked_mnist",), WRITTEN, AS_STACKED),
-    "fashion_mnist-judge": Plan("fashion_mnist", ("fashion_mnist",), ClassifierRecipe(steps=2400, cutout=0.3)),
-    "cifar10-judge": Plan("cifar10_jpeg", ("cifar10_jpeg", "cifar10"), ClassifierRecipe(steps=2800, cutout=0.3)),
+    "fashion_mnist-judge": Plan("fashion_mnist", ("fashion_mnist",), ClassifierRecipe(steps=5000, cutout=0.3)),
+    "cifar10-judge": Plan(
+        "cifar10_jpeg", ("cifar10_jpeg", "cifar10"), ClassifierRecipe(steps=7000, width=32, cutout=0.4)
+    ),
 }
 
 

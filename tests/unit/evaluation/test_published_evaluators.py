@@ -38,7 +38,7 @@ NOWHERE = Paths(Path("data"), Path("results"))
 ALL = {"metrics": "all"}  # as runs computed them before there were few; the encoder is then needed
 LOCAL = {"eval": {"evaluators": "local", **ALL}}
 TINY_JUDGE = JudgeConfig(steps=2, batch=16, width=4)
-MAX_BYTES = 300_000
+MAX_BYTES = 700_000
 
 
 def resolved(dataset: str = "digits", method: str = "sngan", **changes: Any) -> Any:
