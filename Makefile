@@ -46,7 +46,7 @@ reproduce: $(READY)  ## paper-size runs of METHOD on DATASET (TABLE=suite) again
 coverage: $(READY)  ## write docs/coverage.md: what stands for each table and figure of the papers
 	$(PY) -m benchmark.report.coverage
 
-error-rates: $(READY)  ## how often are verdicts wrong? simulated from the published records; writes docs/error-rates.csv (an hour)
+error-rates: $(READY)  ## how often are verdicts wrong? simulated from the published records; writes docs/error-rates.csv (half an hour)
 	OMP_NUM_THREADS=1 $(PY) -m benchmark.report.error_rates $(if $(TABLES),--tables $(TABLES))
 
 table: $(READY)  ## CSV, LaTeX and Markdown tables from the records (WITH=reference: with the published rows)

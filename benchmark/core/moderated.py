@@ -39,7 +39,7 @@ _Z_80 = 0.8416  # 80 % quantile of the normal distribution
 # error rate nearly the same, whatever d0 is.
 D0 = np.array([0.5, 1, 2, 4, 10, 30, 1e4])
 WEIGHTS = np.array([0.45, 0.25, 0.05, 0.05, 0.05, 0.05, 0.1])
-WEIGHTS_OF_TWO = np.array([0.35, 0.25, 0.03, 0.02, 0.02, 0.03, 0.3])  # where a row has two seeds
+WEIGHTS_OF_TWO = np.array([0.35, 0.25, 0.03, 0.02, 0.02, 0.03, 0.3])  # where a row has one degree of freedom, or less
 _SCALES = 48  # values of s0 that are looked at
 
 
@@ -182,7 +182,7 @@ class Prior:
 
     scales: Floats  # [S], values of s0^2
     log_likelihood: Floats  # [D, S], of the rows' variances, up to a constant
-    two_seeds: bool = False  # whether a row has no more
+    two_seeds: bool = False  # whether a row's variance has one degree of freedom, or less: that of two seeds
 
     @cached_property
     def weights(self) -> Floats:
@@ -242,16 +242,18 @@ def prior(s2: Floats, d: Floats) -> Prior:
     return Prior(scales, each.sum(axis=-1), bool(d.min() <= 1))
 
 
-def without_seed_effect(table: Floats) -> list[Sample]:
+def without_seed_effect(table: Floats, least_variances: Sequence[float] | None = None) -> list[Sample]:
     """Samples of rows [R, n] with the same seeds, whose common rise and fall from seed to seed is taken out.
 
     For two rows this is the paired t test's variance: sigma_a^2 + sigma_b^2 is the variance of the differences.
+    least_variances: of each row, as in `Sample.of`; None: 0.
     """
     n_rows, n = table.shape
     means = table.mean(axis=1)
     rest = table - means[:, None] - table.mean(axis=0) + table.mean()
     freedom = (n - 1) * (n_rows - 1) / n_rows
-    return [Sample(float(m), float((r**2).sum()) / freedom, n, freedom) for m, r in zip(means, rest, strict=True)]
+    variances = np.maximum((rest**2).sum(axis=1) / freedom, least_variances or 0.0)
+    return [Sample(float(m), float(v), n, freedom) for m, v in zip(means, variances, strict=True)]
 
 
 def seed_effect_p(table: Floats, n_permutations: int = 999) -> float:

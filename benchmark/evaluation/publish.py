@@ -1,8 +1,8 @@
 """Make the published evaluators again: `python -m benchmark.evaluation.publish --data-root DIR [--only KEY ...]`.
 
-A maintainer's command: its files outlive a build, because numbers by other weights share no column. Each classifier
-takes 1 to 12 minutes of one core. Classifiers and encoders learn from the held-out split alone; the training split,
-which they never see, measures them. docs/evaluators.md has the figures and the reasons.
+A maintainer's command: its files outlive a build, because numbers by other weights share no column. A classifier takes
+minutes of one core, that of CIFAR-10 half an hour. Classifiers and encoders learn from the held-out split alone; the
+training split, which they never see, measures them. docs/evaluators.md has the figures and the reasons.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ Distances are compared by their logarithms and shares by their logits, on which 
 seeds: one with fewer can neither be the best nor keep another from being it. Failed runs have no value; a collapsed run
 enters with the value it has, and its scatter with it.
 
-Seeds are not paired, as a rule: in our records, runs of one seed are no more alike than others. They are paired where
-all rows score the same trained networks, or where a permutation test finds that seeds matter (p < 1 %).
+Seeds are not paired, as a rule: in our records, runs of one seed are hardly more alike than others. They are paired
+where all rows score the same trained networks, or where a permutation test finds that seeds matter (p < 1 %).
 
 Values by a network that the row's method trained against do not get here: `Row.by_seed` leaves them out.
 """
@@ -143,11 +143,13 @@ def column_rows(
     scale = scale_of(column.id, [value for row in rows for value in row.values()])
     n_images = int(column.protocol.get("n_fake") or 1000)
     on_scale = tuple(transformed([rows[i][seed] for seed in sorted(rows[i])], scale, n_images) for i in places)
+    least = [_least_variance(column.id, scale, values, n_images) for values in on_scale]
     if len({tuple(sorted(rows[i])) for i in places}) == 1:
         table = np.array(on_scale)
         if paired or seed_effect_p(table) < SEEDS_MATTER:
-            return ColumnRows(column, scale, places, on_scale, tuple(without_seed_effect(table)), True, seed)
-    samples = tuple(Sample.of(values, _least_variance(column.id, scale, values, n_images)) for values in on_scale)
+            common = without_seed_effect(table, least)
+            return ColumnRows(column, scale, places, on_scale, tuple(common), True, seed)
+    samples = tuple(map(Sample.of, on_scale, least))
     return ColumnRows(column, scale, places, on_scale, samples, False, seed)
 
 

@@ -1,6 +1,6 @@
 """How often are the verdicts wrong? Tables of known truth, simulated from the published records.
 
-    python -m benchmark.report.error_rates      writes docs/error-rates.csv, an hour on two cores (`make error-rates`)
+    python -m benchmark.report.error_rates      writes docs/error-rates.csv in half an hour (`make error-rates`)
 
 Each simulated table has rows and seeds of a given number. Its rows' variances follow the model of
 `benchmark.core.moderated` with d0 prior degrees of freedom and normal seeds; or, as `records`, they are those that the

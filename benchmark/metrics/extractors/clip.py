@@ -64,5 +64,5 @@ def _clip_net(name: str, weights: Weights) -> Any:
             archive: nn.Module = torch.jit.load(weights.path, map_location="cpu")
         return build_model(dict(archive.state_dict()), torch.float32).visual
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WeightsError(f"{name}: {weights.path} cannot be loaded", reason, "put the original file there") from None

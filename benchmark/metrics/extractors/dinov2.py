@@ -56,11 +56,11 @@ class DINOv2Extractor(Extractor):
                 img_size=SIDE, patch_size=PATCH, num_classes=0, global_pool="token", init_values=1.0, **architecture
             )
         super().__init__(load_weights(name, net, weights, convert=_for_this_side), device)
+        self._mean, self._std = (torch.tensor(x, device=self.device).view(1, 3, 1, 1) for x in (MEAN, STD))
 
     def _forward(self, images: Tensor) -> tuple[Tensor, None]:
         x = pil_bicubic(three_channels(images), SIDE) / 255
-        mean, std = (torch.tensor(values, device=x.device).view(1, 3, 1, 1) for values in (MEAN, STD))
-        return self.net((x - mean) / std), None
+        return self.net((x - self._mean) / self._std), None
 
 
 def _for_this_side(state: dict[str, Tensor]) -> dict[str, Tensor]:

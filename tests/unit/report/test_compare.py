@@ -200,6 +200,12 @@ def test_rows_of_the_same_networks_are_paired() -> None:
     assert (paired.verdict, unpaired.verdict) == ("worse", "inconclusive")
 
 
+def test_paired_counts_have_the_error_of_counting_too() -> None:
+    (one,) = comparisons([seeds(8, 8, 8), seeds(8, 8, 8)], column("modes", "higher"), paired=True)
+    assert one.paired
+    assert one.low < 0 < one.high
+
+
 def test_seeds_that_matter_are_paired() -> None:
     rng = np.random.default_rng(0)
     rise = 2 * rng.standard_normal(5)
