@@ -1,7 +1,9 @@
 """A server of command lines that die, or pause, at a named point: the tests' way to kill a run anywhere.
 
 It imports everything once and forks a process for each order, so that a test of a dozen kills takes seconds. Orders
-and answers are JSON lines; see `helpers.RunServer`. A kill is SIGKILL: no handler, no `finally`.
+and answers are JSON lines; see `helpers.RunServer`. A kill at a point is SIGKILL: no handler, no `finally`. One after
+some seconds of processor time is SIGPROF, which nothing here handles: it ends a process as abruptly, and a busy machine
+does not move the moment.
 """
 
 from __future__ import annotations
@@ -177,6 +179,8 @@ def live(order: dict[str, Any]) -> int:
     quiet_rehearsal()
     if not order["pictures"]:
         benchmark.runs.run.save_pictures = lambda *_, **__: None
+    if order["after_s"]:
+        signal.setitimer(signal.ITIMER_PROF, order["after_s"])
     if order["at"]:
         arm(order["at"], dies if order["do"] == "kill" else pauses_in(folder))
     try:
@@ -196,9 +200,14 @@ def serve() -> None:
         order = json.loads(line)
         if "wait" in order:
             pid = order["wait"]
-            _, status = os.waitpid(pid, 0)
+            _, status, used = os.wait4(pid, 0)
             out, err = ((folders[pid] / f"{name}.{pid}").read_text() for name in ("stdout", "stderr"))
-            answer: dict[str, Any] = {"status": os.waitstatus_to_exitcode(status), "stdout": out, "stderr": err}
+            answer: dict[str, Any] = {
+                "status": os.waitstatus_to_exitcode(status),
+                "stdout": out,
+                "stderr": err,
+                "cpu_s": used.ru_utime + used.ru_stime,
+            }
         else:
             pid = os.fork()
             if pid == 0:

@@ -111,6 +111,7 @@ class Ended:
     status: int  # exit status, or minus the number of the signal that ended it
     stdout: str
     stderr: str
+    cpu_s: float = 0.0  # seconds of processor time
 
 
 def killed(ended: Ended) -> None:
@@ -134,15 +135,30 @@ class RunServer:
         self.process.wait(timeout=60)
 
     def start(
-        self, arguments: list[str], folder: Path, *, at: str = "", do: str = "kill", pictures: bool = False
+        self,
+        arguments: list[str],
+        folder: Path,
+        *,
+        at: str = "",
+        do: str = "kill",
+        after_s: float = 0.0,
+        pictures: bool = False,
     ) -> int:
         """Start a command line; returns its process id.
 
         at: the point at which something happens to it (`doomed_runs.POINTS`). do: "kill", or "pause": it writes
-        `folder/reached` and goes on when `folder/go` is there.
+        `folder/reached` and goes on when `folder/go` is there. after_s: it is killed after these seconds of processor
+        time; 0 leaves it alone. pictures: it draws its figures, too.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        order = {"arguments": arguments, "folder": str(folder), "at": at, "do": do, "pictures": pictures}
+        order = {
+            "arguments": arguments,
+            "folder": str(folder),
+            "at": at,
+            "do": do,
+            "after_s": after_s,
+            "pictures": pictures,
+        }
         return self._ask(order)["pid"]
 
     def wait(self, pid: int) -> Ended:
