@@ -1,7 +1,8 @@
 """Strict configuration: every key is declared, every value has its type and range, every error names its mend.
 
 A configuration is a frozen pydantic dataclass whose fields carry their range in the type and their source in a comment.
-YAML is read so that what looks like a number is one, and a key given twice is an error.
+YAML is read by the core schema of version 1.2: `2e-4` is a number, `yes` and `1:30` are text, and a key given twice is
+an error. Aliases are followed as far as the whole stays small.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from benchmark.core.errors import ConfigError, suggest
+from benchmark.core.text import read_text
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -29,6 +31,10 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
+
+MAX_YAML_BYTES = 2**18  # of a file; the suite's longest has 14 kB
+MAX_YAML_SIZE = 2**20  # characters and nodes, with every alias written out
+MAX_YAML_DEPTH = 50  # of lists and mappings in each other
 
 T = TypeVar("T")
 
@@ -43,18 +49,99 @@ def added(default: Any) -> Any:
     return Field(default=default, exclude_if=lambda value: value == default)
 
 
+# The core schema of YAML 1.2.2, section 10.3.2: what a plain scalar is. What matches nothing is text.
+_TAG = "tag:yaml.org,2002:"
+_CORE = {
+    "null": re.compile(r"|~|null|Null|NULL"),
+    "bool": re.compile(r"true|True|TRUE|false|False|FALSE"),
+    "int": re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"),
+    "float": re.compile(
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?(\.inf|\.Inf|\.INF)|\.nan|\.NaN|\.NAN"
+    ),
+}
+
+
 class _Loader(yaml.SafeLoader):
-    """Safe YAML where `2e-4` is a number (YAML 1.2; PyYAML's 1.1 reads text) and a repeated key is an error."""
+    """Safe YAML by the core schema of version 1.2 (PyYAML's own is 1.1), of bounded depth, without repeated keys."""
+
+    yaml_implicit_resolvers: dict[Any, Any] = {}
+    yaml_constructors: dict[Any, Any] = {None: yaml.SafeLoader.yaml_constructors[None]}
+    depth = 0
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+        """The tag of a node that has none written: a scalar in quotes is text."""
+        if kind is yaml.ScalarNode and implicit[0]:
+            return _TAG + next((name for name, form in _CORE.items() if form.fullmatch(value)), "str")
+        return str(super().resolve(kind, value, (False, True)))
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """A node with all below it. Raises ConfigError where they lie too deep in each other."""
+        self.depth += 1
+        if self.depth > MAX_YAML_DEPTH:
+            raise _bad(
+                self.get_mark(), f"more than {MAX_YAML_DEPTH} lists or mappings in each other", "write it flatter"
+            )
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*)(\.\d*)?[eE][-+]?\d+$|^[-+]?\.\d+[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
+def _bad(mark: Any, reason: str, mend: str) -> ConfigError:
+    return ConfigError(f"{mark.name}, line {mark.line + 1}: not valid YAML", reason, mend)
+
+
+def _check_size(node: yaml.Node, known: dict[int, int | None]) -> int:
+    """Characters and nodes of a node with its aliases written out. Raises ConfigError for too many, and for a loop.
+
+    known: the size of each node that was met, None while it is being counted.
+    """
+    if id(node) in known:
+        size = known[id(node)]
+        if size is None:
+            raise _bad(node.start_mark, "an alias names the list or mapping that holds it", "write its content out")
+        return size
+    known[id(node)] = None
+    if isinstance(node, yaml.ScalarNode):
+        size = 1 + len(node.value)
+    else:
+        parts = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
+        size = 1 + sum(_check_size(part, known) for part in parts)
+    if size > MAX_YAML_SIZE:
+        reason = f"with its aliases written out it has more than {MAX_YAML_SIZE:,} characters"
+        raise _bad(node.start_mark, reason, "write less, without aliases of aliases")
+    known[id(node)] = size
+    return size
+
+
+def _scalar(loader: _Loader, node: yaml.Node) -> Any:
+    """The value of a scalar that is no text, whether its tag is written (`!!int 3`) or not."""
+    name = node.tag.removeprefix(_TAG)
+    text = node.value if isinstance(node, yaml.ScalarNode) else ""
+    if not isinstance(node, yaml.ScalarNode) or not _CORE[name].fullmatch(text):
+        raise _bad(node.start_mark, f"{text[:80]!r} is no {name}", "correct the value, or leave the tag out")
+    if name == "null":
+        return None
+    if name == "bool":
+        return text.lower() == "true"
+    try:
+        return _integer(text) if name == "int" else float(re.sub(r"^([-+]?)\.(?=[inIN])", r"\1", text))
+    except ValueError:  # Python's bound on digits
+        raise _bad(node.start_mark, f"a number of {len(text):,} digits", "write a smaller number") from None
+
+
+def _integer(text: str) -> int:
+    return int(text[2:], {"0o": 8, "0x": 16}[text[:2]]) if text[:2] in ("0o", "0x") else int(text)
+
+
+for _name in _CORE:
+    _Loader.add_constructor(_TAG + _name, _scalar)
+_Loader.add_constructor(_TAG + "str", yaml.SafeLoader.construct_yaml_str)
+_Loader.add_constructor(_TAG + "seq", lambda loader, node: loader.construct_sequence(node, deep=True))
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    if not isinstance(node, yaml.MappingNode):
+        raise _bad(node.start_mark, "a value with the tag !!map is no mapping", "leave the tag out")
     seen: dict[Any, int] = {}
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
@@ -63,7 +150,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
             raise ConfigError(
                 f"{node.start_mark.name}, line {line}: key {key!r}",
                 "keys are text; YAML read this one as something else",
-                f"write it in quotes: '{key_node.value}'",
+                f"write it in quotes: '{key_node.value}'" if isinstance(key_node, yaml.ScalarNode) else "write text",
             )
         if key in seen:
             raise ConfigError(
@@ -82,28 +169,48 @@ def parse_yaml(text: str, name: str = "<text>") -> Any:
     """Parse YAML text.
 
     name: the file's name, for messages.
-    Raises ConfigError on bad syntax, with the line, and on a repeated key.
+    Raises ConfigError, with the line, on bad syntax, a repeated key, a tag, too many or too deep values.
     """
-    loader = _Loader(text)
-    loader.name = name
+    if len(text) > MAX_YAML_BYTES:
+        raise ConfigError(f"{name}: too large", f"it has more than {MAX_YAML_BYTES:,} characters", "write less")
     try:
-        return loader.get_single_data()
+        return _parse(text, name)
+    except yaml.reader.ReaderError as error:
+        raise ConfigError(
+            f"{name}, line {text.count(chr(10), 0, error.position) + 1}: not valid YAML",
+            f"character U+{int(error.character):04X} is not allowed in a text",
+            "delete it, or write it as an escape in double quotes",
+        ) from None
+    except yaml.constructor.ConstructorError as error:
+        reason = str(error.problem).removeprefix("could not determine a constructor for the ")
+        raise _bad(error.problem_mark, f"{reason}: only plain values are read", "leave the tag out") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}, line {mark.line + 1}" if mark else name
         raise ConfigError(
             f"{where}: not valid YAML", str(getattr(error, "problem", error)), "check the indentation and the colons"
         ) from None
+    except ValueError as error:  # an escape of a character that does not exist
+        raise ConfigError(f"{name}: not valid YAML", str(error), "correct the escapes in double quotes") from None
+
+
+def _parse(text: str, name: str) -> Any:
+    loader = _Loader(text)
+    loader.name = name
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _check_size(node, {})
+        return loader.construct_document(node)
     finally:
         loader.dispose()
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file whose top level is a mapping. Raises ConfigError, naming the file."""
-    try:
-        data = parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read", str(error.strerror), "check the path") from None
+    text = read_text(path, limit=MAX_YAML_BYTES, fault=ConfigError, mend="check the path, and that it is a YAML file")
+    data = parse_yaml(text, str(path))
     if not isinstance(data, dict):
         raise ConfigError(
             f"{path}: not a mapping", f"the top level is {type(data).__name__}", "write `key: value` lines"
@@ -166,6 +273,10 @@ def _explain(cls: type, problem: Any) -> str:
         and kind in ("float_type", "int_type")
     ):
         return f"  {key}: {value!r} is text, not a number; write it without quotes (2e-4 or 0.0002)"
+    if kind == "bool_type" and isinstance(value, str) and value.lower() in ("yes", "no", "on", "off", "y", "n"):
+        return f"  {key}: {value!r} is text, not a boolean; write true or false"
+    if kind in ("float_type", "int_type") and isinstance(value, str) and value.replace("_", "").isdecimal():
+        return f"  {key}: {value!r} is text, not a number; write it without underscores"
     if kind == "literal_error":
         expected = context.get("expected", "")
         choices = re.findall(r"'([^']*)'", expected)
@@ -276,6 +387,19 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "")
     return lines
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes text in quotes where YAML 1.1 or 1.2 would read another value."""
+
+    yaml_implicit_resolvers = {first: list(forms) for first, forms in yaml.SafeDumper.yaml_implicit_resolvers.items()}
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+for _name in ("int", "float"):
+    _Dumper.add_implicit_resolver(_TAG + _name, re.compile(f"^(?:{_CORE[_name].pattern})$"), list("-+0123456789."))
+
+
 def dump_yaml(value: Any) -> str:
-    """A plain value as YAML, in the order given."""
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    """A plain value as YAML, in the order given; `parse_yaml` reads the same value."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
