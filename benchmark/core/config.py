@@ -64,8 +64,7 @@ _CORE = {
 class _Loader(yaml.SafeLoader):
     """Safe YAML by the core schema of version 1.2 (PyYAML's own is 1.1), of bounded depth, without repeated keys."""
 
-    yaml_implicit_resolvers: dict[Any, Any] = {}
-    yaml_constructors: dict[Any, Any] = {None: yaml.SafeLoader.yaml_constructors[None]}
+    yaml_constructors = {None: yaml.SafeLoader.yaml_constructors[None]}
     depth = 0
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
@@ -129,14 +128,18 @@ def _scalar(loader: _Loader, node: yaml.Node) -> Any:
         raise _bad(node.start_mark, f"a number of {len(text):,} digits", "write a smaller number") from None
 
 
+def _sequence(loader: _Loader, node: Any) -> list[Any]:
+    return list(loader.construct_sequence(node, deep=True))
+
+
 def _integer(text: str) -> int:
     return int(text[2:], {"0o": 8, "0x": 16}[text[:2]]) if text[:2] in ("0o", "0x") else int(text)
 
 
 for _name in _CORE:
     _Loader.add_constructor(_TAG + _name, _scalar)
-_Loader.add_constructor(_TAG + "str", yaml.SafeLoader.construct_yaml_str)
-_Loader.add_constructor(_TAG + "seq", lambda loader, node: loader.construct_sequence(node, deep=True))
+_Loader.add_constructor(_TAG + "str", _Loader.construct_yaml_str)
+_Loader.add_constructor(_TAG + "seq", _sequence)
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -274,7 +277,7 @@ def _explain(cls: type, problem: Any) -> str:
     ):
         return f"  {key}: {value!r} is text, not a number; write it without quotes (2e-4 or 0.0002)"
     if kind == "bool_type" and isinstance(value, str) and value.lower() in ("yes", "no", "on", "off", "y", "n"):
-        return f"  {key}: {value!r} is text, not a boolean; write true or false"
+        return f'  {key}: "{value}" given; must be a valid boolean: write true or false'
     if kind in ("float_type", "int_type") and isinstance(value, str) and value.replace("_", "").isdecimal():
         return f"  {key}: {value!r} is text, not a number; write it without underscores"
     if kind == "literal_error":

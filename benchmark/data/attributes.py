@@ -79,7 +79,7 @@ def _problem(row: list[str], header: list[str], seen: dict[str, int]) -> str:
 
 def read_partition(path: Path) -> dict[str, int]:
     """CelebA's list_eval_partition: file name -> 0 train, 1 validation, 2 test. Raises DataError naming a bad row."""
-    partition = {}
+    partition: dict[str, int] = {}
     for line, row in _lines(path):
         if line == 1 and path.suffix == ".csv":
             continue  # its header

@@ -22,7 +22,7 @@ FILTERS = {
 # What files with the endings of pictures are. Pillow's other readers stay unused:
 # some start other programs.
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM")
-MAX_PIXELS = 2**26  # of a picture: 8,192 x 8,192; up to 0.8 GB while it is decoded and converted
+MAX_PIXELS = 2**26  # of a picture: 8,192 x 8,192
 MAX_FILE_BYTES = 2**28  # of a picture's file, also inside an archive that inflates it
 LARGE_PIXELS = 2**23  # from here on pictures are decoded one at a time
 _one_large = threading.Lock()
