@@ -128,6 +128,10 @@ def _scalar(loader: _Loader, node: yaml.Node) -> Any:
         raise _bad(node.start_mark, f"a number of {len(text):,} digits", "write a smaller number") from None
 
 
+def _text(loader: _Loader, node: Any) -> str:
+    return str(loader.construct_scalar(node))
+
+
 def _sequence(loader: _Loader, node: Any) -> list[Any]:
     return list(loader.construct_sequence(node, deep=True))
 
@@ -138,7 +142,7 @@ def _integer(text: str) -> int:
 
 for _name in _CORE:
     _Loader.add_constructor(_TAG + _name, _scalar)
-_Loader.add_constructor(_TAG + "str", _Loader.construct_yaml_str)
+_Loader.add_constructor(_TAG + "str", _text)
 _Loader.add_constructor(_TAG + "seq", _sequence)
 
 
