@@ -22,7 +22,7 @@ FILTERS = {
 # What files with the endings of pictures are. Pillow's other readers stay unused:
 # some start other programs.
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM")
-MAX_PIXELS = 2**26  # of a picture: 8,192 x 8,192
+MAX_PIXELS = 2**26  # of a picture: 8,192 x 8,192 take up to 0.9 GB while they are decoded and converted
 MAX_FILE_BYTES = 2**28  # of a picture's file, also inside an archive that inflates it
 LARGE_PIXELS = 2**23  # from here on pictures are decoded one at a time
 _one_large = threading.Lock()
@@ -119,7 +119,7 @@ def _to_mode(image: Image.Image, mode: str, done: list[str]) -> Image.Image:
     if image.mode == "P":
         done.append("palette")
     if image.has_transparency_data:
-        layer = image.convert("RGBA")
+        layer = image if image.mode == "RGBA" else image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
         done.append("alpha -> on white")
         return image.convert(mode)

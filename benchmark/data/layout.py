@@ -122,7 +122,7 @@ def walk(folder: Path, follow_links: bool = False) -> Iterator[tuple[str, os.sta
                     found = os.stat(path)
             except OSError as error:
                 refuse(error)
-            if is_picture(name) and not stat.S_ISREG(found.st_mode):
+            if not stat.S_ISREG(found.st_mode) and is_picture(name):
                 raise DataError(f"{path}: cannot be read", "it is not a regular file", "delete it")
             yield relative + name, found
 
