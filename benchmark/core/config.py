@@ -1,7 +1,7 @@
 """Strict configuration: every key is declared, every value has its type and range, every error names its mend.
 
 A configuration is a frozen pydantic dataclass whose fields carry their range in the type and their source in a comment.
-YAML is read so that what looks like a number is one, and a key given twice is an error.
+`plain_yaml` reads and writes the text of configurations.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from benchmark.core.errors import ConfigError, suggest
+from benchmark.core.plain_yaml import MAX_YAML_BYTES
+from benchmark.core.plain_yaml import dump_yaml as dump_yaml  # re-exported: a configuration is written and read here
+from benchmark.core.plain_yaml import parse_yaml as parse_yaml
+from benchmark.core.text import read_text
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -43,67 +46,10 @@ def added(default: Any) -> Any:
     return Field(default=default, exclude_if=lambda value: value == default)
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML where `2e-4` is a number (YAML 1.2; PyYAML's 1.1 reads text) and a repeated key is an error."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*)(\.\d*)?[eE][-+]?\d+$|^[-+]?\.\d+[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: dict[Any, int] = {}
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        line = key_node.start_mark.line + 1
-        if not isinstance(key, str):
-            raise ConfigError(
-                f"{node.start_mark.name}, line {line}: key {key!r}",
-                "keys are text; YAML read this one as something else",
-                f"write it in quotes: '{key_node.value}'",
-            )
-        if key in seen:
-            raise ConfigError(
-                f"{node.start_mark.name}: key {key!r} is given twice",
-                f"lines {seen[key]} and {line} would silently override each other",
-                "keep one of them",
-            )
-        seen[key] = line
-    return dict(loader.construct_pairs(node, deep=True))
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
-
-
-def parse_yaml(text: str, name: str = "<text>") -> Any:
-    """Parse YAML text.
-
-    name: the file's name, for messages.
-    Raises ConfigError on bad syntax, with the line, and on a repeated key.
-    """
-    loader = _Loader(text)
-    loader.name = name
-    try:
-        return loader.get_single_data()
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{name}, line {mark.line + 1}" if mark else name
-        raise ConfigError(
-            f"{where}: not valid YAML", str(getattr(error, "problem", error)), "check the indentation and the colons"
-        ) from None
-    finally:
-        loader.dispose()
-
-
 def load_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file whose top level is a mapping. Raises ConfigError, naming the file."""
-    try:
-        data = parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read", str(error.strerror), "check the path") from None
+    text = read_text(path, limit=MAX_YAML_BYTES, fault=ConfigError, mend="check the path, and that it is a YAML file")
+    data = parse_yaml(text, str(path))
     if not isinstance(data, dict):
         raise ConfigError(
             f"{path}: not a mapping", f"the top level is {type(data).__name__}", "write `key: value` lines"
@@ -166,6 +112,10 @@ def _explain(cls: type, problem: Any) -> str:
         and kind in ("float_type", "int_type")
     ):
         return f"  {key}: {value!r} is text, not a number; write it without quotes (2e-4 or 0.0002)"
+    if kind == "bool_type" and isinstance(value, str) and value.lower() in ("yes", "no", "on", "off", "y", "n"):
+        return f'  {key}: "{value}" given; must be a valid boolean: write true or false'
+    if kind in ("float_type", "int_type") and isinstance(value, str) and value.replace("_", "").isdecimal():
+        return f"  {key}: {value!r} is text, not a number; write it without underscores"
     if kind == "literal_error":
         expected = context.get("expected", "")
         choices = re.findall(r"'([^']*)'", expected)
@@ -274,8 +224,3 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "")
         elif a != b:
             lines.append(f"{prefix}{key}: {a} -> {b}")
     return lines
-
-
-def dump_yaml(value: Any) -> str:
-    """A plain value as YAML, in the order given."""
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)

@@ -16,6 +16,7 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from benchmark.core.errors import BusyError, UserError
+from benchmark.core.text import parse_json, read_text
 
 
 @contextmanager
@@ -85,13 +86,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file. Raises UserError when it is not whole."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path}: cannot be read as JSON", str(error), "move it away; what made it can make it again"
-        ) from None
+    """Read a JSON file. Raises UserError when it is not whole, or no JSON of a reasonable size."""
+    mend = "move it away; what made it can make it again"
+    return parse_json(read_text(path, fault=UserError, mend=mend), str(path), fault=UserError, mend=mend)
 
 
 class JsonLines:
@@ -123,17 +120,15 @@ class JsonLines:
 
     def _whole_lines(self) -> list[tuple[str, dict[str, Any]]]:
         """Each line with its object, up to the first that is not whole."""
-        try:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
+        if not self.path.exists():
             return []
-        except OSError as error:
-            raise UserError(f"{self.path}: cannot be read", error.strerror or "", "move it away") from None
+        # "\n" alone ends a line: a text in JSON may hold other separators, and a kill may cut a character in two.
+        lines = read_text(self.path, fault=UserError, mend="move it away", torn=True).split("\n")
         whole = []
         for line in lines:
             try:
                 value = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 break
             if not isinstance(value, dict):
                 break

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.core.errors import DataError
+from benchmark.core.text import read_text
 from benchmark.data.layout import MAX_SHOWN
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def _problem(row: list[str], header: list[str], seen: dict[str, int]) -> str:
 
 def read_partition(path: Path) -> dict[str, int]:
     """CelebA's list_eval_partition: file name -> 0 train, 1 validation, 2 test. Raises DataError naming a bad row."""
-    partition = {}
+    partition: dict[str, int] = {}
     for line, row in _lines(path):
         if line == 1 and path.suffix == ".csv":
             continue  # its header
@@ -85,7 +87,8 @@ def read_partition(path: Path) -> dict[str, int]:
             raise DataError(
                 f"{path}: row {line}", f"{' '.join(row)!r} is not a file name and 0, 1 or 2", "fetch the file again"
             )
-        partition[row[0]] = int(row[1])
+        if partition.setdefault(row[0], int(row[1])) != int(row[1]):
+            raise DataError(f"{path}: row {line}", f"{row[0]} is in two partitions", "fetch the file again")
     return partition
 
 
@@ -125,7 +128,7 @@ def _counted(path: Path, rows: Iterator[tuple[int, list[str]]], count: int) -> I
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Rows with line numbers of a CSV (comma, semicolon or tab) or TXT (white space); empty lines are left out."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with io.StringIO(read_text(path, mend="save it as UTF-8 text"), newline="") as file:
             if path.suffix.lower() == ".csv":
                 header = file.readline()
                 file.seek(0)
@@ -135,5 +138,5 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
             else:
                 rows = (line.split() for line in file)
             yield from ((line, row) for line, row in enumerate(rows, start=1) if any(row))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
         raise DataError(f"{path}: cannot be read as a table", str(error), "save it as UTF-8 text") from None

@@ -31,14 +31,16 @@ from benchmark.core.config import STRICT, added, build, canonical, load_yaml, me
 from benchmark.core.errors import ConfigError, DataError, suggest
 from benchmark.core.paths import card_folder
 from benchmark.data.kinds import KINDS, Source
-from benchmark.data.layout import fingerprint, locate
+from benchmark.data.layout import fingerprint, locate, user_path
 from benchmark.data.sources.folder import Folder
 from benchmark.data.sources.zip import Zip
+from benchmark.data.stylegan import label_lists, n_listed_classes
 from benchmark.data.trees import open_tree, own_split
 
 __all__ = ["DatasetCard", "card_with", "find_card", "fingerprint", "list_cards", "load_card", "locate"]
 
 MIN_SIDE = 8  # pixels, of pictures
+MAX_NAME = 100  # characters of a card's name: two of them and a hash fit into the name of a file
 
 # `--set attribute_set=10` arrives as a number; the names of sets are text.
 SetName = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
@@ -48,7 +50,8 @@ SetName = Annotated[str, BeforeValidator(lambda value: str(value) if type(value)
 class DatasetCard:
     """What a data set is and how it is served. Checked as a whole by `check`."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]  # also names folders of the cache
+    # also names folders of the cache and of the results
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=MAX_NAME)]
     title: str  # one line
     source: Source  # loader and its parameters
     resolution: Annotated[int, Field(ge=1, le=1024)]  # side in pixels, at least 8; 1 for points
@@ -66,6 +69,7 @@ class DatasetCard:
     # split is what it was, now a part of train: nothing is held out
     split: Literal["own", "hash", "all"] = "own"
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2  # held-out share of a split by hash
+    follow_links: bool = added(False)  # also serve images that lie outside of the source's folder, reached by links?
     licence: str = ""
     homepage: str = ""  # the official page; named when files are missing
     default_recipe: Literal["small", "paper"] = "small"  # of the methods' recipes
@@ -188,7 +192,7 @@ def find_card(name_or_path: str) -> DatasetCard:
 
     Raises DataError for a name that is not known, offering the nearest; ConfigError for a card with errors.
     """
-    path = Path(name_or_path).expanduser()
+    path = user_path(name_or_path)
     own = card_folder() / f"{name_or_path}.yaml"
     if path.name == name_or_path and own.is_file():
         return load_card(own)
@@ -211,13 +215,19 @@ def _beside(card: DatasetCard, folder: Path) -> DatasetCard:
 
 
 def card_for(path: Path) -> DatasetCard:
-    """A card made on the fly for a folder or zip file: 32 pixels, RGB; several sub-folders are its classes."""
+    """A card made on the fly for a folder or zip file: 32 pixels, RGB.
+
+    Several sub-folders are its classes, unless StyleGAN's dataset.json says them. Raises DataError for a file that is
+    no zip, links that lead outside, and a dataset.json that cannot be read.
+    """
     tree = open_tree(path)
-    n_classes = len(tree.children(own_split(tree)[0][0]))
+    below = own_split(tree)[0][0]
+    listed = label_lists(tree, below)
+    n_classes = n_listed_classes(tree, listed) if listed else len(tree.children(below))
     source = Zip(path=str(path)) if path.is_file() else Folder(path=str(path))
     stem = path.stem if path.is_file() else path.name
     return DatasetCard(
-        name=re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).lstrip("_.-") or "pictures",
+        name=re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).lstrip("_.-")[:MAX_NAME] or "pictures",
         title=f"pictures of {path.name}",
         source=source,
         resolution=32,

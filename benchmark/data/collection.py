@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,9 +20,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from benchmark.core.errors import DataError
+from benchmark.data.arrays import read_npy, read_npz
 from benchmark.data.cards import card_for, card_with
 from benchmark.data.images import decoded, explain, to_array
-from benchmark.data.layout import MAX_SHOWN
+from benchmark.data.layout import MAX_CLASSES, MAX_SHOWN
 from benchmark.data.sources.base import SourceImages
 
 IN_MEMORY_BYTES = 2**31  # of pictures; more are kept on the disk
@@ -91,7 +91,7 @@ def in_memory(images: Any, labels: Any = None, name: str = "images") -> Collecti
         images = (to_uint8(images) if images.is_floating_point() else images).detach().cpu().numpy()
     array = _channels_last(where, np.asarray(images))
     numbers = None if labels is None else _labels(where, np.asarray(labels), len(array))
-    names = () if numbers is None else tuple(str(k) for k in range(int(numbers.max()) + 1))
+    names = () if numbers is None else _numbers_up_to(numbers)
     return Collection(name, array, numbers, names)
 
 
@@ -151,21 +151,25 @@ def _arrays(path: Path, side: int | None, limit: int | None) -> Collection:
     """uint8 arrays (N, H, W, C) or (N, C, H, W), with integer labels [N] beside them in an .npz file."""
     if side is not None:
         raise DataError(f"{path}: --resolution {side}", "arrays are scored as they are", "resize them first")
-    try:
-        held = np.load(path, allow_pickle=False)
-        arrays: dict[str, Any] = {"images": held} if isinstance(held, np.ndarray) else {k: held[k] for k in held.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: cannot be read", str(error), "write it by numpy.savez(path, images=...)") from None
+    if path.suffix.lower() == ".npy":
+        arrays, names = {IMAGE_KEYS[0]: read_npy(path)}, [IMAGE_KEYS[0]]
+    else:
+        arrays, names = read_npz(path, (IMAGE_KEYS, LABEL_KEYS))
     key = next((key for key in IMAGE_KEYS if key in arrays), None)
     if key is None:
         raise DataError(
-            f"{path}: no images in it", f"it holds {', '.join(arrays) or 'nothing'}", f"name them {IMAGE_KEYS[0]!r}"
+            f"{path}: no images in it", f"it holds {', '.join(names) or 'nothing'}", f"name them {IMAGE_KEYS[0]!r}"
         )
     images, n = _channels_last(path, arrays[key])[:limit], len(arrays[key])
     key = next((key for key in LABEL_KEYS if key in arrays), None)
     labels = None if key is None else _labels(path, arrays[key], n)
-    names = () if labels is None else tuple(str(k) for k in range(int(labels.max()) + 1))
-    return Collection(path.stem, images, None if labels is None else labels[:limit], names)
+    class_names = () if labels is None else _numbers_up_to(labels)
+    return Collection(path.stem, images, None if labels is None else labels[:limit], class_names)
+
+
+def _numbers_up_to(labels: np.ndarray) -> tuple[str, ...]:
+    """Names of the classes of these numbers [N]: the numbers from 0 on."""
+    return tuple(str(k) for k in range(int(labels.max()) + 1))
 
 
 def _channels_last(path: Path, images: np.ndarray) -> np.ndarray:
@@ -195,5 +199,11 @@ def _labels(path: Path, labels: np.ndarray, n: int) -> np.ndarray:
             f"{path}: labels of dtype {labels.dtype} and shape {labels.shape}",
             f"{n} class numbers 0, 1, ... are needed, one for each image",
             "leave them out if the pictures have no classes",
+        )
+    if len(labels) and int(labels.max()) >= MAX_CLASSES:
+        raise DataError(
+            f"{path}: label {int(labels.max())}",
+            f"class numbers are 0 to {MAX_CLASSES - 1:,}",
+            "number the classes from 0",
         )
     return labels.astype(np.int64)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -17,8 +19,40 @@ FILTERS = {
     "box": Image.Resampling.BOX,
     "nearest": Image.Resampling.NEAREST,
 }
+# What files with the endings of pictures are. Pillow's other readers stay unused:
+# some start other programs.
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM")
+MAX_PIXELS = 2**26  # of a picture: 8,192 x 8,192 take up to 0.9 GB while they are decoded and converted
+MAX_FILE_BYTES = 2**28  # of a picture's file, also inside an archive that inflates it
+LARGE_PIXELS = 2**23  # from here on pictures are decoded one at a time
+_one_large = threading.Lock()
+
+# `open_image` refuses such pictures by itself, earlier than Pillow and as an error.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
 EXIF_ORIENTATION = 0x0112
 WIDE_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # Pillow's modes of grey with more than 8 bits
+
+
+def open_image(file: Any, size_bytes: int) -> Image.Image:
+    """A picture, not yet decoded, of a path or an open file.
+
+    Raises ValueError for an empty file, and for one too large to be decoded safely; Pillow raises its own errors.
+    """
+    if size_bytes == 0:
+        raise ValueError("the file is empty (0 bytes)")
+    if size_bytes > MAX_FILE_BYTES:
+        raise ValueError(f"the file has {size_bytes:,} bytes; at most {MAX_FILE_BYTES:,} are read")
+    try:
+        image = Image.open(file, formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise ValueError(f"it has more than {MAX_PIXELS:,} pixels; scale it down") from None
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise ValueError(
+            f"it has {image.width:,} x {image.height:,} pixels; at most {MAX_PIXELS:,} are read: scale it down"
+        )
+    return image
 
 
 def to_array(image: Image.Image, card: DatasetCard) -> tuple[np.ndarray, list[str]]:
@@ -27,6 +61,13 @@ def to_array(image: Image.Image, card: DatasetCard) -> tuple[np.ndarray, list[st
     Order: first frame, EXIF orientation, grey or RGB, crop, pad, resize.
     Raises ValueError for pixels whose range is not defined; Pillow raises its own errors for broken files.
     """
+    if image.width * image.height >= LARGE_PIXELS:
+        with _one_large:
+            return _to_array(image, card)
+    return _to_array(image, card)
+
+
+def _to_array(image: Image.Image, card: DatasetCard) -> tuple[np.ndarray, list[str]]:
     done: list[str] = []
     image = decoded(image, card.channels, done)
     if card.crop == "center" and image.width != image.height:
@@ -78,21 +119,21 @@ def _to_mode(image: Image.Image, mode: str, done: list[str]) -> Image.Image:
     if image.mode == "P":
         done.append("palette")
     if image.has_transparency_data:
-        layer = image.convert("RGBA")
+        layer = image if image.mode == "RGBA" else image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
         done.append("alpha -> on white")
         return image.convert(mode)
     if image.mode not in ("P", mode):
         done.append(f"{'grey' if image.mode in ('L', '1') else image.mode} -> {'grey' if mode == 'L' else mode}")
-    return image.convert(mode)
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
     """16-bit grey scaled to 8 bits: 65535 becomes 255 (Pillow's own conversion would clip at 255)."""
-    wide = np.asarray(image).astype(np.int64)
+    wide = np.asarray(image)
     if wide.min() < 0 or wide.max() > 65535:
         raise ValueError("its grey values do not fit 16 bits; save it as 8-bit or 16-bit")
-    return Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
+    return Image.fromarray(((wide.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))
 
 
 def explain(error: Exception) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from benchmark.core.config import content_hash, to_dict
 from benchmark.core.errors import DataError
@@ -19,11 +21,55 @@ FORMAT = 1  # of the prepared arrays; raise it when the same files would give ot
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 TEST_FOLDERS = ("test", "val", "valid", "validation")  # names of the held-out folder, in order of preference
 MAX_SHOWN = 10  # bad files, rows or lines that one error names
+MAX_CLASSES = 100_000  # class numbers lie below it; one number too large would make that many classes
+MAX_NAME_BYTES = 255  # of one part of a path, on the file systems of Linux and macOS
+
+
+def user_path(text: str) -> Path:
+    """A path that a user wrote, with `~` as the home folder. Raises DataError for what no file can be called."""
+    if "\0" in text:
+        raise DataError(f"path {text!r}", "it holds the character NUL", "correct the path")
+    if any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in Path(text).parts):
+        raise DataError(f"path {text[:80]!r}...", f"a name in it is longer than {MAX_NAME_BYTES} bytes", "shorten it")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"path {text!r}", str(error), "write the whole path, or ./~name for a name with ~") from None
 
 
 def resolve(data_root: Path, path: str) -> Path:
-    """A source's path as an absolute one."""
-    return (data_root / Path(path).expanduser()).absolute()
+    """A source's path as an absolute one. Raises DataError as `user_path`."""
+    return (data_root / user_path(path)).absolute()
+
+
+class LinkGuard:
+    """Refuses files that links put below a folder while they lie outside of it.
+
+    Without it, a folder that somebody else made could serve any image of the machine. Links to what lies inside are
+    harmless. The folder itself may be a link: its path was given.
+    """
+
+    def __init__(self, folder: Path, follow_links: bool) -> None:
+        self.folder, self.follow_links = os.path.realpath(folder), follow_links
+        self._inside: dict[str, bool] = {}  # by folder: asked once a folder, not once a file
+
+    def check(self, path: str, is_link: bool) -> None:
+        """Raise DataError for a path that leads outside, unless links are followed. is_link: its last part is one."""
+        if self.follow_links:
+            return
+        parent = os.path.dirname(path)
+        if parent not in self._inside:
+            self._inside[parent] = self._holds(parent)
+        if not self._inside[parent] or (is_link and not self._holds(path)):
+            raise DataError(
+                f"{path}: leads outside of {self.folder}",
+                f"a link makes it {os.path.realpath(path)}",
+                "copy what is meant into the folder, or write follow_links: true in a .yaml config of the dataset",
+            )
+
+    def _holds(self, path: str) -> bool:
+        real = os.path.realpath(path)
+        return real == self.folder or real.startswith(self.folder.rstrip(os.sep) + os.sep)
 
 
 def is_hidden(name: str) -> bool:
@@ -41,15 +87,18 @@ def in_test(name: str, share: float) -> bool:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") < share * 2**64
 
 
-def walk(folder: Path) -> Iterator[tuple[str, os.stat_result | None]]:
+def walk(folder: Path, follow_links: bool = False) -> Iterator[tuple[str, os.stat_result | None]]:
     """Every file below `folder` as (relative posix path, its stat), every sub-folder as (path + "/", None); sorted.
 
-    Links are followed, each folder once. Raises DataError for what cannot be looked at: it would be missing silently.
+    Links to what lies inside of the folder are followed, each folder once; with follow_links all links are.
+    Raises DataError for links that lead outside, for images that are no regular files, and for what cannot be looked
+    at: it would be missing silently.
     """
 
-    def refuse(error: OSError) -> None:
+    def refuse(error: OSError) -> NoReturn:
         raise DataError(f"{error.filename}: cannot be read", error.strerror or "", "check its permissions, or the link")
 
+    guard = LinkGuard(folder, follow_links)
     seen: set[str] = set()
     for parent, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
         real = os.path.realpath(parent)
@@ -59,13 +108,23 @@ def walk(folder: Path) -> Iterator[tuple[str, os.stat_result | None]]:
         seen.add(real)
         folders.sort()
         relative = "" if parent == str(folder) else Path(parent).relative_to(folder).as_posix() + "/"
+        if not is_hidden(relative):
+            guard.check(os.path.join(parent, "_"), False)
         if relative:
             yield relative, None
         for name in sorted(files):
+            path = os.path.join(parent, name)
             try:
-                yield relative + name, os.stat(os.path.join(parent, name))
+                found = os.lstat(path)
+                if stat.S_ISLNK(found.st_mode):
+                    if is_picture(relative + name):
+                        guard.check(path, True)
+                    found = os.stat(path)
             except OSError as error:
                 refuse(error)
+            if not stat.S_ISREG(found.st_mode) and is_picture(name):
+                raise DataError(f"{path}: cannot be read", "it is not a regular file", "delete it")
+            yield relative + name, found
 
 
 def not_a_zip(path: Path, reason: str) -> DataError:
@@ -80,6 +139,9 @@ def zip_names(path: Path) -> list[str]:
             names = archive.namelist()
     except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise not_a_zip(path, str(error)) from None
+    again = [name for name, n in Counter(name.replace("\\", "/") for name in names).items() if n > 1]
+    if again:
+        raise DataError(f"{path}: member {again[0]!r} is there twice", "they may differ", "make the archive again")
     for name in names:
         parts = PurePosixPath(name.replace("\\", "/"))
         if parts.is_absolute() or ".." in parts.parts or parts.as_posix()[1:2] == ":":
@@ -136,6 +198,8 @@ def missing_files(card: DatasetCard, lines: list[str]) -> DataError:
 def check_sizes(files: Mapping[Path, int | None], mend: str) -> None:
     """Raise DataError for a file that is there, but not of its size in bytes; None: its size is not fixed."""
     for path, size in files.items():
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path}: cannot be read", "it is not a regular file", mend)
         if path.exists() and size is not None and path.stat().st_size != size:
             raise DataError(
                 f"{path}: not the whole file", f"it has {path.stat().st_size:,} bytes instead of {size:,}", mend
@@ -146,7 +210,7 @@ def source_files(card: DatasetCard, data_root: Path) -> Iterator[tuple[str, os.s
     """Every file of the source as (path relative to the source, its stat)."""
     for path in card.source.files(data_root):
         if path.is_dir():
-            yield from ((name, stat) for name, stat in walk(path) if stat is not None)
+            yield from ((name, found) for name, found in walk(path, card.follow_links) if found is not None)
         elif path.exists():
             yield path.name, path.stat()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from benchmark.core.errors import DataError
-from benchmark.data.layout import MAX_SHOWN
+from benchmark.core.text import read_text
+from benchmark.data.layout import MAX_CLASSES, MAX_SHOWN
 
 
 def read_list(path: Path) -> list[tuple[str, int]]:
@@ -13,27 +14,33 @@ def read_list(path: Path) -> list[tuple[str, int]]:
 
     Raises DataError naming the lines (counted from 1) that cannot be used.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read", str(error), "fetch it again") from None
+    lines = read_text(path).splitlines()
     rows: list[tuple[str, int]] = []
     bad: list[str] = []
+    classes: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         name, _, label = line.strip().rpartition(" ")
-        if not name.strip() or not label.isdecimal() or _leads_outside(name):
+        if not name.strip() or not _is_class(label) or _leads_outside(name):
             bad.append(f"line {number}: {line[:100]}")
             continue
-        rows.append((name.strip(), int(label)))
+        name = PurePosixPath(name.strip()).as_posix()
+        if classes.setdefault(name, int(label)) != int(label):
+            bad.append(f"line {number}: {name[:100]} has class {label}, but class {classes[name]} above")
+            continue
+        rows.append((name, int(label)))
     if bad or not rows:
         raise DataError(
             f"{path}: {len(bad)} bad lines" if bad else f"{path}: it lists nothing",
             "\n        ".join(bad[:MAX_SHOWN]),
-            "a line is a picture's relative path, a blank, and the number of its class",
+            f"a line is a picture's relative path, a blank, and the number of its class, below {MAX_CLASSES:,}",
         )
     return rows
+
+
+def _is_class(label: str) -> bool:
+    return label.isdecimal() and len(label) < 20 and int(label) < MAX_CLASSES
 
 
 def _leads_outside(name: str) -> bool:

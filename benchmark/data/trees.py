@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from benchmark.core.errors import DataError
+from benchmark.core.text import MAX_TEXT_BYTES, decoded, read_text
 from benchmark.data.layout import TEST_FOLDERS, is_hidden, is_picture, walk, zip_names
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Tree:
         self.where = where  # absolute path of the folder or zip file
         self.pictures = sorted(name for name in files if is_picture(name))
         self.ignored = sum(not is_picture(name) and PurePosixPath(name).name != DATASET_JSON for name in files)
+        self.label_files = {name for name in files if PurePosixPath(name).name == DATASET_JSON}
         parents = {f"{parent}/" for name in self.pictures for parent in PurePosixPath(name).parents[:-1]}
         self.folders = sorted({name for name in folders if not is_hidden(name)} | parents)
 
@@ -40,16 +42,16 @@ class Tree:
         """The picture of this name, not yet decoded. Raises whatever Pillow raises, ValueError for an empty file."""
         raise NotImplementedError
 
-    def text(self, name: str) -> str | None:
-        """A small text file, or None when there is none."""
+    def text(self, name: str) -> str:
+        """A text file. Raises DataError for one that is too large, or no text."""
         raise NotImplementedError
 
 
 class FolderTree(Tree):
     """Files below a folder of the disk."""
 
-    def __init__(self, where: Path) -> None:
-        entries = list(walk(where))
+    def __init__(self, where: Path, follow_links: bool = False) -> None:
+        entries = list(walk(where, follow_links))
         files = (name for name, stat in entries if stat is not None)
         super().__init__(where, files, (name for name, stat in entries if stat is None))
 
@@ -57,10 +59,9 @@ class FolderTree(Tree):
         """See Tree."""
         return open_picture(self.where / name)
 
-    def text(self, name: str) -> str | None:
+    def text(self, name: str) -> str:
         """See Tree."""
-        path = self.where / name
-        return path.read_text(encoding="utf-8") if path.is_file() else None
+        return read_text(self.where / name)
 
 
 class ZipTree(Tree):
@@ -75,43 +76,45 @@ class ZipTree(Tree):
 
     def open(self, name: str) -> Image.Image:
         """See Tree."""
-        from PIL import Image
+        from benchmark.data.images import open_image
 
-        _refuse_empty(self.archive.getinfo(self.members[name]).file_size)
-        return Image.open(self.archive.open(self.members[name]))
+        member = self.archive.getinfo(self.members[name])
+        return open_image(self.archive.open(member), member.file_size)
 
-    def text(self, name: str) -> str | None:
+    def text(self, name: str) -> str:
         """See Tree."""
-        return self.archive.read(self.members[name]).decode("utf-8") if name in self.members else None
+        member, where = self.archive.getinfo(self.members[name]), f"{self.where}/{name}"
+        try:
+            with self.archive.open(member) as file:
+                content = file.read(MAX_TEXT_BYTES + 1)  # the size that the archive says may be wrong
+        except Exception as error:  # damaged, encrypted or of an unknown compression: errors of many kinds
+            raise DataError(f"{where}: cannot be read", str(error), "make the archive again") from None
+        return decoded(content, where)
 
 
 def open_picture(path: Path) -> Image.Image:
     """A picture file, not yet decoded. Raises as `Tree.open`."""
-    from PIL import Image
+    from benchmark.data.images import open_image
 
-    _refuse_empty(path.stat().st_size)
-    return Image.open(path)
-
-
-def _refuse_empty(size_bytes: int) -> None:
-    if size_bytes == 0:
-        raise ValueError("the file is empty (0 bytes)")
+    return open_image(path, path.stat().st_size)
 
 
-def open_tree(where: Path) -> Tree:
-    """The tree of a folder or zip file. Raises DataError when it is neither."""
+def open_tree(where: Path, follow_links: bool = False) -> Tree:
+    """The tree of a folder or zip file. Raises DataError when it is neither, and for links that lead outside."""
     if where.is_dir():
-        return FolderTree(where)
+        return FolderTree(where, follow_links)
     if where.is_file():
         return ZipTree(where)
     raise DataError(f"{where}: no such folder or zip file", mend="check the path")
 
 
 def base(tree: Tree) -> str:
-    """The folder that holds the class folders: single folders wrapped around them are passed through."""
+    """The folder that holds the class folders, or dataset.json: single folders around it are passed through."""
     below = ""
     while True:
         children = tree.children(below)
+        if f"{below}{DATASET_JSON}" in tree.label_files:
+            return below
         if len(children) != 1 or tree.has_pictures_in(below):
             return below
         inner = f"{below}{children[0]}/"

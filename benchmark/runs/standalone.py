@@ -24,7 +24,7 @@ from benchmark.core.errors import ConfigError, DataError
 from benchmark.data.cards import DatasetCard, card_with, find_card
 from benchmark.data.collection import Collection, is_collection, read_collection
 from benchmark.data.jpeg import jpeg_coded
-from benchmark.data.layout import locate
+from benchmark.data.layout import locate, user_path
 from benchmark.data.prepare import prepare
 from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.context import ImageSet, Side, protocol_of, quantisation, reference_of, side_of
@@ -76,7 +76,7 @@ def request_for(
             "what the pictures are compared with is missing",
             "give --reference: a dataset's name (`list` shows them), or the path of real pictures",
         )
-    path = Path(reference).expanduser()
+    path = user_path(reference)
     base = to_dict(EvalConfig(metrics="few", extractors=("lite0",), missing_weights="unavailable"))
     has_labels, card = False, None
     if not (is_collection(path) and path.exists()):
@@ -170,7 +170,7 @@ def score_pictures(request: Request, paths: Paths, device: torch.device, quiet: 
 
 def _reference(request: Request, paths: Paths, device: torch.device, quiet: bool, shown: bool) -> _Against:
     """The reference, prepared or read as it is."""
-    cfg, path = request.evaluation, Path(request.reference).expanduser()
+    cfg, path = request.evaluation, user_path(request.reference)
     if is_collection(path) and path.exists():
         found = read_collection(path, side=request.resolution, progress=shown)
         side = side_of(found.images, images_sha256(found.images), found.labels, cfg.jpeg)

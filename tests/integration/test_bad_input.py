@@ -84,7 +84,7 @@ def run(*words: str, results: Path | str = "never") -> list[str]:
         ("--set lr_G='2e-4'", ["lr_G: '2e-4' is text, not a number", "without quotes", "2e-4 or 0.0002"]),
         ("--set lr_G=.nan", ["lr_G: nan given", "a finite number"]),
         ("--set lr_G=.inf", ["lr_G: inf given", "a finite number"]),
-        ("--set encoder.tau=2020-01-01", ["encoder.tau", "datetime.date", "text in quotes"]),
+        ("--set encoder.tau=2020-01-01", ["encoder.tau", "2020-01-01", "valid number"]),
         ("--set encoder=3", ["encoder: 3 given"]),
         ("--set eval=3", ["--set eval=3", "eval.KEY=VALUE"]),
         ("--set data=3", ["--set data=3", "data.KEY=VALUE"]),

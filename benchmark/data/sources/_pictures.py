@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from benchmark.core.errors import DataError
 from benchmark.data.attributes import AttributeTable
 from benchmark.data.layout import MAX_SHOWN
 from benchmark.data.sources.base import SourceImages
+from benchmark.data.stylegan import UNLABELLED, label_lists, read_labels
 from benchmark.data.trees import DATASET_JSON, Tree, base, own_split
 
 if TYPE_CHECKING:
@@ -109,30 +109,19 @@ def _classes(part: Part, names: list[str]) -> dict[str, str]:
 
 
 def _dataset_json(part: Part, names: list[str]) -> dict[str, str] | None:
-    """Labels of StyleGAN's dataset.json: {"labels": [[path, class number], ...]}; None when there is no such file."""
-    text = part.tree.text(part.below + DATASET_JSON)
-    if text is None:
+    """Labels of StyleGAN's dataset.json, in the part or in the folder of all parts; None when there is no such file."""
+    found = label_lists(part.tree, part.below)
+    if not found:
         return None
-    where = f"{part.where.rstrip('/')}/{DATASET_JSON}"
-    try:
-        pairs = json.loads(text)["labels"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{where}: cannot be read", f"{type(error).__name__}: {error}", 'it holds {"labels": [...]}'
-        ) from None
-    if pairs is None:
-        raise DataError(f"{where}: it has no labels", mend="write conditioning: none in the card")
-    labels = {}
-    for pair in pairs:
-        match pair:
-            case [str(name), int(label)] if not isinstance(label, bool):
-                labels[part.below + name] = str(label)
-            case _:
-                raise DataError(
-                    f"{where}: {json.dumps(pair)[:80]}", "an entry is [path, class number]", "correct the entry"
-                )
-    match_names(where, set(names), set(labels))
-    return labels
+    where = f"{part.tree.where}/{found[0]}"
+    labels = read_labels(part.tree, found[0])
+    if labels is None:
+        raise DataError(f"{where}: it has no labels", mend=UNLABELLED)
+    if found[0] == part.below + DATASET_JSON:  # else it also lists images of other parts
+        match_names(where, set(names), set(labels))
+    else:
+        match_names(where, set(part.tree.pictures), set(labels))
+    return {name: labels[name] for name in names}
 
 
 def match_names(table: str, pictures: set[str], listed: set[str]) -> None:

@@ -50,7 +50,7 @@ class CelebAHQ(SourceKind):
         import numpy as np
 
         folder = resolve(data_root, self.path)
-        tree = FolderTree(folder / PICTURES)
+        tree = FolderTree(folder / PICTURES, card.follow_links)
         if self.n_test >= len(tree.pictures):
             raise DataError(
                 f"data set {card.name}: {len(tree.pictures):,} pictures, of which {self.n_test:,} are to be held out",

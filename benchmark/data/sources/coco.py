@@ -77,7 +77,9 @@ class Coco(SourceKind):
                 "put all of val2017 there, or lower source.skip_val",
             )
         names = [f"{part}/{name}" for part, kept in zip(PICTURES, (train, val)) for name, _ in kept]
-        there = {f"{part}/{name}" for part in PICTURES for name in FolderTree(folder / part).pictures}
+        there = {
+            f"{part}/{name}" for part in PICTURES for name in FolderTree(folder / part, card.follow_links).pictures
+        }
         lost = [name for name in names if name not in there]
         if lost:
             raise DataError(
@@ -129,7 +131,7 @@ def _annotations(path: Path) -> dict[str, Any]:
         with open(path, encoding="utf-8") as file:
             content: dict[str, Any] = json.load(file, object_hook=_without_outline)
         return {key: content[key] for key in ("images", "annotations", "categories")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"{path}: cannot be read", f"{type(error).__name__}: {error}", "fetch it again from cocodataset.org"
         ) from None

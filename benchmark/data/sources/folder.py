@@ -34,4 +34,4 @@ class Folder(SourceKind):
 
     def open(self, card: DatasetCard, data_root: Path) -> SourceImages:
         """See SourceKind."""
-        return open_pictures(card, open_tree(resolve(data_root, self.path)))
+        return open_pictures(card, open_tree(resolve(data_root, self.path), card.follow_links))

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from benchmark.core.config import STRICT
 from benchmark.core.errors import DataError
+from benchmark.core.text import read_text
 from benchmark.data.layout import MAX_SHOWN, below, resolve
 from benchmark.data.sources._pictures import Part, match_names, open_parts
 from benchmark.data.sources.base import SourceImages, SourceKind
@@ -45,15 +46,17 @@ class ImageNet(SourceKind):
         Raises DataError as `open_parts`, and for validation pictures that LOC_val_solution.csv does not name.
         """
         folder = resolve(data_root, self.path)
-        train, val = FolderTree(folder / "train"), FolderTree(folder / "val")
+        train, val = (FolderTree(folder / name, card.follow_links) for name in ("train", "val"))
         listed = None if val.folders else _solution(folder / SOLUTION, val)
         return open_parts(card, [Part(train, "", False), Part(val, "", True, listed)])
 
 
 def _solution(path: Path, val: FolderTree) -> dict[str, str]:
     """WordNet id of each validation picture, from rows such as "ILSVRC2012_val_00000001,n01751748 111 108 ..."."""
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.reader(file) if row][1:]
+    try:
+        rows = [row for row in csv.reader(read_text(path).splitlines()) if row][1:]
+    except csv.Error as error:
+        raise DataError(f"{path}: cannot be read as a table", str(error), "fetch the file again") from None
     bad = [",".join(row)[:80] for row in rows if len(row) != 2 or not row[1].strip()]
     if bad or not rows:
         raise DataError(
@@ -61,7 +64,10 @@ def _solution(path: Path, val: FolderTree) -> dict[str, str]:
             "\n        ".join(bad[:MAX_SHOWN]),
             "a row is ImageId,PredictionString, whose first word is the WordNet id; fetch the file again",
         )
-    wnid = {image: prediction.split()[0] for image, prediction in rows}
+    wnid: dict[str, str] = {}
+    for image, prediction in rows:
+        if wnid.setdefault(image, prediction.split()[0]) != prediction.split()[0]:
+            raise DataError(f"{path}: {image} has two classes", "the rows contradict each other", "keep one of them")
     named = {PurePosixPath(name).stem: name for name in val.pictures}
     match_names(str(path), set(named), set(wnid))
     return {name: wnid[stem] for stem, name in named.items()}

@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from benchmark.core.config import STRICT
 from benchmark.core.errors import DataError
-from benchmark.data.layout import MAX_SHOWN, resolve
+from benchmark.data.layout import MAX_SHOWN, LinkGuard, resolve
 from benchmark.data.lists import read_list
 from benchmark.data.sources.base import Count, SourceImages, SourceKind
 from benchmark.data.trees import open_picture
@@ -53,7 +53,17 @@ class Listed(SourceKind):
                 "it is not the published list, or not the whole one",
                 f"fetch it again from {card.homepage}, or change source.n_train",
             )
+        both = sorted({name for name, _ in train} & {name for name, _ in test})
+        if both:
+            raise DataError(
+                f"data set {card.name}: {len(both)} pictures are in both lists",
+                "\n        ".join(both[:MAX_SHOWN]),
+                "keep each in one list: a method must not be scored on what it was trained on",
+            )
         rows = [*train, *test]
+        guard = LinkGuard(folder, card.follow_links)
+        for name, _ in rows:
+            guard.check(str(folder / name), (folder / name).is_symlink())
         lost = [name for name, _ in rows if not (folder / name).is_file()]
         if lost:
             raise DataError(

@@ -33,7 +33,7 @@ class Table(SourceKind):
 
     def open(self, card: DatasetCard, data_root: Path) -> SourceImages:
         """Every picture with its attributes, or those of `classes_from` alone."""
-        tree = open_tree(resolve(data_root, self.path))
+        tree = open_tree(resolve(data_root, self.path), card.follow_links)
         table = read_attributes(resolve(data_root, self.table))
         names = {name: name for name in tree.pictures}  # name in the table -> name in the tree
         top = tree.children()

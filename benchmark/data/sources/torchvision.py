@@ -100,6 +100,16 @@ class TorchVision(SourceKind):
                 f"delete {self.files(data_root)[0].parent}; it is downloaded again",
             ) from None
         arrays = [np.asarray(part.data) for part in parts]  # uint8 [N, H, W] or [N, H, W, 3]
+        targets = [np.asarray(part.targets, dtype=np.int64) for part in parts]
+        for array, labels in zip(arrays, targets):
+            if len(array) != len(labels) or (
+                len(labels) and not 0 <= labels.min() <= labels.max() < len(parts[0].classes)
+            ):
+                raise DataError(
+                    f"data set {card.name}: its labels do not fit",
+                    f"{len(array):,} images, {len(labels):,} labels, {len(parts[0].classes)} classes",
+                    f"delete {self.files(data_root)[0].parent}; it is downloaded again",
+                )
         n_train, n_test = map(len, arrays)
 
         def read(i: int) -> Image.Image:
@@ -112,6 +122,6 @@ class TorchVision(SourceKind):
             where=lambda i: names[i],
             is_test=np.arange(n_train + n_test) >= n_train,
             split_rule="official",
-            labels=np.concatenate([np.asarray(part.targets, dtype=np.int64) for part in parts]),
+            labels=np.concatenate(targets),
             class_names=tuple(parts[0].classes),
         )

@@ -391,7 +391,7 @@ def test_links_to_folders_are_followed_once(tmp_path):
     root = write(tmp_path / "pics", {k: v for k, v in classes().items() if k.startswith("cat")})
     (root / "dog").symlink_to(write(tmp_path / "far", classes()) / "dog")
     (root / "cat" / "loop").symlink_to(root)
-    check_cats_and_dogs(made(folder_card(root), tmp_path))
+    check_cats_and_dogs(made(folder_card(root, follow_links=True), tmp_path))
 
 
 @pytest.mark.parametrize(
