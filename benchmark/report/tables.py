@@ -304,7 +304,7 @@ def group(records: Iterable[Record]) -> dict[str, list[Record]]:
     """
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in sorted(one_a_run(records), key=lambda record: (record.seed, record.run)):
-        groups[record.config_hash + OWN * record.is_own].append(record)
+        groups[(record.config_hash or record.run) + OWN * record.is_own].append(record)
     return dict(groups)
 
 
