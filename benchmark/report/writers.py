@@ -6,6 +6,7 @@ and no notes, and escape neither Markdown nor what LaTeX's fonts lack.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -60,10 +61,11 @@ def _harmless(cell: Any) -> Any:
 
 
 def _is_number(text: str) -> bool:
+    """Whether a text is a number, an interval or a sign alone: no letters that a formula would need."""
     try:
         float(text)
     except ValueError:
-        return False
+        return re.fullmatch(r"[-+0-9., \[\]]*", text) is not None
     return True
 
 
@@ -182,8 +184,8 @@ def _markdown_page(
 
 
 def _markdown(text: str) -> str:
-    """Text on one line with the characters escaped that would break a table, or start emphasis, code, tags or links."""
-    for character in "\\|*_<`":
+    """Text on one line with the characters escaped that would break a table, or start emphasis, tags or links."""
+    for character in "\\|*_<":
         text = text.replace(character, f"\\{character}")
     for line_break in ("\n", "\r", "\x0b", "\x0c", "\x85", "\u2028", "\u2029"):
         text = text.replace(line_break, " ")

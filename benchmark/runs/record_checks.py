@@ -6,7 +6,6 @@ here may hold anything.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, Any
@@ -186,7 +185,7 @@ def tree_problem(value: Any, depth: int = 0) -> str:
     if isinstance(value, str):
         return "a text is too long" if len(value) > LONGEST_TEXT else ""
     if isinstance(value, int | float):
-        return "" if math.isfinite(value) and abs(value) <= LARGEST else "a number is too large"
+        return "" if abs(value) <= LARGEST else "a number is too large, or none"  # of NaN, too
     if value is None:
         return ""
     if depth == DEEPEST:

@@ -20,7 +20,8 @@ def test_a_hostile_name_stays_in_its_folder(name: str, tmp_path: Path) -> None:
     path.parent.mkdir()
     path.write_text("")
     assert path.resolve().parent == (tmp_path / "inside").resolve()
-    assert safe and safe not in (".", "..") and not safe.startswith((".", "-"))
+    assert safe
+    assert not safe.startswith((".", "-"))
     assert not {"/", "\\", "\x00", "\n", "%", "}"} & set(safe)
     assert len(safe.encode()) <= LONGEST
 
@@ -34,7 +35,7 @@ def test_names_in_use_stay_as_they_are() -> None:
     names += [path.stem for path in (ROOT / "datasets").iterdir()]
     assert len(names) > 400
     assert [name for name in names if not is_plain(name)] == []
-    assert is_plain("my images (2)") and is_plain("Größe_3")
+    assert all(map(is_plain, ("my images (2)", "Größe_3")))
 
 
 def test_a_terminal_gets_no_control_characters() -> None:
