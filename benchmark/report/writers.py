@@ -47,7 +47,7 @@ def _csv(frame: pd.DataFrame) -> str:
     shown = frame.rename(columns=_harmless)
     for k, kind in enumerate(shown.dtypes):
         if str(kind) in ("object", "str", "string"):
-            shown.isetitem(k, shown.iloc[:, k].map(_harmless, na_action="ignore"))
+            shown.isetitem(k, list(map(_harmless, shown.iloc[:, k])))
     return shown.to_csv(index=False, lineterminator="\n")
 
 

@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ModelWrapValidatorHandler,
     PrivateAttr,
@@ -38,98 +36,20 @@ from benchmark.metrics.catalogue import OWN_CLASSIFIER, row_of
 from benchmark.metrics.extractors.hashes import network_hashes
 from benchmark.runs.record_checks import (
     Changes,
-    Conditions,
     Config,
-    Details,
     Environment,
     Name,
-    Protocol,
     Time,
     check_name,
     copies,
     tree_problem,
 )
+from benchmark.runs.record_fields import Part, RecordedValue, Result
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 1
-
-
-class _Part(BaseModel):
-    """A mapping of a record with typed fields. Frozen; numbers and texts are never converted."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="allow", allow_inf_nan=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON: what was given, in the order of the fields, then unknown keys. Mappings without type are shared."""
-        given = {name: self.__dict__[name] for name in type(self).model_fields if name in self.model_fields_set}
-        return {key: _to_plain(value) for key, value in (given | (self.model_extra or {})).items()}
-
-
-def _to_plain(value: Any) -> Any:
-    if isinstance(value, _Part):
-        return value.to_dict()
-    return [_to_plain(one) for one in value] if isinstance(value, list) else value
-
-
-class DataSummary(_Part):
-    """What a record says of a dataset."""
-
-    sha256: str | None = None
-    n_train: int | None = None
-    n_test: int | None = None
-
-
-class StageArtifact(_Part):
-    """A stage that a run used, and the key of what it made."""
-
-    name: str
-    key: str
-
-
-class TrainedAgainst(_Part):
-    """A frozen network that a run's method trained against, in its loss or as its condition."""
-
-    name: str  # of its stage, or of the extractor
-    hashes: list[str]  # sha256 of its weights; the key of its artefact, of one that was trained here
-
-
-class RecordedValue(_Part):
-    """A `MetricValue` as it was written down, with the protocol key that it had then."""
-
-    id: Name
-    name: Name
-    value: int | float | None
-    better: Literal["lower", "higher"] | None = None
-    protocol: Protocol = {}
-    low: int | float | None = None
-    high: int | float | None = None
-    status: Literal["ok", "unavailable", "failed"] = "ok"
-    reason: str = ""
-    details: Details = {}
-    conditions: Conditions = {}
-    protocol_key: str = ""
-
-
-class Result(_Part):
-    """What a run gave. Of images that no run made (`eval` of a folder) only `data`, their hash and number, `values`."""
-
-    data: DataSummary = DataSummary()  # what it learned from, or was compared with
-    transfer: DataSummary | None = None  # what it was scored on, where that is another dataset
-    stages: list[StageArtifact] = []
-    trained_against: list[TrainedAgainst] | None = None  # None: not known, of a version that did not write it down
-    parameters: dict[str, int] = {}  # by network
-    steps: int | None = None
-    images_seen: int | None = None  # real images that the discriminator's updates were given
-    weights_sha256: str | None = None
-    samples_sha256: str | None = None
-    distinct_samples: int | None = None
-    conditions: Conditions = {}  # what the generator was asked for, and from which split
-    n_pictures: int | None = None
-    side_px: list[int] | None = None
-    values: list[RecordedValue] = []
-    flops_per_step: int | float | None = None  # 0 where they were not counted
 
 
 def request_of(changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,7 +64,7 @@ def request_of(changes: Mapping[str, Any]) -> dict[str, Any]:
     return {key: rest if key == "eval" else value for key, value in changes.items() if key != "eval" or rest}
 
 
-class Record(_Part):
+class Record(Part):
     """One run: what was asked for, what came of it, how long it took and where.
 
     config: every setting. changes: what of it differs from the recipe. config_hash: of everything but the seed.
@@ -350,11 +270,11 @@ def find_records(results: Path) -> FoundRecords:
             records.append(read_record(path))
         except UserError as error:
             left_out.append(error)
-    for copy, original in copies(records).items():
+    copied = copies(records)
+    for copy, original in copied.items():
         what = f"{record_path(results, copy)}: a copy of {original}"
         left_out.append(UserError(what, "its weights and samples are the same to the bit", "remove one of the two"))
-    taken = {copy for copy in copies(records)}
-    return FoundRecords([record for record in records if record.run not in taken], left_out)
+    return FoundRecords([record for record in records if record.run not in copied], left_out)
 
 
 def read_records(results: Path) -> list[Record]:

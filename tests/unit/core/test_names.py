@@ -10,7 +10,8 @@ from benchmark.core.names import LONGEST, is_plain, path_component, printable
 
 ROOT = Path(__file__).parents[3]
 HOSTILE = ("../../../X", "..", ".", "", "/etc/passwd", "a/b", "a\\b", ".hidden", "-rf", "a\x00b", "a\nb", "\x1b[2J",
-           "CON", "nul.txt", "x" * 5000, "é" * 200, "a%b", "a}b", "\ud800", " a", "a ", "a.", "C:x", "~", "=2F")  # fmt: skip
+           "CON", "nul.txt", "x" * 5000, "é" * 200, "a%b", "a}b", "\ud800", " a", "a ", "a.", "C:x",
+           "~", "=2F")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", HOSTILE)
