@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from benchmark.core.names import path_component, printable
 from benchmark.report.plain_table import PlainTable, cell_text
 from benchmark.report.tables import Table, changes_text
@@ -47,7 +49,7 @@ def _csv(frame: pd.DataFrame) -> str:
     shown = frame.rename(columns=_harmless)
     for k, kind in enumerate(shown.dtypes):
         if str(kind) in ("object", "str", "string"):
-            shown.isetitem(k, list(map(_harmless, shown.iloc[:, k])))
+            shown.isetitem(k, np.array([_harmless(cell) for cell in shown.iloc[:, k]], dtype=object))
     return shown.to_csv(index=False, lineterminator="\n")
 
 
