@@ -21,8 +21,8 @@ NEW: tuple[Any, ...] = (None, "text", 7, [1], {"a": 1}, float("nan"), float("inf
 def is_read(reader: Any, path: Path) -> bool:
     try:
         reader(path)
-    except UserError as error:  # noqa: PT017
-        assert path.name in str(error)
+    except UserError as error:
+        assert path.name in str(error)  # noqa: PT017
         return False
     return True
 
