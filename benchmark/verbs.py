@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import benchmark
 from benchmark.core.errors import UserError
+from benchmark.core.names import printable
 from benchmark.core.registry import check_method, method_names
 from benchmark.core.signals import signals_raised
 
@@ -182,18 +183,19 @@ def reproduce(arguments: argparse.Namespace) -> int:
     from benchmark.report.reproduction import cells_of, compare, listing, targets
     from benchmark.report.table_files import write_listing
     from benchmark.report.writers import listing_markdown
-    from benchmark.runs.records import read_records
+    from benchmark.runs.records import find_records
 
     wanted = targets(arguments.method, arguments.dataset, arguments.table)
     status = 0
     if not arguments.records_only:
         status = run_all([cell.spec for cell in cells_of(wanted, arguments.seed)], arguments)
     if distributed.is_main():
-        found = listing(
-            compare(wanted, read_records(arguments.results)), f"reproduction-{arguments.method}-{arguments.dataset}"
-        )
+        found_records = find_records(arguments.results)
+        found_records.warn()
+        status = status or found_records.exit_code
+        found = listing(compare(wanted, found_records.records), f"reproduction-{arguments.method}-{arguments.dataset}")
         write_listing(arguments.results, found)
-        print(listing_markdown(found))
+        print(printable(listing_markdown(found)))
     return status
 
 
@@ -283,9 +285,12 @@ def evaluate(arguments: argparse.Namespace) -> int:
 def report(arguments: argparse.Namespace) -> int:
     """Write the page of all results."""
     from benchmark.report.report import write_report
+    from benchmark.runs.records import find_records
 
-    print(write_report(arguments.results, arguments.out))
-    return 0
+    found = find_records(arguments.results)
+    found.warn()
+    print(write_report(arguments.results, arguments.out, found.records))
+    return found.exit_code
 
 
 def drift(arguments: argparse.Namespace) -> int:
@@ -296,7 +301,7 @@ def drift(arguments: argparse.Namespace) -> int:
     if a.model is None:
         from benchmark.drift.metric_gate import metric_gate
 
-        return metric_gate(a.json, a.accept, a.quiet)
+        return metric_gate(a.json, a.accept, a.quiet, metrics=a.metrics)
     from benchmark.drift.model_gate import model_gate
 
     return model_gate(
@@ -314,6 +319,9 @@ def drift(arguments: argparse.Namespace) -> int:
 
 def table(arguments: argparse.Namespace) -> int:
     """Write all tables from the records; with the published rows only those of datasets and suites of one's own."""
+    from benchmark.runs.records import find_records
+
+    found = find_records(arguments.results)
     if arguments.beside == "reference":
         from benchmark.report.beside_reference import write_tables_beside_reference
 
@@ -321,7 +329,8 @@ def table(arguments: argparse.Namespace) -> int:
     else:
         from benchmark.report.table_files import write_tables
 
-        paths = write_tables(arguments.results)
+        found.warn()
+        paths = write_tables(arguments.results, records=found.records)
     if not paths:
         raise UserError(
             f"{arguments.results / 'records'}: no records", "tables are made of records alone", "make bench"
@@ -329,10 +338,10 @@ def table(arguments: argparse.Namespace) -> int:
     for path in paths:
         print(path)
         if path.suffix == ".md" and not arguments.quiet:
-            print(path.read_text())
-    return 0
+            print(printable(path.read_text(encoding="utf-8")))
+    return found.exit_code
 
 
 def say(error: UserError) -> None:
     """Print what a user can mend."""
-    print(f"gantlet: {error}", file=sys.stderr, flush=True)
+    print(printable(f"gantlet: {error}"), file=sys.stderr, flush=True)

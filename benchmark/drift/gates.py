@@ -24,6 +24,9 @@ PASSED, REGRESSION, USAGE, INCOMPARABLE, NO_BASELINE, INCONCLUSIVE = 0, 1, 2, 3,
 _WORST_FIRST = (USAGE, INCOMPARABLE, REGRESSION, NO_BASELINE, INCONCLUSIVE, PASSED)
 
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
 class DriftError(UserError):
     """A baseline that is not whole, or a comparison that cannot be asked for."""
 

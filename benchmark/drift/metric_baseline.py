@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import pydantic.dataclasses
 from pydantic import Field
@@ -11,7 +11,8 @@ from pydantic import Field
 from benchmark.core.config import STRICT, build
 from benchmark.core.files import read_json
 from benchmark.drift.frozen.measures import Fingerprint, Measured
-from benchmark.drift.gates import BASELINES, Accepted, BaselineMissing, DriftError
+from benchmark.drift.gates import BASELINES, Accepted, BaselineMissing, DriftError, Finite
+from benchmark.runs.record_checks import Environment
 
 METRIC_SET = 1  # raised when frozen inputs or the meaning of a measured number change on purpose
 
@@ -20,11 +21,13 @@ METRIC_SET = 1  # raised when frozen inputs or the meaning of a measured number 
 class Stored:
     """One number of a baseline, or the hash and probe of an array, with how far a later one may lie from it."""
 
-    value: float | None = None
+    value: Finite | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    probe: tuple[float, ...] = ()
-    same: Annotated[float, Field(ge=0)]  # relative tolerance, under the same libraries and processor
-    other: Annotated[float, Field(ge=0)]  # under others
+    probe: tuple[Finite, ...] = ()
+    same: Annotated[
+        float, Field(ge=0, allow_inf_nan=False)
+    ]  # relative tolerance, under the same libraries and processor
+    other: Annotated[float, Field(ge=0, allow_inf_nan=False)]  # under others
     why: str
 
     @property
@@ -42,7 +45,7 @@ class Baseline:
 
     metric_set: int
     frozen: dict[str, str]  # hashes of the inputs
-    environment: dict[str, Any]
+    environment: Environment
     numbers: dict[str, Stored]
     accepted: Annotated[tuple[Accepted, ...], Field(min_length=1)]  # oldest first
 

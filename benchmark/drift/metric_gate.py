@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from benchmark.core.errors import UserError
-from benchmark.core.files import write_json
+from benchmark.core.files import require_writable, write_json
 from benchmark.drift import frozen
 from benchmark.drift.frozen.expectations import EXPECTATIONS, Expectation
 from benchmark.drift.frozen.measures import MEASURES, Fingerprint, Measure, Measured, Tolerance
@@ -287,6 +287,7 @@ def accept_metrics(reason: str, baselines: Path = BASELINES, commit: Callable[[]
     """
     head = require_reason(reason, commit or clean_commit)
     inputs, path = frozen.load(), baseline_path(baselines)
+    require_writable(path.parent)
     old = read_baseline(path) if path.is_file() else None
     with one_thread():
         _require_formulas(inputs)
@@ -340,19 +341,31 @@ def _plain(stored: Stored | None) -> Any:
 
 
 def metric_gate(
-    json_file: Path | None = None, accept: str | None = None, quiet: bool = False, baselines: Path = BASELINES
+    json_file: Path | None = None,
+    accept: str | None = None,
+    quiet: bool = False,
+    baselines: Path = BASELINES,
+    metrics: Sequence[str] | None = None,
 ) -> int:
     """Run the gate, or accept a new baseline; print the table and what moved. Returns the exit status.
 
     json_file: where the report goes as JSON. accept: the reason of a new baseline. quiet: no table of all checks.
+    metrics: names of measures, the first part of a number's name; None: all.
     0 pass; 1 a number moved; 3 the baseline is of other inputs; 4 a number has no baseline. Raises UserErrors with
     their exit codes: 2 for files that are not whole, 4 without a baseline.
     """
+    known = sorted({name.split(".")[0] for name in [*(m.name for m in MEASURES), *(e.name for e in EXPECTATIONS)]})
+    if unknown := [name for name in metrics or () if name not in known]:
+        raise DriftError(f"--metrics {', '.join(unknown)}", f"known: {', '.join(known)}", "name some of these")
+    if accept is not None and metrics is not None:
+        raise DriftError("--metrics with --accept", "a baseline holds all measures", "leave --metrics out")
     if accept is not None:
         path = accept_metrics(accept, baselines)
         print(f"{path}: {len(read_baseline(path).accepted[-1].changed)} numbers changed; commit it with the code")
         return PASSED
-    report = check_metrics(baselines)
+    if json_file is not None:
+        require_writable(json_file.parent)
+    report = check_metrics(baselines, only=metrics)
     if json_file is not None:
         write_json(json_file, report.to_dict())
     if not quiet:

@@ -17,10 +17,12 @@ import pydantic.dataclasses
 from pydantic import Field
 
 from benchmark.core.config import STRICT, build, merge
-from benchmark.core.files import read_json, write_json
-from benchmark.drift.gates import BASELINES, Accepted, BaselineMissing, DriftError, clean_commit, require_reason
+from benchmark.core.files import read_json, require_writable, write_json
+from benchmark.core.names import path_component
+from benchmark.drift.gates import BASELINES, Accepted, BaselineMissing, DriftError, Finite, clean_commit, require_reason
 from benchmark.drift.statistics import Settings
 from benchmark.report.tables import asked_settings, changes_text, group
+from benchmark.runs.record_checks import Changes, Config, Environment, Protocol
 from benchmark.runs.records import Record, read_records, request_of
 
 
@@ -29,7 +31,7 @@ class MetricOfRun:
     """One metric of one run. reason: why there is no value."""
 
     seed: int
-    value: float | None
+    value: Finite | None
     reason: str = ""
 
 
@@ -40,9 +42,9 @@ class Metric:
     name: str
     better: Literal["lower", "higher"]
     protocol_key: str
-    protocol: dict[str, Any]
+    protocol: Protocol
     runs: tuple[MetricOfRun, ...]
-    half_sampling_sd: float | None = None  # mean over runs: the error of sampling one generator
+    half_sampling_sd: Finite | None = None  # mean over runs: the error of sampling one generator
 
 
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -52,20 +54,20 @@ class ModelBaseline:
     method: str
     dataset: str
     recipe: str
-    changes: dict[str, Any]
+    changes: Changes
     config_hash: str
-    config: dict[str, Any]
+    config: Config
     weights_sha256: dict[str, str]  # of each finished run, by seed
     failed: dict[str, str]  # reasons of failed runs, by seed
     commits: tuple[str, ...]  # of the code that trained the runs
-    environment: dict[str, Any]  # of the first run
+    environment: Environment  # of the first run
     metrics: Annotated[dict[str, Metric], Field(min_length=1)]
     accepted: Annotated[tuple[Accepted, ...], Field(min_length=1)]  # oldest first
 
 
 def model_baseline_path(method: str, dataset: str, baselines: Path = BASELINES) -> Path:
     """Where the baseline of a method on a dataset lies."""
-    return baselines / "model" / dataset / f"{method}.json"
+    return baselines / "model" / path_component(dataset) / f"{path_component(method)}.json"
 
 
 def read_model_baseline(path: Path) -> ModelBaseline:
@@ -167,6 +169,7 @@ def accept_model(
     path = model_baseline_path(method, dataset, baselines)
     runs = select(read_records(source), method, dataset, config=config)
     head = require_reason(reason, commit or clean_commit)
+    require_writable(path.parent)
     done = [run for run in runs if run.status == "done"]
     if len(done) < settings.min_baseline:
         raise DriftError(

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.core.files import write_json
+from benchmark.core.files import require_writable, write_json
 from benchmark.drift.gates import BASELINES, PASSED
 from benchmark.drift.model_baseline import accept_model, model_baseline_path, read_model_baseline, select
 from benchmark.drift.model_comparison import compare
@@ -50,6 +50,8 @@ def model_gate(
         path = accept_model(accept, method, dataset, source, config=config, baselines=baselines)
         print(f"{path}: commit it")
         return PASSED
+    if json_file is not None:
+        require_writable(json_file.parent)
     baseline = read_model_baseline(model_baseline_path(method, dataset, baselines))
     runs = select(read_records(results), method, dataset, like=baseline, config=config)
     report = compare(baseline, runs, metrics=metrics)

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmark.core.files import atomic
+from benchmark.core.names import path_component
 from benchmark.core.plotting import PALETTE, figure_png, is_wide, literal, name_log_ticks
 from benchmark.core.stats import summary
 from benchmark.evaluation.point_plots import draw_points, modes_text
@@ -41,7 +42,7 @@ def save_figures(results: Path, dataset: str, figures: Mapping[str, bytes]) -> l
     """Write the figures of one dataset, PNG bytes by kind. Returns the files."""
     written = []
     for kind, png in figures.items():
-        written.append(results / "figures" / f"{dataset}-{kind}.png")
+        written.append(results / "figures" / f"{path_component(dataset)}-{kind}.png")
         with atomic(written[-1]) as file:
             file.write(png)
     return written
@@ -146,16 +147,19 @@ def scatter_sheet(results: Path, table: Table) -> bytes | None:
 def _mode_curve(record: Record) -> dict[int, float]:
     """Modes found at each snapshot of points, by its step; empty without snapshots."""
     value = record.values.get("modes_late")
-    return {} if value is None else {line["step"]: line["modes"] for line in value.details["curve"]}
+    lines = [] if value is None else value.details.get("curve") or []
+    return {line["step"]: line["modes"] for line in lines if "step" in line and line.get("modes") is not None}
 
 
 def _scatters(results: Path, record: Record) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Title, real and generated points of a run's snapshots; empty where the run folder lacks any of them."""
     modes, folder = _mode_curve(record), record.folder_in(results) / "snapshots"
     kept = sorted(int(path.stem) for path in folder.glob("[0-9]*.npy"))
-    if not kept or not (folder / "real.npy").is_file():
+    if not modes or not kept or not (folder / "real.npy").is_file():
         return []
-    real, of = np.load(folder / "real.npy"), record.values["modes_late"].protocol["n_modes"]
+    real, of = np.load(folder / "real.npy"), record.values["modes_late"].protocol.get("n_modes")
+    if of is None:
+        return []
     return [
         (f"step {step:,}: {modes_text(modes.get(step), of)}", real, np.load(folder / f"{step}.npy"))
         for step in _spread(kept, _SHEET_SNAPSHOTS)

@@ -162,7 +162,8 @@ def _snapshot_logs(row: Row, column: Column) -> list[dict[int, dict[str, float]]
         value, result = column.value_of(record), record.result_or_empty
         if value is not None and result.steps and result.images_seen:
             images = result.images_seen / result.steps
-            logs.append({round(images * line["step"]): {quantity: line[quantity]} for line in value.details["curve"]})
+            curve = [line for line in value.details.get("curve") or [] if "step" in line and quantity in line]
+            logs.append({round(images * line["step"]): {quantity: line[quantity]} for line in curve})
     return [log for log in logs if log]
 
 

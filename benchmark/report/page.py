@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from benchmark.core import paths
+from benchmark.core.names import printable
 
 MOST_PICTURE_BYTES = 8_000_000  # of all data URIs together: the page stays below 10 MB
 _MOST_WIDTH = 720  # px of a picture
@@ -217,6 +218,7 @@ def render(page: Page) -> str:
         loader=jinja2.FileSystemLoader(folder),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: printable(value) if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -230,12 +232,14 @@ _ARXIV = re.compile(r"arXiv[: ]?(\d{4}\.\d{4,5})")
 
 def linked(text: str) -> Markup:
     """A text, escaped, in which arXiv numbers are links: the only ones that lead out of the page."""
-    return Markup(_ARXIV.sub(r'<a href="https://arxiv.org/abs/\1" rel="noreferrer">arXiv \1</a>', str(escape(text))))
+    return Markup(
+        _ARXIV.sub(r'<a href="https://arxiv.org/abs/\1" rel="noreferrer">arXiv \1</a>', str(escape(printable(text))))
+    )
 
 
 def breakable(text: str) -> Markup:
     """A text, escaped, that may be broken behind the signs that join words: `eval.judge.steps=1000`."""
-    return Markup(re.sub(r"([=_.,/])(?=\S)", r"\1<wbr>", str(escape(text))))
+    return Markup(re.sub(r"([=_.,/])(?=\S)", r"\1<wbr>", str(escape(printable(text)))))
 
 
 def anchor(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,17 +63,24 @@ def read_published(path: Path | None) -> list[PublishedValue]:
     """
     if path is None:
         return []
-    with open(path, encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != PUBLISHED_FIELDS:
-            raise DataError(f"{path}: columns", f"they are {reader.fieldnames}", f"use {', '.join(PUBLISHED_FIELDS)}")
-        return [_published(path, line, plain) for line, plain in enumerate(reader, start=2)]
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or ()
+            if tuple(columns) != PUBLISHED_FIELDS:
+                raise DataError(f"{path}: columns", f"they are {columns}", f"use {', '.join(PUBLISHED_FIELDS)}")
+            return [_published(path, line, plain) for line, plain in enumerate(reader, start=2)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read", str(error), "write it as CSV in UTF-8") from None
 
 
 def _published(path: Path, line: int, plain: dict[str, str]) -> PublishedValue:
+    if None in plain or None in plain.values():
+        what = f"{path}, line {line}: {'too many' if None in plain else 'too few'} cells"
+        raise DataError(what, f"{len(PUBLISHED_FIELDS)} are expected", "write one for each column")
     value = number(plain["value"] or "")
     if value is None:
-        raise DataError(f"{path}, line {line}: value {plain['value']!r}", "it is not a number", "write a number")
+        raise DataError(f"{path}, line {line}: value {plain['value']!r}", "it is not a finite number", "write a number")
     if plain["certainty"] not in CERTAINTY:
         raise DataError(
             f"{path}, line {line}: certainty {plain['certainty']!r}", f"known: {', '.join(CERTAINTY)}", "use one"
@@ -81,8 +89,9 @@ def _published(path: Path, line: int, plain: dict[str, str]) -> PublishedValue:
 
 
 def number(text: str) -> float | None:
-    """The number that a text is; None when it is none."""
+    """The finite number that a text is; None when it is none."""
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
         return None
+    return value if math.isfinite(value) else None

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmark.core.errors import UserError
-from benchmark.core.files import write_text
+from benchmark.core.files import require_writable, write_text
 from benchmark.report.agreement import agreement_listing
 from benchmark.report.claims import claims_listing
 from benchmark.report.comparison_figures import save_figures
@@ -25,20 +25,23 @@ from benchmark.report.tables import Table, cost_of, dataset_table
 from benchmark.runs.records import Record, read_records
 
 
-def write_report(results: Path, out: Path | None = None) -> Path:
+def write_report(results: Path, out: Path | None = None, records: Sequence[Record] | None = None) -> Path:
     """Write the report of all records under `results`, and its figures under `figures/`. Returns the page's path.
 
-    out: the HTML file; None: `report.html` in the results folder.
-    Raises UserError without records, for a record that cannot be read, or a file that cannot be written; DataError for
-    published values that cannot be read.
+    out: the HTML file; None: `report.html` in the results folder. records: those that `find_records` found; None: they
+    are read, and what cannot be used is named on standard error.
+    Raises UserError without records, or when a file cannot be written; DataError for published values that cannot be
+    read.
     """
     out = results / "report.html" if out is None else out
     if out.is_dir():
         raise UserError(f"{out}: is a folder", "the report is one file", f"give a file, such as {out / 'report.html'}")
-    records = read_records(results)
+    records = read_records(results) if records is None else records
     if not records:
         raise UserError(f"{results / 'records'}: no records", "the report is made of records alone", "make bench")
     published = read_published(find_published(results))
+    for folder in (out.parent, results / "figures"):
+        require_writable(folder)
     write_text(out, render(gather(results, records, published)))
     return out
 

@@ -160,11 +160,14 @@ def _curves(row: Row, column: Column) -> list[dict[float, float]]:
     found = [
         {point["sigma"]: point["accuracy"] for point in value.details["curve"]}
         for value in row.values(column)
-        if value.details.get("curve") and all(point["accuracy"] is not None for point in value.details["curve"])
+        if value.details.get("curve")
+        and all("sigma" in point and point.get("accuracy") is not None for point in value.details["curve"])
     ]
     return [curve for curve in found if curve.keys() == found[0].keys()]
 
 
 def _trained_size(row: Row, column: Column) -> float | None:
-    values: Sequence[float] = [value.details["sigma_eps"] for value in row.values(column) if value.details]
+    values: Sequence[float] = [
+        value.details["sigma_eps"] for value in row.values(column) if "sigma_eps" in value.details
+    ]
     return values[0] if values else None

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.core.files import write_text
+from benchmark.core.files import require_writable, write_text
+from benchmark.core.names import path_component
 from benchmark.report.agreement import agreement_listing
 from benchmark.report.claims import claims_listing
 from benchmark.report.ledger import ledger
@@ -29,31 +30,35 @@ from benchmark.report.writers import (
     to_latex,
     to_markdown,
 )
-from benchmark.runs.records import read_records
+from benchmark.runs.records import Record, read_records
 from benchmark.runs.suites.suite import Suite, find_suite, scope_of
 
 
-def write_tables(results: Path, suites: Sequence[str] | None = None) -> list[Path]:
+def write_tables(
+    results: Path, suites: Sequence[str] | None = None, records: Sequence[Record] | None = None
+) -> list[Path]:
     """Write the tables of every dataset that has records, the suites' tables, the comparisons and the supervision of
     them all, and `tables.tex`, which shows every table. Returns the files; none where there are no records.
 
-    suites: names of the suites whose tables are written; None: all of which any cell has a record.
-    Raises UserError for a record that cannot be read; ConfigError for a suite that cannot.
+    suites: names of the suites whose tables are written; None: all of which any cell has a record. records: those that
+    `find_records` found; None: they are read, and what cannot be used is named on standard error.
+    Raises UserError when the folder cannot be written, before any work; ConfigError for a suite that cannot be read.
     """
-    records = read_records(results)
+    records = read_records(results) if records is None else records
     if not records:
         return []
     folder = results / "tables"
+    require_writable(folder)
     full, shown, listings, written = [], [], [], []
     for dataset in sorted({record.scored_on for record in records}):
         mine = [record for record in records if record.scored_on == dataset]
         full.append(dataset_table(dataset, mine))
         shown.append(dataset_table(dataset, mine, headline=True))
         listings.append(cost_of(full[-1]))
-        written.append(_write(folder / f"{dataset}-runs.csv", runs_csv(mine)))
-        written.append(_write(folder / f"{dataset}-all.md", to_markdown(full[-1])))
-        written.append(_write(folder / f"{dataset}.csv", to_csv(full[-1])))
-        written += [_write(folder / f"{dataset}.{form}", text) for form, text in pages(shown[-1]).items()]
+        written.append(_write(_place(results, dataset, "-runs.csv"), runs_csv(mine)))
+        written.append(_write(_place(results, dataset, "-all.md"), to_markdown(full[-1])))
+        written.append(_write(_place(results, dataset, ".csv"), to_csv(full[-1])))
+        written += [_write(_place(results, dataset, f".{form}"), text) for form, text in pages(shown[-1]).items()]
     of_suites = suite_tables(records, suites)
     listings += [cost_of(table) for table in of_suites]
     listings += filter(None, map(agreement_listing, of_suites))
@@ -74,6 +79,7 @@ def write_suite_table(suite: Suite | str, size: str, results: Path) -> list[Path
     Returns the files. A suite of several datasets has tables of each, `<suite>-<size>-<dataset>`.
     """
     suite = find_suite(suite) if isinstance(suite, str) else suite
+    require_writable(results / "tables")
     records = read_records(results)
     tables = [suite_table(suite, size, records, dataset) for dataset in scope_of(suite, size).datasets]
     written = []
@@ -87,9 +93,8 @@ def write_suite_table(suite: Suite | str, size: str, results: Path) -> list[Path
 
 def write_table(results: Path, table: Table) -> list[Path]:
     """Write one table in its three forms. Returns the files."""
-    folder = results / "tables"
     forms = {"csv": to_csv(table), **pages(table)}
-    return [_write(folder / f"{table.name}.{form}", text) for form, text in forms.items()]
+    return [_write(_place(results, table.name, f".{form}"), text) for form, text in forms.items()]
 
 
 def write_figures(results: Path, table: Table) -> list[Path]:
@@ -104,14 +109,18 @@ def write_figures(results: Path, table: Table) -> list[Path]:
 
 def write_listing(results: Path, listing: PlainTable) -> list[Path]:
     """Write a listing in its three forms. Returns the files."""
-    folder = results / "tables"
     forms = {"csv": listing_csv(listing), "tex": listing_latex(listing), "md": listing_markdown(listing)}
-    return [_write(folder / f"{listing.name}.{form}", text) for form, text in forms.items()]
+    return [_write(_place(results, listing.name, f".{form}"), text) for form, text in forms.items()]
 
 
 def pages(table: Table) -> dict[str, str]:
     """The forms that people read, by the file's ending."""
     return {"tex": to_latex(table), "md": to_markdown(table)}
+
+
+def _place(results: Path, name: str, ending: str) -> Path:
+    """Where a table's file lies: its name is a record's dataset, which never decides the folder."""
+    return results / "tables" / f"{path_component(name)}{ending}"
 
 
 def _write(path: Path, text: str) -> Path:

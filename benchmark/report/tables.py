@@ -27,7 +27,8 @@ from benchmark.report import compare
 from benchmark.report.ledger import UNKNOWN, collapse, cost_listing, supervision
 from benchmark.report.notes import OPEN, TRAINED_AGAINST, extractor_of, some, table_notes
 from benchmark.report.plain_table import EMPTY, PlainTable
-from benchmark.runs.records import Record, RecordedValue, one_a_run, request_of
+from benchmark.runs.record_fields import RecordedValue
+from benchmark.runs.records import Record, one_a_run, request_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -304,7 +305,7 @@ def group(records: Iterable[Record]) -> dict[str, list[Record]]:
     """
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in sorted(one_a_run(records), key=lambda record: (record.seed, record.run)):
-        groups[record.config_hash + OWN * record.is_own].append(record)
+        groups[(record.config_hash or record.run) + OWN * record.is_own].append(record)
     return dict(groups)
 
 
@@ -382,4 +383,5 @@ def _head(value: RecordedValue) -> str:
 def _mark(key: str, values: Sequence[tuple[str, str, Any]]) -> str:
     """The first four digits of a protocol's key, more where two would look the same."""
     keys = {other for _, other, _ in values}
-    return next(key[:n] for n in range(4, len(key) + 1) if sum(other.startswith(key[:n]) for other in keys) == 1)
+    alone = (key[:n] for n in range(4, len(key) + 1) if sum(other.startswith(key[:n]) for other in keys) == 1)
+    return next(alone, key)

@@ -6,9 +6,13 @@ and no notes, and escape neither Markdown nor what LaTeX's fonts lack.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from benchmark.core.names import path_component, printable
 from benchmark.report.plain_table import PlainTable, cell_text
 from benchmark.report.tables import Table, changes_text
 from benchmark.runs.records import Record
@@ -41,7 +45,30 @@ def runs_csv(records: Sequence[Record]) -> str:
 
 
 def _csv(frame: pd.DataFrame) -> str:
-    return frame.to_csv(index=False, lineterminator="\n")
+    """The one place where CSV is written. Texts and heads that a spreadsheet would run get an apostrophe in front."""
+    shown = frame.rename(columns=_harmless)
+    for k, kind in enumerate(shown.dtypes):
+        if str(kind) in ("object", "str", "string"):
+            shown.isetitem(k, np.array([_harmless(cell) for cell in shown.iloc[:, k]], dtype=object))
+    return shown.to_csv(index=False, lineterminator="\n")
+
+
+def _harmless(cell: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula and that moves no terminal's cursor; numbers as they are."""
+    if not isinstance(cell, str):
+        return cell
+    starts = cell.lstrip(" ")[:1]
+    formula = starts in ("=", "+", "-", "@", "\t", "\r", "\n") and starts and not _is_number(cell)
+    return printable(f"'{cell}" if formula else cell)
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text is a number, an interval or a sign alone: no letters that a formula would need."""
+    try:
+        float(text)
+    except ValueError:
+        return re.fullmatch(r"[-+0-9., \[\]]*", text) is not None
+    return True
 
 
 _COMPARISON = ("table", "metric", "a", "b", "scale", "difference", "low", "high", "p", "margin", "n_a", "n_b", "paired",
@@ -159,10 +186,12 @@ def _markdown_page(
 
 
 def _markdown(text: str) -> str:
-    """Text with the characters escaped that would break a table or start emphasis."""
+    """Text on one line with the characters escaped that would break a table, or start emphasis, tags or links."""
     for character in "\\|*_<":
         text = text.replace(character, f"\\{character}")
-    return text.replace("\n", " ")
+    for line_break in ("\n", "\r", "\x0b", "\x0c", "\x85", "\u2028", "\u2029"):
+        text = text.replace(line_break, " ")
+    return printable(text.replace("](", "]\\("))
 
 
 # ---- LaTeX ----------------------------------------------------------------------------------------------------------
@@ -259,7 +288,7 @@ def _tex_line(cells: Sequence[str]) -> str:
 
 
 def _comment(text: str) -> str:
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))
 
 
 def document(tables: Sequence[Table | PlainTable]) -> str:
@@ -268,7 +297,7 @@ def document(tables: Sequence[Table | PlainTable]) -> str:
     for table in tables:
         parts.append(rf"\section*{{{tex(table.title)}}}")
         parts.append(
-            rf"\resizebox{{\ifdim\width>\linewidth\linewidth\else\width\fi}}{{!}}{{\input{{{table.name}.tex}}}}"
+            rf"\resizebox{{\ifdim\width>\linewidth\linewidth\else\width\fi}}{{!}}{{\input{{{path_component(table.name)}.tex}}}}"
         )
         parts.append(r"\begin{itemize}\footnotesize")
         parts += [rf"\item {tex(note)}" for note in table.notes]

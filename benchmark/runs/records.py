@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ModelWrapValidatorHandler,
     PrivateAttr,
@@ -31,90 +30,26 @@ from pydantic_core import from_json
 
 from benchmark.core.environment import environment
 from benchmark.core.errors import UserError
-from benchmark.core.files import read_json, write_json
+from benchmark.core.files import write_json
+from benchmark.core.names import path_component, printable
 from benchmark.metrics.catalogue import OWN_CLASSIFIER, row_of
 from benchmark.metrics.extractors.hashes import network_hashes
+from benchmark.runs.record_checks import (
+    Changes,
+    Config,
+    Environment,
+    Name,
+    Time,
+    check_name,
+    copies,
+    tree_problem,
+)
+from benchmark.runs.record_fields import Part, RecordedValue, Result
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 1
-
-
-class _Part(BaseModel):
-    """A mapping of a record with typed fields. Frozen; numbers and texts are never converted."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON: what was given, in the order of the fields, then unknown keys. Mappings without type are shared."""
-        given = {name: self.__dict__[name] for name in type(self).model_fields if name in self.model_fields_set}
-        return {key: _to_plain(value) for key, value in (given | (self.model_extra or {})).items()}
-
-
-def _to_plain(value: Any) -> Any:
-    if isinstance(value, _Part):
-        return value.to_dict()
-    return [_to_plain(one) for one in value] if isinstance(value, list) else value
-
-
-class DataSummary(_Part):
-    """What a record says of a dataset."""
-
-    sha256: str | None = None
-    n_train: int | None = None
-    n_test: int | None = None
-
-
-class StageArtifact(_Part):
-    """A stage that a run used, and the key of what it made."""
-
-    name: str
-    key: str
-
-
-class TrainedAgainst(_Part):
-    """A frozen network that a run's method trained against, in its loss or as its condition."""
-
-    name: str  # of its stage, or of the extractor
-    hashes: list[str]  # sha256 of its weights; the key of its artefact, of one that was trained here
-
-
-class RecordedValue(_Part):
-    """A `MetricValue` as it was written down, with the protocol key that it had then."""
-
-    id: str
-    name: str
-    value: int | float | None
-    better: Literal["lower", "higher"] | None = None
-    protocol: dict[str, Any] = {}
-    low: int | float | None = None
-    high: int | float | None = None
-    status: Literal["ok", "unavailable", "failed"] = "ok"
-    reason: str = ""
-    details: dict[str, Any] = {}
-    conditions: dict[str, Any] = {}
-    protocol_key: str = ""
-
-
-class Result(_Part):
-    """What a run gave. Of images that no run made (`eval` of a folder) only `data`, their hash and number, `values`."""
-
-    data: DataSummary = DataSummary()  # what it learned from, or was compared with
-    transfer: DataSummary | None = None  # what it was scored on, where that is another dataset
-    stages: list[StageArtifact] = []
-    trained_against: list[TrainedAgainst] | None = None  # None: not known, of a version that did not write it down
-    parameters: dict[str, int] = {}  # by network
-    steps: int | None = None
-    images_seen: int | None = None  # real images that the discriminator's updates were given
-    weights_sha256: str | None = None
-    samples_sha256: str | None = None
-    distinct_samples: int | None = None
-    conditions: dict[str, Any] = {}  # what the generator was asked for, and from which split
-    n_pictures: int | None = None
-    side_px: list[int] | None = None
-    values: list[RecordedValue] = []
-    flops_per_step: int | float | None = None  # 0 where they were not counted
 
 
 def request_of(changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,7 +64,7 @@ def request_of(changes: Mapping[str, Any]) -> dict[str, Any]:
     return {key: rest if key == "eval" else value for key, value in changes.items() if key != "eval" or rest}
 
 
-class Record(_Part):
+class Record(Part):
     """One run: what was asked for, what came of it, how long it took and where.
 
     config: every setting. changes: what of it differs from the recipe. config_hash: of everything but the seed.
@@ -137,19 +72,19 @@ class Record(_Part):
     """
 
     schema_version: int = Field(alias="schema")
-    run: str  # its name, and its file's
+    run: Name  # its name, and its file's
     status: Literal["done", "failed"]
     reason: str = ""  # why it failed
-    method: str
-    dataset: str
-    recipe: str
-    seed: int
-    changes: dict[str, Any] = {}
-    config_hash: str = ""
-    config: dict[str, Any] = {}
+    method: Name
+    dataset: Name
+    recipe: Name
+    seed: int = Field(ge=0)
+    changes: Changes = {}
+    config_hash: str = Field("", pattern=r"^[A-Za-z0-9_.-]{0,128}$")
+    config: Config = {}
     result: Result | None = None
-    time: dict[str, Any] = {}
-    environment: dict[str, Any] = {}
+    time: Time = {}
+    environment: Environment = {}
 
     _keys: tuple[str, ...] = PrivateAttr(())  # those that were given, in their order
     _results: Path | None = PrivateAttr(None)  # the results folder it lies in
@@ -216,7 +151,8 @@ class Record(_Part):
     def folder_in(self, results: Path) -> Path:
         """The folder of the run below a results folder: `runs/<dataset>/<method>/<recipe>-s<seed>-<hash>`."""
         leaf = self.run.removeprefix(f"{self.dataset}-{self.method}-")
-        return results / "runs" / self.dataset / self.method / leaf
+        parts = (path_component(part) for part in (self.dataset, self.method, leaf))
+        return results.joinpath("runs", *parts)
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -238,7 +174,7 @@ class Record(_Part):
 
 def record_path(results: Path, run: str) -> Path:
     """Where the record of a run lies."""
-    return results / "records" / f"{run}.json"
+    return results / "records" / f"{path_component(run) if len(run) < 120 else run}.json"
 
 
 def write_record(
@@ -276,26 +212,76 @@ def write_record(
 
 
 def read_record(path: Path) -> Record:
-    """Read one record. Raises UserError, naming the file, when it is of another schema or not whole."""
+    """Read one record. Raises UserError, naming the file, when it is of another schema, not whole, or not the run that
+    its file is named after.
+    """
+    mend = "move it away; the run can be made again"
     try:
-        plain = from_json(path.read_bytes(), cache_strings="keys")  # twice as fast as `json`
-    except (OSError, ValueError):
-        plain = read_json(path)  # says what is wrong
-    if not isinstance(plain, dict) or plain.get("schema") != SCHEMA:
-        found = plain.get("schema") if isinstance(plain, dict) else "none"
+        plain = from_json(path.read_bytes(), allow_inf_nan=False, cache_strings="keys")  # twice as fast as `json`
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read", error.strerror or str(error), "check the permissions") from None
+    except ValueError as error:
+        raise UserError(f"{path}: cannot be read as JSON", str(error), mend) from None
+    if not isinstance(plain, dict) or type(plain.get("schema")) is not int or plain["schema"] != SCHEMA:
+        found = str(plain.get("schema"))[:40] if isinstance(plain, dict) else "none"
         raise UserError(f"{path}: not a record of this version", f"schema {found}, expected {SCHEMA}", "move it away")
+    if problem := tree_problem(plain):
+        raise UserError(f"{path}: not a whole record", problem, mend)
     try:
         record = Record.model_validate(plain)
     except ValidationError as error:
-        bad = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise UserError(f"{path}: not a whole record", bad, "move it away") from None
+        bad = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:MOST_PROBLEMS])
+        raise UserError(f"{path}: not a whole record", bad, mend) from None
+    if problem := check_name(record, path.name.removesuffix(".json")):
+        raise UserError(f"{path}: not the record of the run that it is named after", problem, mend)
     record._results = path.parent.parent
     return record
 
 
+MOST_PROBLEMS = 5  # of one record that a message names
+
+
+@dataclass(frozen=True)
+class FoundRecords:
+    """The records of a results folder that can be used, by run name, and why others cannot."""
+
+    records: list[Record]
+    left_out: list[UserError]
+
+    def warn(self) -> None:
+        """Name on standard error what is left out."""
+        for error in self.left_out:
+            print(printable(f"left out: {error}"), file=sys.stderr, flush=True)
+
+    @property
+    def exit_code(self) -> int:
+        """Of a command that shows these records: 2 where some are left out, else 0."""
+        return UserError.exit_code if self.left_out else 0
+
+
+def find_records(results: Path) -> FoundRecords:
+    """All records under a results folder, by run name.
+
+    One that cannot be read, or is a copy of another under another seed, is left out with the reason.
+    """
+    records, left_out = [], []
+    for path in sorted((results / "records").glob("*.json")):
+        try:
+            records.append(read_record(path))
+        except UserError as error:
+            left_out.append(error)
+    copied = copies(records)
+    for copy, original in copied.items():
+        what = f"{record_path(results, copy)}: a copy of {original}"
+        left_out.append(UserError(what, "its weights and samples are the same to the bit", "remove one of the two"))
+    return FoundRecords([record for record in records if record.run not in copied], left_out)
+
+
 def read_records(results: Path) -> list[Record]:
-    """All records under a results folder, by run name."""
-    return [read_record(path) for path in sorted((results / "records").glob("*.json"))]
+    """All records under a results folder that can be used, by run name; others are named on standard error."""
+    found = find_records(results)
+    found.warn()
+    return found.records
 
 
 def one_a_run(records: Iterable[Record]) -> list[Record]:
@@ -343,14 +329,14 @@ def show(record: Record, file: Any = None) -> None:
     title = f"{record.method} on {record.dataset}, recipe {record.recipe}, seed {record.seed}"
     if record.recipe == "pictures":  # not of a run
         title = f"{record.method} against {record.dataset}"
-    print(f"\n{title}: {record.status}{': ' + record.reason if record.reason else ''}", file=file)
+    print(printable(f"\n{title}: {record.status}{': ' + record.reason if record.reason else ''}"), file=file)
     for value in record.values.values():
         arrow = {"lower": "v", "higher": "^", None: " "}[value.better]
         shown = f"{value.value:.4g}" if value.value is not None else f"{value.status}: {value.reason}"
-        interval = f"  [{value.low:.4g}, {value.high:.4g}]" if value.low is not None else ""
+        interval = f"  [{value.low:.4g}, {value.high:.4g}]" if None not in (value.low, value.high) else ""
         network = record.network_of(value)
         marked = f"  (trained against {network})" if network else ""
-        print(f"  {value.name:<34} {arrow} {shown}{interval}{marked}", file=file)
+        print(printable(f"  {value.name:<34} {arrow} {shown}{interval}{marked}"), file=file)
 
 
 def show_protocol(record: Record, file: Any = None) -> None:
@@ -358,7 +344,7 @@ def show_protocol(record: Record, file: Any = None) -> None:
     file = file or sys.stdout
     values = record.values.values()
     for text in dict.fromkeys(text for value in values for text in value.protocol.get("differences", [])):
-        print(f"  note: {text}", file=file)
+        print(printable(f"  note: {text}"), file=file)
     for value in values:
         controls = value.details.get("controls")
         if controls and row_of(value.id).frechet:
