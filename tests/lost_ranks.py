@@ -1,0 +1,71 @@
+"""One rank of several, with quick heartbeats: it does what an order says, and writes down how far it came.
+
+python tests/lost_ranks.py WORK FOLDER     (in the environment of torchrun, or of a process that acts as one)
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from benchmark.core import distributed, heartbeat
+
+heartbeat.BEAT_S = 0.25
+heartbeat.LOST_AFTER_S = 3.0
+
+
+def train(folder: Path) -> None:
+    """Average gradients until somebody ends it."""
+    for step in range(100_000):
+        distributed.means([torch.ones(8)])
+        if step == 10:
+            (folder / f"pid.{distributed.rank()}").write_text(str(os.getpid()))
+            (folder / f"training.{distributed.rank()}").touch()
+        time.sleep(0.01)
+
+
+def wait(folder: Path) -> None:
+    """Rank 0 works alone for twice the time after which a silent rank is lost; the other waits for it."""
+    if distributed.is_main():
+        (folder / "working").touch()
+        time.sleep(2 * heartbeat.LOST_AFTER_S)
+    distributed.barrier()
+    assert distributed.agree(distributed.rank()) == 0
+    (folder / f"after.{distributed.rank()}").touch()
+
+
+def fail(folder: Path) -> None:
+    """Rank 1 has an error of its own while the other trains."""
+    if distributed.rank() == 1:
+        distributed.means([torch.ones(8)])
+        raise ValueError("a disk of its own")
+    train(folder)
+
+
+def leave(folder: Path) -> None:
+    """Rank 1 leaves in order; rank 0 writes tables for longer than a silent rank is waited for."""
+    distributed.barrier()
+    if distributed.is_main():
+        time.sleep(2 * heartbeat.LOST_AFTER_S)
+    (folder / f"after.{distributed.rank()}").touch()
+
+
+def disagree(folder: Path) -> None:
+    """Rank 1 works alone where the others expect it."""
+    if distributed.rank() == 1:
+        time.sleep(8)
+    distributed.means([torch.ones(8)])
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "disagree":
+        distributed.TOGETHER_MIN = 1 / 12  # type: ignore[assignment]
+    distributed.start(torch.device("cpu"))
+    try:
+        {f.__name__: f for f in (train, wait, fail, leave, disagree)}[sys.argv[1]](Path(sys.argv[2]))
+    finally:
+        distributed.stop()
