@@ -23,18 +23,24 @@ def train(folder: Path) -> None:
     for step in range(100_000):
         distributed.means([torch.ones(8)])
         if step == 10:
-            (folder / f"pid.{distributed.rank()}").write_text(str(os.getpid()))
+            (folder / f"child_of.{os.getppid()}").write_text(str(os.getpid()))
             (folder / f"training.{distributed.rank()}").touch()
         time.sleep(0.01)
 
 
 def wait(folder: Path) -> None:
-    """Rank 0 works alone for twice the time after which a silent rank is lost; the other waits for it."""
+    """Rank 0 works alone, the other waits for it and then leaves, and rank 0 writes tables.
+
+    Both times it works for longer than a silent rank is waited for.
+    """
+    work_s = 1.5 * heartbeat.LOST_AFTER_S
     if distributed.is_main():
         (folder / "working").touch()
-        time.sleep(2 * heartbeat.LOST_AFTER_S)
+        time.sleep(work_s)
     distributed.barrier()
     assert distributed.agree(distributed.rank()) == 0
+    if distributed.is_main():
+        time.sleep(work_s)
     (folder / f"after.{distributed.rank()}").touch()
 
 
@@ -46,26 +52,18 @@ def fail(folder: Path) -> None:
     train(folder)
 
 
-def leave(folder: Path) -> None:
-    """Rank 1 leaves in order; rank 0 writes tables for longer than a silent rank is waited for."""
-    distributed.barrier()
-    if distributed.is_main():
-        time.sleep(2 * heartbeat.LOST_AFTER_S)
-    (folder / f"after.{distributed.rank()}").touch()
-
-
 def disagree(folder: Path) -> None:
     """Rank 1 works alone where the others expect it."""
     if distributed.rank() == 1:
-        time.sleep(8)
+        time.sleep(5)
     distributed.means([torch.ones(8)])
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "disagree":
-        distributed.TOGETHER_MIN = 1 / 12  # type: ignore[assignment]
+        distributed.TOGETHER_MIN = 1 / 24  # type: ignore[assignment]
     distributed.start(torch.device("cpu"))
     try:
-        {f.__name__: f for f in (train, wait, fail, leave, disagree)}[sys.argv[1]](Path(sys.argv[2]))
+        {f.__name__: f for f in (train, wait, fail, disagree)}[sys.argv[1]](Path(sys.argv[2]))
     finally:
         distributed.stop()

@@ -21,8 +21,9 @@ import torch.distributed as dist
 
 from benchmark.core.errors import UserError
 
-BEAT_S = 5.0
+BEAT_S = 2.0
 LOST_AFTER_S = 120.0  # longer than any call that keeps Python's other threads waiting
+LEAVE_S = 10.0  # for the last answer of a store that is still there
 _LEFT, _FAILED = b"left", b"failed"  # a rank's last words
 
 
@@ -69,7 +70,7 @@ class Heartbeat:
             return
         self._over.set()
         for thread in self._threads:
-            thread.join(BEAT_S)
+            thread.join(LEAVE_S)
         atexit.unregister(self.stop)
         if not self._threads[0].is_alive():
             with suppress(RuntimeError):  # rank 0, which may keep the store, has left already
