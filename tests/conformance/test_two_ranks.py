@@ -67,6 +67,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 CASES = [*method_names(), *(name for name in SETTINGS if "," in name)]
 
+
 def mutant(name: str) -> MethodFile:
     """A method with one of the mistakes that this file is there to find."""
     file = find_method("sngan")
