@@ -93,8 +93,11 @@ def freeze(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def recorded() -> dict[Shape, int]:
-    """The shapes of one step of every method on grey and on coloured images, and of the evaluators, with the fewest channels."""
+def recorded(wide: bool) -> dict[Shape, int]:
+    """The shapes in a step of every method and of every evaluator, and the fewest channels they are given.
+
+    wide: of methods also on grey images, which are smaller.
+    """
     recorder = Recorder()
     plain = StridedPointwise.forward
 
@@ -109,7 +112,8 @@ def recorded() -> dict[Shape, int]:
     StridedPointwise.forward = forward  # type: ignore[method-assign]
     try:
         for name in [*method_names(), *(name for name in SETTINGS if "," in name)]:
-            for dataset in ("digits", "shapes") if "," not in name else ("digits",):
+            datasets = ("digits",) if "," in name else ("shapes", "digits") if wide else ("shapes",)
+            for dataset in datasets:
                 step_of(name, dataset, recorder)
         evaluators(recorder)
     finally:
@@ -229,7 +233,7 @@ def widths(wide: bool) -> Iterator[tuple[int, int, int]]:
 def sweep(wide: bool) -> str:
     """Check every shape at every width."""
     torch.manual_seed(0)
-    shapes = recorded()
+    shapes = recorded(wide)
     sizes = list(widths(wide))
     for shape in sorted(shapes, key=repr):
         print(shape, file=sys.stderr, flush=True)  # the last line of a process that died

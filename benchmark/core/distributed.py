@@ -54,7 +54,9 @@ def start(device: torch.device) -> None:
         _groups_started += 1
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         _heartbeat = Heartbeat(rank(), world(), f"gantlet/{attempt}/{_groups_started}")
-        _patient = dist.new_group(backend="gloo", timeout=timedelta(days=365))
+        group = dist.new_group(backend="gloo", timeout=timedelta(days=365))
+        assert isinstance(group, dist.ProcessGroup)  # every rank is in it
+        _patient = group
     except RuntimeError as error:
         raise UserError(
             f"rank {os.environ.get('RANK', '?')} of {os.environ['WORLD_SIZE']} could not join the others",

@@ -24,7 +24,7 @@ from benchmark.core.errors import UserError
 BEAT_S = 2.0
 LOST_AFTER_S = 120.0  # longer than any call that keeps Python's other threads waiting
 LEAVE_S = 10.0  # for the last answer of a store that is still there
-_LEFT, _FAILED = b"left", b"failed"  # a rank's last words
+_LEFT, _FAILED = "left", "failed"  # a rank's last words
 
 
 class RankLost(UserError):
@@ -52,7 +52,7 @@ class Heartbeat:
             timeout=timedelta(seconds=LOST_AFTER_S),
         )
         self._keys = [f"{session}/{r}" for r in range(world)]
-        self._beats = [b""] * world  # as last read
+        self._beats = [""] * world  # as last read
         self._silent = [0] * world  # how many of this rank's own looks found no new beat
         self._unreachable = ""  # what the store's last error said
         self._over = threading.Event()
@@ -83,7 +83,7 @@ class Heartbeat:
             n += 1
             try:
                 self._store.set(self._keys[self.rank], str(n))
-                found = self._store.multi_get(self._keys)
+                found = [beat.decode() for beat in self._store.multi_get(self._keys)]
             except RuntimeError as error:
                 self._unreachable = str(error).splitlines()[0]
                 continue

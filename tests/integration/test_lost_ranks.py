@@ -88,7 +88,7 @@ def test_a_killed_rank_ends_the_other_at_once(lost: int, start: Start, tmp_path:
     assert_named(ended(processes[1 - lost], AT_ONCE_S), lost)
 
 
-@pytest.mark.parametrize("lost", [0, 1])
+@pytest.mark.parametrize("lost", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_frozen_rank_ends_the_other(lost: int, start: Start, tmp_path: Path) -> None:
     """A frozen process is to the others what a machine is that vanished: connections stay open and nothing arrives."""
     processes = ranks(start, "train", tmp_path)

@@ -1,4 +1,4 @@
-"""Every layer shape of the networks at small widths, on this CPU and as on one without AVX-512: right, and no corruption."""
+"""Layers of every shape that the networks have, at small widths, on this CPU and as on one without AVX-512."""
 
 from __future__ import annotations
 
