@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -59,6 +60,15 @@ def disagree(folder: Path) -> None:
     distributed.means([torch.ones(8)])
 
 
+def threads_of_the_group() -> list[str]:
+    """The names of torch's threads that talk to other ranks, and of the heartbeat's; Linux only."""
+    names = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    tasks = Path("/proc/self/task")
+    if tasks.exists():
+        names += [name for task in tasks.iterdir() if "gloo" in (name := (task / "comm").read_text())]
+    return names
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "disagree":
         distributed.TOGETHER_MIN = 1 / 24  # type: ignore[assignment]
@@ -67,3 +77,4 @@ if __name__ == "__main__":
         {f.__name__: f for f in (train, wait, fail, disagree)}[sys.argv[1]](Path(sys.argv[2]))
     finally:
         distributed.stop()
+    assert not threads_of_the_group(), "a thread that is left when Python shuts down may abort the process"
