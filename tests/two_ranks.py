@@ -1,11 +1,16 @@
 """Run by `torchrun` with two processes: tiny runs one after the other; each rank writes down what it ended with.
 
 torchrun ... tests/two_ranks.py FOLDER     (FOLDER/orders.json: {name: {"arguments": [...], "stop_at": step or null}})
+
+"kill": true in an order ends rank 1 at that step, as a lost machine would. "runs_only": true among the orders: nothing
+but these runs.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -52,7 +57,7 @@ def train_plain(folder: Path) -> dict[str, Tensor]:
     return plain.net.state_dict()
 
 
-def observe(seen: dict[str, Any], stop_at: list[int | None]) -> None:
+def observe(seen: dict[str, Any], stop_at: list[int | None], kill: list[bool]) -> None:
     """Note what each rank does, and interrupt every rank where an order says so."""
     plain_train, plain_evaluate, plain_record = (
         getattr(benchmark.runs.run, name) for name in ("train", "evaluate", "write_record")
@@ -78,15 +83,18 @@ def observe(seen: dict[str, Any], stop_at: list[int | None]) -> None:
     benchmark.runs.run.write_record = counted("records", plain_record)
     benchmark.runs.run.save_pictures = lambda *_, **__: None
     for cls in (InfoSCC, SNGAN):
-        cls.step = interrupted(cls.step, stop_at)  # type: ignore[method-assign]
+        cls.step = interrupted(cls.step, stop_at, kill)  # type: ignore[method-assign]
 
 
-def interrupted(plain: Any, stop_at: list[int | None]) -> Any:
-    """A step that raises what Ctrl-C would."""
+def interrupted(plain: Any, stop_at: list[int | None], kill: list[bool]) -> Any:
+    """A step that raises what Ctrl-C would, or kills rank 1."""
 
     def step(self: Any, stream: Stream, t: int) -> Any:
         if t == stop_at[0] and distributed.world() > 1:  # not in the rehearsal, which rank 0 does alone
-            raise KeyboardInterrupt
+            if not kill[0]:
+                raise KeyboardInterrupt
+            if distributed.rank() == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
         return plain(self, stream, t)
 
     return step
@@ -98,12 +106,16 @@ def run_orders(folder: Path) -> None:
     leave, distributed.stop = distributed.stop, lambda: None  # one process group for all orders
     seen: dict[str, Any] = {}
     stop_at: list[int | None] = [None]
-    observe(seen, stop_at)
-    torch.save(train_plain(folder / "plain"), folder / f"plain.{distributed.rank()}.pt")
-    torch.save(results(folder / "whole"), folder / f"whole.{distributed.rank()}.pt")
-    for name, order in json.loads((folder / "orders.json").read_text()).items():
+    kill = [False]
+    observe(seen, stop_at, kill)
+    orders = json.loads((folder / "orders.json").read_text())
+    if not orders.pop("runs_only", False):
+        torch.save(train_plain(folder / "plain"), folder / f"plain.{distributed.rank()}.pt")
+        torch.save(results(folder / "whole"), folder / f"whole.{distributed.rank()}.pt")
+    for name, order in orders.items():
         seen.clear()
-        stop_at[0] = order["stop_at"]
+        seen["local_rank"] = distributed.local_rank()
+        stop_at[0], kill[0] = order["stop_at"], order.get("kill", False)
         seen["status"] = main(order["arguments"])
         (folder / f"{name}.{distributed.rank()}.json").write_text(json.dumps(seen))
     distributed.barrier()  # neither leaves while the other still talks to it

@@ -9,11 +9,16 @@ statistics) calls `gather` or `total`; what is decided once for a whole batch pa
 `gather` and `total`, any number of times: R1 differentiates twice. Their backward pass is a collective operation, too,
 so every rank must compute the same graph and differentiate it. What results is the gradient of the ranks' summed
 losses; averaged over the ranks, that of the whole batch's mean loss.
+
+A rank that is lost ends the others (`heartbeat.py`): usually at once, at the latest after `LOST_AFTER_S`. What one rank
+does alone, the others wait for in `barrier` or `agree`, for hours if need be. All other operations are reached by every
+rank at about the same time; they fail after `TOGETHER_MIN`, which only ranks that live but disagree can exceed.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -23,23 +28,69 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from benchmark.core.errors import UserError
+from benchmark.core.heartbeat import Heartbeat, RankLost, end_process
+
+TOGETHER_MIN = 30  # of a collective operation of training; also until every rank has joined the group
+
+_heartbeat: Heartbeat | None = None
+_patient: dist.ProcessGroup | None = None  # for barriers, where the others may work for days; None: the default group
+_groups_started = 0
+_alone = False
+
 
 def start(device: torch.device) -> None:
-    """Join the process group when `torchrun` started this process."""
-    if "WORLD_SIZE" in os.environ and int(os.environ["WORLD_SIZE"]) > 1 and not dist.is_initialized():
-        # Host tensors have a backend of their own: the device is not waited for when a decision is shared.
-        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        # Rank 0 evaluates alone while the others wait at a barrier: hours in a large run.
-        dist.init_process_group(backend, timeout=timedelta(days=1))
+    """Join the process group when `torchrun` started this process, and watch the other ranks from then on.
+
+    Raises UserError when the other ranks do not join within `TOGETHER_MIN`.
+    """
+    global _heartbeat, _patient, _groups_started
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
+        return
+    # Host tensors have a backend of their own: the device is not waited for when a decision is shared.
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    try:
+        dist.init_process_group(backend, timeout=timedelta(minutes=TOGETHER_MIN))
+        _groups_started += 1
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        _heartbeat = Heartbeat(rank(), world(), f"gantlet/{attempt}/{_groups_started}")
+        group = dist.new_group(backend="gloo", timeout=timedelta(days=365))
+        assert isinstance(group, dist.ProcessGroup)  # every rank is in it
+        _patient = group
+    except RuntimeError as error:
+        raise UserError(
+            f"rank {os.environ.get('RANK', '?')} of {os.environ['WORLD_SIZE']} could not join the others",
+            str(error).strip().splitlines()[0],
+            "see what the other ranks printed, and check that MASTER_ADDR and MASTER_PORT are reachable from here",
+        ) from error
 
 
 def stop() -> None:
-    """Leave the process group."""
+    """Leave the process group. Within an exception the others are told that this rank has failed."""
+    global _heartbeat, _patient
+    if _heartbeat is not None:
+        _heartbeat.stop(failed=sys.exc_info()[0] is not None)
+    _heartbeat = _patient = None
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
-_alone = False
+@contextmanager
+def _together() -> Iterator[None]:
+    """A collective operation: if it fails because of another rank, this process ends and names that rank."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error)
+        if _heartbeat is None or not any(sign in text for sign in _OF_ANOTHER_RANK):
+            raise
+        if "Timed out" in text or "timeout" in text:
+            stuck = f"rank {rank()} waited {TOGETHER_MIN} min for the others, which are alive but did not follow"
+            end_process(RankLost(stuck, text.strip().splitlines()[0], "start again; report it if it happens twice"))
+        _heartbeat.end_after(error)
+
+
+_OF_ANOTHER_RANK = ("onnection", "peer", "remote process", "Timed out", "timeout")  # in messages of gloo and NCCL
 
 
 def _shared() -> bool:
@@ -74,17 +125,19 @@ def is_main() -> bool:
 
 
 def barrier() -> None:
-    """Wait until every rank is here."""
+    """Wait until every rank is here, however long one of them works alone."""
     if _shared():
-        dist.barrier()
+        with _together():
+            dist.barrier(group=_patient)
 
 
 def agree(value: Any) -> Any:
-    """Rank 0's value, on every rank."""
+    """Rank 0's value, on every rank, however long rank 0 works for it."""
     if not _shared():
         return value
     box = [value]
-    dist.broadcast_object_list(box, src=0)
+    with _together():
+        dist.broadcast_object_list(box, src=0, group=_patient)
     return box[0]
 
 
@@ -101,7 +154,8 @@ def means(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
     if not _shared() or not tensors:
         return tensors
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-    dist.all_reduce(flat)
+    with _together():
+        dist.all_reduce(flat)
     flat /= world()
     return [part.view_as(tensor) for part, tensor in zip(flat.split([t.numel() for t in tensors]), tensors)]
 
@@ -112,7 +166,8 @@ class _Total(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         summed = x.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(summed)
+        with _together():
+            dist.all_reduce(summed)
         return summed
 
     @staticmethod
@@ -127,7 +182,8 @@ class _Gather(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor) -> Tensor:
         x, ctx.own = x.contiguous(), own_rows(len(x))
         parts = [torch.empty_like(x) for _ in range(world())]
-        dist.all_gather(parts, x)
+        with _together():
+            dist.all_gather(parts, x)
         return torch.cat(parts)
 
     @staticmethod
@@ -159,7 +215,8 @@ def broadcast(x: Tensor) -> Tensor:
     if not _shared():
         return x
     x = x.clone(memory_format=torch.contiguous_format)
-    dist.broadcast(x, src=0)
+    with _together():
+        dist.broadcast(x, src=0)
     return x
 
 
@@ -167,7 +224,8 @@ def largest(value: Tensor) -> Tensor:
     """The largest of the ranks' values, entry by entry. Not differentiable."""
     if _shared():
         value = value.clone()
-        dist.all_reduce(value, op=dist.ReduceOp.MAX)
+        with _together():
+            dist.all_reduce(value, op=dist.ReduceOp.MAX)
     return value
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +108,42 @@ def test_a_run_of_two_ranks_continues_to_the_same_bits(two_ranks: Path) -> None:
     assert [rank["status"] for rank in seen(two_ranks, "stopped")] == [130, 130]
     outcome(two_ranks / "continued").same_as(outcome(two_ranks / "patch"))
     assert seen(two_ranks, "continued")[1]["weights"] == seen(two_ranks, "patch")[1]["weights"]
+
+
+def test_two_nodes_give_the_record_of_one_even_if_one_of_them_was_lost(two_ranks: Path, tmp_path: Path) -> None:
+    """Two torchrun agents of one rank each. The second is killed at step 9; the same command then resumes the run."""
+    shutil.copytree(two_ranks / "sngan" / "artifacts" / "data", tmp_path / "sngan" / "artifacts" / "data")
+    method, settings = CASES["sngan"]
+    order: dict[str, Any] = {"arguments": run_arguments(tmp_path / "sngan", settings, method=method), "stop_at": None}
+    killed = two_nodes(tmp_path, {"sngan": order | {"stop_at": 9, "kill": True}})
+    assert [status for status, _ in killed] == [1, 1]
+    assert "rank 1 of 2 lost; rank 0 stops" in killed[0][1], killed
+    assert not list((tmp_path / "sngan").glob("records/*"))
+    resumed = two_nodes(tmp_path, {"sngan": order})
+    assert [status for status, _ in resumed] == [0, 0], resumed
+    outcome(tmp_path / "sngan").same_as(outcome(two_ranks / "sngan"))
+    assert seen(tmp_path, "sngan")[1]["weights"] == seen(two_ranks, "sngan")[1]["weights"]
+    assert [rank["local_rank"] for rank in seen(tmp_path, "sngan")] == [0, 0]  # each machine's first GPU
+    assert [rank["local_rank"] for rank in seen(two_ranks, "sngan")] == [0, 1]
+
+
+def two_nodes(folder: Path, orders: dict[str, Any]) -> list[tuple[int, str]]:
+    """Exit status and errors of two torchrun agents that carry out orders together."""
+    (folder / "orders.json").write_text(json.dumps({"runs_only": True} | orders))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    shared = ["--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "127.0.0.1", "--master-port", port]
+    nodes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "torch.distributed.run", *shared, "--node-rank", str(node),
+             str(TESTS / "two_ranks.py"), str(folder)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=folder, env=environment(),
+        )
+        for node in (0, 1)
+    ]  # fmt: skip
+    errors = [node.communicate(timeout=120)[1] for node in nodes]
+    return [(node.returncode, text) for node, text in zip(nodes, errors)]
 
 
 def test_two_ranks_compute_what_one_process_does(two_ranks: Path, tmp_path: Path) -> None:
