@@ -131,7 +131,7 @@ def judge(attack: Attack, here: Path, before: set[Path]) -> Verdict:
     if status != 0 and mb > REFUSAL_MB:
         return Verdict("over memory", f"{mb:.0f} MB to refuse it")
     if status != 0:
-        named = text.startswith(("gantlet: ", "usage: ")) or "\ngantlet: " in text
+        named = text.startswith(("gantlet: ", "usage: ", "left out: ")) or "\ngantlet: " in text
         return Verdict("clear error") if named else Verdict("traceback", f"status {status} and no reason: {text[:100]}")
     if attack.refused:
         return Verdict("silently used", "accepted")
