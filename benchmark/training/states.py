@@ -28,11 +28,18 @@ def require_entries(what: str, found: Any, needed: Iterable[str], optional: Iter
 
 
 def checked_tensor(name: str, found: Any, own: Tensor) -> Tensor:
-    """A stored tensor that takes the place of another. Raises ValueError for another shape or dtype."""
-    if not isinstance(found, Tensor) or found.shape != own.shape or found.dtype != own.dtype:
+    """A stored tensor that takes the place of another. Raises ValueError for another shape or dtype.
+
+    A size of 0 is one that the first steps find out: any takes its place.
+    """
+    if not isinstance(found, Tensor) or found.dtype != own.dtype or not _fits(found.shape, own.shape):
         kind = f"{found.dtype} {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
         raise ValueError(f"{name} is {kind} instead of {own.dtype} {list(own.shape)}")
     return found
+
+
+def _fits(found: torch.Size, own: torch.Size) -> bool:
+    return len(found) == len(own) and all(n in (0, m) for m, n in zip(found, own))
 
 
 def load_optimiser(name: str, optimiser: torch.optim.Optimizer, state: Any) -> None:
