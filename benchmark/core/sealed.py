@@ -94,11 +94,13 @@ def _check_members(path: Path, tail: bytes) -> None:
         raise ValueError(f"its member {bad} does not have the CRC-32 that the archive says: the file is damaged")
 
 
-def in_words(identity: Mapping[str, Any]) -> str:
-    """An identity for a reader: `method sngan, version 1, seed 0, ...`; long hashes by their first digits."""
-    return ", ".join(
-        f"{key} {str(value)[:12] if len(str(value)) == _DIGITS else value}" for key, value in identity.items()
-    )
+def both_named(own: Identity, needed: Identity) -> str:
+    """What a file is of and what is needed, for a reader: the entries that differ, hashes as short as they differ."""
+    keys = [key for key in {**needed, **own} if own.get(key) != needed.get(key)]
+    ends = [str(identity.get(key, "not said")) for identity in (own, needed) for key in keys]
+    n = next(n for n in (12, _DIGITS) if len({end[:n] for end in ends}) == len(set(ends)) or n == _DIGITS)
+    mine, theirs = (", ".join(f"{key} {str(one.get(key, 'not said'))[:n]}" for key in keys) for one in (own, needed))
+    return f"it is of {mine}; needed is {theirs}"
 
 
 def seal_entries(entries: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,17 +108,19 @@ def seal_entries(entries: Mapping[str, Any]) -> dict[str, Any]:
     return {**entries, SEAL_KEY: content_hash(_as_stored(entries))}
 
 
-def check_entries(entries: Any) -> bool:
-    """Check what was read from a JSON file. Returns whether it has a seal.
+def check_entries(entries: Any, name: str) -> bool:
+    """Check what was read from a JSON file of this name. Returns whether it has a seal.
 
     Raises ValueError when it has one that does not fit, or is not a JSON object.
     """
     if not isinstance(entries, dict):
-        raise ValueError(f"a JSON object is needed, not {type(entries).__name__}")
+        raise ValueError(f"{name}: a JSON object is needed, not {type(entries).__name__}")
     if SEAL_KEY not in entries:
         return False
     if content_hash({key: value for key, value in entries.items() if key != SEAL_KEY}) != entries[SEAL_KEY]:
-        raise ValueError(f"its entries do not have the hash that {SEAL_KEY} says: the file was damaged or changed")
+        raise ValueError(
+            f"{name}: its entries do not have the hash that {SEAL_KEY} says: the file was damaged or changed"
+        )
     return True
 
 

@@ -112,7 +112,7 @@ class Dataset:
         """
         try:
             meta = read_json(folder / "meta.json")
-            check_entries(meta)
+            check_entries(meta, "meta.json")
             if meta["format"] != FORMAT:
                 raise ValueError(f"its format is {meta['format']}, this version reads {FORMAT}")
             check_prepared(folder, meta, card)

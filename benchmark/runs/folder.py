@@ -23,7 +23,7 @@ from benchmark.training.tensors import load_tensors, not_a_checkpoint, save_tens
 CONFIG = "config.yaml"
 GENERATOR = "generator.pt"  # the weights that were scored
 SAMPLING = "sampling.pt"  # the rest of what sampling needs: no dataset and no stage
-_AGAIN = "restore the file from a copy; or move the run's folder and its record away, and run it again"
+_AGAIN = "restore the file and config.yaml from a copy; or move the run's folder and its record away, and run it again"
 
 
 def is_run(path: Path) -> bool:

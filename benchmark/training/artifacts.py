@@ -253,7 +253,7 @@ def _seconds(folder: Path, name: str, key: str) -> float:
     path = folder / META
     try:
         meta = read_json(path)
-        check_entries(meta)
+        check_entries(meta, META)
         if (meta["name"], meta["key"]) != (name, key):
             raise ValueError(f"it is of {meta['name']} with the key {meta['key']}, needed is {name} with {key}")
         seconds = meta["seconds"]

@@ -14,7 +14,7 @@ import torch
 
 from benchmark.core.errors import UserError
 from benchmark.core.files import atomic
-from benchmark.core.sealed import Identity, check_archive, in_words, seal_archive
+from benchmark.core.sealed import Identity, both_named, check_archive, seal_archive
 
 
 def save_tensors(path: Path, value: Any, identity: Identity | None = None) -> None:
@@ -52,7 +52,7 @@ def load_with_identity(
         raise not_a_checkpoint(path, error, fix) from None
     raise UserError(
         f"{path}: belongs to something else",
-        f"it is of {in_words(own) or 'nothing that it says'}; needed is {in_words(identity)}",
+        both_named(own, identity),
         fix or f"remove {path} to start again",
     )
 

@@ -76,7 +76,7 @@ class FeatureStore:
             with suppress(UserError, ValueError, KeyError):
                 found = read_json(path)
                 # Without a seal, from an earlier version, they are made again: nothing says that they are whole.
-                if check_entries(found) and found["provenance"] == _as_read(provenance):
+                if check_entries(found, path.name) and found["provenance"] == _as_read(provenance):
                     return found["numbers"]
         made = make()
         write_json(path, seal_entries({"provenance": provenance, "numbers": made}))

@@ -186,7 +186,7 @@ def test_the_weights_of_another_stage_are_refused(artifacts: ArtifactStore) -> N
     artifacts.train(SimCLR, other)
     one, two = (made.folder for made in artifacts.made)
     (one / VALUE).write_bytes((two / VALUE).read_bytes())
-    with pytest.raises(UserError, match=r"(?s)belongs to something else.*artefact SimCLR.*needed is"):
+    with pytest.raises(UserError, match=r"(?s)belongs to something else.*of key .*; needed is key "):
         ArtifactStore(DATA, artifacts.folder, CPU, quiet=True).train(SimCLR, ENCODER)
 
 
