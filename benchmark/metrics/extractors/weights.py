@@ -241,7 +241,7 @@ def _missing(name: str, source: Source, folders: list[Path], problem: str) -> We
     return WeightsError(
         f"{name}: the weights file {source.files[0]} is missing",
         f"looked in {', '.join(map(str, folders))} (GANTLET_WEIGHTS can name another folder); {problem}",
-        f"put the file (sha256 {source.digits}...) from {source.url} in one of these folders, "
+        f"put the file (sha256 {source.digits[:8]}...) from {source.url} in one of these folders, "
         f"or use an extractor that downloads nothing: {_no_download()}",
     )
 

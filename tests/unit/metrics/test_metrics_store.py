@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from damages import DAMAGES, damage
 from torch import Tensor, nn
 
 from benchmark.metrics.extractors.base import Extractor
@@ -94,3 +96,51 @@ def test_numbers_are_kept_under_what_decides_them(tmp_path: Path) -> None:
     store.numbers({"n": 1}, make)
     store.numbers({"n": 2}, make)
     assert len(calls) == 3, "one of the two was damaged"
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".json"])
+@pytest.mark.parametrize("how", DAMAGES)
+def test_damaged_features_are_made_again_with_equal_bits(how: str, suffix: str, tmp_path: Path) -> None:
+    first = FeatureStore(tmp_path).features(Means(), IMAGES)
+    (path,) = tmp_path.glob(f"*{suffix}")
+    changed, store = damage(path, how), FeatureStore(tmp_path)
+    again = store.features(Means(), IMAGES)
+    assert store.extracted == 9 or not changed or suffix == ".json"
+    assert first.logits is not None
+    assert again.logits is not None
+    assert torch.equal(first.pooled, again.pooled)
+    assert torch.equal(first.logits, again.logits)
+
+
+def test_features_of_another_entry_are_made_again(tmp_path: Path) -> None:
+    """Both files of it, whole, under a wrong name."""
+    store = FeatureStore(tmp_path)
+    store.features(Means("a"), IMAGES)
+    (one,) = tmp_path.glob("*.npz")
+    right = store.features(Means("b"), IMAGES[::-1])
+    (two,) = (path for path in tmp_path.glob("*.npz") if path != one)
+    for suffix in (".npz", ".json"):
+        shutil.copy(one.with_suffix(suffix), two.with_suffix(suffix))
+    assert torch.equal(store.features(Means("b"), IMAGES[::-1]).pooled, right.pooled)
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_damaged_numbers_are_made_again(how: str, tmp_path: Path) -> None:
+    made = {"fd": 1.5, "kid": 0.25}
+    store = FeatureStore(tmp_path)
+    store.numbers({"n": 1}, lambda: made)
+    damage(next(tmp_path.glob("numbers-*.json")), how)
+    assert store.numbers({"n": 1}, lambda: made) == made
+
+
+def test_numbers_of_another_entry_or_changed_by_hand_are_made_again(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    store.numbers({"n": 1}, lambda: {"fd": 1.5})
+    (path,) = tmp_path.glob("numbers-*.json")
+    whole = path.read_text()
+    path.write_text(whole.replace("1.5", "1.4"))
+    assert store.numbers({"n": 1}, lambda: {"fd": 1.5}) == {"fd": 1.5}
+    store.numbers({"n": 2}, lambda: {"fd": 2.5})
+    (other,) = (found for found in tmp_path.glob("numbers-*.json") if found != path)
+    other.write_text(whole)
+    assert store.numbers({"n": 2}, lambda: {"fd": 2.5}) == {"fd": 2.5}

@@ -53,7 +53,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def trusted(monkeypatch: pytest.MonkeyPatch) -> bytes:
     """Contents whose hash is taken for Inception's in this test."""
     contents = b"weights"
-    monkeypatch.setattr(module, "INCEPTION_DIGITS", hashlib.sha256(contents).hexdigest()[:8])
+    monkeypatch.setattr(module, "INCEPTION_DIGITS", hashlib.sha256(contents).hexdigest())
     return contents
 
 
