@@ -27,7 +27,7 @@ from benchmark.core.errors import BusyError, ConfigError, RunFailed, UserError
 from benchmark.core.files import lock
 from benchmark.runs.records import Record, read_record, record_path
 from benchmark.runs.suites.cost import row_costs, total_text
-from benchmark.runs.suites.suite import Suite, SuiteCell, cells, find_suite, scope_of
+from benchmark.runs.suites.suite import Suite, SuiteCell, find_suite, resolved_cells, scope_of
 
 if TYPE_CHECKING:
     import submitit
@@ -74,14 +74,13 @@ def run_suite(
     Raises ConfigError, DataError or WeightsError before any training when a cell's configuration cannot be used.
     """
     from benchmark.core import distributed
-    from benchmark.runs.spec import require_files, resolve
+    from benchmark.runs.spec import require_files
 
     suite = find_suite(name)
-    todo = cells(suite, size, seeds)
-    resolved = []
-    for cell in todo:  # mistakes come out before hours of training
-        resolved.append(resolve(cell.spec, paths))
-        require_files(resolved[-1], paths)
+    pairs = resolved_cells(suite, size, paths, seeds)  # mistakes come out before hours of training
+    todo, resolved = [cell for cell, _ in pairs], [known for _, known in pairs]
+    for known in resolved:
+        require_files(known, paths)
     one_by_one = workers == 1 and executor == "local"
     if not one_by_one and threads is None and scope_of(suite, size).recipe == "small":
         threads = 1  # as in one process: how the environment of a job is set must not decide it
@@ -89,7 +88,7 @@ def run_suite(
     jobs = None if one_by_one else job_executor(executor, paths, workers, slurm or {})
     if not quiet and distributed.is_main():
         with distributed.alone():
-            costs = row_costs(list(zip(todo, resolved)), paths, device, threads)
+            costs = row_costs(pairs, paths, device, threads)
         _say(f"{suite.name}, {size}: {total_text(costs, workers)}")
     titles = [f"cell {i + 1}/{len(todo)}: {_title(suite, size, cell)}" for i, cell in enumerate(todo)]
     outcomes: list[CellStatus] = []

@@ -122,10 +122,10 @@ def test_published_values_stand_only_beside_their_own_dataset(suite_file: str, p
 
 
 def test_a_metric_that_no_record_has_is_named(suite_file: str, paths: Paths) -> None:
-    Path(suite_file).write_text(SUITE.replace("[fd_judge]", "[fd_judge, fd_jugde]"))
+    Path(suite_file).write_text(SUITE.replace("[fd_judge]", "[fd_judge, fd_lite0]"))
     write(paths.results, {"fd_judge": 3.0}, changes={"steps": 10, "loss": "hinge"})
     write_suite_table(suite_file, "small", paths.results)
-    assert "No run has a value of fd\\_jugde." in (paths.results / "tables" / "two-small.md").read_text()
+    assert "No run has a value of fd\\_lite0." in (paths.results / "tables" / "two-small.md").read_text()
 
 
 def test_a_cell_recorded_under_two_configurations_gives_two_rows(suite_file: str, paths: Paths) -> None:
