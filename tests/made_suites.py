@@ -63,14 +63,13 @@ class FakeRuns:
         monkeypatch.setattr(plan_module, "_rehearsed", self.rehearse)
 
     def resolve(self, spec: RunSpec, paths: Paths) -> Any:
-        run = f"{spec.dataset}-{spec.method}-{spec.changes['loss']}-s{spec.seed}"
+        digest = content_hash(spec.changes)
+        run = f"{spec.dataset}-{spec.method}-{spec.recipe}-s{spec.seed}-{digest[:8]}"
         config, evaluation = (
             SimpleNamespace(steps=10, batch=8, n_dis=1, images_a_step=8),
             SimpleNamespace(protocol="suite"),
         )
-        return SimpleNamespace(
-            spec=spec, config_hash=content_hash(spec.changes), run=run, notes=[], config=config, evaluation=evaluation
-        )
+        return SimpleNamespace(spec=spec, config_hash=digest, run=run, notes=[], config=config, evaluation=evaluation)
 
     def rehearse(self, cost: RowCost, *_: Any) -> RowCost:
         stage = {("digits", "SimCLR", 5): 30.0}
@@ -92,9 +91,9 @@ class FakeRuns:
             seed=spec.seed,
             changes=spec.changes,
             reason=str(error) if error else "",
+            config_hash=resolved.config_hash,
         )
-        path = record_path(paths.results, written)
-        path.rename(record_path(paths.results, self.resolve(spec, paths).run))
+        assert written == resolved.run
         if error:
             raise error
-        return read_record(record_path(paths.results, self.resolve(spec, paths).run))
+        return read_record(record_path(paths.results, written))

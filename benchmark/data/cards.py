@@ -210,7 +210,7 @@ def find_card(name_or_path: str) -> DatasetCard:
 def _beside(card: DatasetCard, folder: Path) -> DatasetCard:
     """A user's card with those paths of its source made absolute that exist beside the card."""
     paths = {key: getattr(card.source, key) for key in card.source.path_keys}
-    found = {key: str(folder / path) for key, path in paths.items() if path and (folder / path).exists()}
+    found = {key: str(folder / path) for key, path in paths.items() if path and (folder / user_path(path)).exists()}
     return card_with(card, {"source": found})
 
 

@@ -23,12 +23,15 @@ TEST_FOLDERS = ("test", "val", "valid", "validation")  # names of the held-out f
 MAX_SHOWN = 10  # bad files, rows or lines that one error names
 MAX_CLASSES = 100_000  # class numbers lie below it; one number too large would make that many classes
 MAX_NAME_BYTES = 255  # of one part of a path, on the file systems of Linux and macOS
+MAX_PATH_BYTES = 2000  # of a whole path: systems take 1,024 to 4,096, and file names are added to it
 
 
 def user_path(text: str) -> Path:
     """A path that a user wrote, with `~` as the home folder. Raises DataError for what no file can be called."""
     if "\0" in text:
         raise DataError(f"path {text!r}", "it holds the character NUL", "correct the path")
+    if len(os.fsencode(text)) > MAX_PATH_BYTES:
+        raise DataError(f"path {text[:80]!r}...", f"it is longer than {MAX_PATH_BYTES} bytes", "shorten it")
     if any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in Path(text).parts):
         raise DataError(f"path {text[:80]!r}...", f"a name in it is longer than {MAX_NAME_BYTES} bytes", "shorten it")
     try:

@@ -80,7 +80,9 @@ def _published(path: Path, line: int, plain: dict[str, str]) -> PublishedValue:
         raise DataError(what, f"{len(PUBLISHED_FIELDS)} are expected", "write one for each column")
     value = number(plain["value"] or "")
     if value is None:
-        raise DataError(f"{path}, line {line}: value {plain['value']!r}", "it is not a finite number", "write a number")
+        raise DataError(
+            f"{path}, line {line}: value {plain['value']!r}", "not a number, or not finite", "write a number"
+        )
     if plain["certainty"] not in CERTAINTY:
         raise DataError(
             f"{path}, line {line}: certainty {plain['certainty']!r}", f"known: {', '.join(CERTAINTY)}", "use one"

@@ -131,15 +131,12 @@ def judge(attack: Attack, here: Path, before: set[Path]) -> Verdict:
     if status != 0 and mb > REFUSAL_MB:
         return Verdict("over memory", f"{mb:.0f} MB to refuse it")
     if status != 0:
-        named = text.startswith(("gantlet: ", "usage: ")) or "\ngantlet: " in text
+        named = text.startswith(("gantlet: ", "usage: ", "left out: ")) or "\ngantlet: " in text
         return Verdict("clear error") if named else Verdict("traceback", f"status {status} and no reason: {text[:100]}")
-    if attack.refused:
-        return Verdict("silently used", "accepted")
-    if attack.output is not None and attack.unchanged is not None:
-        if not same_files(attack.output, attack.unchanged):
-            return Verdict("silently used", "other output, and no error")
-        return Verdict("no effect")
-    return Verdict("accepted")
+    if attack.wrong is None:
+        return Verdict("accepted")
+    used = attack.wrong()
+    return Verdict("silently used", used) if used else Verdict("no effect")
 
 
 def _around(here: Path) -> set[Path]:
@@ -154,13 +151,6 @@ def _around(here: Path) -> set[Path]:
 def _beside(here: Path) -> set[Path]:
     """What lies outside a case's folder that no case may make: names of other cases are numbers."""
     return {path for above in (here.parent, here.parent.parent) for path in above.iterdir() if not path.name.isdigit()}
-
-
-def same_files(one: Path, other: Path) -> bool:
-    """Do two folders hold the same files?"""
-    found = [{path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-             for root in (one, other)]  # fmt: skip
-    return found[0] == found[1]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

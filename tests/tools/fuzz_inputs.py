@@ -1,7 +1,7 @@
 """Bad inputs for `fuzz.py`: hostile values, changed texts, damaged files, and the command lines that read them.
 
-Every attack is drawn from a seeded generator and built in a folder of its own. An attack says what must not happen:
-`refused` inputs must not be accepted, and a command that is accepted must give `unchanged` output or none.
+Every attack is drawn from a seeded generator and built in a folder of its own. One by a damaged file says how to see
+whether the damage was used.
 """
 
 from __future__ import annotations
@@ -45,16 +45,14 @@ LOOP = "a: &a {b: *a}\n"
 class Attack:
     """One bad input and the command that reads it.
 
-    arguments: of the command line. refused: accepting it is an error. anywhere: it names itself where to write.
-    output: a folder whose files, if the command is accepted, must be those of `unchanged`.
+    arguments: of the command line. anywhere: it names itself where to write. wrong: called after the command was
+    accepted; says what its output shows of the damage, and nothing where that had no effect.
     """
 
     name: str
     arguments: list[str]
-    refused: bool = False
     anywhere: bool = False
-    output: Path | None = None
-    unchanged: Path | None = None
+    wrong: Callable[[], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -255,28 +253,46 @@ def record(random: Random, here: Path, good: Good) -> Attack:
 # ---- images ---------------------------------------------------------------------------------------------------------
 
 
-def images(folder: Path, random: Random, n: int = 12) -> None:
-    """Grey PNG images in three class folders."""
-    for i in range(n):
+def images(folder: Path, random: Random, n: int = 12) -> set[bytes]:
+    """Grey PNG images in three class folders. Returns their pixels."""
+    pixels = [random.randbytes(256) for _ in range(n)]
+    for i, one in enumerate(pixels):
         path = folder / f"class{i % 3}" / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.frombuffer(random.randbytes(256), np.uint8).reshape(16, 16)
-        Image.fromarray(pixels).save(path)
+        Image.fromarray(np.frombuffer(one, np.uint8).reshape(16, 16)).save(path)
+    return set(pixels)
 
 
 def image_folder(random: Random, here: Path, good: Good) -> Attack:
     """A folder, or a zip, with a damaged image."""
     folder = here / "in" / "images"
-    images(folder, random)
+    pixels = images(folder, random)
     path = random.choice(sorted(folder.rglob("*.png")))
     how = damage(path, random)
-    source = folder
+    source = {"kind": "folder", "path": str(folder)}
     if random.random() < 0.5:
-        source = Path(shutil.make_archive(str(here / "in" / "archive"), "zip", folder))
+        archive = Path(shutil.make_archive(str(here / "in" / "archive"), "zip", folder))
+        source = {"kind": "zip", "path": str(archive)}
         if random.random() < 0.5:
-            how += f", and the zip {damage(source, random)}"
-    words = ["prepare", "--quiet", "--dataset", str(source), "--results", str(here / "results")]
-    return Attack(f"images: {how}", words)
+            how += f", and the zip {damage(archive, random)}"
+    card = here / "in" / "mine.yaml"
+    plain = {
+        "name": "mine",
+        "title": "Mine",
+        "source": source,
+        "resolution": 16,
+        "channels": 1,
+        "conditioning": "class",
+    }
+    card.write_text(dump_yaml(plain))
+    words = ["prepare", "--quiet", "--dataset", str(card), "--results", str(here / "results")]
+
+    def wrong() -> str:
+        files = (here / "results" / "artifacts" / "data").glob("*/t*.npy")
+        found = {image.tobytes() for file in files for array in [np.load(file)] if array.ndim == 4 for image in array}
+        return "" if found == pixels else "other pixels than those that were damaged"
+
+    return Attack(f"images: {how}", words, wrong=wrong)
 
 
 def labels(random: Random, here: Path, good: Good) -> Attack:
@@ -338,7 +354,16 @@ def stored(random: Random, here: Path, good: Good) -> Attack:
     how = damage(path, random)
     out = here / "out"
     words = [word.format(results=results, out=out) for word in good.sample]
-    return Attack(f"{path.parent.name}/{path.name}: {how}", words, output=out, unchanged=good.samples)
+
+    def wrong() -> str:
+        return "" if contents(out) == contents(good.samples) else "other samples"
+
+    return Attack(f"{path.parent.name}/{path.name}: {how}", words, wrong=wrong)
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """The files of a folder."""
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 KINDS: dict[str, Maker] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -128,11 +129,19 @@ def test_json_of_millions_of_labels_is_read() -> None:
     assert len(parse_json(text, "x")["labels"]) == 300_000
 
 
-@pytest.mark.parametrize("path", ["~nosuchuser/data", "a\0b", "n" * 300, "n" * 300 + ".yaml", "~nosuchuser/c.yaml"])
-def test_paths_that_no_file_can_have_are_named(path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["~nosuchuser/data", "a\0b", "n" * 300, "n" * 300 + ".yaml", "~nosuchuser/c.yaml", "n/" * 2000]
+)
+def test_paths_that_no_file_can_have_are_named(path: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="path") as caught:
         find_card(path)
     assert caught.value.mend
+    card = tmp_path / "mine.yaml"
+    source = {"kind": "folder", "path": path}
+    plain = {"name": "mine", "title": "t", "source": source, "resolution": 32, "channels": 3, "conditioning": "none"}
+    card.write_text(json.dumps(plain))
+    with pytest.raises(UserError, match="path"):
+        find_card(str(card))
 
 
 def test_a_dataset_name_fits_into_a_file_name() -> None:

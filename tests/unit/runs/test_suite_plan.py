@@ -47,7 +47,7 @@ def test_finished_runs_say_what_the_next_will_cost(
     suite_file: str, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes = {"steps": 10, "loss": "hinge"}
-    write(paths.results, {"fd_judge": 3.0}, changes=changes)
+    write(paths.results, {"fd_judge": 3.0}, changes=changes, seed=5)
     (record,) = read_records(paths.results)
     FakeRuns(monkeypatch)
     monkeypatch.setattr("made_suites.content_hash", lambda plain: record.config_hash)
