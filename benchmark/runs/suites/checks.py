@@ -5,6 +5,7 @@ All that a file alone decides is checked here, without loading a method or torch
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -159,11 +160,16 @@ def _check_plot(suite: Suite, where: str) -> None:
     if suite.plot not in suite.columns:
         raise ConfigError(f"{where}: plot: {suite.plot!r}", suggest(suite.plot, suite.columns), "name a label column")
     for row in suite.rows:
-        try:
-            float(row.labels[suite.plot].partition(" ")[0])
-        except ValueError:
+        if not _is_number(row.labels[suite.plot].partition(" ")[0]):
             what = f"{where}: plot: {row.labels[suite.plot]!r} is no number"
-            raise ConfigError(what, "it is a place on an axis", "write a number, such as 0.5 or 40 %") from None
+            raise ConfigError(what, "it is a place on an axis", "write a number, such as 0.5 or 40 %")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _check_claim(suite: Suite, claim: Claim, where: str) -> None:

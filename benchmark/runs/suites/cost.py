@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmark.core.errors import UserError
+from benchmark.core.names import printable
 from benchmark.runs.records import Record, read_records, record_path
 from benchmark.runs.suites.suite import SuiteCell, find_suite, resolved_cells
 
@@ -64,7 +65,7 @@ def suite_plan(
         labels = ", ".join(filter(None, (suite.rows[one.row].labels[column] for column in suite.columns)))
         lines.append(f"  {one.dataset}, {labels}: {_row_text(one)}")
     notes = dict.fromkeys(note for _, run in todo for note in run.notes)
-    return "\n".join([*lines, *(f"  note: {note}" for note in notes), f"  {total_text(costs, workers)}"])
+    return printable("\n".join([*lines, *(f"  note: {note}" for note in notes), f"  {total_text(costs, workers)}"]))
 
 
 def budget_lines(runs: Sequence[Resolved]) -> list[str]:

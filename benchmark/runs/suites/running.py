@@ -25,6 +25,7 @@ from filelock import FileLock
 
 from benchmark.core.errors import BusyError, ConfigError, RunFailed, UserError
 from benchmark.core.files import lock
+from benchmark.core.names import printable
 from benchmark.runs.records import Record, read_record, record_path
 from benchmark.runs.suites.cost import row_costs, total_text
 from benchmark.runs.suites.suite import Suite, SuiteCell, find_suite, resolved_cells, scope_of
@@ -218,7 +219,7 @@ def _say(text: str) -> None:
     from benchmark.core import distributed
 
     if distributed.is_main():
-        print(text, flush=True)
+        print(printable(text), flush=True)
 
 
 # ---- jobs -----------------------------------------------------------------------------------------------------------

@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made_suites import SUITE
+from made_records import write
+from made_suites import SUITE, FakeRuns
 
 from benchmark.core.errors import ConfigError
 from benchmark.core.plain_yaml import dump_yaml, parse_yaml
 from benchmark.metrics.extractors.weights import EXTRACTORS, check_name
 from benchmark.metrics.metric_ids import is_metric, is_metric_id
+from benchmark.report.table_files import write_suite_table
 from benchmark.runs.spec import Paths
 from benchmark.runs.suites.cost import suite_plan
+from benchmark.runs.suites.running import run_suite
 from benchmark.runs.suites.suite import cells, find_suite, list_suites
 
 pytestmark = pytest.mark.usefixtures("quick_environment")
@@ -107,6 +110,14 @@ def test_a_row_may_not_set_steps_beside_a_budget_at_its_size_alone(suite_file: s
         find_suite(suite_file)
 
 
+@pytest.mark.parametrize("label", ["nan", "inf"])
+def test_a_place_on_an_axis_is_finite(suite_file: str, label: str) -> None:
+    numbers = SUITE.replace("Loss: Hinge", "Loss: '1'").replace("Loss: LSGAN", f"Loss: {label}")
+    Path(suite_file).write_text(numbers + "plot: Loss\n")
+    with pytest.raises(ConfigError, match=f"plot: '{label}' is no number"):
+        find_suite(suite_file)
+
+
 @pytest.mark.parametrize(
     ("images", "changes", "message"),
     [
@@ -175,3 +186,23 @@ def test_ids_of_metrics() -> None:
     claims = [claim for suite in list_suites().values() for claim in suite.claims]
     assert len(claims) > 50
     assert all(is_metric(claim.metric) for claim in claims)
+
+
+def test_names_of_a_suite_and_of_its_sizes_and_labels_never_decide_a_folder(
+    tmp_path: Path, paths: Paths, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "..\x1b[2J%2f$(id).yaml"
+    text = SUITE.replace("small: {}", "'../../../up': {}").replace("Loss: LSGAN", "Loss: ../../../label")
+    file.write_text(text.replace("Two losses", '"title\\e[2J"'))
+    before = set(tmp_path.rglob("*"))
+    write(paths.results, {"fd_judge": 3.0}, changes={"steps": 10, "loss": "hinge"})
+    for path in write_suite_table(str(file), "../../../up", paths.results):
+        assert path.parent == paths.results / "tables"
+    made = {path for path in tmp_path.rglob("*") if path.is_file()} - before
+    assert len(made) > 3
+    assert all(path.is_relative_to(paths.results) for path in made)
+    FakeRuns(monkeypatch)
+    assert run_suite(str(file), paths, size="../../../up", seeds=[7]) == 0
+    text = capsys.readouterr().out + suite_plan(str(file), "../../../up", paths)
+    assert "2J" in text
+    assert "\x1b" not in text
