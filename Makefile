@@ -23,7 +23,7 @@ SUITE_SEEDS := $(if $(filter-out file,$(origin SEEDS)),--seed $(SEEDS))
 TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2) --dist loadfile --max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan suite reproduce coverage error-rates table report drift drift-model baseline same same-tables test test-slow lint check format overhead speed throughput memory lock clean
+.PHONY: help bench plan suite reproduce coverage error-rates table report drift drift-model baseline same same-tables test test-slow test-slurm lint check format overhead speed throughput memory lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -76,6 +76,9 @@ test: $(READY)  ## the tests, under 10 minutes on two cores
 
 test-slow: $(READY)  ## the tests that train for minutes
 	$(TEST) -m slow --timeout=3600
+
+test-slurm: $(READY)  ## a suite on a real SLURM of one node, started for it: root and Debian's packages, five minutes
+	$(PY) tests/tools/slurm_test.py
 
 lint: $(READY)  ## style and types
 	$(PY) -m ruff check .
