@@ -108,8 +108,9 @@ lock: $(READY)  ## renew requirements.lock from the present environment
 	  | grep -viE '^(nvidia|cuda|triton|pip|setuptools)' | sort -f; } > requirements.lock.new
 	@mv requirements.lock.new requirements.lock
 
-clean:  ## remove run folders and artefacts; records and tables stay
-	rm -rf "$(RESULTS)/runs" "$(RESULTS)/artifacts"
+clean: export RESULTS := $(RESULTS)
+clean:  ## remove run folders and artefacts of RESULTS; records and tables stay (DRY_RUN=1: only say which)
+	@$(PYTHON) tests/tools/clean.py $(if $(DRY_RUN),--dry-run)
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

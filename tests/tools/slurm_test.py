@@ -1,7 +1,7 @@
 """A real SLURM of one node, and a suite on it: `make test-slurm`, some minutes, as root of a machine or container.
 
-It starts munged, slurmctld and slurmd with a configuration, folders and ports of their own (SLURM_CONF), so that a SLURM
-of the machine is neither asked nor disturbed, and stops them in any case. On it a small suite runs by
+It starts munged, slurmctld and slurmd with a configuration, folders and ports of their own (SLURM_CONF), so that a
+SLURM of the machine is neither asked nor disturbed, and stops them in any case. On it a small suite runs by
 `--executor slurm` several times: undisturbed, with a cell that is queued again by the administrator, one that is asked
 to leave (SIGUSR2), one whose process is killed, and stopped as a whole. The results must be those of local runs, bit
 for bit.
