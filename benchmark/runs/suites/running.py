@@ -61,23 +61,23 @@ def run_suite(
     from benchmark.core import distributed
     from benchmark.runs.spec import require_files
 
+    one_by_one = workers == 1 and executor == "local"
+    jobs = job_executor(executor, paths, workers, slurm or {})  # mistakes in its options come out first
     suite = find_suite(name)
     pairs = resolved_cells(suite, size, paths, seeds)  # mistakes come out before hours of training
     todo, resolved = [cell for cell, _ in pairs], [known for _, known in pairs]
     for known in resolved:
         require_files(known, paths)
-    one_by_one = workers == 1 and executor == "local"
     if not one_by_one and threads is None and scope_of(suite, size).recipe == "small":
         threads = 1  # as in one process: how the environment of a job is set must not decide it
     work = [RunCell(known, paths, device, quiet or not one_by_one, threads) for known in resolved]
-    jobs = None if one_by_one else job_executor(executor, paths, workers, slurm or {})
     if not quiet and distributed.is_main():
         with distributed.alone():
             costs = row_costs(pairs, paths, device, threads)
         _say(f"{suite.name}, {size}: {total_text(costs, workers)}")
     titles = [f"cell {i + 1}/{len(todo)}: {_title(suite, size, cell)}" for i, cell in enumerate(todo)]
     outcomes: list[CellStatus] = []
-    running = _one_by_one(work, titles) if jobs is None else _by_jobs(work, titles, jobs, workers, paths)
+    running = _one_by_one(work, titles) if one_by_one else _by_jobs(work, titles, jobs, workers, paths)
     try:
         with closing(running) as finished:
             for outcome in finished:
