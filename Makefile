@@ -23,7 +23,7 @@ SUITE_SEEDS := $(if $(filter-out file,$(origin SEEDS)),--seed $(SEEDS))
 TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2) --dist loadfile --max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan suite reproduce coverage error-rates table report drift drift-model baseline same same-tables test test-slow lint check format overhead speed throughput memory lock clean
+.PHONY: help bench plan suite reproduce coverage error-rates table report drift drift-model baseline same same-tables test test-slow test-slurm lint check format overhead speed throughput memory lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -77,6 +77,9 @@ test: $(READY)  ## the tests, under 10 minutes on two cores
 test-slow: $(READY)  ## the tests that train for minutes
 	$(TEST) -m slow --timeout=3600
 
+test-slurm: $(READY)  ## a suite on a real SLURM of one node, started for it: root and Debian's packages, five minutes
+	$(PY) tests/tools/slurm_test.py
+
 lint: $(READY)  ## style and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -105,8 +108,9 @@ lock: $(READY)  ## renew requirements.lock from the present environment
 	  | grep -viE '^(nvidia|cuda|triton|pip|setuptools)' | sort -f; } > requirements.lock.new
 	@mv requirements.lock.new requirements.lock
 
-clean:  ## remove run folders and artefacts; records and tables stay
-	rm -rf "$(RESULTS)/runs" "$(RESULTS)/artifacts"
+clean: export RESULTS := $(RESULTS)
+clean:  ## remove run folders and artefacts of RESULTS; records and tables stay (DRY_RUN=1: only say which)
+	@$(PYTHON) tests/tools/clean.py $(if $(DRY_RUN),--dry-run)
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

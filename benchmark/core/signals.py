@@ -1,11 +1,21 @@
-"""Signals as exceptions, so that what is open is closed on the way out."""
+"""Signals as exceptions, so that what is open is closed on the way out; and one that has work saved first.
+
+SIGUSR2 announces the end of a job's time, or its preemption: what trains saves a checkpoint at the end of its present
+step (`saving_before_leaving`) and then `Preempted` is raised; anything else raises it at once.
+"""
 
 from __future__ import annotations
 
+import functools
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+LEAVE = signal.SIGUSR2  # submitit's signal; NCCL uses SIGUSR1
 
 
 class Ended(BaseException):
@@ -16,9 +26,16 @@ class Ended(BaseException):
         self.exit_code = 128 + number  # as shells say it
 
 
+class Preempted(Ended):
+    """This process was asked to leave, and what it trained is saved."""
+
+    def __init__(self) -> None:
+        super().__init__(LEAVE)
+
+
 @contextmanager
 def signals_raised() -> Iterator[None]:
-    """Inside, SIGTERM and SIGHUP raise Ended; a second one ends the process at once.
+    """Inside, SIGTERM and SIGHUP raise Ended and SIGUSR2 raises Preempted; a second SIGTERM ends the process at once.
 
     A signal that is ignored (nohup) or handled already (by a program that calls `main`) stays so.
     """
@@ -35,6 +52,60 @@ def signals_raised() -> Iterator[None]:
     for number in numbers:
         signal.signal(number, end)
     try:
-        yield
+        if signal.getsignal(LEAVE) is signal.SIG_DFL:
+            with preemption_raised():
+                yield
+        else:
+            yield
     finally:
         restore()
+
+
+# ---- leaving with the work saved ------------------------------------------------------------------------------------
+
+
+class _State:
+    """What the handler of SIGUSR2 and what trains say to each other; both are in the main thread."""
+
+    saving = 0  # functions running that save before they leave
+    asked = False  # to leave, since the handler was set
+
+
+@contextmanager
+def preemption_raised() -> Iterator[None]:
+    """Inside, SIGUSR2 raises Preempted: at once, or when what trains has saved its step. Only in the main thread."""
+
+    def leave(number: int, _: FrameType | None) -> None:
+        _State.asked = True
+        if not _State.saving:
+            raise Preempted
+
+    _State.asked = False
+    before = signal.signal(LEAVE, leave)
+    try:
+        yield
+    finally:
+        signal.signal(LEAVE, before)
+        _State.asked = False
+
+
+def saving_before_leaving(function: Callable[P, T]) -> Callable[P, T]:
+    """Mark a function that looks at `must_leave` now and then, saves its work and raises Preempted."""
+
+    @functools.wraps(function)
+    def marked(*args: P.args, **kwargs: P.kwargs) -> T:
+        _State.saving += 1
+        try:
+            result = function(*args, **kwargs)
+        finally:
+            _State.saving -= 1
+        if _State.asked and not _State.saving:  # asked for after its last look
+            raise Preempted
+        return result
+
+    return marked
+
+
+def must_leave() -> bool:
+    """Whether this process was asked to leave: save, and raise Preempted."""
+    return _State.asked

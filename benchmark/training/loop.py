@@ -23,6 +23,7 @@ from benchmark.core.errors import RunFailed, UserError
 from benchmark.core.files import JsonLines
 from benchmark.core.sealed import Identity
 from benchmark.core.seeds import seed_step
+from benchmark.core.signals import Preempted, must_leave, saving_before_leaving
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
 from benchmark.training.config import GANConfig, TrainConfig
@@ -140,6 +141,7 @@ class Callback(Protocol):
         """G, the average one where there is one, after a step."""
 
 
+@saving_before_leaving
 def train(
     trainable: Trainable,
     data: Dataset,
@@ -155,7 +157,8 @@ def train(
 
     watch: called after every step; its time is not the training's. identity: of the run or stage; its checkpoints carry
     it, and one of another is refused. None: not checked.
-    Raises NonFiniteLoss, with the last good checkpoint kept; UserError when the checkpoint cannot be used.
+    Raises NonFiniteLoss, with the last good checkpoint kept; UserError when the checkpoint cannot be used; Preempted,
+    with the present step saved, when SIGUSR2 asks for it.
     """
     cfg = trainable.cfg
     stream = stream_for(trainable, data, seed)
@@ -189,7 +192,8 @@ def train(
             paused = time.perf_counter()
             watch(done, average.net if average else trainable.G)  # type: ignore[attr-defined]
             began += time.perf_counter() - paused
-        due = done % cfg.checkpoint_every == 0 or done == cfg.steps
+        leaving = must_leave()
+        due = done % cfg.checkpoint_every == 0 or done == cfg.steps or leaving
         if done % cfg.log_every == 0 or due:
             losses = log.flush(done, images_seen(cfg, done, stream.position))
             require_finite(trainable, label, folder)
@@ -198,6 +202,9 @@ def train(
         progress.update()
         if due:
             checkpoint(done)
+        if leaving:
+            progress.close()
+            raise Preempted
     progress.close()
     seconds += time.perf_counter() - began
     return TrainResult(

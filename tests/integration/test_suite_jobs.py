@@ -19,8 +19,8 @@ from benchmark.core.errors import ConfigError
 from benchmark.runs.records import read_records
 from benchmark.runs.spec import Paths, RunSpec, resolve
 from benchmark.runs.suites import running as suite_runs
-from benchmark.runs.suites.running import CellStatus, RunCell, default_workers, job_executor, run_suite, submitted
-from benchmark.runs.suites.suite import SuiteCell
+from benchmark.runs.suites.cell import CellStatus, RunCell
+from benchmark.runs.suites.running import default_workers, job_executor, run_suite, submitted
 
 pytestmark = pytest.mark.usefixtures("quick_environment")
 
@@ -66,53 +66,50 @@ class FakeJob:
         return self.asked >= 2
 
     def result(self) -> CellStatus:
-        return CellStatus("done", f"without a record {self.work}", 0)
-
-    def cancel(self, check: bool) -> None:
-        self.cancelled = True
+        return CellStatus("done", f"{self.work}", 0)
 
 
 class FakeExecutor:
     """Counts the jobs that run at once."""
 
-    def __init__(self) -> None:
-        self.running, self.most, self.jobs = 0, 0, []  # type: ignore[var-annotated]
+    poll_s = 0.001
 
-    def submit(self, work: Any) -> FakeJob:
-        self.running += 1
+    def __init__(self, local: bool) -> None:
+        self.local, self.running, self.most, self.jobs = local, 0, 0, []  # type: ignore[var-annotated]
+
+    def submit(self, work: Any) -> list[FakeJob]:
+        new = [FakeJob(self, one) for one in work]
+        self.running += len(new)
         self.most = max(self.most, self.running)
-        self.jobs.append(FakeJob(self, work))
-        return self.jobs[-1]
+        self.jobs += new
+        return new
 
-    def submit_array(self, work: Any) -> list[FakeJob]:
-        return [self.submit(one) for one in work]
+    def look(self) -> None:
+        pass
+
+    def cancel(self, jobs: Any) -> str:
+        for job in jobs:
+            job.cancelled = True
+        return f"{len(jobs)} were ended"
 
 
-class LocalExecutor(FakeExecutor):
-    """Named as submitit's."""
-
-
-@pytest.mark.parametrize(("executor", "most"), [(LocalExecutor(), 2), (FakeExecutor(), 5)])
+@pytest.mark.parametrize(("executor", "most"), [(FakeExecutor(True), 2), (FakeExecutor(False), 5)])
 def test_local_jobs_are_bounded_here_and_slurms_by_slurm(executor: FakeExecutor, most: int) -> None:
-    executor_of_submitit: Any = executor
     work: Any = list("abcde")
-    if most == 5:
-        work = work[:5]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("time.sleep", lambda seconds: None)
-        found = dict(submitted(work, executor_of_submitit, 2))
-    assert {i: outcome.text[-1] for i, outcome in found.items()} == dict(enumerate("abcde"))
+    found = dict(submitted(work, executor, 2))
+    assert {i: outcome.text for i, outcome in found.items()} == dict(enumerate("abcde"))
     assert executor.most == most
     assert not any(job.cancelled for job in executor.jobs)
 
 
-def test_what_still_runs_is_cancelled_when_the_suite_stops() -> None:
-    executor: Any = LocalExecutor()
+def test_what_still_runs_is_cancelled_when_the_suite_stops(capsys: pytest.CaptureFixture[str]) -> None:
+    executor = FakeExecutor(True)
     work: Any = list("abcde")
     outcomes = submitted(work, executor, 3)
     next(outcomes)
     outcomes.close()
     assert [job.cancelled for job in executor.jobs].count(True) == len(executor.jobs) - 1 == 3
+    assert capsys.readouterr().out == "stopped: 3 were ended\n"
 
 
 def test_a_preempted_job_is_queued_again_as_it_was(paths: Paths) -> None:
@@ -120,16 +117,6 @@ def test_a_preempted_job_is_queued_again_as_it_was(paths: Paths) -> None:
     again = work.checkpoint()
     assert again.function == work
     assert (again.args, again.kwargs) == ((), {})
-
-
-def test_a_local_job_sees_the_gpus_of_its_suite(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    monkeypatch.setattr(suite_runs, "_run_cell", lambda work: seen.append(os.environ.get("CUDA_VISIBLE_DEVICES")))
-    for value in ("1,3", None):
-        monkeypatch.setenv("SUBMITIT_EXECUTOR", "local")
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-        RunCell(resolve(RunSpec("sngan", "digits", 0), paths), paths, "cpu", True, 1, gpus=value)()
-    assert seen == ["1,3", None]
 
 
 def until(true: Callable[[], Any], seconds: float) -> bool:
@@ -180,7 +167,7 @@ def test_a_suite_that_is_ended_leaves_no_job_and_is_continued(
     suite.send_signal(number)
     assert suite.wait(timeout=60) == status
     assert began
-    assert n_jobs >= 3, "the suite, submitit's process and the run's"
+    assert n_jobs >= 2, "the suite and the run's"
     assert until(lambda: not processes_of(str(tmp_path)), 20)
     assert not read_records(paths.results), "it was stopped on the way"
     assert not list((paths.results / "runs" / suite_runs.JOBS).glob("*.lock"))
@@ -194,9 +181,9 @@ def test_a_suite_that_is_ended_leaves_no_job_and_is_continued(
 JOB = """
 import subprocess, sys, time
 from pathlib import Path
-from benchmark.runs.suites.running import _end_with_suite
+from benchmark.runs.suites.cell import end_with_suite
 if sys.argv[1] != "-":
-    _end_with_suite(Path(sys.argv[1]))
+    end_with_suite(Path(sys.argv[1]))
 subprocess.run(["sleep", "600"])
 """
 
@@ -223,27 +210,11 @@ def test_a_job_ends_with_its_helpers_when_its_suites_lock_is_free(paths: Paths, 
             job.wait()
 
 
-def test_only_jobs_of_this_machine_watch_the_suite(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    for executor, n_watching in ((LocalExecutor(), 2), (FakeExecutor(), 0)):
+def test_only_jobs_of_this_machine_watch_the_suite(paths: Paths) -> None:
+    for executor, n_watching in ((FakeExecutor(True), 2), (FakeExecutor(False), 0)):
         work = [RunCell(resolve(RunSpec("sngan", "digits", i), paths), paths, "cpu", True, 1) for i in range(2)]
-        monkeypatch.setattr("time.sleep", lambda seconds: None)
-        list(suite_runs._by_jobs(work, ["a", "b"], executor, 2, paths))  # type: ignore[arg-type]
+        list(suite_runs._by_jobs(work, ["a", "b"], executor, 2, paths))
         assert sum(job.work.alive is not None for job in executor.jobs) == n_watching
-
-
-class Dies(RunCell):
-    """A job whose process is gone without a word."""
-
-    def __call__(self) -> CellStatus:
-        os._exit(9)
-
-
-def test_a_job_that_dies_is_a_failed_cell(paths: Paths) -> None:
-    work = Dies(SuiteCell(0, RunSpec("sngan", "digits", 0)), "run", paths, "cpu", True, 1)
-    ((i, outcome),) = submitted([work], job_executor("local", paths, 1, {}), 1)
-    assert (i, outcome.kind, outcome.exit_code) == (0, "failed", 1)
-    assert "stopped, without a record" in outcome.text
-    assert str(paths.results) in outcome.text, "it says where the log is"
 
 
 def test_slurm_options_go_to_sbatch(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,7 +227,7 @@ def test_slurm_options_go_to_sbatch(paths: Paths, tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
     executor = job_executor("slurm", paths, 3, {"partition": "gpu", "time": 60})
     work = [RunCell(resolve(RunSpec("sngan", "digits", i), paths), paths, "cpu", True, 1) for i in range(5)]
-    executor.submit_array(work)
+    executor.submit(work)
     script = (tmp_path / "script").read_text()
     for line in ("--array=0-4%3", "--partition=gpu", "--time=60", "--open-mode=append", "--signal="):
         assert line in script

@@ -45,3 +45,7 @@ CLIP = {
     ),
 }
 PUBLISHED = DINOV2 | CLIP
+TRAINED_HERE = ("judge", "simclr")  # without weights of someone else's
+TORCHVISION = "torchvision:"
+EXTRACTORS = ("inception", "inception-clean", "lite0", "lite2", *PUBLISHED, *TRAINED_HERE)  # the closed names;
+# "torchvision:MODEL" is open

@@ -20,19 +20,8 @@ import torch
 
 from benchmark.core.errors import ConfigError, WeightsError, suggest
 from benchmark.core.files import sha256_file
-from benchmark.metrics.extractors.published import DINOV2, PUBLISHED, Source
+from benchmark.metrics.extractors.published import DINOV2, EXTRACTORS, PUBLISHED, TORCHVISION, TRAINED_HERE, Source
 
-EXTRACTORS = (
-    "inception",
-    "inception-clean",
-    "lite0",
-    "lite2",
-    *PUBLISHED,
-    "judge",
-    "simclr",
-)  # the closed names; "torchvision:MODEL" is open
-TRAINED_HERE = ("judge", "simclr")  # without weights of someone else's
-TORCHVISION = "torchvision:"
 INSTALL_DINO = "pip install 'gantlet[dino]'"
 PROBE_S = 2.0  # longest wait for a sign of the network
 

@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmark.core.errors import UserError
+from benchmark.core.names import printable
 from benchmark.runs.records import Record, read_records, record_path
-from benchmark.runs.suites.suite import SuiteCell, cells, find_suite
+from benchmark.runs.suites.suite import SuiteCell, find_suite, resolved_cells
 
 if TYPE_CHECKING:
     from benchmark.runs.dry_run import Part
@@ -56,17 +57,15 @@ def suite_plan(
     A row that has finished runs costs what they cost; any other is rehearsed, which takes seconds.
     Raises ConfigError for a cell that cannot be resolved.
     """
-    from benchmark.runs.spec import resolve
-
     suite = find_suite(name)
-    todo = [(cell, resolve(cell.spec, paths)) for cell in cells(suite, size, seeds)]
+    todo = resolved_cells(suite, size, paths, seeds)
     costs = row_costs(todo, paths, device, threads)
     lines = [f"{suite.name}, {size}: {suite.title}", *budget_lines([run for _, run in todo])]
     for one in costs:
         labels = ", ".join(filter(None, (suite.rows[one.row].labels[column] for column in suite.columns)))
         lines.append(f"  {one.dataset}, {labels}: {_row_text(one)}")
     notes = dict.fromkeys(note for _, run in todo for note in run.notes)
-    return "\n".join([*lines, *(f"  note: {note}" for note in notes), f"  {total_text(costs, workers)}"])
+    return printable("\n".join([*lines, *(f"  note: {note}" for note in notes), f"  {total_text(costs, workers)}"]))
 
 
 def budget_lines(runs: Sequence[Resolved]) -> list[str]:

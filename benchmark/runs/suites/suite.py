@@ -43,16 +43,23 @@ from pydantic.dataclasses import dataclass
 from benchmark.core import paths
 from benchmark.core.config import STRICT, build, load_yaml, merge
 from benchmark.core.errors import ConfigError, suggest
-from benchmark.core.registry import check_method
 
 if TYPE_CHECKING:
-    from benchmark.runs.spec import RunSpec
+    from benchmark.runs.spec import Paths, Resolved, RunSpec
 
-Datasets = Annotated[
-    tuple[str, ...],
-    BeforeValidator(lambda value: (value,) if isinstance(value, str) else tuple(value)),
-    Field(min_length=1),
-]
+    ResolvedCell = tuple["SuiteCell", Resolved]
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    """One name, or a list of names, as a tuple."""
+    if not isinstance(value, str | list | tuple):
+        raise ValueError("a name or a list of names")
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+Datasets = Annotated[tuple[Text, ...], BeforeValidator(_several), Field(min_length=1)]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
 
 
@@ -191,79 +198,22 @@ def find_suite(name: str) -> Suite:
 
 
 def load_suite(path: Path) -> Suite:
-    """Read and check a suite's file. Raises ConfigError naming the file and the key."""
+    """Read and check a suite's file. Raises ConfigError naming the file, the row and the key."""
+    from benchmark.runs.suites.checks import check_suite
+
     plain = load_yaml(path)
-    rows = plain.get("rows")
-    for i, row in enumerate(rows if isinstance(rows, list) else []):  # one by one: errors then name the row
-        build(SuiteRow, row if isinstance(row, dict) else {}, f"{path}: row {i + 1}")
+    if "name" in plain:
+        raise ConfigError(f"{path}: name: unknown key", "a suite has its file's name", "remove the key")
+    for kind, cls in (("row", SuiteRow), ("claim", Claim)):  # one by one: errors then name the row
+        listed = plain.get(f"{kind}s")
+        for i, one in enumerate(listed if isinstance(listed, list) else []):
+            where = f"{path}: {kind} {i + 1}"
+            if not isinstance(one, dict) or not one:
+                raise ConfigError(where, f"{one!r} given, not a mapping of keys", f"describe the {kind}, or remove it")
+            build(cls, one, where)
     suite = build(Suite, {**plain, "name": path.stem}, str(path))
-    for i, row in enumerate(suite.rows):
-        _check_row(suite, row, f"{path}: row {i + 1}")
-    _check_plot(suite, str(path))
-    for i, claim in enumerate(suite.claims):
-        _check_claim(suite, claim, f"{path}: claim {i + 1}")
-    for seeds in (suite.seeds, *(size.seeds or () for size in suite.sizes.values())):
-        if len(set(seeds)) != len(seeds):
-            raise ConfigError(f"{path}: seeds {list(seeds)}", "a seed is given twice", "keep one of them")
+    check_suite(suite, str(path))
     return suite
-
-
-def _check_row(suite: Suite, row: SuiteRow, where: str) -> None:
-    if set(row.labels) != set(suite.columns):
-        raise ConfigError(
-            f"{where}: labels {sorted(row.labels)}", f"the columns are {', '.join(suite.columns)}", "name each once"
-        )
-    _check_published(where, suite.published, row.published)
-    for dataset, values in row.published_also.items():
-        columns = next((one for one in suite.published_also if one.dataset == dataset), None)
-        _check_published(f"{where}: {dataset}", columns, values)
-    for name in (*row.sizes, *row.only):
-        if name not in suite.sizes:
-            raise ConfigError(f"{where}: no size {name!r}", suggest(name, suite.sizes), "use one of the suite's sizes")
-    if suite.images and any("steps" in changes for changes in (row.set, *row.sizes.values())):
-        raise ConfigError(f"{where}: steps", "they follow from the suite's images", "leave out one of the two")
-    try:
-        check_method(row.method)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error.what}", error.why, error.mend) from None
-
-
-def _check_published(where: str, columns: PublishedColumns | None, values: Mapping[str, float]) -> None:
-    """Every published value belongs to a column. Raises ConfigError naming the first that does not."""
-    known = columns.columns if columns else ()
-    for name in values:
-        if name not in known:
-            raise ConfigError(
-                f"{where}: published value {name!r}", suggest(name, known), "list it in the columns of `published`"
-            )
-
-
-def _check_plot(suite: Suite, where: str) -> None:
-    """The column of a suite's figure exists, and its labels are numbers."""
-    if suite.plot is None:
-        return
-    if suite.plot not in suite.columns:
-        raise ConfigError(f"{where}: plot: {suite.plot!r}", suggest(suite.plot, suite.columns), "name a label column")
-    for row in suite.rows:
-        try:
-            float(row.labels[suite.plot].partition(" ")[0])
-        except ValueError:
-            what = f"{where}: plot: {row.labels[suite.plot]!r} is no number"
-            raise ConfigError(what, "it is a place on an axis", "write a number, such as 0.5 or 40 %") from None
-
-
-def _check_claim(suite: Suite, claim: Claim, where: str) -> None:
-    """Each side of a claim is one row of the suite."""
-    for name, wanted in (("better", claim.better), ("than", claim.than)):
-        fitting = [row for row in suite.rows if wanted.items() <= row.labels.items()]
-        if len(fitting) != 1:
-            raise ConfigError(
-                f"{where}: {name}: {wanted}",
-                f"{len(fitting)} rows have these labels",
-                "name labels that one row has, and no other",
-            )
-    if claim.better == claim.than:
-        raise ConfigError(f"{where}: {claim.better}", "a row is not better than itself", "name two rows")
 
 
 def scope_of(suite: Suite, size: str) -> Scope:
@@ -290,8 +240,16 @@ def changes_of(suite: Suite, size: str, row: SuiteRow, dataset: str) -> dict[str
     """What a row changes of its method's recipe: all metrics, the suite's changes, the size's, the row's, the budget's
     steps.
 
-    Raises ConfigError for a budget that is no whole number of steps, or a method without this recipe.
+    Raises ConfigError for a budget that is no whole number of steps, or a method without this recipe, naming the row.
     """
+    try:
+        return _changes_of(suite, size, row, dataset)
+    except ConfigError as error:
+        where = f"{suite.name}, row {suite.rows.index(row) + 1}, size {size}"
+        raise ConfigError(f"{where}: {error.what}", error.why, error.mend) from None
+
+
+def _changes_of(suite: Suite, size: str, row: SuiteRow, dataset: str) -> dict[str, Any]:
     scope = scope_of(suite, size)
     changes = merge(merge(scope.set, row.set), row.sizes.get(size, {}))
     changes = merge({"eval": {"metrics": "all"}}, changes)  # whatever its metrics and its claims name is computed
@@ -331,6 +289,9 @@ def _steps_for(images: int, method: str, recipe: str, dataset: str, changes: Map
 
     base = find_method(method).recipe(recipe, dataset)
     batch, n_dis = (changes.get(name, getattr(base, name)) for name in ("batch", "n_dis"))
+    for name, value in (("batch", batch), ("n_dis", n_dis)):
+        if type(value) is not int or value < 1:
+            raise ConfigError(f"{name} = {value!r}", "it is a whole number above 0", "change the value")
     if images % (batch * n_dis):
         raise ConfigError(
             f"images {images}",
@@ -344,9 +305,12 @@ def cells(suite: Suite, size: str, seeds: Sequence[int] | None = None) -> list[S
     """Every run of a suite at a size: all rows with the first seed, then all with the second, and so on.
 
     seeds: None for the suite's own. A suite that is stopped thus has whole tables of fewer seeds.
+    Raises ConfigError for a seed given twice, and as `changes_of` does.
     """
     from benchmark.runs.spec import RunSpec
 
+    if seeds is not None and len(set(seeds)) != len(seeds):
+        raise ConfigError(f"--seed {' '.join(map(str, seeds))}", "a seed is given twice", "keep one of them")
     scope = scope_of(suite, size)
     return [
         SuiteCell(
@@ -357,3 +321,17 @@ def cells(suite: Suite, size: str, seeds: Sequence[int] | None = None) -> list[S
         for dataset in scope.datasets
         for i, row in rows_of(suite, size)
     ]
+
+
+def resolved_cells(suite: Suite, size: str, paths: Paths, seeds: Sequence[int] | None = None) -> list[ResolvedCell]:
+    """`cells` with every setting known. Raises ConfigError naming the row whose run cannot be configured so."""
+    from benchmark.runs.spec import resolve
+
+    found = []
+    for cell in cells(suite, size, seeds):
+        try:
+            found.append((cell, resolve(cell.spec, paths)))
+        except ConfigError as error:
+            where = f"{suite.name}, row {cell.row + 1}, size {size}"
+            raise ConfigError(f"{where}: {error.what}", error.why, error.mend) from None
+    return found

@@ -45,6 +45,15 @@ def test_a_suite_runs_every_cell_and_writes_its_table(
     ]
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_options_of_sbatch_are_refused_for_jobs_of_this_machine(
+    suite_file: str, paths: Paths, fake: FakeRuns, workers: int
+) -> None:
+    with pytest.raises(ConfigError, match=r"(?s)options of sbatch: partition.*use --executor slurm"):
+        run_suite(suite_file, paths, workers=workers, slurm={"partition": "gpu"})
+    assert fake.asked == []
+
+
 def test_a_stopped_suite_continues_where_it_was(suite_file: str, paths: Paths, fake: FakeRuns) -> None:
     fake.errors[("hinge", 1)] = KeyboardInterrupt()  # type: ignore[assignment]
     with pytest.raises(KeyboardInterrupt):

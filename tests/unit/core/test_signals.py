@@ -1,0 +1,82 @@
+"""Signals as exceptions: what trains saves its step first, anything else leaves at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from benchmark.core.signals import (
+    Ended,
+    Preempted,
+    must_leave,
+    preemption_raised,
+    saving_before_leaving,
+    signals_raised,
+)
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGUSR2, signal.SIGTERM)}
+    yield
+    assert {number: signal.getsignal(number) for number in handlers} == handlers
+
+
+def send(number: signal.Signals = signal.SIGUSR2) -> None:
+    os.kill(os.getpid(), number)
+
+
+def test_what_does_not_save_leaves_at_once() -> None:
+    with pytest.raises(Preempted) as left, preemption_raised():
+        send()
+    assert left.value.exit_code == 128 + signal.SIGUSR2
+    assert not must_leave()
+
+
+def test_what_saves_is_asked_and_goes_on_to_the_end_of_its_step() -> None:
+    seen = []
+
+    @saving_before_leaving
+    def train() -> None:
+        for step in range(9):
+            if step == 3:
+                send()
+            seen.append(step)
+            if must_leave():
+                raise Preempted
+
+    with pytest.raises(Preempted), preemption_raised():
+        train()
+    assert seen == [0, 1, 2, 3]
+
+
+def test_a_request_after_the_last_look_is_met_at_the_end() -> None:
+    @saving_before_leaving
+    def outer() -> int:
+        inner()
+        assert must_leave()
+        return 1
+
+    @saving_before_leaving
+    def inner() -> None:
+        send()
+
+    with pytest.raises(Preempted), preemption_raised():
+        outer()
+
+
+def test_signals_are_raised_inside_and_another_program_s_handler_stays() -> None:
+    for number, kind in ((signal.SIGTERM, Ended), (signal.SIGUSR2, Preempted)):
+        with pytest.raises(kind), signals_raised():
+            send(number)
+    seen = []
+    before = signal.signal(signal.SIGUSR2, lambda *_: seen.append(1))
+    try:
+        with signals_raised():
+            send()
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert seen == [1]
