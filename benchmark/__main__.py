@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--records-only", action="store_true", help="train nothing: compare the records there are")
     verb.set_defaults(do=verbs.reproduce)
     verb = words.add_parser("sample", parents=[what, device, paths], help="pictures from a finished run")
-    verb.add_argument("--n", type=int, default=64, help="how many (default: 64)")
+    verb.add_argument("--n", type=positive, default=64, help="how many (default: 64)")
     verb.add_argument("--instances", metavar="DATASET", help="ask for images of this dataset, not of the run's own "
                       "(transfer; methods conditioned on images)")  # fmt: skip
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the PNG files go")
@@ -127,8 +127,8 @@ def parser() -> argparse.ArgumentParser:
 
 def positive(text: str) -> int:
     """An argument that is a whole number above 0."""
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    if not (text.isascii() and text.isdigit()) or len(text) > 10 or not 0 < int(text) < 2**31:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from 1 to {2**31 - 1}")
     return int(text)
 
 

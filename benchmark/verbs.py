@@ -240,6 +240,9 @@ def suite(arguments: argparse.Namespace) -> int:
 def sample(arguments: argparse.Namespace) -> int:
     """Write pictures from a finished run, with a list of what each was asked to be."""
     wanted, paths = specs(arguments), paths_of(arguments)
+    from benchmark.core.files import require_writable
+
+    require_writable(arguments.out)
     from benchmark.runs.device import pick_device
     from benchmark.runs.finished import write_samples
     from benchmark.runs.spec import resolve
@@ -263,6 +266,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if arguments.threads is not None:
         import torch
 
+        from benchmark.runs.limits import require_threads
+
+        require_threads(arguments.threads)
         torch.set_num_threads(arguments.threads)
     from benchmark.runs.records import show, show_protocol
 
@@ -287,6 +293,8 @@ def report(arguments: argparse.Namespace) -> int:
     from benchmark.report.report import write_report
     from benchmark.runs.records import find_records
 
+    if arguments.out is not None:
+        require_file(arguments.out, "--out")
     found = find_records(arguments.results)
     found.warn()
     print(write_report(arguments.results, arguments.out, found.records))
@@ -298,6 +306,8 @@ def drift(arguments: argparse.Namespace) -> int:
     a = arguments
     if (a.model is None) != (a.dataset is None):
         raise UserError("drift: --model and --dataset", "each needs the other", "give both or neither")
+    if a.json is not None:
+        require_file(a.json, "--json")
     if a.model is None:
         from benchmark.drift.metric_gate import metric_gate
 
@@ -340,6 +350,19 @@ def table(arguments: argparse.Namespace) -> int:
         if path.suffix == ".md" and not arguments.quiet:
             print(printable(path.read_text(encoding="utf-8")))
     return found.exit_code
+
+
+def require_file(path: Path, option: str) -> None:
+    """Raise UserError unless a file can be written at `path`: before the work whose outcome it takes."""
+    from benchmark.core.files import require_writable
+
+    try:
+        is_folder = path.is_dir()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{option} {path}", str(error), "give the path of a file") from None
+    if is_folder:
+        raise UserError(f"{option} {path}", "it is a folder", "give the path of a file in it")
+    require_writable(path.parent)
 
 
 def say(error: UserError) -> None:

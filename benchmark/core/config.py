@@ -165,7 +165,7 @@ def parse_overrides(items: list[str]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for item in items:
         key, equals, text = item.partition("=")
-        if not equals or not key:
+        if not equals or not all(part.strip() for part in key.split(".")):
             raise ConfigError(f"--set {item}", "an override is written key=value", "for example --set steps=2000")
         value = parse_yaml(text, f"--set {key}") if text else ""
         node = result

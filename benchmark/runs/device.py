@@ -10,6 +10,7 @@ import torch
 
 from benchmark.core import distributed
 from benchmark.core.errors import ConfigError, suggest
+from benchmark.runs.limits import require_threads
 from benchmark.runs.spec import Resolved
 
 
@@ -33,6 +34,7 @@ def use_threads(resolved: Resolved, threads: int | None) -> None:
     """
     if threads is None and "OMP_NUM_THREADS" not in os.environ and resolved.recipe == "small":
         threads = 1
+    require_threads(threads)
     if threads is not None:
         torch.set_num_threads(threads)
 

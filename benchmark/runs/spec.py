@@ -20,6 +20,7 @@ from benchmark.evaluation.protocols import PROTOCOLS
 from benchmark.evaluation.published import read_tensors
 from benchmark.evaluation.references import check_references
 from benchmark.metrics.extractors.weights import check_name, require
+from benchmark.runs.limits import require_within_limits
 from benchmark.training.method import GANConfig, Method, MethodFile, find_method
 from benchmark.training.stages.encoders import missing_weights
 from benchmark.training.stages.judge import recipe as judge_recipe
@@ -131,9 +132,9 @@ def resolve(spec: RunSpec, paths: Paths) -> Resolved:
     evaluation = _evaluation(recipe, target or card, eval_changes)
     if target is not None and evaluation.snapshots:
         raise ConfigError("eval.snapshots with transfer", "snapshots score on the run's own data", "leave out one")
-    if spec.seed < 0:
-        raise ConfigError(f"seed {spec.seed}", "a seed is not negative", "use 0, 1, 2, ...")
-    digest = content_hash(Resolved(spec, card, method, recipe, config, evaluation, "", Path(), "", target).plain)
+    plain = Resolved(spec, card, method, recipe, config, evaluation, "", Path(), "", target).plain
+    require_within_limits(plain, spec.changes, spec.seed)
+    digest = content_hash(plain)
     leaf = f"{recipe}-s{spec.seed}-{digest[:8]}"
     folder = paths.results / "runs" / card.name / spec.method / leaf
     run = f"{card.name}-{spec.method}-{leaf}"
