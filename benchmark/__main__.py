@@ -17,7 +17,9 @@ from typing import Any
 
 from benchmark import __version__, verbs
 from benchmark.core.errors import UserError
+from benchmark.core.names import printable
 from benchmark.core.signals import Ended
+from benchmark.data.layout import user_path
 from benchmark.evaluation.protocols import PROTOCOLS
 
 
@@ -28,9 +30,9 @@ def parser() -> argparse.ArgumentParser:
     words = top.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     paths = argparse.ArgumentParser(add_help=False)
-    paths.add_argument("--data-root", type=Path, default=Path(os.environ.get("GANTLET_DATA") or "data"), metavar="DIR",
+    paths.add_argument("--data-root", type=path, default=Path(os.environ.get("GANTLET_DATA") or "data"), metavar="DIR",
                         help="where datasets lie (default: $GANTLET_DATA, else data)")  # fmt: skip
-    paths.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="where runs and tables go")
+    paths.add_argument("--results", type=path, default=Path("results"), metavar="DIR", help="where runs and tables go")
     paths.add_argument("--quiet", action="store_true", help="no progress, only the outcome")
 
     what = argparse.ArgumentParser(add_help=False)
@@ -81,12 +83,12 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--n", type=positive, default=64, help="how many (default: 64)")
     verb.add_argument("--instances", metavar="DATASET", help="ask for images of this dataset, not of the run's own "
                       "(transfer; methods conditioned on images)")  # fmt: skip
-    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the PNG files go")
+    verb.add_argument("--out", type=path, required=True, metavar="DIR", help="where the PNG files go")
     verb.set_defaults(do=verbs.sample)
     verb = words.add_parser(
         "eval", parents=[device, paths], help="score anyone's pictures, or a run by another protocol"
     )
-    verb.add_argument("pictures", type=Path, metavar="PATH", help="a folder, zip, .npz or .npy file of pictures, or "
+    verb.add_argument("pictures", type=path, metavar="PATH", help="a folder, zip, .npz or .npy file of pictures, or "
                       "the folder of a finished run")  # fmt: skip
     verb.add_argument("--reference", metavar="DATASET|PATH", help="what they are compared with: a dataset's name, or "
                       "pictures as PATH; a run has its own dataset")  # fmt: skip
@@ -107,7 +109,7 @@ def parser() -> argparse.ArgumentParser:
                       "published tables of results/reference")  # fmt: skip
     verb.set_defaults(do=verbs.table)
     verb = words.add_parser("report", parents=[paths], help="one HTML page of all results")
-    verb.add_argument("--out", type=Path, metavar="FILE", help="the page (default: report.html in the results)")
+    verb.add_argument("--out", type=path, metavar="FILE", help="the page (default: report.html in the results)")
     verb.set_defaults(do=verbs.report)
     verb = words.add_parser(
         "drift", parents=[paths], help="do metrics, or a method's results, still give what they gave?"
@@ -115,14 +117,24 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--model", metavar="METHOD", help="compare new records of this method with its baseline")
     verb.add_argument("--dataset", help="with --model")
     verb.add_argument("--accept", metavar="REASON", help="make the present numbers the baseline")
-    verb.add_argument("--records", type=Path, default=Path("results/reference"), metavar="DIR",
+    verb.add_argument("--records", type=path, default=Path("results/reference"), metavar="DIR",
                       help="with --model --accept: whose records become the baseline")  # fmt: skip
     verb.add_argument("--config", metavar="HASH", help="beginning of a configuration's hash, where there are several")
     verb.add_argument("--metrics", nargs="+", metavar="ID", help="only these (default: all)")
-    verb.add_argument("--json", type=Path, metavar="FILE", help="write the report there, too")
+    verb.add_argument("--json", type=path, metavar="FILE", help="write the report there, too")
     verb.add_argument("--allow-inconclusive", action="store_true", help="too few seeds to tell is no failure")
     verb.set_defaults(do=verbs.drift)
     return top
+
+
+def path(text: str) -> Path:
+    """An argument that is a path which a file can have."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("a path is empty")
+    try:
+        return user_path(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(f"{printable(error.what)}: {error.why}; {error.mend}") from None
 
 
 def positive(text: str) -> int:

@@ -26,6 +26,7 @@ from benchmark.evaluation.networks import published_files, trained_here
 from benchmark.evaluation.sampling import generate
 from benchmark.evaluation.tsne import KINDS
 from benchmark.runs.dry_run import Part, dry_run, parameters
+from benchmark.runs.memory import require_memory
 from benchmark.runs.spec import Paths, Resolved, missing
 from benchmark.training.artifacts import META, ArtifactStore
 from benchmark.training.method import Method, Stage, construct
@@ -149,7 +150,8 @@ def make_plan(
     quick: bool = False,
     timed: dict[str, Part] | None = None,
 ) -> Plan:
-    """Rehearse a run. Raises ConfigError for settings that do not fit, UserError when the disk is too small.
+    """Rehearse a run. Raises ConfigError for settings that do not fit together or into memory, UserError when the disk
+    is too small.
 
     quick: see `dry_run`. timed: stages that plans of other runs on this device have timed, by their keys; this run's
     are added.
@@ -158,6 +160,7 @@ def make_plan(
         Dataset.tiny(resolved.card, FEW if quick else TINY),
         find_prepared(resolved.card, paths.data_root, paths.prepared),
     )
+    require_memory(resolved, data, device)
     artifacts = DryRun(
         data,
         paths.artifacts,

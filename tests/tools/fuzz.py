@@ -48,7 +48,7 @@ class Verdict:
     words: str = ""
 
 
-def run(arguments: list[str], here: Path) -> tuple[int, str, float, float]:
+def run(arguments: list[str], here: Path, hangs_s: float = HANGS_S) -> tuple[int, str, float, float]:
     """Run a command line in a fork with `here` as its working folder.
 
     Returns its exit status (minus the signal that ended it), its standard error, its processor time in seconds, and
@@ -58,7 +58,7 @@ def run(arguments: list[str], here: Path) -> tuple[int, str, float, float]:
     pid = os.fork()
     if pid == 0:
         os._exit(_live(arguments, here))
-    deadline = time.monotonic() + HANGS_S
+    deadline = time.monotonic() + hangs_s
     while (ended := os.wait4(pid, os.WNOHANG))[0] == 0:
         if time.monotonic() > deadline:
             os.kill(pid, signal.SIGKILL)
@@ -100,11 +100,11 @@ def prepare_good(folder: Path) -> Good:
     here = folder / "good"
     (here / "cwd").mkdir(parents=True)
     results, samples, records = here / "results", here / "samples", here / "made"
-    _must(run(run_arguments(results, INFOSCC), here))
+    _must(run(run_arguments(results, INFOSCC), here, 600))
     settings = [*run_arguments(results, INFOSCC)[run_arguments(results, INFOSCC).index("--set") :]]
     sample = ["sample", "--method", "infoscc", "--dataset", "digits", "--device", "cpu", "--n", "8", "--results",
               "{results}", "--out", "{out}", *settings]  # fmt: skip
-    _must(run([word.format(results=results, out=samples) for word in sample], here))
+    _must(run([word.format(results=results, out=samples) for word in sample], here, 600))
     for seed in range(3):
         for method in ("sngan", "dcgan"):
             write(records, {"fd_judge": 3.0 + seed, "control_accuracy_judge": 0.5}, method=method, seed=seed)

@@ -33,8 +33,7 @@ ADDED: tuple[str, ...] = (
     "*/runs/*/sampling.pt*",  # what `load_run` needs besides the generator, so that it reads neither data nor stages
     "*/records/* > result > trained_against*",  # the networks that tables must not rank the method by
     "*/runs/*/explore_*.png*",  # InfoSCC-GAN's grids over eps, over eps and z, over y
-    "*/meta.json: entries_sha256",  # by which a file that was damaged is noticed
-    "*/meta.json > entries_sha256*",
+    "*/meta.json > entries_sha256*",  # by which a file that was damaged is noticed
     "*/features/numbers-*entries_sha256*",
     "*/runs/*/real_generated_tsne.*",  # its t-SNE of real beside generated images
 )
