@@ -29,6 +29,7 @@ import benchmark.training.loop
 import benchmark.training.stages.classifier
 import benchmark.training.stages.judge
 import benchmark.training.stages.simclr
+import benchmark.training.tensors
 import methods.infoscc
 import methods.sngan
 from benchmark.__main__ import main
@@ -64,13 +65,15 @@ def arm_checkpoint(strike: Strike, moment: str, name: str, step: str) -> None:
     """before, inside or after the checkpoint of a stage or method at a step."""
     plain = benchmark.training.loop.save_checkpoint
 
-    def save(folder: Path, trainable: Any, average: Any, now: int, position: int, seconds: float, label: str) -> None:
+    def save(
+        folder: Path, trainable: Any, average: Any, now: int, position: int, seconds: float, label: str, identity: Any
+    ) -> None:
         here = label == name and now == int(step)
         if here and moment == "before":
             strike()
         if here and moment == "inside":
             tear(strike, "checkpoint.pt")
-        plain(folder, trainable, average, now, position, seconds, label)
+        plain(folder, trainable, average, now, position, seconds, label, identity)
         if here and moment == "after":
             strike()
 
@@ -79,7 +82,7 @@ def arm_checkpoint(strike: Strike, moment: str, name: str, step: str) -> None:
 
 def tear(strike: Strike, file_name: str, folder_start: str = "") -> None:
     """Half of the next file of this name gets written."""
-    plain = benchmark.training.loop.atomic
+    plain = benchmark.training.tensors.atomic
 
     class Torn:
         def __init__(self, file: Any) -> None:
@@ -96,7 +99,7 @@ def tear(strike: Strike, file_name: str, folder_start: str = "") -> None:
             wanted = path.name == file_name and path.parent.name.startswith(folder_start)
             yield Torn(file) if wanted else file
 
-    benchmark.training.loop.atomic = atomic
+    benchmark.training.tensors.atomic = atomic
 
 
 def arm_call(strike: Strike, module: Any, name: str, only: Callable[..., bool] = lambda *_: True) -> None:

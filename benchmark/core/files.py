@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fnmatch
 import hashlib
 import json
 import os
@@ -45,9 +47,13 @@ def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
 
 
 def remove_torn(folder: Path) -> None:
-    """Remove what a killed process left of files it was writing. The caller holds the folder's lock."""
-    for path in folder.glob(".*.tmp"):
-        path.unlink(missing_ok=True)
+    """Remove what a killed process left of files it was writing, below, too. The caller holds the folder's lock.
+
+    Links to other folders are not followed: what lies there is not the folder's own.
+    """
+    for parent, _, files in os.walk(folder):
+        for name in fnmatch.filter(files, ".*.tmp"):
+            Path(parent, name).unlink(missing_ok=True)
 
 
 _UMASK = os.umask(0)
@@ -113,7 +119,7 @@ class JsonLines:
         """Write one more line. Raises UserError when the disk is full or not writable."""
         line = json.dumps(value) + "\n"
         try:
-            with open(self.path, "a", encoding="utf-8") as file:
+            with open(self.path, "a", encoding="utf-8", opener=_no_link) as file:
                 file.write(line)
         except OSError as error:
             raise not_writable(self.path, error) from None
@@ -169,10 +175,12 @@ def lock(path: Path, what: str, wait: bool) -> Iterator[None]:
     """Hold an exclusive lock; the operating system drops it when the process dies.
 
     wait=True: another holder is waited for. wait=False: it raises BusyError, saying who holds it.
-    Raises UserError when the lock cannot be written.
+    Raises UserError when the lock cannot be written, or is a link: what it leads to is not touched.
     """
     held, owner = FileLock(path), path.with_suffix(".owner")
     try:
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, _IS_LINK)
         path.parent.mkdir(parents=True, exist_ok=True)
         held.acquire(timeout=0)
     except Timeout:
@@ -185,7 +193,9 @@ def lock(path: Path, what: str, wait: bool) -> Iterator[None]:
         raise not_writable(path, error) from None
     try:
         with suppress(OSError):  # a name for messages: the lock holds without it
-            owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            owner.unlink(missing_ok=True)  # of a killed holder, or a link
+            with open(owner, "x", opener=_no_link) as file:
+                file.write(f"process {os.getpid()} on {socket.gethostname()}")
         yield
     finally:
         owner.unlink(missing_ok=True)
@@ -195,6 +205,20 @@ def lock(path: Path, what: str, wait: bool) -> Iterator[None]:
 def _read_owner(owner: Path) -> str:
     """Who holds a lock, as far as it is known: the holder may be just coming or going."""
     try:
-        return owner.read_text() or "another process"
+        with open(owner, encoding="utf-8", errors="replace", opener=_no_link) as file:
+            return file.readline(200).strip() or "another process"
     except OSError:
         return "another process"
+
+
+_IS_LINK = "it is a symbolic link, and what it leads to is not the suite's: remove the link"
+
+
+def _no_link(path: str, flags: int) -> int:
+    """Open a file of the suite's own, and no other by a link of its name; nothing that would block."""
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            error.strerror = _IS_LINK
+        raise

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from benchmark.core.config import content_hash, to_dict
 from benchmark.core.errors import DataError, suggest
 from benchmark.core.files import lock, not_writable, require_space, require_writable, sha256_file, write_json
+from benchmark.core.sealed import seal_entries
 from benchmark.data.cards import DatasetCard, fingerprint, locate
 from benchmark.data.images import explain, to_array
 from benchmark.data.imbalance import long_tail
@@ -41,14 +42,14 @@ def prepare(card: DatasetCard, data_root: Path, cache: Path, progress: bool = Tr
     locate(card, data_root)
     folder = _folder(card, data_root, cache)
     if _complete(folder):
-        return Dataset.load(folder)
+        return Dataset.load(folder, card)
     require_writable(cache)
     with lock(cache / f"{card.name}.lock", f"data set {card.name}", wait=True):
         card.source.download(card, data_root)
         folder = _folder(card, data_root, cache)  # downloaded files count
         if not _complete(folder):
             _make(card, open_source(card, data_root), folder, progress)
-    return Dataset.load(folder)
+    return Dataset.load(folder, card)
 
 
 def find_prepared(card: DatasetCard, data_root: Path, cache: Path) -> Dataset | None:
@@ -57,7 +58,7 @@ def find_prepared(card: DatasetCard, data_root: Path, cache: Path) -> Dataset | 
         folder = _folder(card, data_root, cache)
     except DataError:
         return None  # the source's files are missing
-    return Dataset.load(folder) if _complete(folder) else None
+    return Dataset.load(folder, card) if _complete(folder) else None
 
 
 def _folder(card: DatasetCard, data_root: Path, cache: Path) -> Path:
@@ -178,7 +179,7 @@ def _write(
             "\n        ".join(bad),
             "replace them by whole files, or delete them",
         )
-    write_json(folder / "meta.json", _meta(card, source, splits, folder, converted))
+    write_json(folder / "meta.json", seal_entries(_meta(card, source, splits, folder, converted)))
 
 
 def _write_images(

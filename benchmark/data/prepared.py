@@ -12,9 +12,10 @@ import numpy as np
 from benchmark.core.config import build, content_hash, to_dict
 from benchmark.core.errors import DataError, UserError
 from benchmark.core.files import read_json
+from benchmark.core.sealed import check_entries
 from benchmark.data.cards import DatasetCard
 from benchmark.data.kinds import kind_of
-from benchmark.data.layout import FORMAT
+from benchmark.data.layout import FORMAT, check_prepared
 from benchmark.data.mixtures import Mixture, draw_points
 from benchmark.data.sources.base import SourceKind
 
@@ -104,34 +105,37 @@ class Dataset:
         return Split(name, self.test.images[rows], labels, attributes)
 
     @classmethod
-    def load(cls, folder: Path) -> Dataset:
-        """Open a prepared folder; pictures stay on the disk until they are used.
+    def load(cls, folder: Path, card: DatasetCard | None = None) -> Dataset:
+        """Open a prepared folder and check every byte; pictures stay on the disk until they are used.
 
-        Raises DataError when the folder is not whole.
+        card: what it was prepared of. Raises DataError when the folder is damaged, incomplete or of another card.
         """
         try:
             meta = read_json(folder / "meta.json")
+            check_entries(meta, "meta.json")
             if meta["format"] != FORMAT:
                 raise ValueError(f"its format is {meta['format']}, this version reads {FORMAT}")
-            card = meta["card"]
+            check_prepared(folder, meta, card)
+            own = meta["card"]
             return cls(
-                name=card["name"],
+                name=own["name"],
                 sha256=meta["sha256"],
-                resolution=card["resolution"],
-                channels=card["channels"],
-                conditioning=card["conditioning"],
+                resolution=own["resolution"],
+                channels=own["channels"],
+                conditioning=own["conditioning"],
                 class_names=tuple(meta["class_names"]),
                 attribute_names=tuple(meta["attribute_names"]),
-                flip_ok=card["flip_ok"],
+                flip_ok=own["flip_ok"],
                 train=_load_split(folder, "train", meta),
                 test=_load_split(folder, "test", meta),
                 meta=meta,
                 parts={name: np.array(rows, np.int64) for name, rows in meta.get("parts", {}).items()},
-                source=card["source"],
+                source=own["source"],
             )
-        except (OSError, ValueError, KeyError, UserError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError) as error:
+            reason = f"meta.json has no {error}" if isinstance(error, KeyError) else str(error)
             raise DataError(
-                f"{folder}: not a whole prepared data set", str(error), "delete the folder and prepare it again"
+                f"{folder}: not a whole prepared data set", reason, "delete the folder and prepare it again"
             ) from None
 
     @classmethod

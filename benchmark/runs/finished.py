@@ -16,6 +16,7 @@ from torch import nn
 from benchmark.core.config import content_hash, merge
 from benchmark.core.errors import ConfigError, UserError
 from benchmark.core.files import require_writable, write_text
+from benchmark.core.sealed import Identity
 from benchmark.core.seeds import derive_seed
 from benchmark.data.cards import card_with, find_card
 from benchmark.evaluation.networks import build_judges
@@ -23,13 +24,14 @@ from benchmark.evaluation.sampling import stored
 from benchmark.runs.device import device_name
 from benchmark.runs.figures.of_run import instance_grid, save_each, spread
 from benchmark.runs.figures.pictures import save_grid
-from benchmark.runs.folder import GENERATOR, run_name
+from benchmark.runs.folder import GENERATOR, load_generator, run_identity, run_name
 from benchmark.runs.records import Record, read_record, record_path, write_record
 from benchmark.runs.run import score, scoring_artifacts, trained_against
 from benchmark.runs.spec import Paths, Resolved, RunSpec, prepare_for, resolve
 from benchmark.training.artifacts import ArtifactStore
-from benchmark.training.loop import load_checkpoint, load_tensors
+from benchmark.training.loop import CHECKPOINT, load_checkpoint
 from benchmark.training.method import Method, construct
+from benchmark.training.tensors import not_a_checkpoint
 
 
 def rebuild(resolved: Resolved, paths: Paths, device: torch.device) -> tuple[Method, nn.Module, ArtifactStore]:
@@ -37,20 +39,39 @@ def rebuild(resolved: Resolved, paths: Paths, device: torch.device) -> tuple[Met
 
     Raises UserError when the run has no weights, or not all of them.
     """
-    path = resolved.folder / GENERATOR
-    if not path.exists() or (saved := load_checkpoint(resolved.folder, device)) is None:
-        raise UserError(
-            f"{path if not path.exists() else resolved.folder / 'checkpoint.pt'} is missing",
-            "the run has not finished training, or its weights were removed",
-            "run it first: `python -m benchmark run ...`",
-        )
+    for path in (resolved.folder / GENERATOR, resolved.folder / CHECKPOINT):
+        if not path.exists():
+            raise UserError(
+                f"{path} is missing",
+                "the run has not finished training, or its weights were removed",
+                "run it first: `python -m benchmark run ...`",
+            )
     artifacts = ArtifactStore(prepare_for(resolved.card, paths, progress=True), paths.artifacts, device, quiet=True)
     stages = resolved.method.cls.stages(artifacts, resolved.config)
     method = construct(resolved.method.cls, resolved.config, artifacts.data, device, resolved.spec.seed, **stages)
-    method.load_state_dict(saved["state"])  # what is drawn may be learned as well: frequencies of clusters
-    G = copy.deepcopy(method.G)
-    G.load_state_dict(load_tensors(path, device))
+    identity = run_identity(resolved, artifacts.data)
+    G = load_generator(resolved.folder, copy.deepcopy(method.G), paths.results, resolved.run, identity)
+    _load_trained(method, G, resolved.folder, identity)
     return method, G.eval(), artifacts
+
+
+def _load_trained(method: Method, G: nn.Module, folder: Path, identity: Identity) -> None:
+    """Put what training left into a method: what is drawn may be learned as well, such as frequencies of clusters.
+
+    A checkpoint of an earlier version does not say which run it is of. Its generator has the weights of G, the one that
+    was scored, or it is refused. Raises UserError for that, and for a checkpoint that is damaged or of another run.
+    """
+    try:
+        saved = load_checkpoint(folder, method.device, identity)
+        assert saved is not None
+        if saved["step"] != method.cfg.steps:
+            raise ValueError(f"it was made after step {saved['step']}, and the run ended after {method.cfg.steps}")
+        method.load_state_dict(saved["state"])
+        weights = saved["average"] or saved["state"]["G"]
+        if not all(torch.equal(p, weights[name]) for name, p in G.named_parameters()):
+            raise ValueError(f"its generator is not the one of {GENERATOR}")
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise not_a_checkpoint(folder / CHECKPOINT, error, "restore the file from a copy, or run it again") from None
 
 
 def rescore(folder: Path, paths: Paths, changes: dict[str, Any], device: torch.device, quiet: bool = False) -> Record:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from benchmark.core.config import difference, dump_yaml, load_yaml
+from benchmark.core.config import content_hash, difference, dump_yaml, load_yaml
 from benchmark.core.environment import environment
-from benchmark.core.errors import ConfigError
+from benchmark.core.errors import ConfigError, UserError
 from benchmark.core.files import write_json, write_text
+from benchmark.core.sealed import Identity
 from benchmark.data.prepared import Dataset
+from benchmark.runs.records import read_record, record_path
 from benchmark.runs.spec import Resolved
-from benchmark.training.loop import load_tensors, save_tensors
 from benchmark.training.method import Method
+from benchmark.training.tensors import load_tensors, not_a_checkpoint, save_tensors
 
 CONFIG = "config.yaml"
 GENERATOR = "generator.pt"  # the weights that were scored
 SAMPLING = "sampling.pt"  # the rest of what sampling needs: no dataset and no stage
+_AGAIN = "restore the file and config.yaml from a copy; or move the run's folder and its record away, and run it again"
 
 
 def is_run(path: Path) -> bool:
@@ -51,22 +56,85 @@ def claim_folder(resolved: Resolved, data: Dataset) -> None:
     write_text(path, dump_yaml(mine))  # last: it says that the folder is claimed
 
 
-def save_sampling(folder: Path, method: Method, data: Dataset) -> None:
+def run_identity(resolved: Resolved, data: Dataset) -> Identity:
+    """What the weights in a run's folder are of."""
+    return {
+        "method": resolved.method.name,
+        "version": resolved.method.cls.version_of(resolved.config),
+        "seed": resolved.spec.seed,
+        "config_hash": resolved.config_hash,
+        "data_sha256": data.sha256,
+    }
+
+
+def identity_in(folder: Path) -> Identity:
+    """The same, as the folder's configuration says it: one that was changed has another hash.
+
+    Raises ConfigError when it is not the configuration of a run.
+    """
+    path = folder / CONFIG
+    plain = load_yaml(path)
+    try:
+        seed, data_sha256 = plain.pop("seed"), plain.pop("data_sha256")
+        known = {"method": str(plain["method"]), "version": plain["version"]}
+        return known | {"seed": seed, "config_hash": content_hash(plain), "data_sha256": data_sha256}
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{path}: not the configuration of a run", f"{type(error).__name__}: {error}", _AGAIN
+        ) from None
+
+
+def load_generator(folder: Path, G: nn.Module, results: Path, run: str, identity: Identity) -> nn.Module:
+    """Put the weights that were scored into a generator; they are those of the record where there is one.
+
+    Raises UserError when the file is damaged, of another run, or not what the record says.
+    """
+    path, record = folder / GENERATOR, record_path(results, run)
+    device = next(G.parameters()).device
+    try:
+        G.load_state_dict(load_tensors(path, device, identity, fix=_AGAIN))
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise not_a_checkpoint(path, error, _AGAIN) from None
+    known = read_record(record).result_or_empty.weights_sha256 if record.is_file() else None
+    if known is not None and (own := weights_hash(G)) != known:
+        raise UserError(
+            f"{path}: not the weights that were scored",
+            f"their sha256 is {own[:12]}..., the record {record} says {known[:12]}...",
+            _AGAIN,
+        )
+    return G
+
+
+def weights_hash(net: nn.Module) -> str:
+    """sha256 of a network's parameters and buffers, by name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(net.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_sampling(folder: Path, method: Method, data: Dataset, identity: Identity | None = None) -> None:
     """Keep what a generator needs to be sampled besides its weights: the data's outline, and the method's own state."""
     outline = data.outline()
     splits = {name: {key: _tensor(value) for key, value in part.items()} for name, part in outline["splits"].items()}
-    save_tensors(folder / SAMPLING, {"data": outline | {"splits": splits}, "state": method.sampling_state()})
+    save_tensors(folder / SAMPLING, {"data": outline | {"splits": splits}, "state": method.sampling_state()}, identity)
 
 
-def load_sampling(folder: Path, device: torch.device) -> tuple[Dataset, dict[str, Any]]:
+def load_sampling(
+    folder: Path, device: torch.device, identity: Identity | None = None
+) -> tuple[Dataset, dict[str, Any]]:
     """What `save_sampling` kept: data without images, and the method's state.
 
-    Raises UserError when the file is not whole.
+    Raises UserError when the file is not whole, or of another run than `identity`.
     """
-    saved = load_tensors(folder / SAMPLING, device)
-    outline = saved["data"]
-    splits = {name: {key: _array(value) for key, value in part.items()} for name, part in outline["splits"].items()}
-    return Dataset.from_outline(outline | {"splits": splits}), saved["state"]
+    saved = load_tensors(folder / SAMPLING, device, identity, fix=_AGAIN)
+    try:
+        outline, state = saved["data"], saved["state"]
+        splits = {name: {key: _array(value) for key, value in part.items()} for name, part in outline["splits"].items()}
+        return Dataset.from_outline(outline | {"splits": splits}), state
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise not_a_checkpoint(folder / SAMPLING, error, _AGAIN) from None
 
 
 def _tensor(value: Any) -> Any:

@@ -6,7 +6,6 @@ Order of what can go wrong: names and files first (seconds), then a dry run of t
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import time
 from pathlib import Path
@@ -29,13 +28,14 @@ from benchmark.evaluation.snapshots import Snapshots
 from benchmark.runs.device import device_name, peak_memory_mb, pick_device, use_threads
 from benchmark.runs.figures.feature_space import save_feature_space
 from benchmark.runs.figures.of_run import save_each, save_pictures
-from benchmark.runs.folder import GENERATOR, claim_folder, save_sampling
+from benchmark.runs.folder import GENERATOR, claim_folder, run_identity, save_sampling, weights_hash
 from benchmark.runs.plan import make_plan
 from benchmark.runs.records import Record, read_record, record_path, write_record
 from benchmark.runs.spec import Paths, Resolved, prepare_for, require_files
 from benchmark.training.artifacts import ArtifactStore
-from benchmark.training.loop import save_tensors, train
+from benchmark.training.loop import train
 from benchmark.training.method import Method, construct
+from benchmark.training.tensors import save_tensors
 
 
 def run(
@@ -169,8 +169,16 @@ def _train_and_score(
     n_stages, networks = len(artifacts.made), trained_against(artifacts)
     method = construct(cls, cfg, data, device, seed, **stages)
     snapshots = Snapshots(method, resolved.evaluation, artifacts, folder)
+    identity = run_identity(resolved, data)
     outcome = train(
-        method, data, folder, seed=derive_seed(seed, 1), label=resolved.method.name, quiet=quiet, watch=snapshots
+        method,
+        data,
+        folder,
+        seed=derive_seed(seed, 1),
+        label=resolved.method.name,
+        quiet=quiet,
+        watch=snapshots,
+        identity=identity,
     )
     times["training_s"] = outcome.seconds
     G = (outcome.average or method.G).eval()
@@ -180,8 +188,8 @@ def _train_and_score(
     if distributed.is_main():  # sampling, metrics and pictures once, by rank 0
         with distributed.alone():
             standing_statistics(method, G)  # part of the weights: what is saved is what is scored
-            save_tensors(folder / GENERATOR, G.state_dict())
-            save_sampling(folder, method, data)
+            save_tensors(folder / GENERATOR, G.state_dict(), identity)
+            save_sampling(folder, method, data, identity)
             shown = not quiet and sys.stderr.isatty()
             scored = score(method, G, resolved.evaluation, scoring, artifacts, show_progress=shown)
             save_pictures(method, G, data, folder, shown=scoring.data)
@@ -247,12 +255,3 @@ def score(
 def about(data: Dataset) -> dict[str, Any]:
     """What a record says of a dataset."""
     return {"sha256": data.sha256, "n_train": len(data.train), "n_test": len(data.test)}
-
-
-def weights_hash(net: nn.Module) -> str:
-    """sha256 of a network's parameters and buffers, by name."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(net.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

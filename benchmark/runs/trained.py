@@ -15,9 +15,17 @@ from benchmark.core.config import build, load_yaml
 from benchmark.core.errors import ConfigError, UserError
 from benchmark.core.seeds import derive_seed
 from benchmark.data.prepared import Dataset
-from benchmark.runs.folder import CONFIG, GENERATOR, SAMPLING, is_run, load_sampling, run_name
+from benchmark.runs.folder import (
+    CONFIG,
+    GENERATOR,
+    SAMPLING,
+    identity_in,
+    is_run,
+    load_generator,
+    load_sampling,
+    run_name,
+)
 from benchmark.runs.records import Record, read_record, record_path
-from benchmark.training.loop import load_tensors, not_a_checkpoint
 from benchmark.training.measurements import Sample
 from benchmark.training.method import Method, find_method
 
@@ -143,10 +151,8 @@ def load_run(folder: Path, device: torch.device) -> TrainedRun:
             f"this is version {file.cls.version_of(cfg)}",
             "run it again",
         )
-    data, state = load_sampling(folder, device)
+    identity = identity_in(folder)
+    data, state = load_sampling(folder, device, identity)
     method = file.cls.for_sampling(cfg, data, device, state)
-    try:
-        method.G.load_state_dict(load_tensors(folder / GENERATOR, device))
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise not_a_checkpoint(folder / GENERATOR, error) from None
+    load_generator(folder, method.G, folder.absolute().parents[3], run_name(folder), identity)
     return TrainedRun(folder, config, method, method.G.eval().requires_grad_(False), data)

@@ -11,6 +11,7 @@ stages are what it trains against, in its loss or as its condition, and tables r
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,14 +22,18 @@ from torch import Tensor, nn
 
 from benchmark.core import distributed
 from benchmark.core.config import content_hash, to_dict
+from benchmark.core.errors import UserError
 from benchmark.core.files import lock, read_json, remove_torn, write_json
+from benchmark.core.sealed import Identity, check_entries, seal_entries
 from benchmark.core.seeds import derive_seed
 from benchmark.data.prepared import Dataset
 from benchmark.metrics.extractors.hashes import network_hashes
 from benchmark.metrics.extractors.store import FeatureStore
 from benchmark.metrics.extractors.trained import state_hash
-from benchmark.training.loop import CHECKPOINT, load_tensors, save_tensors, train
+from benchmark.training.loop import CHECKPOINT, train
 from benchmark.training.method import Stage, construct
+from benchmark.training.states import require_entries
+from benchmark.training.tensors import load_tensors, not_a_checkpoint, save_tensors
 
 F = TypeVar("F", bound=Callable[..., dict[str, Tensor]])
 
@@ -98,24 +103,42 @@ class ArtifactStore:
         key = self._key(stage.name, stage.version, {"config": to_dict(cfg), "split": stage.split}, inputs)
         folder = self.folder / f"{stage.name}-{key[:12]}"
         seed = getattr(cfg, "seed", 0)
+        identity: Identity = {"artefact": stage.name, "version": stage.version, "key": key}
 
         def make() -> float:
             trainable = construct(stage, cfg, self.data, self.device, seed, **inputs)
             outcome = train(
-                trainable, self.data, folder, seed=derive_seed(seed, 0x57A6E), label=stage.name, quiet=self.quiet
+                trainable,
+                self.data,
+                folder,
+                seed=derive_seed(seed, 0x57A6E),
+                label=stage.name,
+                quiet=self.quiet,
+                identity=identity,
             )
             if distributed.is_main():
-                save_tensors(folder / VALUE, {name: net.state_dict() for name, net in trainable.modules().items()})
+                networks = {name: net.state_dict() for name, net in trainable.modules().items()}
+                save_tensors(folder / VALUE, networks, identity)
             return outcome.seconds
 
         found, seconds = self._make_once(stage.name, key, folder, make, to_dict(cfg))
         trainable = construct(stage, cfg, self.data, self.device, seed, **inputs)
-        for name, state in load_tensors(folder / VALUE, self.device).items():
-            getattr(trainable, name).load_state_dict(state)
+        self._load_networks(trainable, folder, identity)
         product = trainable.product().requires_grad_(False).eval()
         self._hand_out(product, Made(stage.name, key, folder, found, seconds))
         self.note({"extractor": stage.name, "artefact": key, "weights": {"sha256": state_hash(product)}})
         return product
+
+    def _load_networks(self, trainable: Stage, folder: Path, identity: Identity) -> None:
+        """Put a stored stage's weights into its networks. Raises UserError for a damaged file, or one of another."""
+        states = load_tensors(folder / VALUE, self.device, identity, fix=_make_again(folder))
+        networks = trainable.modules()
+        try:
+            require_entries("it", states, networks)
+            for name, net in networks.items():
+                net.load_state_dict(states[name])
+        except (TypeError, AttributeError, ValueError, RuntimeError) as error:
+            raise not_a_checkpoint(folder / VALUE, error, _make_again(folder)) from None
 
     def note(self, identity: dict[str, Any]) -> None:
         """Remember a frozen network that was taken from elsewhere than `train`: its identity, as extractors have one.
@@ -134,16 +157,19 @@ class ArtifactStore:
         """
         (_, name), key = key_names(function), self._compute_key(function, inputs)
         folder = self.folder / f"{name}-{key[:12]}"
+        identity: Identity = {"artefact": name, "version": getattr(function, "version", 1), "key": key}
 
         def make() -> float:
             if distributed.is_main():
                 with distributed.alone():
                     value = function(self.data, **inputs)
-                save_tensors(folder / VALUE, {k: v.cpu() for k, v in value.items()})
+                save_tensors(folder / VALUE, {k: v.cpu() for k, v in value.items()}, identity)
             return 0.0
 
         found, seconds = self._make_once(name, key, folder, make, _plain_inputs(inputs))
-        value = load_tensors(folder / VALUE, self.device)
+        value = load_tensors(folder / VALUE, self.device, identity, fix=_make_again(folder))
+        if not isinstance(value, dict) or not all(isinstance(one, Tensor) for one in value.values()):
+            raise not_a_checkpoint(folder / VALUE, TypeError("it holds no tensors by name"), _make_again(folder))
         self._hand_out(value, Made(name, key, folder, found, seconds))
         return value
 
@@ -180,7 +206,6 @@ class ArtifactStore:
         self, name: str, key: str, folder: Path, make: Callable[[], float], settings: Any
     ) -> tuple[bool, float]:
         """Run `make` unless it was done; under a lock that rank 0 holds for all ranks. Returns (found, seconds)."""
-        meta = folder / META
         found = distributed.agree(_is_made(folder))
         if not found:
             if distributed.is_main():
@@ -191,14 +216,16 @@ class ArtifactStore:
                         remove_torn(folder)
                         seconds = make()
                         write_json(
-                            meta,
-                            {
-                                "name": name,
-                                "key": key,
-                                "settings": settings,
-                                "data": self.data.name,
-                                "seconds": seconds,
-                            },
+                            folder / META,
+                            seal_entries(
+                                {
+                                    "name": name,
+                                    "key": key,
+                                    "settings": settings,
+                                    "data": self.data.name,
+                                    "seconds": seconds,
+                                }
+                            ),
                         )
                         (folder / CHECKPOINT).unlink(missing_ok=True)
             else:
@@ -206,7 +233,7 @@ class ArtifactStore:
                 if not found:
                     make()
             distributed.barrier()
-        return found, distributed.agree(read_json(meta)["seconds"] if distributed.is_main() else None)
+        return found, distributed.agree(_seconds(folder, name, key) if distributed.is_main() else None)
 
 
 def key_names(function: Callable[..., Any]) -> tuple[str, str]:
@@ -219,6 +246,30 @@ def key_names(function: Callable[..., Any]) -> tuple[str, str]:
 def _is_made(folder: Path) -> bool:
     """meta.json is written last; a value that was removed by hand is made again."""
     return (folder / META).exists() and (folder / VALUE).exists()
+
+
+def _seconds(folder: Path, name: str, key: str) -> float:
+    """What meta.json says that making an artefact took. Raises UserError when the file is damaged, or of another."""
+    path = folder / META
+    try:
+        meta = read_json(path)
+        check_entries(meta, META)
+        if (meta["name"], meta["key"]) != (name, key):
+            raise ValueError(f"it is of {meta['name']} with the key {meta['key']}, needed is {name} with {key}")
+        seconds = meta["seconds"]
+        if type(seconds) not in (int, float) or not math.isfinite(seconds) or seconds < 0:
+            raise ValueError(f"seconds = {seconds!r}: a number from 0 on is needed")
+        return float(seconds)
+    except UserError as error:
+        raise UserError(error.what, error.why, _make_again(folder)) from None
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"{path}: not whole", reason, _make_again(folder)) from None
+
+
+def _make_again(folder: Path) -> str:
+    """What to do about an artefact that cannot be used. Never silently: on another machine it has other bits."""
+    return f"remove the folder {folder}; it is then made again"
 
 
 def _plain_inputs(inputs: dict[str, Any]) -> dict[str, Any]:

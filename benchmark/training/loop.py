@@ -7,7 +7,7 @@ was killed and started again computes the same bits on the same machine as one t
 from __future__ import annotations
 
 import copy
-import io
+import math
 import sys
 import time
 from dataclasses import dataclass
@@ -20,13 +20,15 @@ from tqdm import tqdm
 
 from benchmark.core import distributed
 from benchmark.core.errors import RunFailed, UserError
-from benchmark.core.files import JsonLines, atomic
+from benchmark.core.files import JsonLines
+from benchmark.core.sealed import Identity
 from benchmark.core.seeds import seed_step
 from benchmark.core.signals import Preempted, must_leave, saving_before_leaving
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
 from benchmark.training.config import GANConfig, TrainConfig
 from benchmark.training.method import Trainable
+from benchmark.training.tensors import load_with_identity, not_a_checkpoint, save_tensors
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
@@ -149,17 +151,19 @@ def train(
     label: str,
     quiet: bool = False,
     watch: Callback | None = None,
+    identity: Identity | None = None,
 ) -> TrainResult:
     """Train to the configured number of steps in `folder`, resuming from its checkpoint when there is one.
 
-    watch: called after every step; its time is not the training's.
+    watch: called after every step; its time is not the training's. identity: of the run or stage; its checkpoints carry
+    it, and one of another is refused. None: not checked.
     Raises NonFiniteLoss, with the last good checkpoint kept; UserError when the checkpoint cannot be used; Preempted,
     with the present step saved, when SIGUSR2 asks for it.
     """
     cfg = trainable.cfg
     stream = stream_for(trainable, data, seed)
     average = _average(trainable)
-    start, seconds = resume(folder, trainable, average, stream)
+    start, seconds = resume(folder, trainable, average, stream, identity)
     log = Log(folder / LOG, start)
     if watch is not None:
         watch.begin(start)
@@ -172,7 +176,7 @@ def train(
 
     def checkpoint(step: int) -> None:
         spent = seconds + time.perf_counter() - began
-        save_checkpoint(folder, trainable, average, step, stream.position, spent, label)
+        save_checkpoint(folder, trainable, average, step, stream.position, spent, label, identity)
 
     for t in range(start, cfg.steps):
         trainable._step = t
@@ -276,6 +280,7 @@ def save_checkpoint(
     position: int,
     seconds: float,
     label: str,
+    identity: Identity | None = None,
 ) -> None:
     """Replace the folder's checkpoint, whole or not at all. Only rank 0 writes.
 
@@ -296,51 +301,62 @@ def save_checkpoint(
         "state": state,
         "average": average.net.state_dict() if average else None,
     }
-    save_tensors(folder / CHECKPOINT, saved)
+    save_tensors(folder / CHECKPOINT, saved, identity)
 
 
-def save_tensors(path: Path, value: Any) -> None:
-    """torch.save, atomically; through memory, so that a full disk is a plain OSError."""
-    buffer = io.BytesIO()
-    torch.save(value, buffer)
-    with atomic(path) as file:
-        file.write(buffer.getbuffer())
-
-
-def resume(folder: Path, trainable: Trainable, average: EMA | None, stream: Stream) -> tuple[int, float]:
+def resume(
+    folder: Path, trainable: Trainable, average: EMA | None, stream: Stream, identity: Identity | None = None
+) -> tuple[int, float]:
     """Continue from the folder's checkpoint where there is one. Returns the steps done and the seconds they took.
 
-    Raises UserError when the checkpoint is damaged or belongs to other networks.
+    Raises UserError when the checkpoint is damaged, does not say that it is of `identity`, or has other networks.
     """
-    if (saved := load_checkpoint(folder, trainable.device)) is None:
+    if (saved := load_checkpoint(folder, trainable.device, identity, earlier_versions=False)) is None:
         return 0, 0.0
     try:
-        trainable.load_state_dict(saved["state"])
+        step, position, seconds = _progress(saved, trainable.cfg.steps)
         if average is not None:
             average.net.load_state_dict(saved["average"])
-        stream.position = saved["position"]
-        return saved["step"], saved["seconds"]
+        elif saved["average"] is not None:
+            raise ValueError("it has an average generator, and this run keeps none")
+        trainable.load_state_dict(saved["state"])
+        stream.position = position
+        return step, seconds
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise not_a_checkpoint(folder / CHECKPOINT, error) from None
 
 
-def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any] | None:
-    """The folder's checkpoint, or None. Raises UserError when the file is not one."""
+def _progress(saved: dict[str, Any], steps: int) -> tuple[int, int, float]:
+    """Steps done, images drawn and seconds spent of a checkpoint. Raises ValueError for what cannot be."""
+    step, position, seconds = saved["step"], saved["position"], saved["seconds"]
+    if type(step) is not int or not 0 < step <= steps:
+        raise ValueError(f"it was made after step {step}, and this run has steps 1 to {steps}")
+    if type(position) is not int or position < 0:
+        raise ValueError(f"it says that {position} images were drawn")
+    if type(seconds) not in (int, float) or not math.isfinite(seconds) or seconds < 0:
+        raise ValueError(f"it says that {seconds} seconds were spent")
+    return step, position, float(seconds)
+
+
+def load_checkpoint(
+    folder: Path, device: torch.device, identity: Identity | None = None, *, earlier_versions: bool = True
+) -> dict[str, Any] | None:
+    """The folder's checkpoint, or None. Raises UserError when the file is not one, or of another than `identity`.
+
+    earlier_versions: take a checkpoint that does not say what it is of. To continue from one would mix two runs if it
+    was copied there: nothing in the folder proves that it was not, since `config.yaml` is there before it. What reads a
+    finished run compares it with the generator instead.
+    """
     path = folder / CHECKPOINT
-    return load_tensors(path, device) if path.exists() else None
-
-
-def load_tensors(path: Path, device: torch.device) -> Any:
-    """torch.load of tensors and plain values only. Raises UserError when the file is not whole."""
-    try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # torch.load meets a damaged file with errors of many kinds
-        raise not_a_checkpoint(path, error) from None
-
-
-def not_a_checkpoint(path: Path, error: Exception) -> UserError:
-    """The error for a file of weights that cannot be used."""
-    reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-    return UserError(f"{path}: not a checkpoint of this run", reason, f"remove {path} to start again")
+    if not path.exists():
+        return None
+    saved, own = load_with_identity(path, device, identity)
+    if own is None and identity is not None and not earlier_versions:
+        raise UserError(
+            f"{path}: does not say which run it is of",
+            "it was written by an earlier version, and to continue from it could mix two runs",
+            f"remove {path} to start again, or finish the run with the version that began it",
+        )
+    if not isinstance(saved, dict):
+        raise not_a_checkpoint(path, TypeError(f"it holds a {type(saved).__name__}"))
+    return saved

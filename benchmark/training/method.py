@@ -21,6 +21,7 @@ from benchmark.core.seeds import derive_seed
 from benchmark.nn.batch_norm import normalise_over_ranks
 from benchmark.training.config import GANConfig, TrainConfig
 from benchmark.training.measurements import Measurement, Picture, Sample
+from benchmark.training.states import checked_tensor, load_optimiser, require_entries
 
 if TYPE_CHECKING:
     from benchmark.data.prepared import Dataset
@@ -110,12 +111,19 @@ class Trainable:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore what `state_dict` gave.
+
+        Raises ValueError or RuntimeError for entries that are missing or too many, and for other shapes.
+        """
+        own = self.state_dict()
+        require_entries("the state", state, own)
         for name, value in state.items():
-            if isinstance(value, Tensor):
-                setattr(self, name, value.to(self.device))
+            if isinstance(own[name], Tensor):
+                setattr(self, name, checked_tensor(name, value, own[name]).to(self.device))
+            elif isinstance(part := getattr(self, name), torch.optim.Optimizer):
+                load_optimiser(name, part, value)
             else:
-                getattr(self, name).load_state_dict(value)
+                part.load_state_dict(value)
 
     def adam(
         self, nets: nn.Module | list[nn.Module], lr: float, betas: tuple[float, float], **options: Any

@@ -2,12 +2,13 @@
 
 An entry is named by everything that decides it: the extractor's identity (with the hash of its weights) and the hash
 of the images. It is one file of features and, written last, one of provenance with the hash of the first; a reader
-checks that hash, so that a broken file is made again and never trusted.
+checks both, so that a broken file, or one of another entry, is made again and never trusted.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 from benchmark.core.config import content_hash
 from benchmark.core.errors import UserError
 from benchmark.core.files import atomic, lock, read_json, sha256_file, write_json
+from benchmark.core.sealed import check_entries, seal_entries
 from benchmark.metrics.extractors.base import Extractor, Features, extract
 
 VERSION = 1  # raised when the same extractor would give other features of the same images
@@ -55,11 +57,11 @@ class FeatureStore:
         sha256 = sha256 or images_sha256(images)
         provenance = {"version": VERSION, "extractor": extractor.identity, "images": sha256, "n": len(images)}
         path = self.folder / f"{extractor.name}-{content_hash(provenance)[:24]}.npz"
-        if (found := _read(path)) is not None:
+        if (found := _read(path, provenance)) is not None:
             return found
         self.folder.mkdir(parents=True, exist_ok=True)
         with lock(path.with_suffix(".lock"), f"the features {path.name}", wait=True):
-            if (found := _read(path)) is not None:  # another process made them meanwhile
+            if (found := _read(path, provenance)) is not None:  # another process made them meanwhile
                 return found
             features = self._extract(extractor, images, progress)
             _write(path, features, provenance)
@@ -71,10 +73,13 @@ class FeatureStore:
             return make()
         path = self.folder / f"numbers-{content_hash(provenance)[:24]}.json"
         if path.exists():
-            with suppress(UserError):
-                return read_json(path)["numbers"]
+            with suppress(UserError, ValueError, KeyError):
+                found = read_json(path)
+                # Without a seal, from an earlier version, they are made again: nothing says that they are whole.
+                if check_entries(found, path.name) and found["provenance"] == _as_read(provenance):
+                    return found["numbers"]
         made = make()
-        write_json(path, {"provenance": provenance, "numbers": made})
+        write_json(path, seal_entries({"provenance": provenance, "numbers": made}))
         return made
 
     def _extract(self, extractor: Extractor, images: np.ndarray, progress: bool) -> Features:
@@ -89,13 +94,18 @@ def _write(path: Path, features: Features, provenance: dict[str, Any]) -> None:
     write_json(path.with_suffix(".json"), provenance | {"sha256": sha256_file(path)})
 
 
-def _read(path: Path) -> Features | None:
-    """The features of a whole entry, else None."""
+def _read(path: Path, provenance: dict[str, Any]) -> Features | None:
+    """The features of a whole entry that is of this extractor and these images, else None."""
     try:
-        if read_json(path.with_suffix(".json"))["sha256"] != sha256_file(path):
+        if read_json(path.with_suffix(".json")) != _as_read(provenance | {"sha256": sha256_file(path)}):
             return None
         with np.load(path) as arrays:
             parts = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     except (OSError, ValueError, KeyError, UserError):
         return None
     return Features(parts["pooled"], parts.get("logits"))
+
+
+def _as_read(value: dict[str, Any]) -> Any:
+    """A value as it comes back from a JSON file: tuples as lists."""
+    return json.loads(json.dumps(value))

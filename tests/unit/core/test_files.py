@@ -107,7 +107,7 @@ def test_a_full_disk_still_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def full(*_: Any, **__: Any) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(files, "_no_link", full)
     held = lock(tmp_path / "x.lock", "x", wait=False)
     with held, pytest.raises(BusyError, match="another process"), lock(tmp_path / "x.lock", "x", wait=False):
         pytest.fail("two holders")

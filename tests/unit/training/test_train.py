@@ -22,12 +22,11 @@ from benchmark.training.loop import (
     NonFiniteLoss,
     TrainResult,
     load_checkpoint,
-    load_tensors,
-    save_tensors,
     train,
 )
 from benchmark.training.method import GANConfig, Method, Stage, TrainConfig, construct
 from benchmark.training.stages.simclr import SimCLRConfig, recipe
+from benchmark.training.tensors import load_tensors, save_tensors
 from methods.sngan import SNGAN, Config
 
 CPU = torch.device("cpu")
