@@ -8,9 +8,24 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
+from benchmark.core.errors import DataError, UserError
 from benchmark.core.plotting import PALETTE, figure_with_panels, literal, save_figure
+from benchmark.data.arrays import read_npy
 
 _REAL = "#CFCFCF"  # real points below generated ones
+
+
+def read_points(path: Path) -> np.ndarray:
+    """Points [N, 2] that a run kept for its figures, float32. Raises UserError when the file is damaged."""
+    fix = f"remove {path}; its points are then left out of the figure"
+    try:
+        points = read_npy(path)
+    except DataError as error:
+        raise UserError(error.what, error.why, fix) from None
+    if points.dtype != np.float32 or points.ndim != 2 or points.shape[1] != 2 or not len(points):
+        kind = f"{points.dtype} {list(points.shape)}"
+        raise UserError(f"{path}: not the points of a run", f"it holds {kind} instead of float32 [N, 2]", fix)
+    return points
 
 
 def save_scatter(path: Path, points: Mapping[str, np.ndarray]) -> None:

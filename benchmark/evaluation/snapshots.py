@@ -25,7 +25,7 @@ from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.context import protocol_of, reference_of
 from benchmark.evaluation.control import HELD_OUT_IMAGES, accuracy_of
 from benchmark.evaluation.networks import build_extractor, build_judge
-from benchmark.evaluation.point_plots import modes_text, save_scatters
+from benchmark.evaluation.point_plots import modes_text, read_points, save_scatters
 from benchmark.evaluation.protocols import labelled
 from benchmark.evaluation.sampling import GeneratedImages, generate, standing_statistics
 from benchmark.evaluation.score_plots import save_scores
@@ -250,12 +250,12 @@ class PointScorer:
     def draw(self, lines: list[Line], path: Path) -> None:
         """One panel a snapshot whose points are kept."""
         panels = {
-            f"step {line['step']:,}: {modes_text(line['modes'], len(self.mixture.centres))}": np.load(file)
+            f"step {line['step']:,}: {modes_text(line['modes'], len(self.mixture.centres))}": read_points(file)
             for line in lines
             if (file := self.kept / f"{line['step']}.npy").exists()
         }
         if panels:
-            save_scatters(path, np.load(self.kept / "real.npy"), panels)
+            save_scatters(path, read_points(self.kept / "real.npy"), panels)
 
 
 def save_points(path: Path, points: np.ndarray) -> None:

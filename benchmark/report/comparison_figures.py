@@ -21,7 +21,7 @@ from benchmark.core.files import atomic
 from benchmark.core.names import path_component
 from benchmark.core.plotting import PALETTE, figure_png, is_wide, literal, name_log_ticks
 from benchmark.core.stats import summary
-from benchmark.evaluation.point_plots import draw_points, modes_text
+from benchmark.evaluation.point_plots import draw_points, modes_text, read_points
 from benchmark.metrics.catalogue import row_of
 from benchmark.report.curves import curves, curves_figure, snapshot_curves, snapshots_figure
 from benchmark.report.figure_rows import at_recipe, figure_names
@@ -157,11 +157,11 @@ def _scatters(results: Path, record: Record) -> list[tuple[str, np.ndarray, np.n
     kept = sorted(int(path.stem) for path in folder.glob("[0-9]*.npy"))
     if not modes or not kept or not (folder / "real.npy").is_file():
         return []
-    real, of = np.load(folder / "real.npy"), record.values["modes_late"].protocol.get("n_modes")
+    real, of = read_points(folder / "real.npy"), record.values["modes_late"].protocol.get("n_modes")
     if of is None:
         return []
     return [
-        (f"step {step:,}: {modes_text(modes.get(step), of)}", real, np.load(folder / f"{step}.npy"))
+        (f"step {step:,}: {modes_text(modes.get(step), of)}", real, read_points(folder / f"{step}.npy"))
         for step in _spread(kept, _SHEET_SNAPSHOTS)
     ]
 

@@ -17,6 +17,7 @@ always in eval mode, has no gradient, and names itself (`identity`), so that `ar
 from __future__ import annotations
 
 import os
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
@@ -31,6 +32,7 @@ from torch import Tensor, nn
 from benchmark.core.config import STRICT, NonNegativeInt, PositiveInt, added
 from benchmark.core.errors import ConfigError, UserError, WeightsError
 from benchmark.core.files import sha256_file
+from benchmark.core.sealed import check_archive
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import in_order
 from benchmark.metrics.extractors.pretrained import Lite0Extractor
@@ -263,9 +265,15 @@ def _find_resnet50(cfg: FeatureConfig) -> tuple[WeightsError | None, Path | None
 
 
 def _load_resnet50(path: Path) -> nn.Module:
-    """ResNet-50 with a file's weights; wrappers' prefixes and every head are dropped. Raises WeightsError."""
+    """ResNet-50 with a file's weights; wrappers' prefixes and every head are dropped. Raises WeightsError.
+
+    torch.load ignores the CRC-32 of its archives: it is checked here. Files of torch before 1.6 are no archives and
+    have no checksum: of those only the hash in the identity says which file was used.
+    """
     mend = "give a ResNet-50 state dict as torchvision or SwAV publishes it"
     try:
+        if zipfile.is_zipfile(path):
+            check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever it is, torch could not read it
         raise WeightsError(f"resnet50: {path} cannot be read", str(error).splitlines()[0], mend) from None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from benchmark.core.errors import BusyError, UserError
-from benchmark.core.files import JsonLines, lock, remove_torn
+from benchmark.core.files import JsonLines, lock, remove_torn, write_text
 
 
 @pytest.fixture
@@ -54,6 +55,17 @@ def test_a_log_is_not_appended_to_through_a_link(precious: Path, tmp_path: Path)
     with pytest.raises(UserError, match=r"(?s)log\.jsonl: cannot be written.*symbolic link"):
         JsonLines(tmp_path / "log.jsonl").append({"step": 1})
     assert precious.read_text() == "precious"
+
+
+@pytest.mark.parametrize("write", [lambda path: write_text(path, "new"), lambda path: JsonLines(path).keep(bool)])
+def test_a_file_that_is_replaced_is_replaced_itself_and_not_what_a_link_leads_to(
+    write: Callable[[Path], None], precious: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    path.symlink_to(precious)
+    write(path)
+    assert precious.read_text() == "precious"
+    assert not path.is_symlink()
 
 
 def test_leftovers_below_a_folder_are_removed_and_nothing_behind_links(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from benchmark.__main__ import main
 from benchmark.core.config import to_dict
-from benchmark.core.errors import ConfigError, WeightsError
+from benchmark.core.errors import ConfigError, UserError, WeightsError
 from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset, mixture_of
 from benchmark.data.stream import Stream
@@ -268,6 +268,27 @@ def test_points_that_are_not_finite_have_no_scores_and_a_panel_that_says_so(
     assert [line["step"] for line in late(watching)["modes_late"].details["curve"]] == [3]
     watching.path.write_text('{"step": 3, "modes": null, "high_quality": null, "reverse_kl": null}\n')
     assert {value.status for value in watching.values()} == {"failed"}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: b"",
+        lambda whole: whole[:-40],
+        lambda whole: bytes(64) + whole[64:],
+        lambda whole: whole.replace(b"<f4", b"<i4"),
+        lambda whole: whole.replace(b", 2)", b", 3)"),
+    ],
+)
+@pytest.mark.parametrize("name", ["3.npy", "real.npy"])
+def test_damaged_points_are_named(name: str, damage: Any, tmp_path: Path) -> None:
+    watching, G = ring(tmp_path)
+    watching.begin(0)
+    watching(3, G)
+    path = tmp_path / "snapshots" / name
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserError, match=rf"(?s){name}: .*remove {path}"):
+        watching.pictures()
 
 
 def test_going_on_neither_loses_nor_doubles_a_panel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

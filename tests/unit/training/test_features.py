@@ -211,6 +211,21 @@ def test_files_of_resnet50(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert str(tmp_path) not in str(supervised.identity), "the place of the file decides nothing"
 
 
+def test_a_damaged_file_of_resnet50_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bit of a weight: torch.load would take it."""
+    monkeypatch.setattr(features, "resnet50", Narrow)
+    path, state = tmp_path / "weights.pth", Narrow().state_dict()
+    torch.save(state, path)
+    whole = path.read_bytes()
+    at = whole.index(state["layer4.weight"].numpy().tobytes()) + 3
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x40]) + whole[at + 1 :])
+    with pytest.raises(WeightsError, match=r"weights\.pth cannot be read[\s\S]*CRC-32"):
+        image_encoder(artifacts(tmp_path, real=True), FeatureConfig(name="resnet50", weights=str(path)))
+    path.write_bytes(whole[:-40])
+    with pytest.raises(WeightsError, match=r"weights\.pth cannot be read"):
+        image_encoder(artifacts(tmp_path, real=True), FeatureConfig(name="resnet50", weights=str(path)))
+
+
 def test_weights_are_asked_for_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "resnet50", Narrow)
     monkeypatch.delenv("GANTLET_WEIGHTS", raising=False)
