@@ -23,7 +23,7 @@ SUITE_SEEDS := $(if $(filter-out file,$(origin SEEDS)),--seed $(SEEDS))
 TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2) --dist loadfile --max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan suite reproduce coverage error-rates table report drift drift-model baseline same same-tables test test-slow test-slurm lint check format overhead speed throughput memory lock clean
+.PHONY: help bench plan suite reproduce coverage error-rates table report drift drift-model baseline same same-tables test test-slow test-slurm fuzz kill-test lint check format overhead speed throughput memory lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -79,6 +79,12 @@ test-slow: $(READY)  ## the tests that train for minutes
 
 test-slurm: $(READY)  ## a suite on a real SLURM of one node, started for it: root and Debian's packages, five minutes
 	$(PY) tests/tools/slurm_test.py
+
+fuzz: $(READY)  ## bad inputs at random: no traceback, nothing silently used (SEED=n MINUTES=n; 10 minutes)
+	OMP_NUM_THREADS=1 $(PY) tests/tools/fuzz.py $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
+
+kill-test: $(READY)  ## runs killed at random moments end with the same bits (SEED=n KILLS=n of each run; 10 minutes)
+	OMP_NUM_THREADS=1 $(PY) tests/tools/kill_test.py $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS))
 
 lint: $(READY)  ## style and types
 	$(PY) -m ruff check .
