@@ -181,9 +181,9 @@ def _build(values: Mapping[str, Any], where: str) -> DatasetCard:
     source = values.get("source")
     if isinstance(source, Mapping):
         kind = source.get("kind")
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             raise ConfigError(f"{where}: source.kind: {kind!r} is not a kind of source", suggest(str(kind), KINDS))
-        build(KINDS[str(kind)], source, f"{where}: source")
+        build(KINDS[kind], source, f"{where}: source")
     return check(build(DatasetCard, values, where), where)
 
 

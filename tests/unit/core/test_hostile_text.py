@@ -14,7 +14,7 @@ from benchmark.core.config import build, dump_yaml, load_yaml, parse_yaml
 from benchmark.core.errors import ConfigError, DataError, UserError
 from benchmark.core.files import JsonLines, read_json
 from benchmark.core.text import parse_json, read_text
-from benchmark.data.cards import DatasetCard, find_card
+from benchmark.data.cards import DatasetCard, card_with, find_card
 
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{new}: &{new} [{','.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdefghi", "bcdefghij")
@@ -149,3 +149,9 @@ def test_a_dataset_name_fits_into_a_file_name() -> None:
         plain = {"name": name, "title": "t", "source": {"kind": "folder", "path": "x"}, "resolution": 32, "channels": 3}
         with pytest.raises(ConfigError, match="name"):
             build(DatasetCard, plain | {"conditioning": "none"})
+
+
+@pytest.mark.parametrize("kind", [["folder"], {"a": 1}, None, 3, "nosuch"])
+def test_a_kind_of_source_that_there_is_not_is_named(kind: object) -> None:
+    with pytest.raises(ConfigError, match=r"source\.kind"):
+        card_with(find_card("digits"), {"source": {"kind": kind}})
