@@ -19,7 +19,6 @@ from benchmark import __version__, verbs
 from benchmark.core.errors import UserError
 from benchmark.core.names import printable
 from benchmark.core.signals import Ended
-from benchmark.data.layout import user_path
 from benchmark.evaluation.protocols import PROTOCOLS
 
 
@@ -129,6 +128,8 @@ def parser() -> argparse.ArgumentParser:
 
 def path(text: str) -> Path:
     """An argument that is a path which a file can have."""
+    from benchmark.data.layout import user_path  # loads pydantic, which `--help` has no use for
+
     if not text.strip():
         raise argparse.ArgumentTypeError("a path is empty")
     try:

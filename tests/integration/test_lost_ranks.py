@@ -175,5 +175,7 @@ def test_a_node_that_is_lost_ends_the_other(rendezvous: str, lost: int, start: S
     os.kill(int((tmp_path / f"child_of.{nodes[lost].pid}").read_text()), signal.SIGKILL)
     status, text = ended(nodes[1 - lost], 60)
     assert status == 1, text
-    assert " of 2 lost; rank " in text
+    # Without the rendezvous torchrun itself may notice first, and end its rank before that can say anything.
+    kept = (rendezvous, lost) == ("c10d", 0)
+    assert " of 2 lost; rank " in text or (kept and "RendezvousConnectionError" in text)
     assert "terminate called" not in text

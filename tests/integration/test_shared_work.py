@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -24,8 +25,10 @@ def test_a_checkpoint_that_is_not_whole_is_named(server: RunServer, finished: Fi
         assert f"{path}: not a checkpoint" in ended.stderr
         assert f"remove {path} to start again" in ended.stderr
         assert "Traceback" not in ended.stderr
-    torch.save({"step": 4, "state": {}}, path)  # a checkpoint of something else
-    assert f"{path}: not a checkpoint" in server.run(command, results).stderr
+    torch.save({"step": 4, "state": {}}, path)  # a checkpoint that does not say what it is of
+    ended = server.run(command, results)
+    assert ended.status == 2
+    assert f"remove {path} to start again" in ended.stderr
     path.unlink()
     assert server.run(command, results).status == 0
     outcome(results).same_as(finished.outcome)
@@ -40,8 +43,8 @@ def test_a_stage_whose_weights_are_damaged_can_be_made_again(
     path.write_bytes(path.read_bytes()[:1000])
     ended = server.run(command, results)
     assert ended.status == 2
-    assert f"remove {path} to start again" in ended.stderr
-    path.unlink()
+    assert f"remove {path.parent}; it is then made again" in ended.stderr
+    shutil.rmtree(path.parent)
     assert server.run(command, results).status == 0
     outcome(results).same_as(finished.outcome)
 
