@@ -110,6 +110,7 @@ def test_a_run_of_two_ranks_continues_to_the_same_bits(two_ranks: Path) -> None:
     assert seen(two_ranks, "continued")[1]["weights"] == seen(two_ranks, "patch")[1]["weights"]
 
 
+@pytest.mark.slow
 def test_two_nodes_give_the_record_of_one_even_if_one_of_them_was_lost(two_ranks: Path, tmp_path: Path) -> None:
     """Two torchrun agents of one rank each. The second is killed at step 9; the same command then resumes the run."""
     shutil.copytree(two_ranks / "sngan" / "artifacts" / "data", tmp_path / "sngan" / "artifacts" / "data")

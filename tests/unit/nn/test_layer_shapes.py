@@ -31,7 +31,7 @@ def run(what: str, cpu: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("what", "cpu"),
     [
-        ("sweep", "avx2"),
+        pytest.param("sweep", "avx2", marks=pytest.mark.slow),
         pytest.param("sweep", "this", marks=pytest.mark.slow),
         pytest.param("wide", "avx2", marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
     ],
