@@ -1,7 +1,8 @@
 """A real SLURM of one node, and a suite on it: `make test-slurm`, some minutes, as root of a machine or container.
 
 It starts munged, slurmctld and slurmd with a configuration, folders and ports of their own (SLURM_CONF), so that a
-SLURM of the machine is neither asked nor disturbed, and stops them in any case. On it a small suite runs by
+SLURM of the machine is neither asked nor disturbed, and stops them in any case: at a failed check, Ctrl-C or SIGTERM,
+too. On it a small suite runs by
 `--executor slurm` several times: undisturbed, with a cell that is queued again by the administrator, one that is asked
 to leave (SIGUSR2), one whose process is killed, and stopped as a whole. The results must be those of local runs, bit
 for bit.
@@ -25,7 +26,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from benchmark.core.signals import Ended, signals_raised
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scancel", "scontrol", "sinfo", "squeue")
@@ -83,14 +86,18 @@ PartitionName=test Nodes={host} Default=YES MaxTime=INFINITE State=UP
 
 
 def main() -> int:
-    """Run the test. Returns 0 passed, 1 failed, 2 this machine cannot."""
+    """Run the test. Returns 0 passed, 1 failed, 2 this machine cannot, 128 and the signal's number when it was ended."""
     if lacking := what_is_missing():
         print(f"make test-slurm cannot run here: {lacking}", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="gantlet-slurm-") as folder:
         os.chmod(folder, 0o755)  # munge's own user looks for its socket there
-        with one_node(Path(folder)) as environment:
-            check(Path(folder), environment)
+        try:
+            with signals_raised(), one_node(Path(folder)) as environment:
+                check(Path(folder), environment)
+        except (KeyboardInterrupt, Ended) as signalled:
+            print("test-slurm: stopped, and its SLURM with it", file=sys.stderr)
+            return getattr(signalled, "exit_code", 128 + signal.SIGINT)
     print("test-slurm: passed")
     return 0
 
@@ -123,23 +130,30 @@ def one_node(folder: Path) -> Iterator[dict[str, str]]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM", "SBATCH"))}
     environment |= {"PATH": PATH, "SLURM_CONF": str(state / "slurm.conf"), "PYTHONPATH": str(ROOT),
                     "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
-    daemons = []
+    daemons: list[subprocess.Popen[bytes]] = []
     try:
-        daemons.append(start_munge(state))
+        start_munge(state, daemons)
         for command in (["slurmctld", "-D", "-i"], ["slurmd", "-D", "-N", host]):
-            with (state / f"{command[0]}.out").open("w") as out:
-                daemons.append(subprocess.Popen(command, env=environment, stdout=out, stderr=out))
+            daemons.append(start_daemon(command, state, env=environment))
         wait_for(lambda: "idle" in ask(environment, "sinfo", "-h", "-o", "%t"), 60, "an idle node", state)
         yield environment
     finally:
-        subprocess.run(["scancel", "--user=root"], env=environment, capture_output=True, check=False)
-        time.sleep(1)
+        for run in SuiteRun.started:
+            end(run.process)
+        if len(daemons) == 3:
+            end_jobs(environment)
         for daemon in reversed(daemons):
             end(daemon)
 
 
-def start_munge(state: Path) -> subprocess.Popen[bytes]:
-    """A munged with a key and a socket of its own; it refuses to run as root."""
+def start_daemon(command: list[str], state: Path, **how: Any) -> subprocess.Popen[bytes]:
+    """Start a daemon in a session of its own: Ctrl-C must not end it before the jobs that it has to end."""
+    with (state / f"{command[0]}.out").open("w") as out:
+        return subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True, **how)
+
+
+def start_munge(state: Path, daemons: list[subprocess.Popen[bytes]]) -> None:
+    """Start a munged, which refuses to run as root, with a key and a socket of its own, and add it to `daemons`."""
     user = pwd.getpwnam("munge")
     folder = state / "munge"
     folder.mkdir()
@@ -151,20 +165,30 @@ def start_munge(state: Path) -> subprocess.Popen[bytes]:
     folder.chmod(0o711)
     command = ["munged", "--foreground", f"--key-file={key}", f"--socket={state}/munge.socket", "--force",
                f"--pid-file={folder}/pid", f"--log-file={folder}/log", f"--seed-file={folder}/seed"]  # fmt: skip
-    out = (state / "munged.out").open("w")
-    daemon = subprocess.Popen(command, user=user.pw_uid, group=user.pw_gid, env={"PATH": PATH}, stdout=out, stderr=out)
+    daemons.append(start_daemon(command, state, user=user.pw_uid, group=user.pw_gid, env={"PATH": PATH}))
     wait_for((state / "munge.socket").exists, 20, "munge's socket", state)
-    return daemon
 
 
-def end(daemon: subprocess.Popen[bytes]) -> None:
-    """Stop a daemon that this script started."""
-    daemon.terminate()
+def end_jobs(environment: dict[str, str]) -> None:
+    """Cancel all jobs and wait until their processes are gone: they outlive the daemons otherwise."""
+    for kind in ([], ["--signal=KILL", "--full"]):  # the second for those that pass over SIGTERM
+        subprocess.run(["scancel", *kind, "--user=root"], env=environment, capture_output=True, check=False)
+        end_of_wait = time.monotonic() + 20
+        while time.monotonic() < end_of_wait:
+            if not ask(environment, "squeue", "-h").strip():
+                return
+            time.sleep(0.2)
+    print(f"test-slurm: jobs are left: {ask(environment, 'squeue', '-h')}", file=sys.stderr)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Stop a process that this script started, if it still runs."""
+    process.terminate()
     try:
-        daemon.wait(timeout=15)
+        process.wait(timeout=20)
     except subprocess.TimeoutExpired:
-        daemon.kill()
-        daemon.wait()
+        process.kill()
+        process.wait()
 
 
 def free_ports(n: int) -> list[int]:
@@ -203,6 +227,8 @@ def wait_for(true: Callable[[], Any], seconds: float, what: str, logs: Path | No
 class SuiteRun:
     """`gantlet suite` by an executor in a results folder of its own."""
 
+    started: ClassVar[list[SuiteRun]] = []  # all, to be ended with the test
+
     def __init__(self, folder: Path, name: str, environment: dict[str, str], *, executor: str = "slurm",
                  steps: int = 400, every: int = 300, options: tuple[str, ...] = ()) -> None:  # fmt: skip
         self.results, self.environment, self.name = folder / name, environment, name
@@ -213,6 +239,7 @@ class SuiteRun:
         words += ["--slurm", *options] if options else []
         self.out = (folder / f"{name}.out").open("w+")
         self.process = subprocess.Popen(words, env=environment, stdout=self.out, stderr=subprocess.STDOUT)
+        self.started.append(self)
 
     def folders(self) -> list[Path]:
         """Folders of runs, the first row's first."""
