@@ -86,7 +86,7 @@ PartitionName=test Nodes={host} Default=YES MaxTime=INFINITE State=UP
 
 
 def main() -> int:
-    """Run the test. Returns 0 passed, 1 failed, 2 this machine cannot, 128 and the signal's number when it was ended."""
+    """Run the test. Returns 0 passed, 1 failed, 2 this machine cannot, 128 + the number of a signal that ended it."""
     if lacking := what_is_missing():
         print(f"make test-slurm cannot run here: {lacking}", file=sys.stderr)
         return 2
