@@ -10,8 +10,8 @@ import ast
 import importlib.util
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,11 @@ import benchmark
 from benchmark.core.errors import UserError
 from benchmark.core.names import printable
 from benchmark.core.registry import check_method, method_names
-from benchmark.core.signals import signals_raised
+from benchmark.core.signals import preemption_raised, signals_raised
 
 if TYPE_CHECKING:
+    import torch
+
     from benchmark.runs.spec import Paths, RunSpec
 
 
@@ -148,13 +150,11 @@ def run_all(wanted: Sequence[RunSpec], arguments: argparse.Namespace) -> int:
     from benchmark.core import distributed
     from benchmark.core.errors import RunFailed
     from benchmark.runs import records
-    from benchmark.runs.device import pick_device
     from benchmark.runs.run import run
     from benchmark.runs.spec import require_files, resolve
 
-    distributed.start(pick_device(arguments.device))
     status = 0
-    try:
+    with taking_part(arguments.device):
         resolved = [resolve(spec, paths) for spec in wanted]
         for one in resolved:
             require_files(one, paths)
@@ -171,9 +171,26 @@ def run_all(wanted: Sequence[RunSpec], arguments: argparse.Namespace) -> int:
                 grid = f"  pictures: {one.folder}{os.sep}samples.png and beside it"
                 print(grid if record.status == "done" else again)
                 status = status if record.status == "done" else RunFailed.exit_code
+    return status
+
+
+@contextmanager
+def taking_part(device: str) -> Iterator[torch.device]:
+    """Be one of the processes of a run, or the only one. Signals are raised, so that what is open is closed.
+
+    torchrun ends its processes together by SIGTERM, and one that waits for another could not close anything: there only
+    the request to leave is taken.
+    """
+    from benchmark.core import distributed
+    from benchmark.runs.device import pick_device
+
+    picked = pick_device(device)
+    distributed.start(picked)
+    try:
+        with signals_raised() if distributed.world() == 1 else preemption_raised():
+            yield picked
     finally:
         distributed.stop()
-    return status
 
 
 def reproduce(arguments: argparse.Namespace) -> int:
@@ -205,36 +222,29 @@ def suite(arguments: argparse.Namespace) -> int:
     from benchmark.core import distributed
     from benchmark.core.config import parse_overrides
     from benchmark.report.table_files import write_suite_table
-    from benchmark.runs.device import pick_device
     from benchmark.runs.suites.running import default_workers, run_suite
 
-    device = pick_device(arguments.device)
-    distributed.start(device)
-    workers = arguments.workers or default_workers(arguments.name, arguments.size, device.type, arguments.threads)
-    if (workers > 1 or arguments.executor == "slurm") and distributed.world() > 1:
-        raise UserError("--workers under torchrun", "its processes share one run at a time", "use one of the two")
-    try:
-        # torchrun ends its processes together; one that waits inside a collective operation could not close anything
-        with signals_raised() if distributed.world() == 1 else nullcontext():
-            status = run_suite(
-                arguments.name,
-                paths_of(arguments),
-                size=arguments.size,
-                seeds=arguments.seed,
-                device=arguments.device,
-                quiet=arguments.quiet,
-                threads=arguments.threads,
-                workers=workers,
-                executor=arguments.executor,
-                slurm=parse_overrides(arguments.slurm),
-            )
+    with taking_part(arguments.device) as device:
+        workers = arguments.workers or default_workers(arguments.name, arguments.size, device.type, arguments.threads)
+        if (workers > 1 or arguments.executor == "slurm") and distributed.world() > 1:
+            raise UserError("--workers under torchrun", "its processes share one run at a time", "use one of the two")
+        status = run_suite(
+            arguments.name,
+            paths_of(arguments),
+            size=arguments.size,
+            seeds=arguments.seed,
+            device=arguments.device,
+            quiet=arguments.quiet,
+            threads=arguments.threads,
+            workers=workers,
+            executor=arguments.executor,
+            slurm=parse_overrides(arguments.slurm),
+        )
         if distributed.is_main():
             for path in write_suite_table(arguments.name, arguments.size, arguments.results):
                 if path.suffix == ".md":
                     print(f"table: {path}", flush=True)
         return status
-    finally:
-        distributed.stop()
 
 
 def sample(arguments: argparse.Namespace) -> int:

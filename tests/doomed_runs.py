@@ -65,15 +65,13 @@ def arm_checkpoint(strike: Strike, moment: str, name: str, step: str) -> None:
     """before, inside or after the checkpoint of a stage or method at a step."""
     plain = benchmark.training.loop.save_checkpoint
 
-    def save(
-        folder: Path, trainable: Any, average: Any, now: int, position: int, seconds: float, label: str, identity: Any
-    ) -> None:
-        here = label == name and now == int(step)
+    def save(folder: Path, trainable: Any, average: Any, progress: Any, label: str, identity: Any) -> None:
+        here = label == name and progress["step"] == int(step)
         if here and moment == "before":
             strike()
         if here and moment == "inside":
             tear(strike, "checkpoint.pt")
-        plain(folder, trainable, average, now, position, seconds, label, identity)
+        plain(folder, trainable, average, progress, label, identity)
         if here and moment == "after":
             strike()
 
@@ -146,6 +144,11 @@ def dies() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def asks_to_leave() -> None:
+    """SIGUSR2 to oneself, as SLURM sends it before a job's time is over."""
+    os.kill(os.getpid(), signal.SIGUSR2)
+
+
 def pauses_in(folder: Path) -> Strike:
     """Say that the point was reached, once, and wait for leave to go on."""
 
@@ -182,10 +185,13 @@ def live(order: dict[str, Any]) -> int:
     quiet_rehearsal()
     if not order["pictures"]:
         benchmark.runs.run.save_pictures = lambda *_, **__: None
+    strike = {"kill": dies, "leave": asks_to_leave, "pause": pauses_in(folder)}[order["do"]]
     if order["after_s"]:
+        if order["do"] == "leave":
+            signal.signal(signal.SIGPROF, lambda *_: asks_to_leave())
         signal.setitimer(signal.ITIMER_PROF, order["after_s"])
     if order["at"]:
-        arm(order["at"], dies if order["do"] == "kill" else pauses_in(folder))
+        arm(order["at"], strike)
     try:
         return main(order["arguments"])
     except BaseException:

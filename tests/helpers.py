@@ -146,9 +146,10 @@ class RunServer:
     ) -> int:
         """Start a command line; returns its process id.
 
-        at: the point at which something happens to it (`doomed_runs.POINTS`). do: "kill", or "pause": it writes
-        `folder/reached` and goes on when `folder/go` is there. after_s: it is killed after these seconds of processor
-        time; 0 leaves it alone. pictures: it draws its figures, too.
+        at: the point at which something happens to it (`doomed_runs.POINTS`). do: "kill"; "leave": it is
+        sent SIGUSR2; or "pause": it writes `folder/reached` and goes on when `folder/go` is there. after_s: it is
+        killed, or asked to leave, after these seconds of processor time; 0 leaves it alone. pictures: it draws its
+        figures, too.
         """
         folder.mkdir(parents=True, exist_ok=True)
         order = {

@@ -2,7 +2,8 @@
 
 torchrun ... tests/two_ranks.py FOLDER     (FOLDER/orders.json: {name: {"arguments": [...], "stop_at": step or null}})
 
-"kill": true in an order ends rank 1 at that step, as a lost machine would. "runs_only": true among the orders: nothing
+"do" in an order: "kill" ends rank 1 at that step, as a lost machine would; "leave" sends rank 1 SIGUSR2, and rank 0
+only one step later. "runs_only": true among the orders: nothing
 but these runs.
 """
 
@@ -57,7 +58,7 @@ def train_plain(folder: Path) -> dict[str, Tensor]:
     return plain.net.state_dict()
 
 
-def observe(seen: dict[str, Any], stop_at: list[int | None], kill: list[bool]) -> None:
+def observe(seen: dict[str, Any], stop_at: list[int | None], do: list[str]) -> None:
     """Note what each rank does, and interrupt every rank where an order says so."""
     plain_train, plain_evaluate, plain_record = (
         getattr(benchmark.runs.run, name) for name in ("train", "evaluate", "write_record")
@@ -83,18 +84,21 @@ def observe(seen: dict[str, Any], stop_at: list[int | None], kill: list[bool]) -
     benchmark.runs.run.write_record = counted("records", plain_record)
     benchmark.runs.run.save_pictures = lambda *_, **__: None
     for cls in (InfoSCC, SNGAN):
-        cls.step = interrupted(cls.step, stop_at, kill)  # type: ignore[method-assign]
+        cls.step = interrupted(cls.step, stop_at, do)  # type: ignore[method-assign]
 
 
-def interrupted(plain: Any, stop_at: list[int | None], kill: list[bool]) -> Any:
-    """A step that raises what Ctrl-C would, or kills rank 1."""
+def interrupted(plain: Any, stop_at: list[int | None], do: list[str]) -> Any:
+    """A step that raises what Ctrl-C would, kills rank 1, or asks the ranks to leave, one after the other."""
 
     def step(self: Any, stream: Stream, t: int) -> Any:
-        if t == stop_at[0] and distributed.world() > 1:  # not in the rehearsal, which rank 0 does alone
-            if not kill[0]:
+        rank = distributed.rank()
+        if stop_at[0] is not None and distributed.world() > 1:  # not in the rehearsal, which rank 0 does alone
+            if do[0] == "interrupt" and t == stop_at[0]:
                 raise KeyboardInterrupt
-            if distributed.rank() == 1:
+            if do[0] == "kill" and t == stop_at[0] and rank == 1:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if do[0] == "leave" and t == stop_at[0] + 1 - rank:
+                os.kill(os.getpid(), signal.SIGUSR2)
         return plain(self, stream, t)
 
     return step
@@ -106,8 +110,8 @@ def run_orders(folder: Path) -> None:
     leave, distributed.stop = distributed.stop, lambda: None  # one process group for all orders
     seen: dict[str, Any] = {}
     stop_at: list[int | None] = [None]
-    kill = [False]
-    observe(seen, stop_at, kill)
+    do = ["interrupt"]
+    observe(seen, stop_at, do)
     orders = json.loads((folder / "orders.json").read_text())
     if not orders.pop("runs_only", False):
         torch.save(train_plain(folder / "plain"), folder / f"plain.{distributed.rank()}.pt")
@@ -115,8 +119,11 @@ def run_orders(folder: Path) -> None:
     for name, order in orders.items():
         seen.clear()
         seen["local_rank"] = distributed.local_rank()
-        stop_at[0], kill[0] = order["stop_at"], order.get("kill", False)
+        stop_at[0], do[0] = order["stop_at"], order.get("do", "interrupt")
         seen["status"] = main(order["arguments"])
+        if do[0] == "leave":
+            (saved,) = Path(folder, "went_on").glob("runs/*/*/*/checkpoint.pt")
+            seen["saved_step"] = torch.load(saved, weights_only=True)["step"]
         (folder / f"{name}.{distributed.rank()}.json").write_text(json.dumps(seen))
     distributed.barrier()  # neither leaves while the other still talks to it
     leave()

@@ -229,6 +229,11 @@ def largest(value: Tensor) -> Tensor:
     return value
 
 
+def anyone(value: bool) -> bool:
+    """Whether the value is true on any rank; every rank gets the same answer."""
+    return bool(largest(torch.tensor(int(value)))) if _shared() else value
+
+
 def local_rank() -> int:
     """This process's number on its machine, which is its GPU's."""
     return int(os.environ.get("LOCAL_RANK", 0))

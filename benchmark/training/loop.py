@@ -79,11 +79,14 @@ class Log:
     Between lines the host waits for no device.
     """
 
-    def __init__(self, path: Path, step: int) -> None:
+    def __init__(self, path: Path) -> None:
         self.lines = JsonLines(path)
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
-        if distributed.is_main():  # lines after the checkpoint that is resumed from: those steps are computed again
+
+    def begin(self, step: int) -> None:
+        """Drop the lines after the checkpoint that is resumed from: those steps are computed again."""
+        if distributed.is_main():
             self.lines.keep(lambda line: line["step"] <= step)
 
     def add(self, scalars: dict[str, Tensor]) -> None:
@@ -92,6 +95,20 @@ class Log:
             value = value.detach()
             self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
             self.counts[name] = self.counts.get(name, 0) + 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums since the last line, of every rank. Every rank calls."""
+        return {
+            "sums": {name: distributed.gather(total.reshape(1)) for name, total in self.sums.items()},
+            "counts": self.counts,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from sums that were kept; over another number of ranks from their mean."""
+        same = all(len(totals) == distributed.world() for totals in state["sums"].values())
+        for name, totals in state["sums"].items():
+            self.sums[name] = totals[distributed.rank()] if same else totals.mean(0)
+            self.counts[name] = int(state["counts"][name])
 
     def flush(self, step: int, images: int) -> dict[str, float]:
         """Write the means since the last line. Returns them. Every rank calls; each has seen its share of the batch."""
@@ -163,8 +180,9 @@ def train(
     cfg = trainable.cfg
     stream = stream_for(trainable, data, seed)
     average = _average(trainable)
-    start, seconds = resume(folder, trainable, average, stream, identity)
-    log = Log(folder / LOG, start)
+    log = Log(folder / LOG)
+    start, seconds = resume(folder, trainable, average, stream, log, identity)
+    log.begin(start)
     if watch is not None:
         watch.begin(start)
     shown = not quiet and distributed.is_main() and sys.stderr.isatty()
@@ -175,8 +193,8 @@ def train(
     began = time.perf_counter()
 
     def checkpoint(step: int) -> None:
-        spent = seconds + time.perf_counter() - began
-        save_checkpoint(folder, trainable, average, step, stream.position, spent, label, identity)
+        progress = {"step": step, "position": stream.position, "seconds": seconds + time.perf_counter() - began}
+        save_checkpoint(folder, trainable, average, {**progress, "log": log.state_dict()}, label, identity)
 
     for t in range(start, cfg.steps):
         trainable._step = t
@@ -192,18 +210,21 @@ def train(
             paused = time.perf_counter()
             watch(done, average.net if average else trainable.G)  # type: ignore[attr-defined]
             began += time.perf_counter() - paused
-        leaving = must_leave()
-        due = done % cfg.checkpoint_every == 0 or done == cfg.steps or leaving
+        due = done % cfg.checkpoint_every == 0 or done == cfg.steps
         if done % cfg.log_every == 0 or due:
             losses = log.flush(done, images_seen(cfg, done, stream.position))
             require_finite(trainable, label, folder)
             progress.set_postfix({name: f"{value:.3g}" for name, value in losses.items()}, refresh=False)
             reporter.report(done, losses)
         progress.update()
-        if due:
+        leaving = distributed.anyone(must_leave())  # the signal reaches ranks at different steps
+        if leaving and not due:
+            require_finite(trainable, label, folder)
+        if due or leaving:
             checkpoint(done)
         if leaving:
             progress.close()
+            distributed.barrier()  # torchrun ends all ranks when one ends; rank 0 may still be saving
             raise Preempted
     progress.close()
     seconds += time.perf_counter() - began
@@ -276,36 +297,38 @@ def save_checkpoint(
     folder: Path,
     trainable: Trainable,
     average: EMA | None,
-    step: int,
-    position: int,
-    seconds: float,
+    progress: dict[str, Any],
     label: str,
     identity: Identity | None = None,
 ) -> None:
     """Replace the folder's checkpoint, whole or not at all. Only rank 0 writes.
 
+    progress: steps done (`step`), images drawn (`position`), seconds spent (`seconds`), state of the log (`log`).
     Raises RunFailed, on every rank, instead of saving a weight that is not finite.
     """
     for name, net in trainable.modules().items():
         if not all(bool(torch.isfinite(p).all()) for p in net.parameters()):
             raise RunFailed(
-                f"{label}: non-finite weight in {name} at step {step - 1}", "the last good checkpoint is kept"
+                f"{label}: non-finite weight in {name} at step {progress['step'] - 1}",
+                "the last good checkpoint is kept",
             )
     if not distributed.is_main():
         return
-    state = trainable.state_dict()
     saved = {
-        "step": step,
-        "position": position,
-        "seconds": seconds,
-        "state": state,
+        **progress,
+        "state": trainable.state_dict(),
         "average": average.net.state_dict() if average else None,
     }
     save_tensors(folder / CHECKPOINT, saved, identity)
 
 
 def resume(
-    folder: Path, trainable: Trainable, average: EMA | None, stream: Stream, identity: Identity | None = None
+    folder: Path,
+    trainable: Trainable,
+    average: EMA | None,
+    stream: Stream,
+    log: Log,
+    identity: Identity | None = None,
 ) -> tuple[int, float]:
     """Continue from the folder's checkpoint where there is one. Returns the steps done and the seconds they took.
 
@@ -321,6 +344,7 @@ def resume(
             raise ValueError("it has an average generator, and this run keeps none")
         trainable.load_state_dict(saved["state"])
         stream.position = position
+        log.load_state_dict(saved.get("log") or {"sums": {}})  # an earlier version keeps none: it saves at a line
         return step, seconds
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise not_a_checkpoint(folder / CHECKPOINT, error) from None

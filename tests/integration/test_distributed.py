@@ -65,6 +65,8 @@ def two_ranks(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> P
     orders = {case: order(case, case) for case in CASES}
     orders["stopped"] = order("continued", "patch", stop_at=9)
     orders["continued"] = order("continued", "patch")
+    orders["left"] = order("went_on", "sngan", stop_at=8) | {"do": "leave"}
+    orders["went_on"] = order("went_on", "sngan")
     orders["odd"] = order("odd", "global", extra=["batch=7"])
     orders["torn_packs"] = order("odd", "packs", extra=["m=3"])
     orders["odd_encoder"] = order("odd", "global", extra=["encoder.batch=15", "eval.judge.batch=21"])
@@ -110,13 +112,21 @@ def test_a_run_of_two_ranks_continues_to_the_same_bits(two_ranks: Path) -> None:
     assert seen(two_ranks, "continued")[1]["weights"] == seen(two_ranks, "patch")[1]["weights"]
 
 
+def test_ranks_that_are_asked_to_leave_at_different_steps_leave_together(two_ranks: Path) -> None:
+    """The checkpoint is of the step in which the first was asked; continued, lines and weights are the same bits."""
+    assert [rank["status"] for rank in seen(two_ranks, "left")] == [140, 140]
+    assert [rank["saved_step"] for rank in seen(two_ranks, "left")] == [9, 9]
+    outcome(two_ranks / "went_on").same_as(outcome(two_ranks / "sngan"))
+    assert seen(two_ranks, "went_on")[1]["weights"] == seen(two_ranks, "sngan")[1]["weights"]
+
+
 @pytest.mark.slow
 def test_two_nodes_give_the_record_of_one_even_if_one_of_them_was_lost(two_ranks: Path, tmp_path: Path) -> None:
     """Two torchrun agents of one rank each. The second is killed at step 9; the same command then resumes the run."""
     shutil.copytree(two_ranks / "sngan" / "artifacts" / "data", tmp_path / "sngan" / "artifacts" / "data")
     method, settings = CASES["sngan"]
     order: dict[str, Any] = {"arguments": run_arguments(tmp_path / "sngan", settings, method=method), "stop_at": None}
-    killed = two_nodes(tmp_path, {"sngan": order | {"stop_at": 9, "kill": True}})
+    killed = two_nodes(tmp_path, {"sngan": order | {"stop_at": 9, "do": "kill"}})
     assert [status for status, _ in killed] == [1, 1]
     assert "rank 1 of 2 lost; rank 0 stops" in killed[0][1], killed
     assert not list((tmp_path / "sngan").glob("records/*"))

@@ -1,7 +1,8 @@
 """Kill runs at random moments, start them again, and compare what they leave: `make kill-test`.
 
 Each case is a tiny run of a method. It is run once undisturbed. Then the same run is killed at moments drawn at random
-over the processor time that it needs, and the same command continues it each time. In the end the two must agree bit
+over the processor time that it needs, and the same command continues it each time. One kill in three is SIGUSR2, the
+warning before the end of a job's time: the run saves its step and leaves. In the end the two must agree bit
 for bit: the record's `result`, every line of the log, and every tensor of the generator. A run that ends before its
 kill comes begins again in an empty folder, so that every kill of the quota hits a running process.
 
@@ -33,6 +34,8 @@ from benchmark.core.config import merge
 from benchmark.core.registry import method_names
 
 LOOP = {"steps": 30, "checkpoint_every": 3}  # checkpoints lie close together: most kills hit one, or its neighbourhood
+# Ends of a run that was killed, that saved its step and left, and that had not yet begun to listen for SIGUSR2.
+STRUCK = (-signal.SIGPROF, 128 + signal.SIGUSR2, -signal.SIGUSR2)
 SETTLED = 30  # attempts without a kill after which a case gives up
 
 
@@ -114,8 +117,9 @@ def chain(
     while struck < kills:
         # A run that continues needs less time: later kills come earlier.
         after = random.uniform(0.01, seconds if struck == 0 else seconds / 2)
-        ended = server.run(case.arguments(results), results, after_s=after, pictures=True)
-        if ended.status != -signal.SIGPROF:
+        do = random.choice(["kill", "kill", "leave"])
+        ended = server.run(case.arguments(results), results, after_s=after, do=do, pictures=True)
+        if ended.status not in STRUCK:
             break
         struck += 1
     found.kills += struck

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.core.errors import UserError
+from benchmark.core.signals import Preempted, preemption_raised
 from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
@@ -53,8 +55,10 @@ class Stopped(Exception):
     """A kill, as far as a test in one process can have it."""
 
 
-def run(cls: type, cfg: TrainConfig, folder: Path, stop_at: int | None = None) -> tuple[Any, TrainResult]:
-    """Train; leave by an exception before step `stop_at`."""
+def run(
+    cls: type, cfg: TrainConfig, folder: Path, stop_at: int | None = None, leave_at: int | None = None
+) -> tuple[Any, TrainResult]:
+    """Train; leave by an exception before step `stop_at`, or be asked to leave within step `leave_at`."""
     folder.mkdir(exist_ok=True)
     trainable = construct(cls, cfg, DATA, CPU, seed=0)
     plain = trainable.step
@@ -62,6 +66,8 @@ def run(cls: type, cfg: TrainConfig, folder: Path, stop_at: int | None = None) -
     def step(stream: Stream, t: int) -> dict[str, Tensor]:
         if t == stop_at:
             raise Stopped
+        if t == leave_at:
+            signal.raise_signal(signal.SIGUSR2)
         return plain(stream, t)
 
     trainable.step = step  # type: ignore[method-assign]
@@ -69,7 +75,7 @@ def run(cls: type, cfg: TrainConfig, folder: Path, stop_at: int | None = None) -
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+    return [json.loads(line) for line in (folder / LOG).read_text().splitlines()] if (folder / LOG).exists() else []
 
 
 def test_a_line_holds_means_since_the_last(tmp_path: Path) -> None:
@@ -83,7 +89,7 @@ def test_a_line_holds_means_since_the_last(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_is_null_in_the_log(tmp_path: Path) -> None:
-    log = Log(tmp_path / LOG, 0)
+    log = Log(tmp_path / LOG)
     log.add({"a": torch.tensor(float("nan")), "b": torch.tensor(2.0)})
     log.flush(1, 8)
     assert lines(tmp_path) == [{"step": 1, "images": 8, "a": None, "b": 2.0}]
@@ -101,6 +107,35 @@ def test_lines_after_the_checkpoint_are_dropped_on_resume(tmp_path: Path) -> Non
     assert resumed.steps == [3, 4, 5, 6, 7]
     assert lines(tmp_path / "killed") == lines(tmp_path / "whole")
     assert torch.equal(resumed.net.weight, whole.net.weight)
+
+
+@pytest.mark.parametrize("log_every", [1, 4, 100])
+def test_a_training_that_was_asked_to_leave_continues_to_the_same_lines(log_every: int, tmp_path: Path) -> None:
+    """Twice, between two lines and between two checkpoints: each line is still the mean over all of its steps."""
+    cfg = TrainConfig(steps=12, batch=4, log_every=log_every, checkpoint_every=7)
+    whole, _ = run(Counter, cfg, tmp_path / "whole")
+    for leave_at in (2, 5):
+        with pytest.raises(Preempted), preemption_raised():
+            run(Counter, cfg, tmp_path / "left", leave_at=leave_at)
+        assert lines(tmp_path / "left") == [line for line in lines(tmp_path / "whole") if line["step"] <= leave_at + 1]
+        saved = load_checkpoint(tmp_path / "left", CPU)
+        assert saved is not None
+        assert saved["step"] == leave_at + 1  # the step was finished
+    resumed, _ = run(Counter, cfg, tmp_path / "left")
+    assert resumed.steps == [6, 7, 8, 9, 10, 11]
+    assert lines(tmp_path / "left") == lines(tmp_path / "whole")
+    assert torch.equal(resumed.net.weight, whole.net.weight)
+
+
+def test_a_bad_loss_is_found_before_the_step_is_saved(tmp_path: Path) -> None:
+    class Diverging(Counter):
+        def step(self, stream: Stream, t: int) -> dict[str, Tensor]:
+            self.update(self.net(torch.randn(3, 1)).mean() * float("nan"), self.opt)
+            return {}
+
+    with pytest.raises(NonFiniteLoss), preemption_raised():
+        run(Diverging, TrainConfig(steps=9, batch=4), tmp_path, leave_at=2)
+    assert not (tmp_path / CHECKPOINT).exists()
 
 
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
