@@ -131,7 +131,8 @@ def run(
     method, dataset: names of `list_methods` and `list_datasets`; the dataset may also be a card's .yaml file, or a
     folder or zip file of images. recipe: the settings to start from, "small" or "paper"; None: the dataset's own.
     settings: what differs from the recipe, as keywords: `steps=500`, `encoder={"steps": 100}`; `eval={...}` changes the
-    evaluation and `data={...}` the dataset's card. results: the folder of runs, records and tables. data_root: where
+    evaluation and `data={...}` the dataset's card; `precision="bf16"` and `capture="compile"` say how a step of the GAN
+    is computed. results: the folder of runs, records and tables. data_root: where
     datasets lie; None: $GANTLET_DATA, else `data`. device: "auto", "cpu" or "cuda". threads: of CPU kernels; None: one
     for the small recipes, else all. quiet: print nothing.
 

@@ -33,6 +33,7 @@ def specs(arguments: argparse.Namespace) -> list[RunSpec]:
     from benchmark.data.cards import find_card, locate
 
     changes = parse_overrides(arguments.changes)
+    changes |= asked_engine(arguments)
     if arguments.protocol is not None:
         changes = merge(changes, {"eval": {"protocol": arguments.protocol}})
     for method in arguments.method:
@@ -48,6 +49,12 @@ def specs(arguments: argparse.Namespace) -> list[RunSpec]:
         for method in arguments.method
         for seed in arguments.seed or [0]
     ]
+
+
+def asked_engine(arguments: argparse.Namespace) -> dict[str, str]:
+    """Precision and capture, where the command line names them."""
+    named = {"precision": arguments.precision, "capture": arguments.capture}
+    return {key: value for key, value in named.items() if value is not None}
 
 
 def check_suite(name: str, size: str) -> None:
@@ -101,10 +108,12 @@ def plan(arguments: argparse.Namespace) -> int:
     """What each run, or a suite, would do and cost."""
     if arguments.suite is not None:
         check_suite(arguments.suite, arguments.size)
+        from benchmark.core.engine import Engine
         from benchmark.runs.suites.cost import suite_plan
 
         paths, settings = paths_of(arguments), {"device": arguments.device, "threads": arguments.threads}
-        print(suite_plan(arguments.suite, arguments.size, paths, seeds=arguments.seed, **settings))
+        engine = Engine(**asked_engine(arguments))
+        print(suite_plan(arguments.suite, arguments.size, paths, seeds=arguments.seed, engine=engine, **settings))
         return 0
     wanted, paths = specs(arguments), paths_of(arguments)
     from benchmark.runs.device import pick_device, use_threads
@@ -221,6 +230,7 @@ def suite(arguments: argparse.Namespace) -> int:
     check_suite(arguments.name, arguments.size)
     from benchmark.core import distributed
     from benchmark.core.config import parse_overrides
+    from benchmark.core.engine import Engine
     from benchmark.report.table_files import write_suite_table
     from benchmark.runs.suites.running import default_workers, run_suite
 
@@ -239,6 +249,7 @@ def suite(arguments: argparse.Namespace) -> int:
             workers=workers,
             executor=arguments.executor,
             slurm=parse_overrides(arguments.slurm),
+            engine=Engine(**asked_engine(arguments)),
         )
         if distributed.is_main():
             for path in write_suite_table(arguments.name, arguments.size, arguments.results):

@@ -138,6 +138,8 @@ class _Config(TypedDict, total=False):
     recipe: str
     data: _Data
     transfer: _Transfer
+    precision: str
+    capture: str
     config: _MethodConfig
     eval: dict[str, Any]
 
@@ -167,6 +169,8 @@ class _Environment(TypedDict, total=False):
 @with_config(_OPEN)
 class _Changes(TypedDict, total=False):
     transfer: str | None
+    precision: str
+    capture: str
 
 
 Details = Annotated[dict[str, Any], AfterValidator(_checked(_Details))]

@@ -179,6 +179,7 @@ def _train_and_score(
         quiet=quiet,
         watch=snapshots,
         identity=identity,
+        engine=resolved.engine,
     )
     times["training_s"] = outcome.seconds
     G = (outcome.average or method.G).eval()
