@@ -339,16 +339,17 @@ def drift(arguments: argparse.Namespace) -> int:
 
 def table(arguments: argparse.Namespace) -> int:
     """Write all tables from the records; with the published rows only those of datasets and suites of one's own."""
-    from benchmark.runs.records import find_records
-
-    found = find_records(arguments.results)
     if arguments.beside == "reference":
-        from benchmark.report.beside_reference import write_tables_beside_reference
+        from benchmark.report.beside_reference import find_beside_reference, write_tables_beside_reference
 
-        paths = write_tables_beside_reference(arguments.results)
+        found = find_beside_reference(arguments.results)
+        found.warn()
+        paths = write_tables_beside_reference(arguments.results, found.records)
     else:
         from benchmark.report.table_files import write_tables
+        from benchmark.runs.records import find_records
 
+        found = find_records(arguments.results)
         found.warn()
         paths = write_tables(arguments.results, records=found.records)
     if not paths:
