@@ -162,7 +162,8 @@ def accept_model(
     """Store the runs of a results folder as the baseline, with reason, commit, old and new values. Returns the file.
 
     source: a folder with `records/`. commit: names the code's commit; `clean_commit` by default, which refuses a
-    changed tree. records: those that `find_records` found; None: they are read. Metrics without direction, and those no run has a value of, are left out.
+    changed tree. records: those that `find_records` found; None: they are read. Metrics without direction, and those no
+    run has a value of, are left out.
     Raises DriftError without a reason, for a changed tree, for fewer finished runs than the settings ask for, and for
     runs of unlike protocols.
     """

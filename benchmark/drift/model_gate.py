@@ -44,7 +44,8 @@ def model_gate(
     results: folder with the new runs' `records/`. source: folder whose records become the baseline with `accept`, the
     reason. config: beginning of a configuration's hash, where several were run. metrics: ids; None: all.
     0 pass or improved; 1 regressed; 3 incomparable; 4 a metric without baseline; 5 inconclusive (0 if allowed); 2
-    where all passed but a record could not be used. Raises UserErrors with their exit codes: 2 for bad input, 4 without a baseline.
+    where all passed but a record could not be used. Raises UserErrors with their exit codes: 2 for bad
+    input, 4 without a baseline.
     """
     if accept is not None:
         found = find_records(source)

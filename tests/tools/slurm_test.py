@@ -87,7 +87,9 @@ PartitionName=test Nodes={host} Default=YES MaxTime=INFINITE State=UP
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the test. What a failed check leaves, the logs of SLURM and of the jobs, is kept. Returns 0 passed, 1 failed, 2 this machine cannot, 128 + the number of a signal that ended it."""
+    """Run the test. What a failed check leaves, the logs of SLURM and of the jobs, is kept.
+
+    Returns 0 passed, 1 failed, 2 this machine cannot, 128 + the number of a signal that ended it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", type=Path, help="new folder of logs and results, kept in any case (default: a "
                         "temporary one, kept when a check fails)")  # fmt: skip
