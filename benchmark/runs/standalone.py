@@ -142,6 +142,7 @@ def score_pictures(request: Request, paths: Paths, device: torch.device, quiet: 
     shown = not quiet and sys.stderr.isatty()
     against = _reference(request, paths, device, quiet, shown)
     pictures = _read(request, against.side.images.shape[3], shown)
+    _require_two(request.pictures if isinstance(request.pictures, Path) else pictures.name, len(pictures))
     if cfg.n_fake is not None and len(pictures) < cfg.n_fake:
         raise DataError(
             f"{request.name or pictures.name}: {len(pictures):,} pictures"
@@ -184,11 +185,18 @@ def score_pictures(request: Request, paths: Paths, device: torch.device, quiet: 
     )
 
 
+def _require_two(where: Path | str, n: int) -> None:
+    """Raise DataError for a single picture: it has no covariance, and no neighbour in its own set."""
+    if n < 2:
+        raise DataError(f"{where}: 1 picture", "at least two are needed to compare sets", "give more pictures")
+
+
 def _reference(request: Request, paths: Paths, device: torch.device, quiet: bool, shown: bool) -> _Against:
     """The reference, prepared or read as it is."""
     cfg, path = request.evaluation, user_path(request.reference)
     if is_collection(path) and path.exists():
         found = read_collection(path, side=request.resolution, progress=shown)
+        _require_two(path, len(found))
         side = side_of(found.images, images_sha256(found.images), found.labels, cfg.jpeg)
         protocol = {
             "protocol": cfg.protocol,

@@ -148,5 +148,5 @@ def _annotations(path: Path) -> dict[str, Any]:
     content = parse_json(text, str(path), mend=AGAIN, limit=MAX_VALUE_BYTES, left_out=OUTLINES)
     keys = ("images", "annotations", "categories")
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in keys):
-        raise DataError(f"{path}: not annotations of COCO", f"the lists {', '.join(keys)} are not all in it", AGAIN)
+        raise DataError(f"{path}: cannot be read", f"the lists {', '.join(keys)} are not all in it", AGAIN)
     return {key: content[key] for key in keys}
