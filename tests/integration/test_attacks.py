@@ -91,7 +91,7 @@ def test_folders_to_score(kind: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     results = tmp_path / "results"
     said = complaint(capsys, "eval", folder, "--reference", reference, "--results", results, *EVAL)
     assert said.startswith("gantlet: ")
-    assert str(folder) in said or "images" in said
+    assert str(folder) in said or str(reference) in said or "images" in said
     assert "mend: " in said
     assert not list(results.glob("records/*"))
 
@@ -166,7 +166,9 @@ class Tags(html.parser.HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
         self.scripts += tag == "script"
-        self.handlers += [name for name, value in attrs if name.startswith("on") or "javascript:" in (value or "")]
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+        links = [value or "" for name, value in attrs if name in ("href", "src", "action", "formaction", "xlink:href")]
+        self.handlers += [link for link in links if link.strip().lower().startswith(("javascript:", "data:text"))]
 
 
 @pytest.mark.parametrize("attack", TEXTS)
