@@ -171,6 +171,7 @@ def load_run(folder: Path, device: torch.device) -> TrainedRun:
             "the run was made by a version that did not keep it",
             "run it again, or use `python -m benchmark sample`, which reads the dataset",
         )
+    identity = identity_in(folder)  # refuses what is not the configuration of a run
     config = load_yaml(folder / CONFIG)
     file = find_method(config["method"])
     cfg = build(file.Config, config["config"], str(folder / CONFIG))
@@ -180,7 +181,6 @@ def load_run(folder: Path, device: torch.device) -> TrainedRun:
             f"this is version {file.cls.version_of(cfg)}",
             "run it again",
         )
-    identity = identity_in(folder)
     data, state = load_sampling(folder, device, identity)
     method = file.cls.for_sampling(cfg, data, device, state)
     load_generator(folder, method.G, folder.absolute().parents[3], run_name(folder), identity)
