@@ -29,7 +29,7 @@ from benchmark.runs.folder import (
 from benchmark.runs.limits import memory_bytes
 from benchmark.runs.records import Record, read_record, record_path
 from benchmark.training.measurements import Sample
-from benchmark.training.method import Method, find_method
+from benchmark.training.method import Method, MethodFile, find_method
 
 BATCH = 250  # images generated at once: fixed, so that it cannot move a sample
 _SEED = 0x5A3B  # of the samples of a finished run
@@ -153,6 +153,18 @@ def _unfitting(given: Tensor, shape: tuple[int, ...]) -> ArgumentError:
     return ArgumentError(what, f"whole numbers of shape {list(shape)} are needed", "give one for each image")
 
 
+def _configured(config: dict[str, Any], path: Path) -> tuple[MethodFile, Any]:
+    """The method and the settings of a folder's configuration. Raises ConfigError, naming the file."""
+    try:
+        file = find_method(str(config["method"]))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.what}", error.why, error.mend) from None
+    settings = config.get("config")
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path}: config", f"{settings!r:.40} is not a mapping of settings", "run it again")
+    return file, build(file.Config, settings, str(path))
+
+
 def load_run(folder: Path, device: torch.device) -> TrainedRun:
     """Load a finished run from its folder alone.
 
@@ -173,8 +185,7 @@ def load_run(folder: Path, device: torch.device) -> TrainedRun:
         )
     identity = identity_in(folder)  # refuses what is not the configuration of a run
     config = load_yaml(folder / CONFIG)
-    file = find_method(config["method"])
-    cfg = build(file.Config, config["config"], str(folder / CONFIG))
+    file, cfg = _configured(config, folder / CONFIG)
     if config["version"] != file.cls.version_of(cfg):
         raise ConfigError(
             f"{folder}: made by version {config['version']} of {file.name}",

@@ -126,8 +126,8 @@ def test_a_damaged_configuration(
     with pytest.raises(UserError) as caught:
         load_run(path.parent)
     assert str(path.parent) in str(caught.value)
-    assert main(["table", "--results", str(results), "--quiet"]) == 0  # of records alone
-    assert main(["report", "--results", str(results)]) == 0
+    if how == "binary":
+        assert main(["table", "--results", str(results), "--quiet"]) == 0  # of records alone
     for record in results.glob("records/*.json"):
         record.unlink()
     if content is not None:  # without it nobody has claimed the folder
