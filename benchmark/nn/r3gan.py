@@ -74,7 +74,7 @@ class BiasedLeaky(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C, H, W]."""
-        return F.leaky_relu(x + self.bias[:, None, None], SLOPE)
+        return F.leaky_relu(x + self.bias.to(x.dtype)[:, None, None], SLOPE)  # a map keeps its format under autocast
 
 
 class Block(nn.Module):
