@@ -35,7 +35,7 @@ ROWS: dict[str, tuple[str, int, dict[str, int]]] = {  # the recipe's dataset, th
     "infoscc": ("celeba", 64, {"plain": 1, "with class, R1": 0}),
     "biggan": ("cifar10", 4, {"plain": 1}),
     "sngan": ("cifar10", 4, {"plain": 1}),
-    "stylegan2": ("cifar10", 4, {"plain": 1, "with path lengths": 4, "with path lengths, R1": 16}),
+    "stylegan2": ("cifar10", 4, {"plain": 1, "with R1": 16}),
 }
 
 
