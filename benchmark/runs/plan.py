@@ -25,6 +25,7 @@ from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.networks import published_files, trained_here
 from benchmark.evaluation.sampling import generate
 from benchmark.evaluation.tsne import KINDS
+from benchmark.nn.precision import precision_note
 from benchmark.runs.dry_run import Part, dry_run, parameters
 from benchmark.runs.memory import require_memory
 from benchmark.runs.spec import Paths, Resolved, missing
@@ -80,7 +81,8 @@ class Plan:
         images = f"{n_fake:>8,} images" if n_fake else f"as many images as the {r.evaluation.reference} split has,"
         cost, extractors = f"about {duration(self.evaluation_s)}", ", ".join(r.evaluation.extractors)
         lines.append(f"  {'evaluation':<12} {images} {cost:<18} extractors: {extractors}")
-        lines += [f"  note: {note}" for note in [*r.notes, *filter(None, [self.data_note])]]
+        more = (self.data_note, precision_note(r.engine.precision, self.device))
+        lines += [f"  note: {note}" for note in [*r.notes, *filter(None, more)]]
         lines.append(f"  in all about {duration(self.seconds)}, {self.bytes / 1e6:.0f} MB in {r.folder}")
         lines += [f"  missing: {problem}".replace("\n", "\n  ") for problem in self.missing]
         return "\n".join(lines)

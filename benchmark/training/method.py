@@ -19,6 +19,7 @@ from benchmark.core.errors import ConfigError, suggest
 from benchmark.core.registry import check_method, recipes_of
 from benchmark.core.seeds import derive_seed
 from benchmark.nn.batch_norm import normalise_over_ranks
+from benchmark.nn.precision import in_float32
 from benchmark.training.config import GANConfig, TrainConfig
 from benchmark.training.measurements import Measurement, Picture, Sample
 from benchmark.training.states import checked_tensor, load_optimiser, require_entries
@@ -68,7 +69,8 @@ class Trainable:
         the ranks. A non-finite loss is noted on the device and read when the loop logs: no host sync here.
         """
         parameters = [p for optimiser in optimisers for group in optimiser.param_groups for p in group["params"]]
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        # Convolutions follow their forward pass; products of float32 parts would follow autocast, were it on
+        gradients = in_float32(torch.autograd.grad)(loss, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, distributed.mean_gradients(gradients)):
             parameter.grad = _laid_out_as(parameter, gradient)
         for optimiser in optimisers:

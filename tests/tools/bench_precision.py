@@ -20,11 +20,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 
+from benchmark.core.engine import Precision
 from benchmark.core.seeds import seed_step
 from benchmark.data.cards import card_with, find_card
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
-from benchmark.nn.precision import Precision, precision_note, training_precision
+from benchmark.nn.precision import precision_note, training_precision
 from benchmark.runs.plan import DryRun
 from benchmark.training.loop import stream_for
 from benchmark.training.method import Method, construct, find_method
