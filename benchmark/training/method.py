@@ -77,9 +77,8 @@ class Trainable:
         the ranks. A non-finite loss is noted on the device and read when the loop logs: no host sync here.
         """
         parameters = [p for optimiser in optimisers for group in optimiser.param_groups for p in group["params"]]
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-        gradients = [_laid_out_as(p, g) for p, g in zip(parameters, distributed.mean_gradients(gradients))]
-        self.descend(optimisers, parameters, gradients)
+        gradients = distributed.mean_gradients(torch.autograd.grad(loss, parameters, allow_unused=True))
+        self.descend(optimisers, parameters, [_laid_out_as(p, g) for p, g in zip(parameters, gradients)])
         self.note_finite(loss)
 
     @staticmethod

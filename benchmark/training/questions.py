@@ -83,10 +83,36 @@ def _refuse(*_: Any) -> Any:
     raise ComputedWith
 
 
-for _name in (
-    "add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv rmod divmod rdivmod pow rpow neg abs round and or"
-    " xor lshift rshift int float complex index format"
-).split():
+for _name in [
+    "add",
+    "radd",
+    "sub",
+    "rsub",
+    "mul",
+    "rmul",
+    "truediv",
+    "rtruediv",
+    "floordiv",
+    "rfloordiv",
+    "rmod",
+    "divmod",
+    "rdivmod",
+    "pow",
+    "rpow",
+    "neg",
+    "abs",
+    "round",
+    "and",
+    "or",
+    "xor",
+    "lshift",
+    "rshift",
+    "int",
+    "float",
+    "complex",
+    "index",
+    "format",
+]:
     setattr(Moment, f"__{_name}__", _refuse)
 
 

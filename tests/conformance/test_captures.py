@@ -43,8 +43,18 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "selfcond": [{"width_G": 4, "width_D": 4, "labels": "classes"}],
     "sngan": [{"width": 4}],
     "ssgan": [{"width": 4}],
-    "stylegan2": [{"base": 64, "max_width": 8, "w_dim": 8, "z_dim": 8, "r1_every": 4, "pl_every": 2, "r1_weight": 1.0,
-                   "pl_weight": 1.0}],
+    "stylegan2": [
+        {
+            "base": 64,
+            "max_width": 8,
+            "w_dim": 8,
+            "z_dim": 8,
+            "r1_every": 4,
+            "pl_every": 2,
+            "r1_weight": 1.0,
+            "pl_weight": 1.0,
+        }
+    ],
 }
 VARIANTS = {"eigengan": 2, "infoscc": 4, "latentcond": 2, "ltgan": 2, "stylegan2": 3}  # of the others one
 REFUSED = {  # by settings of their own
@@ -117,7 +127,7 @@ def compare_steps(name: str, changes: dict[str, Any], backend: str, folder: Path
     eager, captured = (built(find_method(name), cfg, data, folder)[0] for _ in range(2))
     stream, its_stream = stream_for(eager, data, 5), stream_for(captured, data, 5)
     step = stepper(captured, its_stream, "compile", counting(backend, graphs))
-    rates = _learning_rates(eager)
+    rates, made = _learning_rates(eager), 0
     for t in range(STEPS):
         _set_learning_rates(rates, eager.lr_factor(t))
         captured.load_state_dict(copy.deepcopy(eager.state_dict()))
@@ -127,11 +137,13 @@ def compare_steps(name: str, changes: dict[str, Any], backend: str, folder: Path
         seed_step(5, t)
         its_losses = step(its_stream, t)
         losses = {loss: value.detach() for loss, value in losses.items()}
-        assert not far_apart(losses, its_losses, tolerance), t
-        assert not far_apart(state_of(eager), state_of(captured), tolerance), t
+        apart = far_apart(losses, its_losses, tolerance) + far_apart(state_of(eager), state_of(captured), tolerance)
+        assert not apart, (t, apart)
         assert stream.position == its_stream.position
         assert captured._step == t
-    return len(graphs)
+        made = made or len(graphs)
+        assert len(graphs) == made, "all are made before the first step"
+    return made
 
 
 CASES = [(name, changes) for name in method_names() for changes in SETTINGS.get(name, [{}])]
