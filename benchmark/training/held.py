@@ -210,6 +210,8 @@ class Counted:
         return self.stream.pick(index)
 
 
-def host_randomness() -> tuple[Any, ...]:
-    """The states of the generators that no capture can seed: Python's and numpy's."""
-    return random.getstate(), tuple(map(str, np.random.get_state()))
+def host_randomness(graph: bool) -> tuple[Any, ...]:
+    """The states of the generators that no capture can seed: Python's, numpy's, and for a graph the CPU's of torch."""
+    _, keys, place, *_ = np.random.get_state()  # noqa: NPY002 -- the global generator is what is looked for
+    own = torch.get_rng_state().tolist() if graph else []
+    return random.getstate(), np.asarray(keys).tobytes(), place, own

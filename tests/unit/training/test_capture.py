@@ -307,8 +307,8 @@ def test_a_decision_by_a_value_is_refused() -> None:
 
 
 def test_random_numbers_of_the_host_are_refused() -> None:
-    refused(lambda self, x, t: self.net(x * random.random()).mean(), ConfigError, "Python or numpy")
-    refused(lambda self, x, t: self.net(x * float(np.random.rand())).mean(), ConfigError, "Python or numpy")  # noqa: NPY002
+    refused(lambda self, x, t: self.net(x * random.random()).mean(), ConfigError, "on the host")
+    refused(lambda self, x, t: self.net(x * float(np.random.rand())).mean(), ConfigError, "on the host")  # noqa: NPY002
 
 
 def test_a_tensor_that_a_step_replaces_is_refused_by_name() -> None:
