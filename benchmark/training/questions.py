@@ -1,8 +1,8 @@
 """Which terms a step computes depends on its number. A step is asked once, and its questions tell the steps like it.
 
 A step that is captured may learn of its number only by comparing it, or its remainder, with whole numbers:
-`t % 16 == 0`, `t >= warmup`. Two steps with the same answers run the same operations. A step that computes with its number, as an
-annealed weight does, has other constants every time and cannot be captured.
+`t % 16 == 0`, `t >= warmup`. Two steps with the same answers run the same operations. A step that computes with its
+number, as an annealed weight does, has other constants every time and cannot be captured.
 """
 
 from __future__ import annotations
