@@ -78,9 +78,7 @@ class Trainable:
         the ranks. A non-finite loss is noted on the device and read when the loop logs: no host sync here.
         """
         parameters = [p for optimiser in optimisers for group in optimiser.param_groups for p in group["params"]]
-        # Convolutions follow their forward pass; products of float32 parts would follow autocast, were it on
-        gradients = in_float32(torch.autograd.grad)(loss, parameters, allow_unused=True)
-        gradients = distributed.mean_gradients(gradients)
+        gradients = distributed.mean_gradients(_gradients(loss, parameters))
         self.descend(optimisers, parameters, [_laid_out_as(p, g) for p, g in zip(parameters, gradients)])
         self.note_finite(loss)
 
@@ -151,6 +149,12 @@ class Trainable:
         nets = nets if isinstance(nets, list) else [nets]
         parameters = [p for net in nets for p in net.parameters()]
         return torch.optim.Adam(parameters, lr=lr, betas=betas, fused=True, **options)
+
+
+@in_float32  # convolutions follow their forward pass; products of float32 parts would follow autocast, were it on
+def _gradients(loss: Tensor, parameters: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    """Of a loss; None for a parameter that it does not depend on."""
+    return torch.autograd.grad(loss, parameters, allow_unused=True)
 
 
 def _laid_out_as(parameter: Tensor, gradient: Tensor | None) -> Tensor | None:
