@@ -30,6 +30,7 @@ from benchmark.runs.dry_run import Part, dry_run, parameters
 from benchmark.runs.memory import require_memory
 from benchmark.runs.spec import Paths, Resolved, missing
 from benchmark.training.artifacts import META, ArtifactStore
+from benchmark.training.capture import check_capture
 from benchmark.training.method import Method, Stage, construct
 
 FEW = 16  # images of a quick dry run, which encoders see whole
@@ -164,6 +165,7 @@ def make_plan(
         find_prepared(resolved.card, paths.data_root, paths.prepared),
     )
     require_memory(resolved, data, device)
+    check_capture(resolved.method.cls, resolved.config, device, resolved.engine.capture)
     artifacts = DryRun(
         data,
         paths.artifacts,
