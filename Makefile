@@ -5,6 +5,8 @@ DATASET ?= digits
 SEEDS   ?= 0
 RECIPE  ?=
 SET     ?=
+PRECISION ?=
+CAPTURE   ?=
 RESULTS ?= results
 PYTHON  ?= python3
 
@@ -12,9 +14,10 @@ PY      := .venv/bin/python
 READY   := .venv/.ready
 # GANTLET_DATA is read by the command itself; DATA_ROOT on the command line goes before it.
 DATA    := $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)")
+ENGINE  := $(if $(PRECISION),--precision $(PRECISION)) $(if $(CAPTURE),--capture $(CAPTURE))
 PLACES  := $(DATA) --results "$(RESULTS)"
 WHAT    := --method $(METHOD) --dataset "$(DATASET)" --seed $(SEEDS) $(if $(RECIPE),--recipe $(RECIPE)) \
-           $(if $(SET),--set $(SET))
+           $(if $(SET),--set $(SET)) $(ENGINE)
 # A suite has seeds of its own; SEEDS= goes before them.
 SUITE_SEEDS := $(if $(filter-out file,$(origin SEEDS)),--seed $(SEEDS))
 # Tests run in parallel, one thread each: two processes that both use all cores slow each other down several times.
@@ -28,16 +31,16 @@ TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-bench: $(READY)  ## train METHOD on DATASET for each of SEEDS, write its rows (RECIPE= DATA_ROOT= SET="key=value ...")
+bench: $(READY)  ## train METHOD on DATASET for each of SEEDS, write its rows (RECIPE= DATA_ROOT= PRECISION=bf16 CAPTURE=compile SET="key=value ...")
 	@$(PY) -m benchmark run $(WHAT) $(PLACES)
 	@$(PY) -m benchmark table --quiet $(PLACES)
 
 plan: $(READY)  ## what `make bench`, or with SUITE= (SIZE=) `make suite`, would do and cost
-	@$(PY) -m benchmark plan $(if $(SUITE),--suite "$(SUITE)" $(if $(SIZE),--size $(SIZE)) $(SUITE_SEEDS),$(WHAT)) $(PLACES)
+	@$(PY) -m benchmark plan $(if $(SUITE),--suite "$(SUITE)" $(if $(SIZE),--size $(SIZE)) $(SUITE_SEEDS) $(ENGINE),$(WHAT)) $(PLACES)
 
 suite: $(READY)  ## all runs of SUITE=name (SIZE= SEEDS= WORKERS=n EXECUTOR=local|slurm SLURM="key=value"), then its tables
 	@$(PY) -m benchmark suite "$(SUITE)" $(if $(SIZE),--size $(SIZE)) $(SUITE_SEEDS) $(if $(WORKERS),--workers $(WORKERS)) \
-	  $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(SLURM),--slurm $(SLURM)) $(PLACES)
+	  $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(SLURM),--slurm $(SLURM)) $(ENGINE) $(PLACES)
 
 reproduce: $(READY)  ## paper-size runs of METHOD on DATASET (TABLE=suite) against published values; RECORDS_ONLY=1: train nothing
 	@$(PY) -m benchmark reproduce --method $(METHOD) --dataset "$(DATASET)" $(if $(TABLE),--table "$(TABLE)") \

@@ -47,18 +47,26 @@ def parser() -> argparse.ArgumentParser:
     device.add_argument("--threads", type=positive, metavar="N", help="of CPU kernels (default: $OMP_NUM_THREADS, "
                         "else 1 for the small recipes and all cores for others)")  # fmt: skip
 
+    engine = argparse.ArgumentParser(add_help=False)
+    engine.add_argument("--precision", choices=["fp32", "tf32", "bf16"], help="of the GAN's training steps (default: "
+                        "fp32); another one makes runs and rows of their own")  # fmt: skip
+    engine.add_argument("--capture", choices=["none", "compile", "graph"], help="of the GAN's training steps: "
+                        "compile them, or record them as CUDA graphs (default: none)")  # fmt: skip
+
     verb = words.add_parser("list", help="methods, datasets, metrics and suites, a line each")
     verb.set_defaults(do=verbs.list_all)
-    verb = words.add_parser("plan", parents=[what, device, paths], help="what a run, or a suite, would do and cost")
+    verb = words.add_parser(
+        "plan", parents=[what, device, engine, paths], help="what a run, or a suite, would do and cost"
+    )
     verb.add_argument("--suite", metavar="NAME", help="a suite instead of a run")
     verb.add_argument("--size", default="small", help="of the suite (default: small)")
     verb.set_defaults(do=verbs.plan)
     verb = words.add_parser("prepare", parents=[paths], help="make a dataset's arrays")
     verb.add_argument("--dataset", nargs="+", required=True)
     verb.set_defaults(do=verbs.prepare)
-    verb = words.add_parser("run", parents=[what, device, paths], help="train, evaluate, write the record")
+    verb = words.add_parser("run", parents=[what, device, engine, paths], help="train, evaluate, write the record")
     verb.set_defaults(do=verbs.run)
-    verb = words.add_parser("suite", parents=[device, paths], help="all runs of a suite, then its table")
+    verb = words.add_parser("suite", parents=[device, engine, paths], help="all runs of a suite, then its table")
     verb.add_argument("name", help="`list` shows them")
     verb.add_argument("--size", default="small", help="one of the suite's sizes (default: small)")
     verb.add_argument("--seed", nargs="+", type=int, help="instead of the suite's")
@@ -78,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--seed", nargs="+", type=int, help="instead of the suite's")
     verb.add_argument("--records-only", action="store_true", help="train nothing: compare the records there are")
     verb.set_defaults(do=verbs.reproduce)
-    verb = words.add_parser("sample", parents=[what, device, paths], help="pictures from a finished run")
+    verb = words.add_parser("sample", parents=[what, device, engine, paths], help="pictures from a finished run")
     verb.add_argument("--n", type=positive, default=64, help="how many (default: 64)")
     verb.add_argument("--instances", metavar="DATASET", help="ask for images of this dataset, not of the run's own "
                       "(transfer; methods conditioned on images)")  # fmt: skip

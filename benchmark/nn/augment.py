@@ -17,6 +17,7 @@ from torch import Tensor
 
 from benchmark.core import distributed
 from benchmark.core.errors import ConfigError, suggest
+from benchmark.nn.precision import in_float32
 
 
 def _uniform(x: Tensor, low: float, high: float) -> Tensor:
@@ -122,6 +123,11 @@ DIFFAUGMENT_OPS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def host_decides(p: float) -> str:
+    """Why no step with DiffAugment of this probability can be captured, in words; empty where it can be."""
+    return f"the host draws which of DiffAugment's operations happen, with probability {p:g}" if 0 < p < 1 else ""
+
+
 class DiffAugment:
     """Differentiable augmentation of what the discriminator sees (Zhao et al. 2020, sec. 3).
 
@@ -143,15 +149,26 @@ class DiffAugment:
             raise ConfigError(f"DiffAugment cutout = {cutout}", "it is a share of the side", "give a number up to 1")
         self.ops, self.p, self.cutout = ops, p, cutout
 
+    @in_float32  # strengths are drawn in the images' format
     def __call__(self, x: Tensor) -> Tensor:
         """Images [N, C, H, W] -> augmented images of the same shape."""
-        coins = torch.rand(len(self.ops), device="cpu")
-        if 0 < self.p < 1:
-            coins = distributed.broadcast(coins)
-        for name, coin in zip(self.ops, coins.tolist()):
-            if coin < self.p:
+        for name, happens in zip(self.ops, self._decisions(x.device)):
+            if happens:
                 x = _cutout(x, self.cutout) if name == "cutout" else DIFFAUGMENT_OPS[name](x)
         return x
+
+    def _decisions(self, device: torch.device) -> list[bool]:
+        """Which ops happen in this call.
+
+        Where they are certain no coin is looked at. On the CPU they are drawn all the same: what is drawn after them
+        comes from the same generator.
+        """
+        if 0 < self.p < 1:
+            coins = distributed.broadcast(torch.rand(len(self.ops), device="cpu"))
+            return [coin < self.p for coin in coins.tolist()]
+        if device.type == "cpu":
+            torch.rand(len(self.ops))
+        return [self.p == 1] * len(self.ops)
 
 
 # ---- SimCLR ---------------------------------------------------------------------------------------------------------

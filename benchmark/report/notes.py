@@ -33,6 +33,7 @@ def table_notes(columns: Sequence[Column], rows: Sequence[Row], real_data: Seque
         "Runs: finished runs behind a row; failed ones do not enter the mean, the CSV has their reasons "
         "and each cell's own n.",
         *_collapse_notes(rows),
+        *_engine_notes(rows),
         *_trained_against_notes(columns, rows),
         *_control_notes(real_data),
         *_protocol_notes(columns),
@@ -50,6 +51,19 @@ def _collapse_notes(rows: Sequence[Row]) -> list[str]:
         "Collapsed: at most a fifth of the classes or modes seen, recall and coverage below 0.01, or all samples "
         "identical. Such runs enter the mean."
     ]
+
+
+def _engine_notes(rows: Sequence[Row]) -> list[str]:
+    """How steps of some rows were computed, where that is not the default."""
+    found = {record.config.get("precision") for row in rows for record in row.records}
+    captured = {record.config.get("capture") for row in rows for record in row.records}
+    texts = {
+        "bf16": "bf16: the networks were trained in bfloat16 with float32 weights, losses and penalties.",
+        "tf32": "tf32: matrix products and convolutions were trained in TF32.",
+        "compile": "compile: the training step was compiled, which rounds differently.",
+        "graph": "graph: the training step was replayed as a CUDA graph.",
+    }
+    return [text for name, text in texts.items() if name in found | captured]
 
 
 def _trained_against_notes(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:

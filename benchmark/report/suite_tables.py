@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.core.config import canonical, merge
+from benchmark.core.engine import ENGINE_KEYS, without_engine
 from benchmark.core.errors import UserError
 from benchmark.evaluation.protocols import PROTOCOLS
 from benchmark.metrics.catalogue import row_of
@@ -66,14 +67,13 @@ def suite_claims(records: Sequence[Record], names: Sequence[str] | None = None) 
 
 def suite_table(suite: Suite, size: str, records: Sequence[Record], dataset: str) -> Table:
     """The suite's table: its label columns, the metrics, the runs, and the source's values where they belong."""
-    scope, found = scope_of(suite, size), list(map(one_a_run, _matches(suite, size, records, dataset)))
+    found = list(map(one_a_run, _matches(suite, size, records, dataset, any_engine=True)))
+    scope = scope_of(suite, size)
     published = suite.published_on(dataset)
     groups: list[tuple[SuiteRow, list[Record]]] = []
     for (_, row), mine in zip(rows_of(suite, size), found):
         groups += [(row, runs) for runs in group(mine).values()] or [(row, [])]
-    labels, apart_notes = tell_apart(
-        [(tuple(row.labels[name] for name in suite.columns), runs) for row, runs in groups]
-    )
+    labels, apart_notes = tell_apart([(_labels(row, suite.columns, runs), runs) for row, runs in groups])
     columns = find_columns([record for mine in found for record in mine], scope.metrics)
     best = [column for column in columns if _best_counts(column)]
     rows = tuple(
@@ -113,8 +113,15 @@ def suite_table(suite: Suite, size: str, records: Sequence[Record], dataset: str
     )
 
 
+def _labels(row: SuiteRow, names: Sequence[str], runs: Sequence[Record]) -> tuple[str, ...]:
+    """A row's labels, the last with the engine of its runs where that is not the default."""
+    *first, last = (row.labels[name] for name in names)
+    engine = [runs[0].config[key] for key in ENGINE_KEYS if runs and key in runs[0].config]
+    return (*first, " ".join(filter(None, [last, f"({', '.join(engine)})" * bool(engine)])))
+
+
 def rows_with_records(suite: Suite, size: str, records: Sequence[Record], dataset: str) -> dict[int, list[Record]]:
-    """The records of each row of a size, by the row's place in the suite, in order of seed."""
+    """The records of each row of a size, by the row's place in the suite, in order of seed; of the default engine."""
     places = [place for place, _ in rows_of(suite, size)]
     return dict(zip(places, _matches(suite, size, records, dataset), strict=True))
 
@@ -145,24 +152,27 @@ def _best_notes(best: Sequence[Column]) -> list[str]:
     ]
 
 
-def _matches(suite: Suite, size: str, records: Sequence[Record], dataset: str) -> list[list[Record]]:
-    """The records of each row, in order of seed."""
+def _matches(
+    suite: Suite, size: str, records: Sequence[Record], dataset: str, *, any_engine: bool = False
+) -> list[list[Record]]:
+    """The records of each row, in order of seed. any_engine: of whichever precision and capture, not of the default."""
     recipe = scope_of(suite, size).recipe
     found = []
     for _, row in rows_of(suite, size):
         learned, changes = row.trained_on or dataset, changes_of(suite, size, row, dataset)
         alike = [record for record in records if _recipe_of(record) == (row.method, learned, recipe)]
         wanted = request_of(changes), changes["eval"]["metrics"]
-        others = any(_request(record) != wanted for record in alike)
+        others = any(_request(record, any_engine) != wanted for record in alike)
         hashes = known_hashes(suite, size, row, dataset) if others else ()
-        mine = [record for record in alike if _request(record) == wanted or record.config_hash in hashes]
+        mine = [record for record in alike if _request(record, any_engine) == wanted or record.config_hash in hashes]
         found.append(sorted(mine, key=lambda record: record.seed))
     return found
 
 
-def _request(record: Record) -> tuple[dict[str, Any], str]:
+def _request(record: Record, any_engine: bool) -> tuple[dict[str, Any], str]:
     """What a run was asked for, and which metrics it has: a small run of `few` has no place in a suite's table."""
-    return request_of(record.changes), record.config.get("eval", {}).get("metrics", "all")
+    changes = without_engine(record.changes) if any_engine else record.changes
+    return request_of(changes), record.config.get("eval", {}).get("metrics", "all")
 
 
 def _recipe_of(record: Record) -> tuple[str, str, str]:

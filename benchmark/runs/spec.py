@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.core.config import build, content_hash, merge, to_dict
+from benchmark.core.engine import EAGER, Engine, engine_of
 from benchmark.core.errors import ConfigError, UserError
 from benchmark.core.registry import check_method, method_names
 from benchmark.data.cards import DatasetCard, card_with, find_card
@@ -43,7 +44,8 @@ class RunSpec:
 
     recipe: None for the dataset's default. changes: what differs from the recipe, nested; the keys `data` and `eval`
     change the dataset's card and the evaluation, `transfer` names another dataset that a method conditioned on images
-    is asked for and compared with, all others change the method's configuration.
+    is asked for and compared with, `precision` and `capture` say how a step is computed (`Engine`), all others change
+    the method's configuration.
     """
 
     method: str
@@ -90,6 +92,7 @@ class Resolved:
     folder: Path
     config_hash: str
     transfer: DatasetCard | None = None  # the dataset it is asked for and compared with; None: the one it learns from
+    engine: Engine = EAGER  # how the GAN's steps are computed
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -102,6 +105,7 @@ class Resolved:
             "config": to_dict(self.config),
             "eval": to_dict(self.evaluation),
         }
+        plain |= self.engine.plain  # nothing for the default
         return plain if self.transfer is None else plain | {"transfer": to_dict(self.transfer)}
 
     @property
@@ -121,10 +125,11 @@ def resolve(spec: RunSpec, paths: Paths) -> Resolved:
     changes = dict(spec.changes)
     data_changes, eval_changes = _section(changes, "data"), _section(changes, "eval")
     other = changes.pop("transfer", None)
+    engine, changes = engine_of(changes)
     card = find_card(spec.dataset)
     method = find_method(spec.method)
     require_kind(method, card)
-    recipe = spec.recipe or method.default_recipe(card.name, card.default_recipe)
+    recipe = method.default_recipe(card.name, card.default_recipe) if spec.recipe is None else spec.recipe
     card = card_with(_sized(card, recipe), data_changes) if data_changes else _sized(card, recipe)
     base = method.recipe(recipe, card.name)
     config = build(method.Config, merge(to_dict(base), changes), f"--set for {spec.method}")
@@ -132,13 +137,13 @@ def resolve(spec: RunSpec, paths: Paths) -> Resolved:
     evaluation = _evaluation(recipe, target or card, eval_changes)
     if target is not None and evaluation.snapshots:
         raise ConfigError("eval.snapshots with transfer", "snapshots score on the run's own data", "leave out one")
-    plain = Resolved(spec, card, method, recipe, config, evaluation, "", Path(), "", target).plain
+    plain = Resolved(spec, card, method, recipe, config, evaluation, "", Path(), "", target, engine).plain
     require_within_limits(plain, spec.changes, spec.seed)
     digest = content_hash(plain)
     leaf = f"{recipe}-s{spec.seed}-{digest[:8]}"
     folder = paths.results / "runs" / card.name / spec.method / leaf
     run = f"{card.name}-{spec.method}-{leaf}"
-    return Resolved(spec, card, method, recipe, config, evaluation, run, folder, digest, target)
+    return Resolved(spec, card, method, recipe, config, evaluation, run, folder, digest, target, engine)
 
 
 def _transfer_card(name: str, own: DatasetCard, method: MethodFile) -> DatasetCard:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from benchmark.core import distributed
+from benchmark.core.engine import EAGER, Engine
 from benchmark.core.errors import RunFailed, UserError
 from benchmark.core.files import JsonLines
 from benchmark.core.sealed import Identity
@@ -26,6 +27,8 @@ from benchmark.core.seeds import seed_step
 from benchmark.core.signals import Preempted, must_leave, saving_before_leaving
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
+from benchmark.nn.precision import training_precision
+from benchmark.training.capture import stepper
 from benchmark.training.config import GANConfig, TrainConfig
 from benchmark.training.method import Trainable
 from benchmark.training.tensors import load_with_identity, not_a_checkpoint, save_tensors
@@ -169,11 +172,12 @@ def train(
     quiet: bool = False,
     watch: Callback | None = None,
     identity: Identity | None = None,
+    engine: Engine = EAGER,
 ) -> TrainResult:
     """Train to the configured number of steps in `folder`, resuming from its checkpoint when there is one.
 
     watch: called after every step; its time is not the training's. identity: of the run or stage; its checkpoints carry
-    it, and one of another is refused. None: not checked.
+    it, and one of another is refused. None: not checked. engine: how a step is computed.
     Raises NonFiniteLoss, with the last good checkpoint kept; UserError when the checkpoint cannot be used; Preempted,
     with the present step saved, when SIGUSR2 asks for it.
     """
@@ -196,13 +200,16 @@ def train(
         progress = {"step": step, "position": stream.position, "seconds": seconds + time.perf_counter() - began}
         save_checkpoint(folder, trainable, average, {**progress, "log": log.state_dict()}, label, identity)
 
+    step = stepper(trainable, stream, engine.capture)
     for t in range(start, cfg.steps):
         trainable._step = t
         seed_step(seed, t)
         if (new := trainable.lr_factor(t)) != factor:
             factor = new
             _set_learning_rates(base, factor)
-        log.add(trainable.step(stream, t))
+        with training_precision(engine.precision, trainable.device):
+            scalars = step(stream, t)
+        log.add(scalars)
         if average is not None:
             average.update(trainable.G, t, trainable.ema_factor(t))  # type: ignore[attr-defined]
         done = t + 1

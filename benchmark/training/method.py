@@ -7,7 +7,7 @@ The method owns the body of the loop (`step`: one iteration of the paper's algor
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
@@ -19,6 +19,7 @@ from benchmark.core.errors import ConfigError, suggest
 from benchmark.core.registry import check_method, recipes_of
 from benchmark.core.seeds import derive_seed
 from benchmark.nn.batch_norm import normalise_over_ranks
+from benchmark.nn.precision import in_float32
 from benchmark.training.config import GANConfig, TrainConfig
 from benchmark.training.measurements import Measurement, Picture, Sample
 from benchmark.training.states import checked_tensor, load_optimiser, require_entries
@@ -47,11 +48,20 @@ class Trainable:
     steps_alike: ClassVar[bool] = False  # do all steps but the first cost the same? A dry run then times one, if slow
 
     first_bad_step: Tensor  # [] int64 on the device: the step of the first non-finite loss, or -1
-    _step: int = -1
+    _step: int | Tensor = -1  # a tensor within a captured step
 
     def step(self, stream: Stream, t: int) -> dict[str, Tensor]:
         """One iteration of the paper's algorithm. Returns scalars to log, still on the device."""
         raise NotImplementedError
+
+    @staticmethod
+    def uncapturable(cfg: Any) -> str:
+        """Why no step of this configuration can be captured (`--capture`), in words; empty where it can be.
+
+        A captured step repeats the same operations: what the host decides in it, and what it computes from the number
+        of the step, would be repeated, too. Branches on comparisons of that number are found and captured one by one.
+        """
+        return ""
 
     def lr_factor(self, t: int) -> float:
         """Multiplies every learning rate at step t (counted from 0): constant, or linear to zero."""
@@ -68,19 +78,26 @@ class Trainable:
         the ranks. A non-finite loss is noted on the device and read when the loop logs: no host sync here.
         """
         parameters = [p for optimiser in optimisers for group in optimiser.param_groups for p in group["params"]]
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-        for parameter, gradient in zip(parameters, distributed.mean_gradients(gradients)):
-            parameter.grad = _laid_out_as(parameter, gradient)
+        gradients = distributed.mean_gradients(_gradients(loss, parameters))
+        self.descend(optimisers, parameters, [_laid_out_as(p, g) for p, g in zip(parameters, gradients)])
+        self.note_finite(loss)
+
+    @staticmethod
+    def descend(
+        optimisers: Sequence[torch.optim.Optimizer], parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]
+    ) -> None:
+        """One step of each optimiser by these gradients of their parameters, in the optimisers' order."""
+        for parameter, gradient in zip(parameters, gradients):
+            parameter.grad = gradient
         for optimiser in optimisers:
             optimiser.step()
         for parameter in parameters:
             parameter.grad = None
-        self.note_finite(loss)
 
     def note_finite(self, loss: Tensor) -> None:
         """Remember, on the device, the first step whose loss was not finite."""
         bad = ~torch.isfinite(loss.detach()) & (self.first_bad_step < 0)
-        self.first_bad_step.masked_fill_(bad, self._step)
+        self.first_bad_step.copy_(torch.where(bad, self._step, self.first_bad_step))
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers on the training device."""
@@ -132,6 +149,12 @@ class Trainable:
         nets = nets if isinstance(nets, list) else [nets]
         parameters = [p for net in nets for p in net.parameters()]
         return torch.optim.Adam(parameters, lr=lr, betas=betas, fused=True, **options)
+
+
+@in_float32  # convolutions follow their forward pass; products of float32 parts would follow autocast, were it on
+def _gradients(loss: Tensor, parameters: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    """Of a loss; None for a parameter that it does not depend on."""
+    return torch.autograd.grad(loss, parameters, allow_unused=True)
 
 
 def _laid_out_as(parameter: Tensor, gradient: Tensor | None) -> Tensor | None:

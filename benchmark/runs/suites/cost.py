@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from benchmark.core.engine import EAGER, Engine
 from benchmark.core.errors import UserError
 from benchmark.core.names import printable
 from benchmark.runs.records import Record, read_records, record_path
@@ -51,6 +52,7 @@ def suite_plan(
     device: str = "auto",
     threads: int | None = None,
     workers: int = 1,
+    engine: Engine = EAGER,
 ) -> str:
     """What running a suite would do and cost, for a reader: a line for each row and dataset, then all of it.
 
@@ -58,7 +60,7 @@ def suite_plan(
     Raises ConfigError for a cell that cannot be resolved.
     """
     suite = find_suite(name)
-    todo = resolved_cells(suite, size, paths, seeds)
+    todo = resolved_cells(suite, size, paths, seeds, engine)
     costs = row_costs(todo, paths, device, threads)
     lines = [f"{suite.name}, {size}: {suite.title}", *budget_lines([run for _, run in todo])]
     for one in costs:

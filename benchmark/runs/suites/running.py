@@ -18,11 +18,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from benchmark.core.engine import EAGER, Engine
 from benchmark.core.errors import ConfigError
 from benchmark.core.files import lock
 from benchmark.core.names import printable
 from benchmark.core.signals import Ended
-from benchmark.runs.records import read_record, record_path
+from benchmark.runs.records import record_path
 from benchmark.runs.suites.cell import KINDS, CellStatus, RunCell, found
 from benchmark.runs.suites.cost import row_costs, total_text
 from benchmark.runs.suites.local_jobs import LocalJobs
@@ -49,12 +50,14 @@ def run_suite(
     workers: int = 1,
     executor: Literal["local", "slurm"] = "local",
     slurm: Mapping[str, Any] | None = None,
+    engine: Engine = EAGER,
 ) -> int:
     """Run every cell of a suite that has no record yet. Returns an exit status.
 
     A cell that fails keeps its reason and the others go on, unless `stop`. A failed record counts as run: move it away
     to try again. workers: cells at a time, each a job of its own; what they share is made once, under locks. executor:
-    where jobs run; `local`, one worker: in this process. slurm: options of sbatch, by submitit's names.
+    where jobs run; `local`, one worker: in this process. slurm: options of sbatch, by submitit's names. engine: how
+    steps are computed; such runs are rows of their own in the suite's table.
     Status: 0 all done; 1 a run failed; 2 a cell cannot be run as it is configured; 3 another process works on a cell.
     Raises ConfigError, DataError or WeightsError before any training when a cell's configuration cannot be used.
     """
@@ -64,7 +67,7 @@ def run_suite(
     one_by_one = workers == 1 and executor == "local"
     jobs = job_executor(executor, paths, workers, slurm or {})  # mistakes in its options come out first
     suite = find_suite(name)
-    pairs = resolved_cells(suite, size, paths, seeds)  # mistakes come out before hours of training
+    pairs = resolved_cells(suite, size, paths, seeds, engine)  # mistakes come out before hours of training
     todo, resolved = [cell for cell, _ in pairs], [known for _, known in pairs]
     for known in resolved:
         require_files(known, paths)
@@ -120,7 +123,7 @@ def _by_jobs(
         if not path.exists():
             left.append(i)
             continue
-        outcome = found(read_record(path), path)
+        outcome = found(path)
         _say(f"{titles[i]}: {outcome.text}")
         yield outcome
     if not left:

@@ -42,6 +42,7 @@ from pydantic.dataclasses import dataclass
 
 from benchmark.core import paths
 from benchmark.core.config import STRICT, build, load_yaml, merge
+from benchmark.core.engine import EAGER, Engine
 from benchmark.core.errors import ConfigError, suggest
 
 if TYPE_CHECKING:
@@ -301,10 +302,10 @@ def _steps_for(images: int, method: str, recipe: str, dataset: str, changes: Map
     return images // (batch * n_dis)
 
 
-def cells(suite: Suite, size: str, seeds: Sequence[int] | None = None) -> list[SuiteCell]:
+def cells(suite: Suite, size: str, seeds: Sequence[int] | None = None, engine: Engine = EAGER) -> list[SuiteCell]:
     """Every run of a suite at a size: all rows with the first seed, then all with the second, and so on.
 
-    seeds: None for the suite's own. A suite that is stopped thus has whole tables of fewer seeds.
+    seeds: None for the suite's own. engine: of every run. A suite that is stopped thus has whole tables of fewer seeds.
     Raises ConfigError for a seed given twice, and as `changes_of` does.
     """
     from benchmark.runs.spec import RunSpec
@@ -315,7 +316,13 @@ def cells(suite: Suite, size: str, seeds: Sequence[int] | None = None) -> list[S
     return [
         SuiteCell(
             i,
-            RunSpec(row.method, row.trained_on or dataset, seed, scope.recipe, changes_of(suite, size, row, dataset)),
+            RunSpec(
+                row.method,
+                row.trained_on or dataset,
+                seed,
+                scope.recipe,
+                changes_of(suite, size, row, dataset) | engine.plain,
+            ),
         )
         for seed in (scope.seeds if seeds is None else seeds)
         for dataset in scope.datasets
@@ -323,12 +330,14 @@ def cells(suite: Suite, size: str, seeds: Sequence[int] | None = None) -> list[S
     ]
 
 
-def resolved_cells(suite: Suite, size: str, paths: Paths, seeds: Sequence[int] | None = None) -> list[ResolvedCell]:
+def resolved_cells(
+    suite: Suite, size: str, paths: Paths, seeds: Sequence[int] | None = None, engine: Engine = EAGER
+) -> list[ResolvedCell]:
     """`cells` with every setting known. Raises ConfigError naming the row whose run cannot be configured so."""
     from benchmark.runs.spec import resolve
 
     found = []
-    for cell in cells(suite, size, seeds):
+    for cell in cells(suite, size, seeds, engine):
         try:
             found.append((cell, resolve(cell.spec, paths)))
         except ConfigError as error:
