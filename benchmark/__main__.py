@@ -92,6 +92,12 @@ def parser() -> argparse.ArgumentParser:
                       "(transfer; methods conditioned on images)")  # fmt: skip
     verb.add_argument("--out", type=path, required=True, metavar="DIR", help="where the PNG files go")
     verb.set_defaults(do=verbs.sample)
+    verb = words.add_parser("export", help="a finished run as safetensors with a model card, in Hugging Face's layout")
+    verb.add_argument("run", type=path, metavar="RUN", help="the folder of a finished run")
+    verb.add_argument("out", type=path, metavar="DIR", help="a new or empty folder")
+    verb.add_argument("--license", default="other", metavar="ID", help="of the weights, such as cc-by-nc-4.0 "
+                      "(default: other, not stated)")  # fmt: skip
+    verb.set_defaults(do=verbs.export)
     verb = words.add_parser(
         "eval", parents=[device, paths], help="score anyone's pictures, or a run by another protocol"
     )

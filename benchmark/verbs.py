@@ -294,6 +294,13 @@ def sample(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def export(arguments: argparse.Namespace) -> int:
+    """Write a finished run to a folder of the Hugging Face layout."""
+    for path in benchmark.export_run(arguments.run, arguments.out, license=arguments.license):
+        print(path)
+    return 0
+
+
 def evaluate(arguments: argparse.Namespace) -> int:
     """Score pictures, or a finished run once more."""
     from benchmark.core.config import merge, parse_overrides

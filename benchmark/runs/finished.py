@@ -24,7 +24,7 @@ from benchmark.evaluation.sampling import stored
 from benchmark.runs.device import device_name
 from benchmark.runs.figures.of_run import instance_grid, save_each, spread
 from benchmark.runs.figures.pictures import save_grid
-from benchmark.runs.folder import GENERATOR, load_generator, run_identity, run_name
+from benchmark.runs.folder import GENERATOR, load_generator, require_finished, run_identity, run_name
 from benchmark.runs.records import Record, read_record, record_path, write_record
 from benchmark.runs.run import score, scoring_artifacts, trained_against
 from benchmark.runs.spec import Paths, Resolved, RunSpec, prepare_for, resolve
@@ -64,12 +64,8 @@ def _load_trained(method: Method, G: nn.Module, folder: Path, identity: Identity
     try:
         saved = load_checkpoint(folder, method.device, identity)
         assert saved is not None
-        if saved["step"] != method.cfg.steps:
-            raise ValueError(f"it was made after step {saved['step']}, and the run ended after {method.cfg.steps}")
+        require_finished(saved, G, method.cfg.steps)
         method.load_state_dict(saved["state"])
-        weights = saved["average"] or saved["state"]["G"]
-        if not all(torch.equal(p, weights[name]) for name, p in G.named_parameters()):
-            raise ValueError(f"its generator is not the one of {GENERATOR}")
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise not_a_checkpoint(folder / CHECKPOINT, error, "restore the file from a copy, or run it again") from None
 
