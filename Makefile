@@ -7,6 +7,7 @@ RECIPE  ?=
 SET     ?=
 PRECISION ?=
 CAPTURE   ?=
+LOG       ?=
 RESULTS ?= results
 PYTHON  ?= python3
 
@@ -31,8 +32,8 @@ TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-bench: $(READY)  ## train METHOD on DATASET for each of SEEDS, write its rows (RECIPE= DATA_ROOT= PRECISION=bf16 CAPTURE=compile SET="key=value ...")
-	@$(PY) -m benchmark run $(WHAT) $(PLACES)
+bench: $(READY)  ## train METHOD on DATASET for each of SEEDS, write its rows (RECIPE= DATA_ROOT= PRECISION=bf16 CAPTURE=compile LOG=tensorboard SET="key=value ...")
+	@$(PY) -m benchmark run $(WHAT) $(if $(LOG),--log $(LOG)) $(PLACES)
 	@$(PY) -m benchmark table --quiet $(PLACES)
 
 plan: $(READY)  ## what `make bench`, or with SUITE= (SIZE=) `make suite`, would do and cost
@@ -40,7 +41,7 @@ plan: $(READY)  ## what `make bench`, or with SUITE= (SIZE=) `make suite`, would
 
 suite: $(READY)  ## all runs of SUITE=name (SIZE= SEEDS= WORKERS=n EXECUTOR=local|slurm SLURM="key=value"), then its tables
 	@$(PY) -m benchmark suite "$(SUITE)" $(if $(SIZE),--size $(SIZE)) $(SUITE_SEEDS) $(if $(WORKERS),--workers $(WORKERS)) \
-	  $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(SLURM),--slurm $(SLURM)) $(ENGINE) $(PLACES)
+	  $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(SLURM),--slurm $(SLURM)) $(ENGINE) $(if $(LOG),--log $(LOG)) $(PLACES)
 
 reproduce: $(READY)  ## paper-size runs of METHOD on DATASET (TABLE=suite) against published values; RECORDS_ONLY=1: train nothing
 	@$(PY) -m benchmark reproduce --method $(METHOD) --dataset "$(DATASET)" $(if $(TABLE),--table "$(TABLE)") \

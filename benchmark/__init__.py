@@ -129,6 +129,7 @@ def run(
     device: str = "auto",
     threads: int | None = None,
     quiet: bool = True,
+    log: str | None = None,
     **settings: Any,
 ) -> Record:
     """Train and evaluate one method on one dataset with one seed, or find the record of that very run.
@@ -139,19 +140,23 @@ def run(
     evaluation and `data={...}` the dataset's card; `precision="bf16"` and `capture="compile"` say how a step of the GAN
     is computed. results: the folder of runs, records and tables. data_root: where
     datasets lie; None: $GANTLET_DATA, else `data`. device: "auto", "cpu" or "cuda". threads: of CPU kernels; None: one
-    for the small recipes, else all. quiet: print nothing.
+    for the small recipes, else all. quiet: print nothing. log: "tensorboard" also writes scalars and grids of samples
+    for TensorBoard into the run's folder; no number and no name depends on it.
 
     A run that was stopped continues from its last checkpoint to the same bits.
     Raises UserError, with a hint, for anything in the arguments or files before any long work starts; RunFailed when
     training or evaluation stopped, after a record with the reason was written; BusyError when another process holds
     the run.
     """
+    from benchmark.runs.logs import require_log
     from benchmark.runs.run import run as run_resolved
 
+    if log is not None:
+        require_log(arguments.text("log", log, "'tensorboard'"))
     paths = _paths(results, data_root)
     _check_machine(device, threads)  # here: a record that is found needs neither
     resolved = _resolve(method, dataset, seed, recipe, settings, paths)
-    return run_resolved(resolved, paths, device=device, quiet=quiet, threads=threads)
+    return run_resolved(resolved, paths, device=device, quiet=quiet, threads=threads, log=log)
 
 
 def load_run(folder: PathLike, *, device: str = "cpu") -> TrainedRun:
@@ -213,6 +218,7 @@ def score(
     from benchmark.core.config import merge
     from benchmark.data.collection import in_memory
     from benchmark.runs.device import pick_device
+    from benchmark.runs.exported import is_export
     from benchmark.runs.folder import is_run
     from benchmark.runs.standalone import request_for, score_pictures
 
@@ -232,6 +238,8 @@ def score(
         given: Path | Collection = _path("images", images, "'samples/'")
     else:
         given = in_memory(images, labels, name or "images")
+    if isinstance(given, Path) and is_export(given):
+        raise UserError(f"{given}: an exported run", "it has no record to score it again by", "score its samples")
     if isinstance(given, Path) and is_run(given):
         from benchmark.runs.finished import rescore
 

@@ -20,6 +20,7 @@ from benchmark.core.errors import UserError
 from benchmark.core.names import printable
 from benchmark.core.signals import Ended
 from benchmark.evaluation.protocols import PROTOCOLS
+from benchmark.runs.logs import LOGS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,6 +54,10 @@ def parser() -> argparse.ArgumentParser:
     engine.add_argument("--capture", choices=["none", "compile", "graph"], help="of the GAN's training steps: "
                         "compile them, or record them as CUDA graphs (default: none)")  # fmt: skip
 
+    log = argparse.ArgumentParser(add_help=False)
+    log.add_argument("--log", choices=LOGS, help="beside log.jsonl: tensorboard writes scalars and grids of samples "
+                     "to the run's folder (needs gantlet[tensorboard])")  # fmt: skip
+
     verb = words.add_parser("list", help="methods, datasets, metrics and suites, a line each")
     verb.set_defaults(do=verbs.list_all)
     verb = words.add_parser(
@@ -64,9 +69,9 @@ def parser() -> argparse.ArgumentParser:
     verb = words.add_parser("prepare", parents=[paths], help="make a dataset's arrays")
     verb.add_argument("--dataset", nargs="+", required=True)
     verb.set_defaults(do=verbs.prepare)
-    verb = words.add_parser("run", parents=[what, device, engine, paths], help="train, evaluate, write the record")
+    verb = words.add_parser("run", parents=[what, device, engine, log, paths], help="train, evaluate, write the record")
     verb.set_defaults(do=verbs.run)
-    verb = words.add_parser("suite", parents=[device, engine, paths], help="all runs of a suite, then its table")
+    verb = words.add_parser("suite", parents=[device, engine, log, paths], help="all runs of a suite, then its table")
     verb.add_argument("name", help="`list` shows them")
     verb.add_argument("--size", default="small", help="one of the suite's sizes (default: small)")
     verb.add_argument("--seed", nargs="+", type=int, help="instead of the suite's")
@@ -78,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
     )
     verb.set_defaults(do=verbs.suite)
     verb = words.add_parser(
-        "reproduce", parents=[device, paths], help="paper-size runs against the values that a paper published"
+        "reproduce", parents=[device, log, paths], help="paper-size runs against the values that a paper published"
     )
     verb.add_argument("--method", required=True, help="`list` shows them")
     verb.add_argument("--dataset", required=True, help="the dataset of the published values")

@@ -20,6 +20,7 @@ from benchmark.core.errors import UserError
 from benchmark.core.names import printable
 from benchmark.core.registry import check_method, method_names
 from benchmark.core.signals import preemption_raised, signals_raised
+from benchmark.runs.logs import require_log
 
 if TYPE_CHECKING:
     import torch
@@ -157,6 +158,7 @@ def prepare(arguments: argparse.Namespace) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train and evaluate; one run after the other. The exit status is the worst run's."""
+    require_log(arguments.log)
     wanted = specs(arguments)
     require_results(arguments)
     return run_all(wanted, arguments)
@@ -181,7 +183,14 @@ def run_all(wanted: Sequence[RunSpec], arguments: argparse.Namespace) -> int:
             require_files(one, paths)
         for one in resolved:
             try:
-                record = run(one, paths, device=arguments.device, quiet=arguments.quiet, threads=arguments.threads)
+                record = run(
+                    one,
+                    paths,
+                    device=arguments.device,
+                    quiet=arguments.quiet,
+                    threads=arguments.threads,
+                    log=arguments.log,
+                )
             except RunFailed as error:
                 say(error)
                 status = error.exit_code
@@ -217,6 +226,7 @@ def taking_part(device: str) -> Iterator[torch.device]:
 def reproduce(arguments: argparse.Namespace) -> int:
     """Run what a paper published at paper size, unless it was run, and compare its values with ours."""
     check_method(arguments.method)
+    require_log(arguments.log)
     require_results(arguments)
     from benchmark.core import distributed
     from benchmark.report.reproduction import cells_of, compare, listing, targets
@@ -241,6 +251,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
 def suite(arguments: argparse.Namespace) -> int:
     """Run what a suite lacks, then write its table."""
     check_suite(arguments.name, arguments.size)
+    require_log(arguments.log)
     require_results(arguments)
     from benchmark.core import distributed
     from benchmark.core.config import parse_overrides
@@ -265,6 +276,7 @@ def suite(arguments: argparse.Namespace) -> int:
             executor=arguments.executor,
             slurm=parse_overrides(arguments.slurm),
             engine=engine_of(asked_engine(arguments))[0],
+            log=arguments.log,
         )
         if distributed.is_main():
             found = find_records(arguments.results)

@@ -160,6 +160,31 @@ class Callback(Protocol):
     def __call__(self, step: int, G: nn.Module) -> None:
         """G, the average one where there is one, after a step."""
 
+    def logged(self, step: int, scalars: dict[str, float]) -> None:
+        """A line was written to the log: real images seen (`images`), and means since the line before. Every rank."""
+
+
+class Callbacks:
+    """Several callbacks as one, called in their order."""
+
+    def __init__(self, *parts: Callback) -> None:
+        self.parts = parts
+
+    def begin(self, step: int) -> None:
+        """Training starts, or continues after this step."""
+        for part in self.parts:
+            part.begin(step)
+
+    def __call__(self, step: int, G: nn.Module) -> None:
+        """G after a step."""
+        for part in self.parts:
+            part(step, G)
+
+    def logged(self, step: int, scalars: dict[str, float]) -> None:
+        """A line was written to the log."""
+        for part in self.parts:
+            part.logged(step, scalars)
+
 
 @saving_before_leaving
 def train(
@@ -219,7 +244,12 @@ def train(
             began += time.perf_counter() - paused
         due = done % cfg.checkpoint_every == 0 or done == cfg.steps
         if done % cfg.log_every == 0 or due:
-            losses = log.flush(done, images_seen(cfg, done, stream.position))
+            images = images_seen(cfg, done, stream.position)
+            losses = log.flush(done, images)
+            if watch is not None and losses:
+                paused = time.perf_counter()
+                watch.logged(done, {"images": images, **losses})
+                began += time.perf_counter() - paused
             require_finite(trainable, label, folder)
             progress.set_postfix({name: f"{value:.3g}" for name, value in losses.items()}, refresh=False)
             reporter.report(done, losses)
