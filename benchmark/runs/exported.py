@@ -56,8 +56,8 @@ class Exported:
 
 
 def is_export(path: Path) -> bool:
-    """Is this the folder of an exported run?"""
-    return (path / CONFIG).is_file() and (path / MODEL).is_file()
+    """Is this the folder of an exported run? A file of it may be missing: the reader names it."""
+    return (path / CONFIG).is_file() and any((path / name).is_file() for name in _NEEDED)
 
 
 # ---- writing --------------------------------------------------------------------------------------------------------

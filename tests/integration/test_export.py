@@ -206,6 +206,7 @@ def _other_weights(folder: Path) -> None:
     ("change", "named"),
     [
         (lambda folder: (folder / SAMPLING).unlink(), SAMPLING),
+        (lambda folder: (folder / MODEL).unlink(), MODEL),
         (_resealed(lambda entries: entries.update(format=99)), "format is 99"),
         (_resealed(lambda entries: entries["config"]["config"].update(batch=9)), "not those of the run"),
         (_resealed(lambda entries: entries["data"].pop("splits")), CONFIG),
