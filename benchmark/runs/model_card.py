@@ -147,8 +147,9 @@ def _results(record: Record) -> str:
         for value in _measured(record)
     ]
     head = ["Metric", "Value", "95 % interval", "Better", "Protocol"]
+    where = "" if record.scored_on == record.dataset else f" on another dataset, {record.scored_on}"
     text = (
-        f"The images of one generator (seed {record.seed}) were scored once. The intervals are those of the "
+        f"The images of one generator (seed {record.seed}) were scored once{where}. The intervals are those of the "
         "measurement, not of training again. Two values are comparable where their whole protocols, in the front "
         "matter above, are equal."
     )
@@ -217,22 +218,28 @@ def _versions(environment: dict[str, Any]) -> str:
 
 def _training_data(trained: TrainedRun, record: Record) -> str:
     card, known = trained.config["data"], record.result_or_empty.data
-    kind = "2-D points" if trained.data.is_points else f"{card['resolution']} px, {trained.data.channels} channel(s)"
-    counts = [
-        f"{n:,} {what}" for n, what in ((known.n_train, "trained on"), (known.n_test, "held out")) if n is not None
-    ]
+    colours = "grey" if trained.data.channels == 1 else "RGB"
+    kind = "2-D points" if trained.data.is_points else f"{card['resolution']} px, {colours}"
+    numbers = {"trained on": known.n_train, "held out": known.n_test}
+    counts = [f"{n:,} {what}" for what, n in numbers.items() if n is not None]
     facts = {
         "Dataset": f"{card['name']}: {card['title']}",
         "Images": ", ".join([kind, *counts]),
         "sha256 of the prepared data": trained.config["data_sha256"],
-        "Licence": card.get("licence") or "not known",
+        "Licence": _terms(card),
         "Homepage": card.get("homepage"),
     }
     return "## Training data\n\n" + "\n".join(f"- {name}: {_line(str(v))}" for name, v in facts.items() if v)
 
 
+def _terms(data: dict[str, Any]) -> str:
+    """The licence of a dataset, for readers elsewhere."""
+    given = str(data.get("licence") or "not known")
+    return "MIT (drawn by gantlet)" if given == "same as this project" else given
+
+
 def _licence(data: dict[str, Any], license: str) -> str:
-    terms = _line(data.get("licence") or "not known")
+    terms = _line(_terms(data))
     if license != NOT_STATED:
         return f"## Licence\n\nThe weights: {_line(license)}. The training data: {terms}."
     return (

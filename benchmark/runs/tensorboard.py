@@ -58,11 +58,13 @@ class TensorBoard:
 
         with self._writing():
             before = sorted(self.folder.glob(_FILES))
-            kept = [event for path in before for event in _events(path) if 0 < event.step <= step]
             self.writer = EventFileWriter(str(self.folder))
-            for event in kept:
-                self.writer.add_event(event)
-            written = {(event.step, value.tag) for event in kept for value in event.summary.value}
+            written: set[tuple[int, str]] = set()
+            for event in (event for path in before for event in _events(path) if 0 < event.step <= step):
+                values = {(event.step, value.tag) for value in event.summary.value}
+                if not values & written:  # a kill may have left the old file beside the new one
+                    self.writer.add_event(event)
+                    written |= values
             for line in self.log.read():
                 scalars = {name: value for name, value in line.items() if name != "step"}
                 self._add_scalars(line["step"], {k: v for k, v in scalars.items() if (line["step"], k) not in written})

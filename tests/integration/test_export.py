@@ -138,6 +138,7 @@ def test_the_card_has_the_records_numbers_with_their_protocols(exported: Path, r
         assert metric["value"] == record.values[id].value
         assert metric["args"]["protocol"] == json.loads(json.dumps(record.values[id].protocol))
     text = (exported / CARD).read_text()
+    assert f"16 px, grey, {record.result_or_empty.data.n_train:,} trained on" in text
     assert all(word in text for word in ("CC BY 4.0", f"]({SAMPLES})", "not stated a licence", "@software{gantlet"))
 
 

@@ -100,7 +100,9 @@ def test_a_resumed_run_shows_each_step_once(stop: int, tmp_path: Path, monkeypat
     (folder,) = {path.parent for path in (tmp_path / "resumed").glob("runs/*/*/*/config.yaml")}
     (events,) = (folder / "tensorboard").iterdir()
     assert {step for step, *_ in shown(folder)[0]} == {2, 4, *([6] if stop == 7 else [])}
-    events.write_bytes(events.read_bytes()[:-5])
+    whole_file = events.read_bytes()
+    events.write_bytes(whole_file[:-5])
+    events.with_name("events.out.tfevents.9").write_bytes(whole_file)  # as a kill in the middle of resuming leaves it
     assert main(arguments(tmp_path / "resumed")) == 0
     resumed, whole = outcome(tmp_path / "resumed"), outcome(tmp_path / "whole")
     resumed.same_as(whole)
