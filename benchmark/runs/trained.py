@@ -29,7 +29,7 @@ from benchmark.runs.folder import (
     run_name,
     weights_hash,
 )
-from benchmark.runs.limits import memory_bytes
+from benchmark.runs.limits import memory_bytes, require_within_limits
 from benchmark.runs.records import Record, read_record, record_path
 from benchmark.training.measurements import Sample
 from benchmark.training.method import Method, MethodFile, find_method
@@ -208,6 +208,7 @@ def _load_export(folder: Path, device: torch.device) -> TrainedRun:
     file, cfg = _present_method(found.config, folder / exported.CONFIG)
     model = folder / exported.MODEL
     try:
+        require_within_limits(found.config, {}, found.config["seed"])
         method = file.cls.for_sampling(cfg, found.data, device, found.state)
         method.G.load_state_dict(found.weights)
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:

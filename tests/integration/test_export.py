@@ -27,7 +27,7 @@ from benchmark.core.files import read_json, write_json
 from benchmark.core.plain_yaml import parse_yaml
 from benchmark.core.sealed import SEAL_KEY, seal_entries
 from benchmark.runs.exported import CARD, CONFIG, DISCRIMINATOR, MODEL, SAMPLES, SAMPLING
-from benchmark.runs.folder import weights_hash
+from benchmark.runs.folder import identity_of, weights_hash
 from benchmark.runs.records import Record
 
 FEW = [*TINY, "steps=4", "eval.n_fake=60", "eval.metrics=few"]
@@ -202,6 +202,16 @@ def _other_weights(folder: Path) -> None:
     _resealed(lambda entries: entries["sha256"].update({MODEL: digest}))(folder)
 
 
+def _other_settings(folder: Path, **settings: int) -> None:
+    """Other settings whose hash is right: a whole export that somebody wrote by hand."""
+
+    def change(entries: dict[str, Any]) -> None:
+        entries["config"]["config"].update(settings)
+        entries["identity"] = dict(identity_of(entries["config"], CONFIG, ""))
+
+    _resealed(change)(folder)
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -212,6 +222,7 @@ def _other_weights(folder: Path) -> None:
         (_resealed(lambda entries: entries["data"].pop("splits")), CONFIG),
         (_resealed(lambda entries: entries["sha256"].update({"../../x": "0"})), "names the files"),
         (_resealed(lambda entries: entries.pop("weights_sha256")), CONFIG),
+        (lambda folder: _other_settings(folder, batch=2**31), "at most"),
         (_other_weights, "not the weights that were scored"),
     ],
 )  # fmt: skip
