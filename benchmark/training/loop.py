@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from benchmark.core import distributed
 from benchmark.core.engine import EAGER, Engine
+from benchmark.core.allocator import keep_freed_memory
 from benchmark.core.errors import RunFailed, UserError
 from benchmark.core.files import JsonLines
 from benchmark.core.sealed import Identity
@@ -182,6 +183,8 @@ def train(
     with the present step saved, when SIGUSR2 asks for it.
     """
     cfg = trainable.cfg
+    if trainable.device.type == "cpu":
+        keep_freed_memory()
     stream = stream_for(trainable, data, seed)
     average = _average(trainable)
     log = Log(folder / LOG)
