@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from benchmark.core import distributed
-from benchmark.core.engine import EAGER, Engine
 from benchmark.core.allocator import keep_freed_memory
+from benchmark.core.engine import EAGER, Engine
 from benchmark.core.errors import RunFailed, UserError
 from benchmark.core.files import JsonLines
 from benchmark.core.sealed import Identity
