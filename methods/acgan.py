@@ -14,12 +14,12 @@ from typing import Literal
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from benchmark.core.config import STRICT, NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 from benchmark.data.labels import Labels
 from benchmark.nn.losses import adversarial, label_loss
 from benchmark.nn.sngan import SNGANDiscriminator, SNGANGenerator
+from benchmark.nn.spectral_norm import spectral_norm
 from benchmark.training import Dataset, GANConfig, Method, Sample, Stream
 
 
@@ -84,7 +84,7 @@ class ACGAN(Method):
     @torch.no_grad()
     def own_classifier(self, images: Tensor) -> Tensor:
         """C's logits [N, n_labels], with the spectral norms held still: looking must not move the training."""
-        nets = (self.D, self.C)
+        nets: tuple[nn.Module, ...] = (self.D, self.C)
         training = [net.training for net in nets]
         for net in nets:
             net.eval()

@@ -17,13 +17,12 @@ from typing import Literal
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
 
 from benchmark.core.config import STRICT, NonNegativeFloat, PositiveFloat, PositiveInt, Probability, added
 from benchmark.core.errors import ConfigError
 from benchmark.nn.augment import random_flip, random_shift
 from benchmark.nn.backbones import BigGANVariant, build_biggan, build_plain
-from benchmark.nn.losses import adversarial
+from benchmark.nn.losses import adversarial, mse_loss
 from benchmark.training import Dataset, GANConfig, Method, Sample, Stream, build_recipes
 from methods.recipes import crgan
 

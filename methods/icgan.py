@@ -32,6 +32,7 @@ from benchmark.core.errors import ConfigError
 from benchmark.nn.augment import DiffAugment
 from benchmark.nn.biggan import BigGANDiscriminator, BigGANGenerator
 from benchmark.nn.losses import adversarial, lazy_adam, path_length_penalty, r1
+from benchmark.nn.precision import in_float32
 from benchmark.nn.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from benchmark.training import ArtifactStore, Dataset, GANConfig, Method, Sample, Stream, build_recipes
 from benchmark.training.instances import InstanceConditioned, Instances, find_instances
@@ -180,6 +181,7 @@ class ICGAN(InstanceConditioned, Method):
             return G.repeat(w)
         return G.mix(w, G.map(self.normal(len(h), G.z_dim), h), G.draw_crossover(self.cfg.mixing))
 
+    @in_float32
     def path_length_penalty(self, n: int) -> Tensor:
         """mean (|| J_w^T y || - a)^2 of n images (StyleGAN2, eq. 4); a moves towards the mean length."""
         assert isinstance(self.G, StyleGAN2Generator)

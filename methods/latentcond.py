@@ -24,6 +24,7 @@ from benchmark.core.config import STRICT, NonNegativeFloat, NonNegativeInt, Posi
 from benchmark.core.errors import ConfigError
 from benchmark.nn.backbones import build_plain
 from benchmark.nn.losses import TRUE_AND_FALSE
+from benchmark.nn.precision import at_least_float32, in_float32
 from benchmark.training import ArtifactStore, Batch, Dataset, GANConfig, Method, Sample, Stream, build_recipes
 from benchmark.training.banks import FeatureConditioned, quality_of_pairs
 from benchmark.training.stages.encoders import FeatureConfig, image_encoder, map_features, pooled_features
@@ -149,6 +150,7 @@ class LatentCond(FeatureConditioned, Method):
         self.update(losses["G"], self.opt_G)
         return {**losses, **{f"logit_{name}": logit.mean() for name, logit in logits.items()}, **c.logs}
 
+    @in_float32  # E, too: neighbours found in a batch are those of the stored features
     def couples(self, batch: Batch, stream: Stream) -> Couples:
         """Algorithm 1 on a batch, or its neighbours in the whole training split where the pool is the bank.
 
@@ -181,11 +183,13 @@ class LatentCond(FeatureConditioned, Method):
             terms = {"adv": (1.0, false, self.adv(c, x_fake)), "real": (1.0, true, self.beside(c.x, c.f))}
         active = {name: term for name, term in terms.items() if term[0]}
         # one pass for all couples: D has no batch norm, so they do not see each other
-        logits = dict(zip(active, self.D(torch.cat([x for _, _, x in active.values()])).chunk(len(active))))
+        joint = at_least_float32(self.D(torch.cat([x for _, _, x in active.values()])))
+        logits = dict(zip(active, joint.chunk(len(active))))
         loss = sum(weight * side(logits[name]).mean() for name, (weight, side, _) in active.items())
         assert isinstance(loss, Tensor)
         return loss, logits
 
+    @in_float32
     def loss_G(self, l_adv: Tensor) -> Tensor:
         """G's side of eq. 2, from D's logits of adv couples [B]: G descends log(1 - D), or ascends log D."""
         if self.cfg.loss == "hinge":

@@ -22,13 +22,13 @@ import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, mse_loss
+from torch.nn.functional import avg_pool2d
 
 from benchmark.core import distributed
 from benchmark.core.config import STRICT, NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from benchmark.core.errors import ConfigError
 from benchmark.nn.augment import random_flip, random_shift
-from benchmark.nn.losses import adversarial, r1
+from benchmark.nn.losses import adversarial, binary_cross_entropy_with_logits, mse_loss, r1
 from benchmark.nn.tapped import TAPPED, Code, another_one, auxiliary
 from benchmark.training import Batch, Dataset, GANConfig, Measurement, Method, Picture, Sample, Stream, build_recipes
 from benchmark.training.moves import accuracy_of_moves, grid_of_moves

@@ -16,14 +16,13 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from benchmark.core import distributed
 from benchmark.core.config import STRICT
-from benchmark.nn.losses import r1
+from benchmark.nn.losses import cross_entropy, r1
 from benchmark.nn.selfcond import MixtureGenerator
 from benchmark.training import Dataset, Grid, Method, NonNegativeFloat, Picture, Sample, Stream
 from benchmark.training.plain_gan import PlainGAN, PlainGANConfig, noised, plain_recipes
@@ -102,7 +101,7 @@ def diversity(logits: Tensor, k: Tensor) -> Tensor:
 
     A mean over images: generator k makes a share pi_k of them.
     """
-    return F.cross_entropy(logits[:, 1:], k)
+    return cross_entropy(logits[:, 1:], k)
 
 
 RECIPES = plain_recipes(

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from benchmark.core.config import STRICT, Beta, NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from benchmark.nn.ada import augment
 from benchmark.nn.losses import adversarial, gradient_penalty, relativistic
+from benchmark.nn.precision import at_least_float32, in_float32
 from benchmark.nn.r3gan import R3GANDiscriminator, R3GANGenerator
 from benchmark.training import Batch, Dataset, GANConfig, Method, Sample, Stream, build_recipes
 from methods.recipes import r3gan
@@ -91,15 +92,16 @@ class R3GAN(Method):
         cfg, now = self.cfg, self.progress(t)
         gamma, p = annealed(*cfg.gamma, now), annealed(*cfg.augment, now)
         self.set_beta2(annealed(cfg.betas[1], cfg.beta2_end, now))
+        judged = in_float32(self.judged) if cfg.r1 or cfg.r2 else self.judged  # penalties share this pass of D
         losses: dict[str, Tensor] = {}
 
         for _ in range(cfg.n_dis):
             x, y = self.labelled(next(stream))  # [B, C, S, S], [B] or None
             with torch.no_grad():
-                x_fake = self.G(self.z(len(x)), y)  # a pair shares its class
+                x_fake = at_least_float32(self.G(self.z(len(x)), y))  # a pair shares its class
             # Penalties are of gradients at the images themselves, through the augmentation [C].
             x, x_fake = x.requires_grad_(), x_fake.requires_grad_()
-            d_real, d_fake = self.D(augment(x, p), y), self.D(augment(x_fake, p), y)
+            d_real, d_fake = judged(x, y, p), judged(x_fake, y, p)
             losses["D"] = loss_D = self.loss_D(d_real, d_fake)
             if cfg.r1:
                 losses["R1"] = gradient_penalty(d_real, x)
@@ -111,11 +113,15 @@ class R3GAN(Method):
 
         x, y = self.labelled(next(stream))
         with torch.no_grad():  # D(x) has no gradient for G
-            d_real = self.D(augment(x, p), y)
-        d_fake = self.D(augment(self.G(self.z(len(x)), y), p), y)
+            d_real = self.judged(x, y, p)
+        d_fake = self.judged(self.G(self.z(len(x)), y), y, p)
         losses["G"] = self.loss_G(d_real, d_fake)
         self.update(losses["G"], self.opt_G)
         return losses
+
+    def judged(self, x: Tensor, y: Tensor | None, p: float) -> Tensor:
+        """D's logits [B] of images [B, C, S, S], each augmented with probability p."""
+        return self.D(augment(x, p), y)
 
     def loss_D(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
         """f(D(x) - D(G(z))), or the plain GAN's loss. Logits of pairs, [B] each."""

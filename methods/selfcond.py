@@ -24,6 +24,7 @@ from benchmark.core.errors import ConfigError
 from benchmark.data.prepared import Dataset, Split
 from benchmark.data.stream import in_order
 from benchmark.nn.losses import adversarial, r1
+from benchmark.nn.precision import in_float32
 from benchmark.nn.selfcond import build_nets
 from benchmark.training import ArtifactStore, Batch, Conditioning, Measurement, Method, Picture, Sample, Stream
 from benchmark.training.plain_gan import PlainGANConfig, noised, plain_recipes
@@ -151,6 +152,7 @@ class SelfCond(Method):
             return t % self.cfg.T == 0
         return self.cfg.labels in ("fixed", "online") and t == 0
 
+    @in_float32
     def recluster(self, first: bool) -> None:
         """Replace the partition. Rank 0 decides: k-means starts at random, and the ranks draw different numbers.
 
@@ -189,6 +191,7 @@ class SelfCond(Method):
             yield self.D.features(batch.images, self.cfg.features == "summed")
         self.D.train()
 
+    @in_float32
     @torch.no_grad()
     def follow(self, x: Tensor) -> Tensor:
         """labels = online: clusters [B] of a batch in the present D_f; the centres follow it."""

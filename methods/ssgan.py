@@ -15,14 +15,13 @@ from typing import Literal
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
-from torch.nn.utils.parametrizations import spectral_norm
 
 from benchmark.core.config import STRICT, NonNegativeFloat, PositiveInt
 from benchmark.nn.augment import quarter_turns
 from benchmark.nn.backbones import Discriminator, build_plain
-from benchmark.nn.losses import adversarial
+from benchmark.nn.losses import adversarial, cross_entropy
 from benchmark.nn.sndcgan import SNDCGANDiscriminator
+from benchmark.nn.spectral_norm import spectral_norm
 from benchmark.training import Dataset, GANConfig, Method, Sample, Stream, build_recipes
 from methods.recipes import ssgan
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from benchmark.core.config import STRICT, Beta, NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from benchmark.nn.losses import adversarial, lazy_adam, path_length_penalty, r1
+from benchmark.nn.precision import in_float32
 from benchmark.nn.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from benchmark.training import Dataset, GANConfig, Method, Sample, Stream, build_recipes
 from methods.recipes import stylegan2
@@ -98,6 +99,7 @@ class StyleGAN2(Method):
             return self.G.repeat(w)
         return self.G.mix(w, self.G.map(self.z(n)), self.G.draw_crossover(self.cfg.mixing))
 
+    @in_float32
     def path_length_penalty(self, n: int) -> Tensor:
         """mean (|| J_w^T y || - a)^2 of n images (eq. 4); a moves towards the mean length."""
         ws = self.styles(n)

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmark.nn.precision import in_float32
+
 # The symlet of six vanishing moments ("sym6"; Daubechies 1992): unit length, orthogonal to its shifts by even numbers.
 SYM6 = (
     0.015404109327027373,
@@ -40,6 +42,7 @@ BRIGHTNESS, CONTRAST_OCTAVES, SATURATION_OCTAVES = 0.2, 0.5, 1.0  # standard dev
 CUTOUT = 0.5  # side of the square that is cut out, part of the image's
 
 
+@in_float32  # places are fractions of a pixel
 def augment(x: Tensor, p: float, *, colour: float = 0.5) -> Tensor:
     """Images [N, C, H, H], C = 1 or 3, after random flips, turns, shifts, scalings, colours and cutout.
 

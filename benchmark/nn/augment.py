@@ -17,6 +17,7 @@ from torch import Tensor
 
 from benchmark.core import distributed
 from benchmark.core.errors import ConfigError, suggest
+from benchmark.nn.precision import in_float32
 
 
 def _uniform(x: Tensor, low: float, high: float) -> Tensor:
@@ -143,6 +144,7 @@ class DiffAugment:
             raise ConfigError(f"DiffAugment cutout = {cutout}", "it is a share of the side", "give a number up to 1")
         self.ops, self.p, self.cutout = ops, p, cutout
 
+    @in_float32  # strengths are drawn in the images' format
     def __call__(self, x: Tensor) -> Tensor:
         """Images [N, C, H, W] -> augmented images of the same shape."""
         coins = torch.rand(len(self.ops), device="cpu")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmark.core import distributed
+from benchmark.nn.precision import in_float32
 
 
 def normalise_over_ranks(net: nn.Module) -> None:
@@ -42,9 +43,11 @@ def _forward(self: _BatchNorm, x: Tensor, *condition: Any) -> Tensor:
     if self.weight is not None:
         scale = scale * self.weight
     y = (x - mean.view(per_channel)) * scale.view(per_channel)
-    return y if self.bias is None else y + self.bias.view(per_channel)
+    y = y if self.bias is None else y + self.bias.view(per_channel)
+    return y.to(x.dtype)  # under autocast as torch's: statistics are float32, maps are not
 
 
+@in_float32
 def moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean [C] and biased variance [C] of the channels over the batch of all ranks, and the number of values [1].
 

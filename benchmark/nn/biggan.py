@@ -17,11 +17,11 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from benchmark.core.errors import ConfigError
 from benchmark.nn.conditional import ClassNorm, LinearNorm, Norm, look_up
 from benchmark.nn.resample import conv_pooled, upsampled_conv
+from benchmark.nn.spectral_norm import spectral_norm
 
 Init = Literal["orthogonal", "normal"]
 START = 4  # side of the generator's first map

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.core.errors import ConfigError
+from benchmark.nn.precision import in_float32
 
 
 def n_doublings(side: int) -> int:
@@ -61,6 +62,7 @@ class Subspace(nn.Module):
         flat = maps.permute(0, 2, 3, 1).reshape(len(maps), -1)
         return torch.addmm(flat[-1], z, flat[:-1]).view(len(z), *sides, channels).permute(0, 3, 1, 2)
 
+    @in_float32
     def orthogonality(self) -> Tensor:
         """Mean over the n_basis^2 entries of (U U^T - I)^2; a scalar, 0 when the directions are orthonormal."""
         gram = self.U @ self.U.T  # [n_basis, n_basis]

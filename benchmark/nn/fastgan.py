@@ -13,9 +13,9 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from benchmark.core.errors import ConfigError
+from benchmark.nn.spectral_norm import spectral_norm
 
 START = 4  # side of the first map
 WIDTHS = {4: 16, 8: 8, 16: 4, 32: 2, 64: 2, 128: 1, 256: 0.5, 512: 0.25, 1024: 0.125}  # by a map's side, x `width` [C]

@@ -1,12 +1,149 @@
-"""Plain float32 for feature passes: the same image gives the same features, whatever the run around it has set."""
+"""Number formats of arithmetic: what a training step may use, what must be float32, what this machine is fast in.
+
+A training step computes in float32, in TF32 or under bfloat16 autocast (`training_precision`). Weights, their
+optimisers' state, losses, penalties, spectral norms and statistics are float32 in each (`in_float32`). Feature passes
+leave nothing to the run around them (`exact_float32`): the same image gives the same features.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, ParamSpec, TypeVar, get_args
 
 import torch
+from torch import Tensor
+
+Precision = Literal["fp32", "tf32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# ---- a training step ------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def training_precision(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Run a training step in this precision; afterwards every switch is as it was, after an exception, too.
+
+    fp32: nothing is changed. tf32: CUDA's matrix products and convolutions may use TF32; elsewhere nothing is changed.
+    bf16: autocast to bfloat16. Its cache of cast weights is off: weights change within a step.
+    """
+    if precision == "bf16":
+        with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
+            yield
+    elif precision == "tf32" and device.type == "cuda":
+        with _tf32():
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def _tf32() -> Iterator[None]:
+    """CUDA's switches alone: `set_float32_matmul_precision` would change products on the CPU, too."""
+    restore = _precision_switches()
+    backends: Any = torch.backends
+    try:
+        if hasattr(backends.cudnn, "conv"):
+            backends.cuda.matmul.fp32_precision = backends.cudnn.conv.fp32_precision = "tf32"
+        else:
+            backends.cuda.matmul.allow_tf32 = backends.cudnn.allow_tf32 = True
+        yield
+    finally:
+        restore()
+
+
+def in_float32(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, computed outside of autocast on arguments that are float32 at least.
+
+    Arguments that are tensors of a shorter format are converted, and gradients run through the conversion. Where no
+    autocast is on, the call is the function's own. Networks that the function calls run in float32, too. Backward
+    passes take the mode that they are called in: `in_float32(torch.autograd.grad)`.
+    """
+
+    @functools.wraps(function)
+    def wide(*args: P.args, **kwargs: P.kwargs) -> R:
+        kind = next((kind for kind in ("cuda", "cpu") if torch.is_autocast_enabled(kind)), None)
+        if kind is None:
+            return function(*args, **kwargs)
+        widened: Any = [_widened(value) for value in args]
+        named: Any = {name: _widened(value) for name, value in kwargs.items()}
+        with torch.autocast(kind, enabled=False):
+            return wide(*widened, **named)
+
+    return wide
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """x itself, or float32 where autocast made it shorter. Gradients run through."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def _widened(value: Any) -> Any:
+    return at_least_float32(value) if isinstance(value, Tensor) else value
+
+
+# ---- what a device is fast in ---------------------------------------------------------------------------------------
+
+
+def precision_note(precision: Precision, device: torch.device) -> str | None:
+    """What a user should know of a precision that gains nothing on this device; None where there is nothing to say."""
+    if precision == "bf16" and not fast_bf16(device):
+        what = "this CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
+        needed = "AVX512_BF16 or AMX" if device.type == "cpu" else "compute capability 8.0"
+        return f"precision bf16 gains nothing here: {what} computes bfloat16 in float32, without {needed}"
+    if precision == "tf32" and device.type == "cpu":
+        return "precision tf32 is fp32 here: TF32 is a format of GPUs"
+    if precision == "tf32" and not _has_tf32(device):
+        return f"precision tf32 is fp32 here: {torch.cuda.get_device_name(device)} has no TF32"
+    return None
+
+
+def fast_bf16(device: torch.device) -> bool:
+    """Does the device multiply bfloat16 numbers by instructions of its own?"""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and native_bf16()
+
+
+def native_bf16() -> bool:
+    """Does this CPU have instructions for products of bfloat16 numbers (AVX512_BF16, AMX, or Arm's BF16)?"""
+    return bool(_cpu_flags() & {"avx512_bf16", "amx_bf16", "bf16", "arm_bf16"})
+
+
+def _cpu_flags() -> set[str]:
+    """What the CPU says that it can do, as torch or Linux knows it; empty on systems where neither does."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        return {name for name, has in torch.cpu.get_capabilities().items() if has is True}
+    return _flags_of(_text(Path("/proc/cpuinfo")))
+
+
+def _flags_of(cpuinfo: str) -> set[str]:
+    """The flags of the first processor of a /proc/cpuinfo: `flags` on x86, `Features` on Arm."""
+    for line in cpuinfo.splitlines():
+        name, _, values = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return set(values.split())
+    return set()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _has_tf32(device: torch.device) -> bool:
+    return torch.version.hip is None and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+# ---- feature passes -------------------------------------------------------------------------------------------------
 
 
 @contextmanager

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torch.nn.utils.parametrizations import spectral_norm
 
 from benchmark.core.errors import ConfigError
+from benchmark.nn.spectral_norm import spectral_norm
 
 LITE0_CHANNELS = (24, 40, 112, 320)  # of EfficientNet-Lite0's L_1 ... L_4
 LITE0_ENDS = (3, 5, 11, 16)  # the blocks after which they are taken: the last of each side [C]

@@ -16,11 +16,11 @@ from typing import TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from benchmark.core.errors import ConfigError
 from benchmark.nn.conditional import class_norm, look_up
 from benchmark.nn.resample import conv_pooled, upsampled_conv
+from benchmark.nn.spectral_norm import spectral_norm
 
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 

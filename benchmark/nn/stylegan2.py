@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from benchmark.core import distributed
 from benchmark.core.errors import ConfigError
+from benchmark.nn.precision import in_float32
 
 EPSILON = 1e-8  # added to mean squares before a root [C]
 MAPPING_LR = 0.01  # learning rate of the mapping network, relative to all other layers' (StyleGAN, appendix C)
@@ -31,6 +32,7 @@ def leaky(x: Tensor) -> Tensor:
     return F.leaky_relu(x, 0.2) * math.sqrt(2)
 
 
+@in_float32
 def unit_moment(x: Tensor) -> Tensor:
     """Each row of x [N, d] divided by the root of its mean square."""
     return x * (x.square().mean(1, keepdim=True) + EPSILON).rsqrt()
@@ -159,6 +161,7 @@ class ModulatedConv(nn.Module):
         self.affine = EqualLinear(w_dim, c_in, bias=1.0)
         self.weight = nn.Parameter(torch.randn(c_out, c_in, kernel, kernel))
 
+    @in_float32
     def demodulation(self, s: Tensor) -> Tensor:
         """1 / sqrt(sum_ik w'_ijk^2 + eps) of styles s [N, c_in], as [N, c_out]."""
         return (s.square() @ self.weight.square().sum((2, 3)).T + EPSILON).rsqrt()
@@ -359,6 +362,7 @@ class StyleGAN2Discriminator(nn.Module):
         return (x * self.mapping(None, h)).sum(1) / math.sqrt(x.shape[1])
 
 
+@in_float32
 def with_minibatch_std(x: Tensor, group: int) -> Tensor:
     """x [N, C, H, W] with one more channel: the mean, over channels and places, of the standard deviation in a group.
 
