@@ -187,7 +187,8 @@ class ICGAN(InstanceConditioned, Method):
         assert isinstance(self.G, StyleGAN2Generator)
         h = self.features_of(torch.randint(len(self.instances.h), (n,), device=self.device))
         ws = self.styles(self.G, h)
-        penalty, self.a = path_length_penalty(self.G.synthesis(ws), ws, self.a, self.cfg.pl_decay)
+        penalty, a = path_length_penalty(self.G.synthesis(ws), ws, self.a, self.cfg.pl_decay)
+        self.a.copy_(a)
         return penalty
 
     @torch.no_grad()

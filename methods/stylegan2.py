@@ -103,7 +103,8 @@ class StyleGAN2(Method):
     def path_length_penalty(self, n: int) -> Tensor:
         """mean (|| J_w^T y || - a)^2 of n images (eq. 4); a moves towards the mean length."""
         ws = self.styles(n)
-        penalty, self.a = path_length_penalty(self.G.synthesis(ws), ws, self.a, self.cfg.pl_decay)
+        penalty, a = path_length_penalty(self.G.synthesis(ws), ws, self.a, self.cfg.pl_decay)
+        self.a.copy_(a)
         return penalty
 
     def z(self, n: int) -> Tensor:

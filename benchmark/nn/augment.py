@@ -147,13 +147,17 @@ class DiffAugment:
     @in_float32  # strengths are drawn in the images' format
     def __call__(self, x: Tensor) -> Tensor:
         """Images [N, C, H, W] -> augmented images of the same shape."""
-        coins = torch.rand(len(self.ops), device="cpu")
-        if 0 < self.p < 1:
-            coins = distributed.broadcast(coins)
-        for name, coin in zip(self.ops, coins.tolist()):
-            if coin < self.p:
+        for name, happens in zip(self.ops, self._decisions()):
+            if happens:
                 x = _cutout(x, self.cutout) if name == "cutout" else DIFFAUGMENT_OPS[name](x)
         return x
+
+    def _decisions(self) -> list[bool]:
+        """Which ops happen in this call. The coins are drawn even where they cannot matter: later draws stay the same."""
+        coins = torch.rand(len(self.ops), device="cpu")
+        if self.p in (0, 1):
+            return [self.p == 1] * len(self.ops)  # the host need not look at them
+        return [coin < self.p for coin in distributed.broadcast(coins).tolist()]
 
 
 # ---- SimCLR ---------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ The method owns the body of the loop (`step`: one iteration of the paper's algor
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
@@ -47,11 +47,20 @@ class Trainable:
     steps_alike: ClassVar[bool] = False  # do all steps but the first cost the same? A dry run then times one, if slow
 
     first_bad_step: Tensor  # [] int64 on the device: the step of the first non-finite loss, or -1
-    _step: int = -1
+    _step: int | Tensor = -1  # a tensor within a captured step
 
     def step(self, stream: Stream, t: int) -> dict[str, Tensor]:
         """One iteration of the paper's algorithm. Returns scalars to log, still on the device."""
         raise NotImplementedError
+
+    @staticmethod
+    def uncapturable(cfg: Any) -> str:
+        """Why no step of this configuration can be captured (`--capture`), in words; empty where it can be.
+
+        A captured step repeats the same operations: what the host decides in it, and what it computes from the number
+        of the step, would be repeated, too. Branches on comparisons of that number are found and captured one by one.
+        """
+        return ""
 
     def lr_factor(self, t: int) -> float:
         """Multiplies every learning rate at step t (counted from 0): constant, or linear to zero."""
@@ -69,18 +78,26 @@ class Trainable:
         """
         parameters = [p for optimiser in optimisers for group in optimiser.param_groups for p in group["params"]]
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-        for parameter, gradient in zip(parameters, distributed.mean_gradients(gradients)):
-            parameter.grad = _laid_out_as(parameter, gradient)
+        gradients = [_laid_out_as(p, g) for p, g in zip(parameters, distributed.mean_gradients(gradients))]
+        self.descend(optimisers, parameters, gradients)
+        self.note_finite(loss)
+
+    @staticmethod
+    def descend(
+        optimisers: Sequence[torch.optim.Optimizer], parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]
+    ) -> None:
+        """One step of each optimiser by these gradients of their parameters, in the optimisers' order."""
+        for parameter, gradient in zip(parameters, gradients):
+            parameter.grad = gradient
         for optimiser in optimisers:
             optimiser.step()
         for parameter in parameters:
             parameter.grad = None
-        self.note_finite(loss)
 
     def note_finite(self, loss: Tensor) -> None:
         """Remember, on the device, the first step whose loss was not finite."""
         bad = ~torch.isfinite(loss.detach()) & (self.first_bad_step < 0)
-        self.first_bad_step.masked_fill_(bad, self._step)
+        self.first_bad_step.copy_(torch.where(bad, self._step, self.first_bad_step))
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers on the training device."""
