@@ -108,11 +108,11 @@ def plan(arguments: argparse.Namespace) -> int:
     """What each run, or a suite, would do and cost."""
     if arguments.suite is not None:
         check_suite(arguments.suite, arguments.size)
-        from benchmark.core.engine import Engine
+        from benchmark.core.engine import engine_of
         from benchmark.runs.suites.cost import suite_plan
 
         paths, settings = paths_of(arguments), {"device": arguments.device, "threads": arguments.threads}
-        engine = Engine(**asked_engine(arguments))
+        engine = engine_of(asked_engine(arguments))[0]
         print(suite_plan(arguments.suite, arguments.size, paths, seeds=arguments.seed, engine=engine, **settings))
         return 0
     wanted, paths = specs(arguments), paths_of(arguments)
@@ -230,7 +230,7 @@ def suite(arguments: argparse.Namespace) -> int:
     check_suite(arguments.name, arguments.size)
     from benchmark.core import distributed
     from benchmark.core.config import parse_overrides
-    from benchmark.core.engine import Engine
+    from benchmark.core.engine import engine_of
     from benchmark.report.table_files import write_suite_table
     from benchmark.runs.suites.running import default_workers, run_suite
 
@@ -249,7 +249,7 @@ def suite(arguments: argparse.Namespace) -> int:
             workers=workers,
             executor=arguments.executor,
             slurm=parse_overrides(arguments.slurm),
-            engine=Engine(**asked_engine(arguments)),
+            engine=engine_of(asked_engine(arguments))[0],
         )
         if distributed.is_main():
             for path in write_suite_table(arguments.name, arguments.size, arguments.results):

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from benchmark.core.config import STRICT, NonNegativeFloat, PositiveInt, Probability
-from benchmark.nn.augment import DiffAugment
+from benchmark.nn.augment import DiffAugment, host_decides
 from benchmark.nn.discriminators import GlobalDiscriminator, PatchDiscriminator
 from benchmark.nn.eigengan import EigenGenerator
 from benchmark.nn.losses import adversarial, r1
@@ -51,6 +51,11 @@ class EigenGAN(Method):
     cfg: Config
     G: EigenGenerator
     D: nn.Module
+
+    @staticmethod
+    def uncapturable(cfg: Config) -> str:
+        """Why a step cannot be captured: DiffAugment's coins."""
+        return host_decides(cfg.augment)
 
     def __init__(self, cfg: Config, data: Dataset) -> None:
         side, channels = data.resolution, data.channels

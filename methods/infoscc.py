@@ -23,7 +23,7 @@ from torch.nn.functional import one_hot
 
 from benchmark.core.config import STRICT, NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 from benchmark.core.errors import ConfigError
-from benchmark.nn.augment import DiffAugment
+from benchmark.nn.augment import DiffAugment, host_decides
 from benchmark.nn.discriminators import GlobalDiscriminator, PatchDiscriminator
 from benchmark.nn.eigengan import EigenGenerator
 from benchmark.nn.losses import adversarial, label_loss, r1
@@ -96,12 +96,15 @@ class InfoSCC(Method):
         """Stages 1 and 2: the encoder, then the classifier on its embeddings."""
         _conditioning(cfg, artifacts.data)  # a mistake is reported before the encoder is trained
         encoder = artifacts.train(SimCLR, cfg.encoder)
-        embeddings = artifacts.compute(encode, encoder=encoder)
-        clusters = None
-        if cfg.labels == "clusters":
-            clusters = artifacts.compute(cluster, embeddings=embeddings, k=cfg.n_clusters)
-        classifier = artifacts.train(LinearClassifier, cfg.classifier, embeddings=embeddings, clusters=clusters)
+        e = artifacts.compute(encode, encoder=encoder)
+        clusters = artifacts.compute(cluster, embeddings=e, k=cfg.n_clusters) if cfg.labels == "clusters" else None
+        classifier = artifacts.train(LinearClassifier, cfg.classifier, embeddings=e, clusters=clusters)
         return {"E": encoder, "C": classifier, "clusters": clusters}
+
+    @staticmethod
+    def uncapturable(cfg: Config) -> str:
+        """Why a step cannot be captured: DiffAugment's coins."""
+        return host_decides(cfg.augment)
 
     def __init__(self, cfg: Config, data: Dataset, E: Any = None, C: Any = None, clusters: Any = None) -> None:
         self.E, self.C = E, C  # None: to sample from a trained G alone

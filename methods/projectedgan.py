@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from benchmark.core.config import STRICT, Beta, PositiveFloat, PositiveInt, Probability
-from benchmark.nn.augment import DiffAugment
+from benchmark.nn.augment import DiffAugment, host_decides
 from benchmark.nn.fastgan import FastGANGenerator
 from benchmark.nn.losses import hinge_D, hinge_G
 from benchmark.nn.projected import Lite0Maps, MultiScaleDiscriminator, RandomProjection, check_side
@@ -56,6 +56,11 @@ class ProjectedGAN(Method):
         """L, the frozen classifier."""
         check_side(artifacts.data.resolution, cfg.features.input_px)
         return {"L": feature_pyramid(artifacts, cfg.features)}
+
+    @staticmethod
+    def uncapturable(cfg: Config) -> str:
+        """Why a step cannot be captured: DiffAugment's coins."""
+        return host_decides(cfg.augment)
 
     def __init__(self, cfg: Config, data: Dataset, L: Lite0Maps | None = None) -> None:
         self.L = L  # None: to sample from a trained G alone

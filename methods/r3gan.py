@@ -71,6 +71,11 @@ class R3GAN(Method):
     dry_run_batch = 1  # a step of the published networks takes a CPU seconds an image
     steps_alike = True  # but for the first one, in which nothing is augmented yet
 
+    @staticmethod
+    def uncapturable(cfg: Config) -> str:
+        """Why a step cannot be captured: what it anneals."""
+        return "a step computes gamma, the augmentation and Adam's beta2 from its number"
+
     def __init__(self, cfg: Config, data: Dataset) -> None:
         if cfg.conditional and data.conditioning == "class":
             self.conditioning, self.n_labels, self.default_conditions = "class", data.n_classes, "uniform classes"

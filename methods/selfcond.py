@@ -80,6 +80,11 @@ class SelfCond(Method):
         found = encoder_clusters(artifacts, cfg.encoder or FeatureConfig(), cfg.k, cfg.n_s, cfg.restarts)
         return {"clusters": found["labels"]}
 
+    @staticmethod
+    def uncapturable(cfg: Config) -> str:
+        """Why a step cannot be captured: the clustering, and the centres that follow each batch."""
+        return "a step clusters images on the host" if cfg.labels in ("clusters", "fixed", "online") else ""
+
     def __init__(self, cfg: Config, data: Dataset, clusters: Tensor | None = None) -> None:
         self.data, self.linear_decay = data, cfg.linear_decay
         self.conditioning, self.n_labels = _conditions(cfg, data)

@@ -123,6 +123,11 @@ DIFFAUGMENT_OPS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def host_decides(p: float) -> str:
+    """Why no step with DiffAugment of this probability can be captured, in words; empty where it can be."""
+    return f"the host draws which of DiffAugment's operations happen, with probability {p:g}" if 0 < p < 1 else ""
+
+
 class DiffAugment:
     """Differentiable augmentation of what the discriminator sees (Zhao et al. 2020, sec. 3).
 

@@ -44,14 +44,13 @@ def training_precision(precision: Precision, device: torch.device) -> Iterator[N
 
 @contextmanager
 def _tf32() -> Iterator[None]:
-    """CUDA's switches alone: `set_float32_matmul_precision` would change products on the CPU, too."""
+    """CUDA's switches alone: `set_float32_matmul_precision` would change products on the CPU, too.
+
+    The older ones, which set the newer: who reads an older one after a newer was set gets an exception.
+    """
     restore = _precision_switches()
-    backends: Any = torch.backends
     try:
-        if hasattr(backends.cudnn, "conv"):
-            backends.cuda.matmul.fp32_precision = backends.cudnn.conv.fp32_precision = "tf32"
-        else:
-            backends.cuda.matmul.allow_tf32 = backends.cudnn.allow_tf32 = True
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         yield
     finally:
         restore()
