@@ -22,6 +22,7 @@ from typing import Any
 from benchmark.core.errors import ConfigError, UserError
 from benchmark.core.files import read_json, write_json
 
+BEGAN = time.monotonic()  # before torch is imported, which takes seconds
 Job = Callable[..., Any]
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 LONGEST_REASON = 300  # characters
@@ -46,12 +47,28 @@ class Child:
     pid: int
     folder: Path
 
+    def has_ended(self) -> bool:
+        """Is it over? It may still be waited for."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
     def stop(self) -> None:
         """End it and what it has started."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         with suppress(ChildProcessError):
             os.waitpid(self.pid, 0)
+
+
+def has_card() -> bool:
+    """Does torch find a CUDA device? Asked in a fork: a process that has asked cannot have forks that use it."""
+    if pid := os.fork():
+        return os.waitpid(pid, 0)[1] == 0
+    try:
+        import torch
+
+        os._exit(0 if torch.cuda.is_available() else 1)
+    finally:
+        os._exit(1)
 
 
 def start(job: Job, folder: Path, /, **arguments: Any) -> Child:

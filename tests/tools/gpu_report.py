@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gpu_jobs import CHUNK, PICTURES, PROFILED
+from gpu_jobs import PICTURES
+from gpu_timing import CHUNK, PROFILED
 
 from benchmark.core.files import write_json, write_text
 
@@ -15,17 +16,17 @@ STATES = ("done", "refused", "failed", "cut")
 
 CHECKS = f"""Small recipes on {PICTURES} synthetic pictures of CIFAR-10's shape, the stages before the GAN untrained.
 *Finite*: every logged loss. *Curves*: the means of the losses over the second half of the steps beside two float32 runs
-on the CPU from the same weights; the figure is the distance of the loss that is the farthest off, in tolerances, so 1 or
-less agrees (the criterion stands in `tests/tools/gpu_curves.py`). *Resumed*: a run that SIGKILL ended after half of its
-steps and that was continued, beside the undisturbed one: every tensor of the checkpoint. Where they differ, the figure
-is the largest difference in parts of a tensor's norm, *repeat* that of two undisturbed runs, and *deterministic* the
-same test with torch's deterministic algorithms."""
+on the CPU from the same weights; the figure is the distance of the loss that is the farthest off, in tolerances, so 1
+or less agrees (the criterion stands in `tests/tools/gpu_curves.py`). *Resumed*: a run that SIGKILL ended after half of
+its steps and that was continued, beside the undisturbed one: every tensor of the checkpoint. Where they differ, the
+figure is the largest difference in parts of a tensor's norm, *repeat* that of two undisturbed runs, and *deterministic*
+the same test with torch's deterministic algorithms."""
 
 SPEED = f"""Synthetic pictures of 32 px. After warming up (the capture is in it), steps in the middle of a training are
 timed in chunks of {CHUNK}, the device synchronised at their ends. *Share of peak*: floating-point operations a step,
 counted by torch's formulas in an eager float32 step, over the time and over the peak measured above in that precision.
-*Operators*: dispatched in an eager float32 step, views included. *Kernels* and *launches*: what the card ran and what
-the host launched, a step, of {PROFILED} profiled steps; only on a card."""
+*Operators*: dispatched in an eager float32 step, views included. *Kernels* and *launches*: what the card ran, copies
+included, and what the host launched, a step, of {PROFILED} profiled steps; only on a card."""
 
 EVALUATION = """From stored bytes to features on the host. `inception` has random weights: its cost is that of the real
 ones. Evaluation uses the first of the two batches."""
@@ -45,7 +46,7 @@ def write_report(header: dict[str, Any], listed: Sequence[Any], known: Found, fo
 def markdown(header: dict[str, Any], listed: Sequence[Any], known: Found) -> str:
     """The page."""
     of = {part: [item for item in listed if item.part == part] for part in {item.part for item in listed}}
-    peaks = next((v for item in of.get("peak", []) if (v := value(known[item]))), {})
+    peaks: dict[str, float] = next((v for item in of.get("peak", []) if (v := value(known[item]))), {})
     sections = [
         "\n".join(_header(header, listed, known)),
         _section("Peak, measured", "", _peaks(peaks)),
@@ -129,7 +130,7 @@ def _resumed(v: dict[str, Any]) -> str:
     if v["resume"]["equal"]:
         return "equal" + ("" if v["resume"]["log_equal"] else ", its log differs")
     words = [
-        f"{name}{'equal' if one['equal'] else format(one['largest'], '.1e')}"
+        f"{name}{one['error'] if 'error' in one else 'equal' if one['equal'] else format(one['largest'], '.1e')}"
         for name, one in (
             ("", v["resume"]), ("repeat ", v["repeat"]), ("deterministic ", v["resume_deterministic"])
         )
