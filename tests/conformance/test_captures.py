@@ -42,8 +42,18 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "selfcond": [{"width_G": 4, "width_D": 4, "labels": "classes"}],
     "sngan": [{"width": 4}],
     "ssgan": [{"width": 4}],
-    "stylegan2": [{"base": 64, "max_width": 8, "w_dim": 8, "z_dim": 8, "r1_every": 4, "pl_every": 2, "r1_weight": 1.0,
-                   "pl_weight": 1.0}],
+    "stylegan2": [
+        {
+            "base": 64,
+            "max_width": 8,
+            "w_dim": 8,
+            "z_dim": 8,
+            "r1_every": 4,
+            "pl_every": 2,
+            "r1_weight": 1.0,
+            "pl_weight": 1.0,
+        }
+    ],
 }
 VARIANTS = {"eigengan": 2, "infoscc": 4, "latentcond": 2, "ltgan": 2, "stylegan2": 3}  # of the others one
 REFUSED = {  # by settings of their own

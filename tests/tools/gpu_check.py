@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import gpu_children as children
 import torch
-from gpu_report import write_report
+from gpu_report import complaint, write_report
 from gpu_session import ENGINES, EXTRACTORS, Item, Session, speed_engines
 
 from benchmark.core import paths
@@ -102,7 +102,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Work until the time is over or all is done. Returns 1 when something failed or differs, 2 for a wrong call."""
+    """Work until the time is over or all is done. Returns 1 when there is something to look at, 2 for a wrong call."""
     began = children.BEGAN if arguments is None else time.monotonic()
     try:
         asked = parse(arguments)
@@ -137,13 +137,15 @@ def work(asked: argparse.Namespace, began: float) -> int:
         else:
             going = session.run(item, first)
         first = False
-    left = [item.name for item in listed if session.result(item) is None]
     shutil.rmtree(session.work, ignore_errors=True)
-    found = [session.result(item) for item in listed]
-    bad = [one["item"] for one in found if one and one["status"] in ("failed", "cut")]
-    print(f"{len(listed) - len(left)} of {len(listed)} items, {len(bad)} failed", end="")
+    known = {item: session.result(item) for item in listed}
+    if asked.device:
+        write_report(session.header, listed, known, asked.out, session.slug)
+    found = [one for one in known.values() if one]
+    bad = [one for one in found if one["status"] in ("failed", "cut") or complaint(one)]
+    print(f"{len(found)} of {len(listed)} items, {len(bad)} of them to look at", end="")
     print(f": {asked.out / session.slug}.md" if asked.device else "")
-    if left:
+    if len(found) < len(listed):
         print("the same command goes on where this call stopped")
     return int(bool(bad))
 

@@ -54,6 +54,7 @@ def markdown(header: dict[str, Any], listed: Sequence[Any], known: Found) -> str
         _section("Speed", SPEED, _speeds(of, known, peaks)),
         _section("Evaluation", EVALUATION, _evaluations(of.get("evaluation", []), known)),
         _section("Two seeds at once", TOGETHER, _together(of.get("together", []), known)),
+        _complaints(listed, known),
         *(_listed(title, listed, known, state) for title, state in
           (("Refused", "refused"), ("Failed", "failed"), ("Not finished", "cut"))),
         _not_run(listed, known),
@@ -64,6 +65,21 @@ def markdown(header: dict[str, Any], listed: Sequence[Any], known: Found) -> str
 def value(found: dict[str, Any] | None) -> Any:
     """What a done item found; None of any other."""
     return found.get("value") if found and found["status"] == "done" else None
+
+
+def complaint(found: dict[str, Any]) -> str:
+    """What is wrong with a training that ended: a loss, a curve, or a resumed run that differs more than a repeated."""
+    if found["part"] != "check" or found["status"] != "done":
+        return ""
+    v, words = found["value"], []
+    if not v["finite"]:
+        words.append("a logged loss is not finite")
+    if "curves" in v and not v["curves"]["ok"]:
+        words.append("its losses are not the CPU's")
+    equal_again = v.get("repeat", {}).get("equal") or v.get("resume_deterministic", {}).get("equal") is False
+    if not v["resume"]["equal"] and equal_again:
+        words.append("a killed and continued run has other weights")
+    return "; ".join(words)
 
 
 def _header(header: dict[str, Any], listed: Sequence[Any], known: Found) -> list[str]:
@@ -183,6 +199,11 @@ def _together(items: Sequence[Any], known: Found) -> str:
         elif known[item]:
             rows.append([item.what, item.how, known[item]["status"], "", ""])  # type: ignore[index]
     return table(["Method", "Engine", "One, images/s", "Two at once, images/s", "Gain"], rows)
+
+
+def _complaints(listed: Sequence[Any], known: Found) -> str:
+    found = [(f["item"], words) for item in listed if (f := known[item]) and (words := complaint(f))]
+    return _section("To look at", "", "\n".join(f"- {name}: {words}" for name, words in found))
 
 
 def _listed(title: str, listed: Sequence[Any], known: Found, state: str) -> str:

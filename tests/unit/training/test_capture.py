@@ -61,7 +61,9 @@ def made(cls: type[Trainable] = Small, steps: int = STEPS) -> tuple[Any, Stream]
     return thing, stream_for(thing, DATA, 3)
 
 
-def take(thing: Any, step: Callable[[Stream, int], dict[str, Tensor]], stream: Stream, first: int, last: int) -> list[Any]:
+def take(
+    thing: Any, step: Callable[[Stream, int], dict[str, Tensor]], stream: Stream, first: int, last: int
+) -> list[Any]:
     """Steps as the loop takes them; the losses of each."""
     rates, losses = _learning_rates(thing), []
     for t in range(first, last):
