@@ -56,7 +56,9 @@ class Untrained(ArtifactStore):
 
     def train(self, stage: type[Stage], cfg: Any, **inputs: Any) -> Any:
         """The untrained product."""
-        return construct(stage, cfg, self.data, self.device, 0, **inputs).product().requires_grad_(False).eval()
+        product = construct(stage, cfg, self.data, self.device, 0, **inputs).product().requires_grad_(False).eval()
+        self._keys.append((product, f"untrained {stage.name} {len(self._keys)}"))
+        return product
 
     def compute(self, function: Callable[..., dict[str, Tensor]], **inputs: Any) -> dict[str, Tensor]:
         """The function's value, on the device."""
@@ -65,7 +67,9 @@ class Untrained(ArtifactStore):
         if not path.exists():
             with atomic(path) as file:
                 torch.save({name: value.cpu() for name, value in function(self.data, **inputs).items()}, file)
-        return torch.load(path, map_location=self.device, weights_only=True)
+        value = torch.load(path, map_location=self.device, weights_only=True)
+        self._keys.append((value, f"untrained {path.stem}"))
+        return value
 
 
 def moved(value: Any, device: torch.device) -> Any:

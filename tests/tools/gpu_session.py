@@ -179,7 +179,8 @@ class Session:
                 except (children.Failed, children.Refused) as error:
                     found |= {"status": "failed", "reason": str(error)}
                 self.keep(item, found, began)
-            print("done", flush=True)
+                print(found["status"], found["reason"], end=" ", flush=True)
+            print(flush=True)
 
     def start_curves(self, item: Item) -> list[children.Child]:
         """A killed one continues from its checkpoint."""
