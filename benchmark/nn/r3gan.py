@@ -2,7 +2,8 @@
 
 Source: Huang, Gokaslan, Kuleshov, Tompkin, "The GAN is dead; long live the GAN! A Modern GAN Baseline" (NeurIPS 2024,
 arXiv 2501.05441), its configuration E [P]. Widths, initial values, the layers at 4 x 4 and the way a class enters are
-those of the authors' code, brownvc/R3GAN, marked [C]. There, the finer stages compute in bfloat16; here all is float32.
+those of the authors' code, brownvc/R3GAN, marked [C]. There, the finer stages compute in bfloat16; here
+the run's precision decides.
 
 Every stage, one for each map side from 4 up, is a transition and some residual blocks. A block is 1 x 1 up to twice the
 width, 3 x 3 in groups, 1 x 1 back: an inverted bottleneck with most of its width where the grouped convolution is.
@@ -73,7 +74,7 @@ class BiasedLeaky(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C, H, W]."""
-        return F.leaky_relu(x + self.bias[:, None, None], SLOPE)
+        return F.leaky_relu(x + self.bias.to(x.dtype)[:, None, None], SLOPE)  # a map keeps its format under autocast
 
 
 class Block(nn.Module):

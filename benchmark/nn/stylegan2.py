@@ -184,8 +184,9 @@ class StyledConv(ModulatedConv):
             x = F.conv2d(x, self.weight, padding=1)
         else:  # zeros between the pixels, the convolution (2H + 1 pixels), the filter
             x = 4 * self.lowpass.blur(F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2), padding=1)
-        x = x * self.demodulation(s)[:, :, None, None] + noise * self.noise_strength
-        return leaky(x + self.bias[:, None, None])
+        # in the map's format: under autocast float32 operands would make float32 maps of it
+        x = x * self.demodulation(s).to(x.dtype)[:, :, None, None] + (noise * self.noise_strength).to(x.dtype)
+        return leaky(x + self.bias.to(x.dtype)[:, None, None])
 
 
 class ToRGB(ModulatedConv):
