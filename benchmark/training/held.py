@@ -111,7 +111,7 @@ def _begin(name: str, optimiser: torch.optim.Optimizer) -> None:
         for parameter in group["params"]:
             if not optimiser.state[parameter]:
                 optimiser.state[parameter] = {
-                    "step": torch.zeros((), device=parameter.device),
+                    "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
                     "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
                     "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
                 }
@@ -133,23 +133,53 @@ def adam_in_place(
             moved = [p for p, gradient in zip(group["params"], found) if gradient is not None]
             states = [optimiser.state[p] for p in moved]
             steps = [state["step"] for state in states]
-            beta1, beta2 = group["betas"]
-            torch._foreach_add_(steps, 1)
-            torch._fused_adam_(
-                moved,
-                [gradient for gradient in found if gradient is not None],
-                [state["exp_avg"] for state in states],
-                [state["exp_avg_sq"] for state in states],
-                [],
-                steps,
-                lr=group["lr"],
-                beta1=beta1,
-                beta2=beta2,
-                weight_decay=0.0,
-                eps=group["eps"],
-                amsgrad=False,
-                maximize=False,
+            averages, squares = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq"))
+            gradients_of_moved = [gradient for gradient in found if gradient is not None]
+            _fused_adam(
+                moved, gradients_of_moved, averages, squares, steps, group["lr"], *group["betas"], group["eps"]
             )
+
+
+# torch's operator has no shape function for rates that are tensors, and no compiler takes it: ours is taken as a whole.
+@torch.library.custom_op(
+    "gantlet::fused_adam",
+    mutates_args=("parameters", "averages", "squares", "steps"),
+    schema="(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] averages, Tensor(c!)[] squares, "
+    "Tensor(d!)[] steps, Tensor lr, float beta1, float beta2, float eps) -> ()",
+)
+def _fused_adam(
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    averages: list[Tensor],
+    squares: list[Tensor],
+    steps: list[Tensor],
+    lr: Tensor,
+    beta1: float,
+    beta2: float,
+    eps: float,
+) -> None:
+    """A step of Adam, in place. A rate of 0 moves nothing but the moments."""
+    torch._foreach_add_(steps, 1)
+    torch._fused_adam_(
+        parameters,
+        gradients,
+        averages,
+        squares,
+        [],
+        steps,
+        lr=lr,
+        beta1=beta1,
+        beta2=beta2,
+        weight_decay=0.0,
+        eps=eps,
+        amsgrad=False,
+        maximize=False,
+    )
+
+
+@_fused_adam.register_fake
+def _(*_: Any) -> None:
+    return None
 
 
 class Served:

@@ -170,7 +170,9 @@ def test_a_loaded_state_moves_to_where_captures_look() -> None:
     assert thing.a is held.attributes["a"]
     assert all(thing.opt.state[p]["step"] is state["step"] for p, state in held.moments["opt"].items())
     same_state(source, thing)
-    thing.load_state_dict(made()[0].state_dict())  # one without moments
+    begun = made()[0]
+    _learning_rates(begun)
+    thing.load_state_dict(begun.state_dict())  # it has no moments
     held.reclaim()
     assert not any(bool(state["exp_avg"].any()) for state in thing.opt.state.values())
 
@@ -301,7 +303,7 @@ def test_a_decision_by_a_value_is_refused() -> None:
         loss = self.net(x).square().mean()
         return loss * 2 if float(loss) > 1 else loss
 
-    refused(decided, RunFailed, r"item\(\)|branch")
+    refused(decided, RunFailed, "data-dependent")
 
 
 def test_random_numbers_of_the_host_are_refused() -> None:
@@ -346,5 +348,5 @@ def test_graphs_need_a_gpu() -> None:
 def test_several_ranks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmark.core.distributed.world", lambda: 2)
     with pytest.raises(ConfigError, match="2 ranks"):
-        check_capture(Small, TrainConfig(steps=1), CPU, "compile")
-    check_capture(Small, TrainConfig(steps=1), CPU, "none")
+        check_capture(Small, TrainConfig(steps=1, batch=1), CPU, "compile")
+    check_capture(Small, TrainConfig(steps=1, batch=1), CPU, "none")
