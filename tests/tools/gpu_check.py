@@ -2,8 +2,9 @@
 
 Stops before MINUTES are over; the next call goes on where this one stopped, on the same machine or on another with the
 same card. The table (results/gpu/<card>.md) and the numbers (.json) are written again after every item. The methods of
-the five papers come first, and what needs a compiler last. `--parts curves` draws the CPU's loss curves alone, on any
-machine: with its folder, a session on a card spends no time on them. See `gpu_report.py` for what is measured.
+the five papers come first, of these what needs a compiler last, and then the CPU's loss curves. `--parts curves` draws
+these alone, on any machine, before or after: with its folder, a session on a card spends no time on them. See
+`gpu_report.py` for what is measured.
 """
 
 from __future__ import annotations
@@ -41,7 +42,6 @@ def items(methods: Sequence[str], parts: Sequence[str], engines: Sequence[str]) 
     groups = [[m for m in PAPERS if m in methods], [m for m in methods if m not in PAPERS]]
     speeds = [how for how, engine in speed_engines().items() if set(_words(engine)) <= {"fp32", *engines}]
     for number, group in enumerate(groups):
-        listed += [Item("curves", m) for m in group]
         for compiled in (False, True):
             for m in group:
                 listed += [Item("check", m, how) for how in ENGINES if how in engines and _compiles(how) == compiled]
@@ -50,6 +50,7 @@ def items(methods: Sequence[str], parts: Sequence[str], engines: Sequence[str]) 
             if number == 0 and not compiled:
                 listed += [Item("evaluation", name) for name in EXTRACTORS]
                 listed += [Item("together", m, how) for m in group for how in ("fp32", "bf16") if how in speeds]
+        listed += [Item("curves", m) for m in group]  # no work for the card: they may be drawn elsewhere
     return [item for item in listed if item.part in parts]
 
 
@@ -111,6 +112,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    except children.Failed as error:
+        print(f"gpu-check: the device cannot be used\n  why:  {error}", file=sys.stderr)
+        return 1
 
 
 def work(asked: argparse.Namespace, began: float) -> int:

@@ -23,8 +23,9 @@ figure is the largest difference in parts of a tensor's norm, *repeat* that of t
 the same test with torch's deterministic algorithms."""
 
 SPEED = f"""Synthetic pictures of 32 px. After warming up (the capture is in it), steps in the middle of a training are
-timed in chunks of {CHUNK}, the device synchronised at their ends. *Share of peak*: floating-point operations a step,
-counted by torch's formulas in an eager float32 step, over the time and over the peak measured above in that precision.
+timed in chunks of {CHUNK}, the device synchronised at their ends; the average generator is not updated. *Share of
+peak*: floating-point operations a step, counted by torch's formulas in an eager float32 step, over the time and over
+the peak measured above in that precision.
 *Operators*: dispatched in an eager float32 step, views included. *Kernels* and *launches*: what the card ran, copies
 included, and what the host launched, a step, of {PROFILED} profiled steps; only on a card."""
 
@@ -74,7 +75,7 @@ def complaint(found: dict[str, Any]) -> str:
     v, words = found["value"], []
     if not v["finite"]:
         words.append("a logged loss is not finite")
-    if "curves" in v and not v["curves"]["ok"]:
+    if v["curves"] and not v["curves"]["ok"]:
         words.append("its losses are not the CPU's")
     equal_again = v.get("repeat", {}).get("equal") or v.get("resume_deterministic", {}).get("equal") is False
     if not v["resume"]["equal"] and equal_again:
@@ -130,9 +131,9 @@ def _check(item: Any, found: dict[str, Any]) -> list[str]:
         finite = "no" if "non-finite" in found["reason"] else "–"
         return [item.what, item.how, finite, found["status"], "", "", "", ""]
     v = found["value"]
-    curves, loss = v.get("curves"), ""
+    curves, loss = v["curves"], ""
     if curves is None:
-        text = "not compared"
+        text = "not compared yet"
     elif curves["missing"]:
         text = f"other losses: {', '.join(curves['missing'])}"
     else:

@@ -22,8 +22,7 @@ from gpu_curves import compare
 
 from benchmark.core.engine import CAPTURES, PRECISIONS
 from benchmark.core.environment import environment
-from benchmark.core.errors import UserError
-from benchmark.core.files import read_json, write_json
+from benchmark.core.files import read_json, write_json, write_text
 from benchmark.training.method import find_method
 
 ENGINES = {
@@ -95,8 +94,20 @@ class Session:
         known = read_json(path) if path.exists() else None
         if known is None or (known["status"] == "cut" and known["given_s"] < 60 * self.asked.minutes):
             return None
-        again = self.asked.retry and known["status"] in ("failed", "refused") and self.before_this_call(known)
-        return None if again else known
+        if self.asked.retry and known["status"] in ("failed", "refused") and self.before_this_call(known):
+            return None
+        if item.part == "check" and known["status"] == "done":
+            known["value"]["curves"] = self.beside_the_cpu(item, known["value"]["log"])
+        return known
+
+    def beside_the_cpu(self, item: Item, log: list[dict[str, Any]]) -> dict[str, Any] | None:
+        """A card's losses compared with the CPU's; None while these are not drawn. They may come later."""
+        cpu = self.result(Item("curves", item.what))
+        folders = self.curves_of(item.what)
+        if cpu is None or cpu["status"] != "done" or not all((folder / "log.jsonl").exists() for folder in folders):
+            return None
+        first, second = (children.read_log(folder) for folder in folders)
+        return compare(first, second, log, self.asked.steps)
 
     def before_this_call(self, known: dict[str, Any]) -> bool:
         """Was it found before this call?"""
@@ -114,16 +125,22 @@ class Session:
             print("stopped: the time is over", flush=True)
             if first and item.part != "curves":
                 given = 60 * self.asked.minutes
-                reason = f"it needs more than {self.asked.minutes:g} minutes"
+                reason = f"needs more than {self.asked.minutes:g} minutes"
                 self.keep(item, {"status": "cut", "reason": reason, "given_s": given}, began)
             return False
         except children.Refused as reason:
             found |= {"status": "refused", "reason": str(reason)}
-        except (children.Failed, OSError, UserError, AssertionError, LookupError, ValueError) as error:
+        except Exception as error:
             found |= {"status": "failed", "reason": children.first_line(str(error)) or type(error).__name__}
+            self.keep_messages(item)
         print(found["status"], found["reason"], flush=True)
         self.keep(item, found, began)
         return True
+
+    def keep_messages(self, item: Item) -> None:
+        """Tracebacks of a failed item, beside its result."""
+        texts = [path.read_text(errors="replace") for path in sorted(self.work.rglob("messages.txt"))]
+        write_text(self.path(item).with_suffix(".txt"), "\n".join(text for text in texts if text))
 
     def keep(self, item: Item, found: dict[str, Any], began: float) -> None:
         """Write an item's result."""
@@ -188,16 +205,11 @@ class Session:
         return [self.train(item, folder, seed=seed, device="cpu", engine={}) for seed, folder in pairs]
 
     def check(self, item: Item) -> dict[str, Any]:
-        """Losses finite, curves like the CPU's, kill and resume."""
+        """Losses finite, kill and resume. The log is kept, to be compared with the CPU's."""
         whole = self.work / "whole"
         found = self.finish(self.train(item, whole))
-        own = children.read_log(whole)
-        found["finite"] = all(value is not None for line in own for value in line.values())
-        logs = [folder / "log.jsonl" for folder in self.curves_of(item.what)]
-        known = self.result(Item("curves", item.what))
-        if known and known["status"] == "done" and all(log.exists() for log in logs):
-            first, second = (children.read_log(log.parent) for log in logs)
-            found["curves"] = compare(first, second, own, self.asked.steps)
+        found["log"] = children.read_log(whole)
+        found["finite"] = all(value is not None for line in found["log"] for value in line.values())
         found["resume"] = self.resumed(item, whole, "killed")
         if not found["resume"]["equal"]:
             found["repeat"] = self.repeated(item, whole)

@@ -52,7 +52,7 @@ def processes_of(folder: Path) -> list[str]:
 def test_a_killed_session_goes_on_where_it_stopped(tmp_path: Path) -> None:
     command = [sys.executable, str(TOOL), *TINY, *PARTS, "--methods", "dcgan", "infoscc", "--minutes", "4"]
     command += ["--out", str(tmp_path)]
-    done = tmp_path / ".state" / "curves-2-steps" / "curves-infoscc.json"
+    done = tmp_path / ".state" / "cpu-2-small-0.05" / "peak.json"
     killed = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL)
     try:
         until(done.exists, 200, "no item was finished")
@@ -69,11 +69,13 @@ def test_a_killed_session_goes_on_where_it_stopped(tmp_path: Path) -> None:
     ended = subprocess.run(command, env=environment(), capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert done.read_bytes() == before, "what was finished was run again"
-    assert "curves-infoscc" not in ended.stdout
+    assert "peak ..." not in ended.stdout
     found = read_json(tmp_path / "cpu.json")
     assert found["not_run"] == []
     by_name = {item["item"]: item for item in found["items"]}
-    listed = [item.name for item in gpu_check.items(["dcgan", "infoscc"], PARTS[1:], ["fp32", "graphed"])]
+    listed = [
+        item.name for item in gpu_check.items(["dcgan", "infoscc"], PARTS[1:], ["fp32", "graphed"])
+    ]  # after --parts
     assert list(by_name) == listed
     for name, item in by_name.items():
         assert item["status"] == ("refused" if "graph" in name else "done"), item
@@ -113,6 +115,8 @@ def test_an_item_that_fails_or_dies_stops_no_other(tmp_path: Path, monkeypatch: 
     assert by_name["speed-dcgan-fp32-graph"]["reason"].startswith("ended by SIGKILL")
     assert by_name["speed-sngan-fp32"]["status"] == "done"
     assert "- speed-dcgan-fp32: ValueError: first line" in (tmp_path / "cpu.md").read_text()
+    (messages,) = (tmp_path / ".state").glob("cpu-*/speed-dcgan-fp32.txt")
+    assert "second line" in messages.read_text()
 
     monkeypatch.setattr(gpu_timing, "speed", lambda **_: {"ms": 3.0, **dict.fromkeys(
         ("images_s", "batch", "peak_mb", "first_s"), 1.0)})  # fmt: skip
@@ -130,7 +134,7 @@ def test_it_stops_before_the_time_is_over(tmp_path: Path, monkeypatch: pytest.Mo
     assert time.monotonic() - began < 3
     found = read_json(tmp_path / "cpu.json")
     assert [(item["item"], item["status"]) for item in found["items"]] == [("speed-dcgan-fp32", "cut")]
-    assert "it needs more than 0.05 minutes" in (tmp_path / "cpu.md").read_text()
+    assert "needs more than 0.05 minutes" in (tmp_path / "cpu.md").read_text()
     assert len(found["not_run"]) == 3
 
 
@@ -156,7 +160,7 @@ def test_the_papers_come_first_and_compilers_last() -> None:
     place = {item.name: number for number, item in enumerate(listed)}
     assert len(place) == len(listed), "names are files: no two are equal"
     assert place["check-icgan-graphed"] < place["evaluation-judge"] < place["check-infoscc-compiled"]
-    assert place["speed-icgan-bf16-compile"] < place["curves-acgan"]
+    assert place["speed-icgan-bf16-compile"] < place["curves-icgan"] < place["check-acgan-fp32"]
     assert sum(item.part == "speed" for item in listed) == 9 * len(methods)
     assert gpu_check.items(["sngan"], ["check"], ["bf16"]) == [Item("check", "sngan", "bf16")]
 
