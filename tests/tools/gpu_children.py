@@ -91,6 +91,7 @@ def start(job: Job, folder: Path, /, **arguments: Any) -> Child:
         messages = os.open(folder / "messages.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(messages, 1)
         os.dup2(messages, 2)
+        sys.stdout = sys.stderr = open(messages, "w", buffering=1)  # noqa: SIM115 (the process ends with it)
         write_json(folder / "answer.json", _answer(job, arguments))
         status = 0
     except BaseException:

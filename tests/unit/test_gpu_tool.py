@@ -50,7 +50,7 @@ def processes_of(folder: Path) -> list[str]:
 
 
 def test_a_killed_session_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    command = [sys.executable, str(TOOL), *TINY, *PARTS, "--methods", "dcgan", "infoscc", "--minutes", "4"]
+    command = [sys.executable, str(TOOL), *TINY, *PARTS, "--methods", "dcgan", "infoscc", "--minutes", "30"]
     command += ["--out", str(tmp_path)]
     done = tmp_path / ".state" / "cpu-2-small-0.05" / "peak.json"
     killed = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL)
