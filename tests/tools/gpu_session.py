@@ -119,6 +119,8 @@ class Session:
         found: dict[str, Any] = {"status": "done", "reason": ""}
         began = time.monotonic()
         shutil.rmtree(self.work, ignore_errors=True)
+        for cache in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):  # a compiler that is stopped leaves torn files
+            os.environ[cache] = str(self.work / cache.lower())
         try:
             found["value"] = getattr(self, item.part)(item)
         except children.OutOfTime:
