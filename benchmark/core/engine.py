@@ -15,8 +15,8 @@ from benchmark.core.config import STRICT, build
 
 Precision = Literal["fp32", "tf32", "bf16"]
 Capture = Literal["none", "compile", "graph"]
-PRECISIONS: tuple[str, ...] = get_args(Precision)
-CAPTURES: tuple[str, ...] = get_args(Capture)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+CAPTURES: tuple[Capture, ...] = get_args(Capture)
 ENGINE_KEYS = ("precision", "capture")  # of a run's changes
 
 

@@ -152,17 +152,23 @@ class DiffAugment:
     @in_float32  # strengths are drawn in the images' format
     def __call__(self, x: Tensor) -> Tensor:
         """Images [N, C, H, W] -> augmented images of the same shape."""
-        for name, happens in zip(self.ops, self._decisions()):
+        for name, happens in zip(self.ops, self._decisions(x.device)):
             if happens:
                 x = _cutout(x, self.cutout) if name == "cutout" else DIFFAUGMENT_OPS[name](x)
         return x
 
-    def _decisions(self) -> list[bool]:
-        """Which ops happen in this call. The coins are drawn even where they cannot matter: later draws stay the same."""
-        coins = torch.rand(len(self.ops), device="cpu")
-        if self.p in (0, 1):
-            return [self.p == 1] * len(self.ops)  # the host need not look at them
-        return [coin < self.p for coin in distributed.broadcast(coins).tolist()]
+    def _decisions(self, device: torch.device) -> list[bool]:
+        """Which ops happen in this call.
+
+        Where they are certain no coin is looked at. On the CPU they are drawn all the same: what is drawn after them
+        comes from the same generator.
+        """
+        if 0 < self.p < 1:
+            coins = distributed.broadcast(torch.rand(len(self.ops), device="cpu"))
+            return [coin < self.p for coin in coins.tolist()]
+        if device.type == "cpu":
+            torch.rand(len(self.ops))
+        return [self.p == 1] * len(self.ops)
 
 
 # ---- SimCLR ---------------------------------------------------------------------------------------------------------

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar, get_args
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
-Precision = Literal["fp32", "tf32", "bf16"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+from benchmark.core.engine import Precision
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,28 +28,27 @@ R = TypeVar("R")
 def training_precision(precision: Precision, device: torch.device) -> Iterator[None]:
     """Run a training step in this precision; afterwards every switch is as it was, after an exception, too.
 
-    fp32: nothing is changed. tf32: CUDA's matrix products and convolutions may use TF32; elsewhere nothing is changed.
-    bf16: autocast to bfloat16. Its cache of cast weights is off: weights change within a step.
+    fp32, tf32: CUDA's matrix products and convolutions use float32 or may use TF32, whatever torch's defaults are (for
+    convolutions, TF32); elsewhere nothing is changed. bf16: autocast to bfloat16, the rest in float32. Its cache of
+    cast weights is off: weights change within a step.
     """
-    if precision == "bf16":
-        with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
-            yield
-    elif precision == "tf32" and device.type == "cuda":
-        with _tf32():
-            yield
-    else:
+    with ExitStack() as stack:
+        if device.type == "cuda":
+            stack.enter_context(_tf32(precision == "tf32"))
+        if precision == "bf16":
+            stack.enter_context(torch.autocast(device.type, torch.bfloat16, cache_enabled=False))
         yield
 
 
 @contextmanager
-def _tf32() -> Iterator[None]:
+def _tf32(allowed: bool) -> Iterator[None]:
     """CUDA's switches alone: `set_float32_matmul_precision` would change products on the CPU, too.
 
     The older ones, which set the newer: who reads an older one after a newer was set gets an exception.
     """
     restore = _precision_switches()
     try:
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
         yield
     finally:
         restore()

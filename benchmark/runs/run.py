@@ -33,6 +33,7 @@ from benchmark.runs.plan import make_plan
 from benchmark.runs.records import Record, read_record, record_path, write_record
 from benchmark.runs.spec import Paths, Resolved, prepare_for, require_files
 from benchmark.training.artifacts import ArtifactStore
+from benchmark.training.capture import check_capture
 from benchmark.training.loop import train
 from benchmark.training.method import Method, construct
 from benchmark.training.tensors import save_tensors
@@ -53,6 +54,7 @@ def run(
     use_threads(resolved, threads)
     require_writable(paths.results)
     require_shares(resolved, distributed.world())
+    check_capture(resolved.method.cls, resolved.config, where, resolved.engine.capture)
     require_files(resolved, paths)
     if distributed.is_main():
         with distributed.alone():

@@ -79,6 +79,7 @@ class CapturedStep:
 
     def __init__(self, trainable: Trainable, capture: Capture, record: Record) -> None:
         self.trainable, self.record = trainable, record
+        self.graph = capture == "graph"
         self.name = f"--capture {capture} of {type(trainable).__name__}"
         self.held: Held | None = None
         self.captured: list[Captured] = []
@@ -121,9 +122,12 @@ class CapturedStep:
             return Captured(variant, drawn, self._guarded(self.record, run, batches))
 
     def _asked(self, stream: Stream, t: int, held: Held) -> tuple[Variant, int]:
-        """What step t asks of its number, and how many batches it draws. Raises ConfigError for what cannot be captured."""
+        """What step t asks of its number, and how many batches it draws.
+
+        Raises ConfigError for what cannot be captured.
+        """
         variant: Variant = {}
-        counted, before = Counted(stream), host_randomness()
+        counted, before = Counted(stream), host_randomness(self.graph)
         with held.in_place(t):
             try:
                 self.trainable.step(counted, Moment(t, variant))  # type: ignore[arg-type]
@@ -132,8 +136,8 @@ class CapturedStep:
         if replaced := held.replaced():
             reason = f"a step puts other tensors in the place of {', '.join(replaced)}, and a capture writes to the old"
             raise ConfigError(self.name, reason, f"write into them in the method's step, or {NO_CAPTURE}")
-        if host_randomness() != before:
-            raise ConfigError(self.name, "a step draws random numbers of Python or numpy", NO_CAPTURE)
+        if host_randomness(self.graph) != before:
+            raise ConfigError(self.name, "a step draws random numbers on the host, which no seed reaches", NO_CAPTURE)
         return variant, counted.drawn
 
     def _guarded(self, call: Callable[..., Any], *arguments: Any) -> Any:

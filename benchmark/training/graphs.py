@@ -53,11 +53,8 @@ class Graphs:
 
 def fixed(batch: Batch) -> Batch:
     """A copy of a batch, in the same memory order, for later ones to be written into."""
-    return Batch(**{field.name: _copied(getattr(batch, field.name)) for field in fields(batch)})
-
-
-def _copied(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.clone(memory_format=torch.preserve_format)
+    labels, attributes = (None if y is None else y.clone() for y in (batch.labels, batch.attributes))
+    return Batch(batch.images.clone(memory_format=torch.preserve_format), labels, attributes, batch.index.clone())
 
 
 def fill(place: Batch, batch: Batch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.core.errors import ConfigError
 from benchmark.data.stream import Batch, Stream
@@ -135,9 +135,7 @@ def adam_in_place(
             steps = [state["step"] for state in states]
             averages, squares = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq"))
             gradients_of_moved = [gradient for gradient in found if gradient is not None]
-            _fused_adam(
-                moved, gradients_of_moved, averages, squares, steps, group["lr"], *group["betas"], group["eps"]
-            )
+            _fused_adam(moved, gradients_of_moved, averages, squares, steps, group["lr"], *group["betas"], group["eps"])
 
 
 # torch's operator has no shape function for rates that are tensors, and no compiler takes it: ours is taken as a whole.
@@ -212,6 +210,8 @@ class Counted:
         return self.stream.pick(index)
 
 
-def host_randomness() -> tuple[Any, ...]:
-    """The states of the generators that no capture can seed: Python's and numpy's."""
-    return random.getstate(), tuple(map(str, np.random.get_state()))
+def host_randomness(graph: bool) -> tuple[Any, ...]:
+    """The states of the generators that no capture can seed: Python's, numpy's, and for a graph the CPU's of torch."""
+    _, keys, place, *_ = np.random.get_state()  # noqa: NPY002 -- the global generator is what is looked for
+    own = torch.get_rng_state().tolist() if graph else []
+    return random.getstate(), np.asarray(keys).tobytes(), place, own

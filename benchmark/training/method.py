@@ -19,6 +19,7 @@ from benchmark.core.errors import ConfigError, suggest
 from benchmark.core.registry import check_method, recipes_of
 from benchmark.core.seeds import derive_seed
 from benchmark.nn.batch_norm import normalise_over_ranks
+from benchmark.nn.precision import in_float32
 from benchmark.training.config import GANConfig, TrainConfig
 from benchmark.training.measurements import Measurement, Picture, Sample
 from benchmark.training.states import checked_tensor, load_optimiser, require_entries
@@ -77,9 +78,8 @@ class Trainable:
         the ranks. A non-finite loss is noted on the device and read when the loop logs: no host sync here.
         """
         parameters = [p for optimiser in optimisers for group in optimiser.param_groups for p in group["params"]]
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-        gradients = [_laid_out_as(p, g) for p, g in zip(parameters, distributed.mean_gradients(gradients))]
-        self.descend(optimisers, parameters, gradients)
+        gradients = distributed.mean_gradients(_gradients(loss, parameters))
+        self.descend(optimisers, parameters, [_laid_out_as(p, g) for p, g in zip(parameters, gradients)])
         self.note_finite(loss)
 
     @staticmethod
@@ -149,6 +149,12 @@ class Trainable:
         nets = nets if isinstance(nets, list) else [nets]
         parameters = [p for net in nets for p in net.parameters()]
         return torch.optim.Adam(parameters, lr=lr, betas=betas, fused=True, **options)
+
+
+@in_float32  # convolutions follow their forward pass; products of float32 parts would follow autocast, were it on
+def _gradients(loss: Tensor, parameters: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    """Of a loss; None for a parameter that it does not depend on."""
+    return torch.autograd.grad(loss, parameters, allow_unused=True)
 
 
 def _laid_out_as(parameter: Tensor, gradient: Tensor | None) -> Tensor | None:

@@ -1,8 +1,8 @@
 """Which terms a step computes depends on its number. A step is asked once, and its questions tell the steps like it.
 
-A step that is captured may learn of its number only by comparing it, or its remainder, with whole numbers: `t % 16 == 0`,
-`t >= warmup`. Two steps with the same answers run the same operations. A step that computes with its number, as an
-annealed weight does, has other constants every time and cannot be captured.
+A step that is captured may learn of its number only by comparing it, or its remainder, with whole numbers:
+`t % 16 == 0`, `t >= warmup`. Two steps with the same answers run the same operations. A step that computes with its
+number, as an annealed weight does, has other constants every time and cannot be captured.
 """
 
 from __future__ import annotations
@@ -83,10 +83,9 @@ def _refuse(*_: Any) -> Any:
     raise ComputedWith
 
 
-for _name in (
-    "add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv rmod divmod rdivmod pow rpow neg abs round and or"
-    " xor lshift rshift int float complex index format"
-).split():
+_ARITHMETIC = "add sub mul truediv floordiv divmod pow lshift rshift and or xor"
+_OTHER_USES = "rmod neg pos abs invert round trunc int float complex index format"
+for _name in (*_ARITHMETIC.split(), *(f"r{name}" for name in _ARITHMETIC.split()), *_OTHER_USES.split()):
     setattr(Moment, f"__{_name}__", _refuse)
 
 

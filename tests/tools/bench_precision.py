@@ -20,11 +20,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 
+from benchmark.core.engine import Precision
 from benchmark.core.seeds import seed_step
 from benchmark.data.cards import card_with, find_card
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
-from benchmark.nn.precision import Precision, precision_note, training_precision
+from benchmark.nn.precision import precision_note, training_precision
 from benchmark.runs.plan import DryRun
 from benchmark.training.loop import stream_for
 from benchmark.training.method import Method, construct, find_method
@@ -35,7 +36,7 @@ ROWS: dict[str, tuple[str, int, dict[str, int]]] = {  # the recipe's dataset, th
     "infoscc": ("celeba", 64, {"plain": 1, "with class, R1": 0}),
     "biggan": ("cifar10", 4, {"plain": 1}),
     "sngan": ("cifar10", 4, {"plain": 1}),
-    "stylegan2": ("cifar10", 4, {"plain": 1, "with path lengths": 4, "with path lengths, R1": 16}),
+    "stylegan2": ("cifar10", 4, {"plain": 1, "with R1": 16}),
 }
 
 

@@ -6,12 +6,15 @@ import argparse
 from pathlib import Path
 
 import pytest
+import torch
 from made_records import write
 
-from benchmark.__main__ import parser
+import benchmark
+from benchmark.__main__ import main, parser
 from benchmark.core.config import canonical
 from benchmark.core.engine import CAPTURES, EAGER, PRECISIONS, Engine, engine_of, without_engine
 from benchmark.core.errors import ConfigError
+from benchmark.nn.precision import precision_note
 from benchmark.report.reproduction import rows_with_records
 from benchmark.report.suite_tables import suite_table
 from benchmark.report.tables import dataset_table
@@ -82,3 +85,35 @@ def test_precisions_are_rows_of_their_own_in_every_table(tmp_path: Path) -> None
         assert any(note.startswith("bf16: ") for note in table.notes)
     published = rows_with_records(suite, "small", records, "digits")[place]
     assert [record.seed for record in published] == [0, 1], "no bf16 run stands for a published value"
+
+
+def test_a_capture_that_cannot_be_is_refused_before_anything_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, why in (
+        (["--method", "sngan", "--capture", "graph"], "CUDA graphs need a CUDA device"),
+        (["--method", "selfcond", "--capture", "compile"], "clusters images on the host"),
+    ):
+        for verb in ("run", "plan"):
+            assert main([verb, *words, "--device", "cpu", "--results", str(tmp_path)]) == 2
+            said = capsys.readouterr().err
+            assert why in said
+            assert "--capture none" in said
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_a_run_in_bf16_says_so_in_its_record_and_its_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny = {"steps": 3, "batch": 8, "width": 4, "eval": {"n_fake": 40, "judge": {"steps": 2, "width": 4}}}
+    where = {"results": tmp_path, "device": "cpu"}
+    found = {name: benchmark.run("sngan", "digits", precision=name, **where, **tiny) for name in ("fp32", "bf16")}
+    assert found["bf16"].config["precision"] == "bf16"
+    assert "precision" not in found["fp32"].config
+    weights = {record.result_or_empty.weights_sha256 for record in found.values()}
+    assert len(weights) == 2
+    tensors = torch.load(found["bf16"].folder / "generator.pt", weights_only=True)
+    assert {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()} == {torch.float32}
+    note = precision_note("bf16", torch.device("cpu"))
+    assert (
+        main(["plan", "--method", "sngan", "--precision", "bf16", "--device", "cpu", "--results", str(tmp_path)]) == 0
+    )
+    assert (note or "in all about") in capsys.readouterr().out

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
+from benchmark.core.engine import PRECISIONS
 from benchmark.nn import losses, precision
 from benchmark.nn.ada import augment
 from benchmark.nn.augment import DiffAugment
 from benchmark.nn.eigengan import Subspace
 from benchmark.nn.precision import (
-    PRECISIONS,
     at_least_float32,
     exact_float32,
     in_float32,
@@ -65,12 +65,16 @@ def test_afterwards_every_switch_is_as_it_was(name: Any, device: torch.device) -
     assert switches() == before
 
 
-def test_fp32_switches_nothing() -> None:
+def test_fp32_is_exact_whatever_torch_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch allows convolutions TF32 by default."""
     before = switches()
     with training_precision("fp32", CPU):
         assert switches() == before
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     with training_precision("fp32", CUDA):
-        assert switches() == before
+        assert not switches()["cudnn"]
+        assert not switches()["cuda matmul"]
+    assert switches()["cudnn"]
 
 
 def test_tf32_switches_products_and_convolutions_of_cuda_alone() -> None:

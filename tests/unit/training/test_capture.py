@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from benchmark.core.errors import ConfigError, RunFailed
 from benchmark.core.seeds import seed_step
 from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
-from benchmark.data.stream import Batch, Stream
+from benchmark.data.stream import Stream
 from benchmark.nn.losses import r1
 from benchmark.training.capture import check_capture, stepper
 from benchmark.training.config import TrainConfig
@@ -61,9 +60,10 @@ def made(cls: type[Trainable] = Small, steps: int = STEPS) -> tuple[Any, Stream]
     return thing, stream_for(thing, DATA, 3)
 
 
-def take(
-    thing: Any, step: Callable[[Stream, int], dict[str, Tensor]], stream: Stream, first: int, last: int
-) -> list[Any]:
+Step = Callable[[Stream, int], dict[str, Tensor]]
+
+
+def take(thing: Any, step: Step, stream: Stream, first: int, last: int) -> list[Any]:
     """Steps as the loop takes them; the losses of each."""
     rates, losses = _learning_rates(thing), []
     for t in range(first, last):
@@ -307,8 +307,8 @@ def test_a_decision_by_a_value_is_refused() -> None:
 
 
 def test_random_numbers_of_the_host_are_refused() -> None:
-    refused(lambda self, x, t: self.net(x * random.random()).mean(), ConfigError, "Python or numpy")
-    refused(lambda self, x, t: self.net(x * float(np.random.rand())).mean(), ConfigError, "Python or numpy")
+    refused(lambda self, x, t: self.net(x * random.random()).mean(), ConfigError, "on the host")
+    refused(lambda self, x, t: self.net(x * float(np.random.rand())).mean(), ConfigError, "on the host")  # noqa: NPY002
 
 
 def test_a_tensor_that_a_step_replaces_is_refused_by_name() -> None:
