@@ -22,6 +22,7 @@ from typing import Any
 SIGMAS = 4.0
 RELATIVE = 0.01
 ABSOLUTE = 1e-6
+ENOUGH = 5  # lines of the log in the second half, below which nothing is judged
 
 Line = dict[str, Any]
 
@@ -41,7 +42,7 @@ def compare(a: list[Line], b: list[Line], mine: list[Line], steps: int) -> dict[
     """Each loss of a run beside those of two runs on the CPU.
 
     Returns `ok`, `losses` compared, and of the loss that is the farthest outside, or the nearest to it: its name
-    (`worst`), its distance in tolerances (`ratio`), its means. `missing`: losses that only one device logs.
+    (`worst`), its distance in tolerances (`ratio`), its means. `few`: there are too few lines to judge by. `missing`: losses that only one device logs.
     """
     first, second, own = (second_half(log, steps) for log in (a, b, mine))
     known = first.keys() & second.keys()
@@ -52,6 +53,7 @@ def compare(a: list[Line], b: list[Line], mine: list[Line], steps: int) -> dict[
         "ok": bool(rows) and not missing and worst["ratio"] <= 1,
         "losses": len(rows),
         "missing": missing,
+        "few": any(len(values) < ENOUGH for values in (*first.values(), *second.values(), *own.values())),
         **worst,
     }
 

@@ -75,7 +75,7 @@ def complaint(found: dict[str, Any]) -> str:
     v, words = found["value"], []
     if not v["finite"]:
         words.append("a logged loss is not finite")
-    if v["curves"] and not v["curves"]["ok"]:
+    if v["curves"] and not v["curves"]["ok"] and not v["curves"]["few"]:
         words.append("its losses are not the CPU's")
     equal_again = v.get("repeat", {}).get("equal") or v.get("resume_deterministic", {}).get("equal") is False
     if not v["resume"]["equal"] and equal_again:
@@ -137,7 +137,11 @@ def _check(item: Any, found: dict[str, Any]) -> list[str]:
     elif curves["missing"]:
         text = f"other losses: {', '.join(curves['missing'])}"
     else:
-        text = f"{curves['ratio']:.2f}" + ("" if curves["ok"] else " **outside**")
+        text = (
+            f"{curves['ratio']:.2f}"
+            + ("" if curves["ok"] else " **outside**")
+            + (", too few lines to judge" if curves["few"] else "")
+        )
         loss = f"{curves['worst']} {curves['mine']:.3g}, CPU {curves['cpu'][0]:.3g} and {curves['cpu'][1]:.3g}"
     finite = "yes" if v["finite"] else "**no**"
     return [item.what, item.how, finite, text, loss, _resumed(v), f"{v['peak_mb']:,.0f}", f"{v['seconds']:.1f}"]

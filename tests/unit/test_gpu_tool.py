@@ -175,6 +175,9 @@ def test_the_criterion_of_curves() -> None:
     found = gpu_curves.compare(a, b, log(0, 0, 1.5, 1.5), steps=4)
     tolerance = 4 * 0.1 * 1.5**0.5 + 0.01 * 1.15 + 1e-6
     assert found["ok"]
+    assert found["few"]
+    long = log(*([1.0, 1.2] * 10))
+    assert not gpu_curves.compare(long, long, long, steps=20)["few"]
     assert found["tolerance"] == pytest.approx(tolerance)
     assert found["ratio"] == pytest.approx(0.35 / tolerance)
     outside = 1.15 + 1.001 * tolerance
