@@ -22,7 +22,7 @@ from typing import Any
 SIGMAS = 4.0
 RELATIVE = 0.01
 ABSOLUTE = 1e-6
-ENOUGH = 5  # lines of the log in the second half, below which nothing is judged
+ENOUGH = 5  # lines of the log in the second half, below which a loss is not judged
 
 Line = dict[str, Any]
 
@@ -42,18 +42,21 @@ def compare(a: list[Line], b: list[Line], mine: list[Line], steps: int) -> dict[
     """Each loss of a run beside those of two runs on the CPU.
 
     Returns `ok`, `losses` compared, and of the loss that is the farthest outside, or the nearest to it: its name
-    (`worst`), its distance in tolerances (`ratio`), its means. `few`: there are too few lines to judge by. `missing`: losses that only one device logs.
+    (`worst`), its distance in tolerances (`ratio`), its means. `missing`: losses that only one device logs. Losses that
+    have too few lines are left out; `few`: all have, and are compared all the same.
     """
     first, second, own = (second_half(log, steps) for log in (a, b, mine))
     known = first.keys() & second.keys()
-    rows = [_row(name, first[name], second[name], own[name]) for name in sorted(known & own.keys())]
+    shared = sorted(known & own.keys())
+    judged = [name for name in shared if min(len(log[name]) for log in (first, second, own)) >= ENOUGH]
+    rows = [_row(name, first[name], second[name], own[name]) for name in judged or shared]
     missing = sorted(known ^ own.keys())
     worst = max(rows, key=lambda row: row["ratio"], default={})
     return {
         "ok": bool(rows) and not missing and worst["ratio"] <= 1,
         "losses": len(rows),
         "missing": missing,
-        "few": any(len(values) < ENOUGH for values in (*first.values(), *second.values(), *own.values())),
+        "few": not judged,
         **worst,
     }
 
