@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -29,6 +28,7 @@ from benchmark.core import paths
 from benchmark.core.errors import ConfigError, UserError, suggest
 from benchmark.core.files import lock
 from benchmark.core.registry import check_method, method_names
+from benchmark.core.signals import Ended, signals_raised
 from benchmark.training.method import find_method
 
 PAPERS = ("infoscc", "icgan", "selfcond", "latentcond", "ltgan")
@@ -107,8 +107,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = children.BEGAN if arguments is None else time.monotonic()
     try:
         asked = parse(arguments)
-        with lock(asked.out / ".state" / "lock", f"gpu-check in {asked.out}", wait=False):
+        with signals_raised(), lock(asked.out / ".state" / "lock", f"gpu-check in {asked.out}", wait=False):
             return work(asked, began)
+    except Ended as end:
+        return end.exit_code
     except UserError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -120,7 +122,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def work(asked: argparse.Namespace, began: float) -> int:
     """Do items until the time is over or all is done. began: of this call, on the monotonic clock."""
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))  # of every child; small kernels gain by no more
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # through every `finally`
     total = 60 * asked.minutes
     session = Session(asked, began + total - min(MARGIN_S, total / 10))
     listed = items(asked.methods, asked.parts, asked.engines)

@@ -49,6 +49,7 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_a_killed_session_goes_on_where_it_stopped(tmp_path: Path) -> None:
     command = [sys.executable, str(TOOL), *TINY, *PARTS, "--methods", "dcgan", "infoscc", "--minutes", "30"]
     command += ["--out", str(tmp_path)]
