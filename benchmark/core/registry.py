@@ -20,7 +20,9 @@ def method_names() -> list[str]:
 
 def method_path(name: str) -> Path | None:
     """The file of a method; None where there is none of this name."""
-    return next((path for folder in _method_folders() for path in Path(folder).glob("[!_]*.py") if path.stem == name), None)
+    return next(
+        (path for folder in _method_folders() for path in Path(folder).glob("[!_]*.py") if path.stem == name), None
+    )
 
 
 def _method_folders() -> Iterable[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from benchmark.core.errors import UserError
 from benchmark.core.files import require_writable, write_text
@@ -19,6 +20,8 @@ from benchmark.report.page_dataset import dataset_section, more_pictures
 from benchmark.report.page_published import published_by_paper
 from benchmark.report.page_tables import listing_view, table_view
 from benchmark.report.published import CERTAINTY, PublishedValue, find_published, read_published
+from benchmark.report.site.links import TABLES
+from benchmark.report.site.views import front_page, pages, site_of
 from benchmark.report.suite_figures import suite_figures
 from benchmark.report.suite_tables import suite_claims, suite_tables
 from benchmark.report.tables import Table, cost_of, dataset_table
@@ -40,9 +43,14 @@ def write_report(results: Path, out: Path | None = None, records: Sequence[Recor
     if not records:
         raise UserError(f"{results / 'records'}: no records", "the report is made of records alone", "make bench")
     published = read_published(find_published(results))
-    for folder in (out.parent, results / "figures"):
+    below = out.with_suffix("") if out.suffix else out.with_name(f"{out.name}-pages")
+    for folder in (out.parent, results / "figures", below):
         require_writable(folder)
-    write_text(out, render(gather(results, records, published)))
+    site = site_of(results, records, published, f"../{quote(out.name)}", f"{quote(below.name)}/")
+    for name, text in pages(site).items():
+        write_text(below / name, text)
+    write_text(below / TABLES, render(gather(results, records, published)))
+    write_text(out, front_page(site))  # last: it links to the others
     return out
 
 

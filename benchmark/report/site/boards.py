@@ -288,5 +288,7 @@ def method_titles(boards: Sequence[Board]) -> dict[str, str]:
     """Names of methods for readers: those of the main suite's rows, else of their files."""
     titles = {name: name for name in (entry.method for board in boards for entry in board.entries)}
     for suite in {board.suite for board in boards if board.suite == MAIN_SUITE}:
-        titles |= {row.method: next(iter(row.labels.values())) for row in find_suite(suite).rows if row.method in titles}
+        titles |= {
+            row.method: next(iter(row.labels.values())) for row in find_suite(suite).rows if row.method in titles
+        }
     return titles

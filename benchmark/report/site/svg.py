@@ -160,7 +160,9 @@ def _frame(x: Axis, y: Axis, x_name: str, y_name: str) -> str:
     for value in x.ticks():
         at = x.at(value)
         parts.append(f'<line class="grid" x1="{at}" x2="{at}" y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/>')
-        parts.append(f'<text class="tick" x="{at}" y="{HEIGHT - _BOTTOM + 16}" text-anchor="middle">{brief(value)}</text>')
+        parts.append(
+            f'<text class="tick" x="{at}" y="{HEIGHT - _BOTTOM + 16}" text-anchor="middle">{brief(value)}</text>'
+        )
     for value in y.ticks():
         at = y.at(value)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{x.end}" y1="{at}" y2="{at}"/>')

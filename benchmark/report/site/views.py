@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -201,10 +201,13 @@ def front_page(site: Site) -> str:
         supervisions=_values(board, "supervision"),
         claims=[(outcome, counts[outcome]) for outcome in OUTCOMES if counts[outcome]],
         n_claims=sum(counts.values()),
-        datasets=[(name, site.below + dataset_file(name), sum(b.dataset == name for b in site.boards))
-                  for name in site.datasets],  # fmt: skip
+        datasets=[
+            (name, site.below + dataset_file(name), sum(b.dataset == name for b in site.boards))
+            for name in site.datasets
+        ],  # fmt: skip
         methods=[(site.titles[name], site.below + method_file(name)) for name in site.methods],
         tables=site.below + TABLES,
+        board_page=site.below + dataset_file(board.dataset) if board else "",
         data={"boards": [board_data(one, pictures, site.titles, site.below) for one in site.boards]},
     )
 
@@ -317,7 +320,9 @@ def curves_of(board: Board, ranked: Sequence[Place]) -> Any:
     series = []
     for i, place in enumerate(ranked):
         if curve := row_curve(place.entry.row, late, place.entry.name):
-            x, mean, low, high = ([float(v) for v in values] for values in (curve.images, curve.mean, curve.low, curve.high))
+            x, mean, low, high = (
+                [float(v) for v in values] for values in (curve.images, curve.mean, curve.low, curve.high)
+            )
             colour = i if i < _COLOURED else None
             series.append(Series(place.entry.name, x, mean, *((low, high) if curve.n > 1 else ((), ())), colour))
     name = snapshot_name(late)
@@ -327,20 +332,16 @@ def curves_of(board: Board, ranked: Sequence[Place]) -> Any:
 def quality_column_of_curves(board: Board) -> Column | None:
     """The column of late means whose curve shows the quality; None where snapshots measured nothing."""
     found = [column for column in board.table.columns if row_of(column.id).curve and column.better]
-    return quality_column(_with_columns(board, found)) if found else None
+    return quality_column(replace(board.table, columns=tuple(found))) if found else None
 
 
-def _with_columns(board: Board, columns: Sequence[Column]) -> Any:
-    from dataclasses import replace
-
-    return replace(board.table, columns=tuple(columns))
-
-
-def controls_of(board: Board) -> list[tuple[str, list[str]]]:
-    """Rows of real images: what the metrics say of them."""
+def controls_of(board: Board) -> tuple[list[str], list[tuple[str, list[str]]]] | None:
+    """Rows of real images: the metrics' names, and what they say of each row; None without such rows."""
     columns = headline(board)
-    rows = [(control.labels[0], [control.text(column) or EMPTY for column in columns]) for control in board.table.controls]
-    return [(name, texts) for name, texts in rows if any(text != EMPTY for text in texts)]
+    rows = [
+        (control.labels[0], [control.text(column) or EMPTY for column in columns]) for control in board.table.controls
+    ]
+    return ([column.name for column in columns], rows) if columns else None
 
 
 def headline(board: Board) -> list[Column]:
@@ -389,7 +390,9 @@ def method_page(site: Site, method: str) -> str:
         else:
             ranking = board.ranking(_main(board))
             n = sum(place.rank is not None for place in ranking.places)
-            found.ranks += [(board, place, n, ranking.column) for place in ranking.places if place.entry.method == method]
+            found.ranks += [
+                (board, place, n, ranking.column) for place in ranking.places if place.entry.method == method
+            ]
             seeds = [(record.seed, picture) for entry in mine for record in entry.row.done
                      if (picture := pictures.of_record(record))]  # fmt: skip
             if seeds:
@@ -415,6 +418,7 @@ def method_page(site: Site, method: str) -> str:
         costs=[(board, place.entry, [place.entry.cost(head) for head, _ in COSTS]) for board, place, *_ in found.ranks],
         cost_heads=[head for head, _ in COSTS],
         tables=TABLES,
+        dataset_file=dataset_file,
         data=None,
     )
 
