@@ -31,6 +31,8 @@ MAIN_DATASET = "digits"
 _FEWEST_METHODS = 4  # of a board that compares methods; one of fewer is an ablation
 UNKNOWN = "not known"
 
+Pairs = dict[tuple[int, int], Comparison]
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -110,6 +112,7 @@ class Board:
     entries: tuple[Entry, ...]
     claims: tuple[CheckedClaim, ...] = ()
     _rankings: dict[tuple[str, str], Ranking] = field(default_factory=dict, compare=False)
+    _pairs: dict[tuple[str, str], Pairs] = field(default_factory=dict, compare=False)
 
     @property
     def id(self) -> str:
@@ -142,11 +145,18 @@ class Board:
         """The ranking by a column."""
         key = column.id, column.key
         if key not in self._rankings:
-            self._rankings[key] = rank(self, column)
+            self._rankings[key] = _rank(self, column)
         return self._rankings[key]
 
+    def pairs(self, column: Column) -> Pairs:
+        """Every pair of a ranking's rows, tested as one family; rows by their place among the entries."""
+        key = column.id, column.key
+        if key not in self._pairs:
+            self._pairs[key] = _all_pairs(self, column)
+        return self._pairs[key]
 
-def rank(board: Board, column: Column) -> Ranking:
+
+def _rank(board: Board, column: Column) -> Ranking:
     """The rows of a board that have a value in the column, the best first, each network once."""
     entries = once_each([entry for entry in board.entries if entry.row.summary(column)], board.table.rows)
     table = replace(board.table, rows=tuple(entry.row for entry in entries), columns=(column,))
@@ -207,8 +217,7 @@ def once_each(entries: Sequence[Entry], rows: Sequence[Row]) -> list[Entry]:
     return kept
 
 
-def all_pairs(board: Board, column: Column) -> dict[tuple[int, int], Comparison]:
-    """Every pair of a ranking's rows, tested as one family; rows by their place among the board's entries."""
+def _all_pairs(board: Board, column: Column) -> Pairs:
     places = {id(entry.row): i for i, entry in enumerate(board.entries)}
     ranked = [place.entry for place in board.ranking(column).places]
     at = [places[id(entry.row)] for entry in ranked]

@@ -19,7 +19,7 @@ from benchmark.report.claims import effect, p_text
 from benchmark.report.compare import Comparison
 from benchmark.report.curves import row_curve, snapshot_name
 from benchmark.report.plain_table import EMPTY
-from benchmark.report.site.boards import Board, Entry, Ranking, all_pairs
+from benchmark.report.site.boards import Board, Entry, Ranking
 from benchmark.report.site.links import compare_file, dataset_file, method_file
 from benchmark.report.site.numbers import brief, duration, rounded, seeds_text
 from benchmark.report.site.pictures import Picture, Pictures
@@ -122,7 +122,7 @@ def column_data(board: Board, ranking: Ranking) -> dict[str, Any]:
     """A ranking for the script: values, tests against the leader and of all pairs, by the places of the rows."""
     at = {id(entry.row): i for i, entry in enumerate(board.entries)}
     column = ranking.column
-    pairs = all_pairs(board, column)
+    pairs = board.pairs(column)
     return {
         "id": column.id,
         "name": printable(column.name),
@@ -178,8 +178,7 @@ def compare_data(board: Board, pictures: Pictures, titles: dict[str, str]) -> di
         first = next(iter(entry.row.done), entry.row.records[0])
         row["config"] = settings(first)
         row["environment"] = {key: _plain(value) for key, value in flatten(first.environment).items()}
-        row["costs"] = {head: rounded(entry.cost(head)) for head in ("Generator steps", "Images seen by D", "Parameters",
-                                                                     "Training s", "Evaluation s")}  # fmt: skip
+        row["costs"] = {head: rounded(entry.cost(head)) for head in ("Images seen by D", "Parameters")}
         row["curves"] = _curves(board, entry)
     for column, of in zip(plain["columns"], board.columns):
         column["seeds"] = [[[seed, rounded(value)] for seed, value in sorted(entry.row.by_seed(of).items())]

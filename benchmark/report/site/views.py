@@ -204,7 +204,7 @@ def front_page(site: Site) -> str:
         datasets=[
             (name, site.below + dataset_file(name), sum(b.dataset == name for b in site.boards))
             for name in site.datasets
-        ],  # fmt: skip
+        ],
         methods=[(site.titles[name], site.below + method_file(name)) for name in site.methods],
         tables=site.below + TABLES,
         board_page=site.below + dataset_file(board.dataset) if board else "",
@@ -380,7 +380,7 @@ class MethodBoards:
 def method_page(site: Site, method: str) -> str:
     """A method's rank on each dataset, samples of each seed, ablations, claims, published values, settings, cost."""
     pictures = Pictures(site.results, PAGE_PICTURES)
-    found, samples, reals = MethodBoards(), [], []
+    found, samples = MethodBoards(), []
     for board in site.boards:
         mine = [entry for entry in board.entries if entry.method == method]
         if not mine:
