@@ -247,7 +247,7 @@ def make_boards(records: Sequence[Record]) -> list[Board]:
 
 def _suite_board(suite: Suite, size: str, dataset: str, table: Table) -> Board:
     scope = scope_of(suite, size)
-    budget = f"{scope.images:,} images" if scope.images else f"recipe {scope.recipe}"
+    budget = f"{scope.images:,} images each" if scope.images else f"recipe {scope.recipe}"
     names = [", ".join(label for label in row.labels if label not in ("", "-")) for row in table.rows]
     return Board(
         table,

@@ -171,7 +171,7 @@
       const facts = [`Seeds ${row.seeds}`, row.cost ? `training ${row.costText} a run` : "",
         column.real ? `${column.real[0]}: ${valueText(column.real[1])}` : ""].filter(Boolean).join(" · ");
       fill($("answer"),
-        el("p", { class: "kicker" }, `Best on ${board.dataset} at ${board.budget.split(": ")[0]}${among}`),
+        el("p", { class: "kicker" }, `Best on ${board.dataset}, ${board.budget.split(": ")[0]}${among}`),
         el("p", { class: "who", id: "who" }, row.name, " ", el("b", {}, first.text), " ",
           el("span", {}, column.name + interval)),
         tests.length
