@@ -22,7 +22,7 @@ from benchmark.report.plain_table import EMPTY
 from benchmark.report.site.boards import Board, Entry, Ranking
 from benchmark.report.site.links import compare_file, dataset_file, method_file
 from benchmark.report.site.numbers import brief, duration, rounded, seeds_text
-from benchmark.report.site.pictures import Picture, Pictures
+from benchmark.report.site.pictures import Pictures
 from benchmark.report.tables import Column
 from benchmark.runs.records import Record
 
@@ -45,8 +45,6 @@ def as_script(data: Any) -> Markup:
 
 def board_data(board: Board, pictures: Pictures, titles: dict[str, str], below: str) -> dict[str, Any]:
     """A board for the front page. below: the path from the page to the folder of the other pages."""
-    used: list[Picture] = []
-    real = pictures.real(board)
     return {
         "id": board.id,
         "title": printable(board.title),
@@ -56,12 +54,11 @@ def board_data(board: Board, pictures: Pictures, titles: dict[str, str], below: 
         "suite": printable(board.suite),
         "page": below + dataset_file(board.dataset),
         "compare": below + compare_file(board.dataset),
-        "real": _index(real, used),
-        "rows": [_row(entry, pictures, used, titles, below) for entry in board.entries],
+        "real": pictures.number(pictures.real(board)),
+        "rows": [_row(entry, pictures, titles, below) for entry in board.entries],
         "columns": [column_data(board, board.ranking(column)) for column in board.columns],
         "main": next((i for i, column in enumerate(board.columns) if column is board.main_column), 0),
         "claims": claim_counts(board),
-        "images": [[one.uri, one.width, one.height] for one in used],
     }
 
 
@@ -78,16 +75,7 @@ def claim_counts(board: Board) -> dict[str, int]:
     return counts
 
 
-def _index(picture: Picture | None, used: list[Picture]) -> int | None:
-    """The place of a picture among those that a board uses, added where it is not yet there."""
-    if picture is None:
-        return None
-    if picture not in used:
-        used.append(picture)
-    return used.index(picture)
-
-
-def _row(entry: Entry, pictures: Pictures, used: list[Picture], titles: dict[str, str], below: str) -> dict[str, Any]:
+def _row(entry: Entry, pictures: Pictures, titles: dict[str, str], below: str) -> dict[str, Any]:
     found = pictures.of_entry(entry)
     return {
         "name": printable(entry.name),
@@ -101,7 +89,7 @@ def _row(entry: Entry, pictures: Pictures, used: list[Picture], titles: dict[str
         "cost": rounded(entry.cost("Training s")),
         "costText": cost_text(entry),
         "costTitle": cost_title(entry),
-        "sample": None if found is None else _index(found[0], used),
+        "sample": pictures.number(found[0] if found else None),
         "sampleSeed": None if found is None else found[1],
     }
 
@@ -166,6 +154,11 @@ def _texts(board: Board, column: Column | None) -> list[float | None] | None:
 def test_data(test: Comparison) -> list[Any]:
     """Verdict, p and effect of a comparison as texts; the seeds that would decide an inconclusive one."""
     return [test.verdict, p_text(test.p), effect(test), test.needed]
+
+
+def page_data(boards: list[dict[str, Any]], pictures: Pictures) -> dict[str, Any]:
+    """The data of a page: its boards, and each image once, by number."""
+    return {"boards": boards, "images": [[one.uri, one.width, one.height] for one in pictures.numbered]}
 
 
 # ---- the page that compares two -------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ def brief(value: float) -> str:
     for power, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= power and (letter != "k" or abs(value) >= 1e4 or value % 100 == 0):
             return f"{value / power:.3g}{letter}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
     return f"{value:.3g}"
 
 

@@ -29,7 +29,16 @@ class Pictures:
     results: Path
     most_bytes: int
     n_left_out: int = 0
+    numbered: list[Picture] = field(default_factory=list)  # those that the page's script shows
     _found: dict[Path, Picture | None] = field(default_factory=dict)
+
+    def number(self, picture: Picture | None) -> int | None:
+        """The number by which the script knows a picture; None for none."""
+        if picture is None:
+            return None
+        if picture not in self.numbered:
+            self.numbered.append(picture)
+        return self.numbered.index(picture)
 
     def of_entry(self, entry: Entry) -> tuple[Picture, int] | None:
         """The samples of a row's first seed that has some, with the seed; never the best of several."""

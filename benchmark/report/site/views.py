@@ -18,7 +18,7 @@ from benchmark.report.ledger import COSTS
 from benchmark.report.plain_table import EMPTY
 from benchmark.report.published import PublishedValue
 from benchmark.report.site.boards import Board, Entry, Place, Ranking, make_boards, method_titles
-from benchmark.report.site.data import board_data, claim_counts, compare_data, settings
+from benchmark.report.site.data import board_data, compare_data, page_data, settings
 from benchmark.report.site.fields import field_docs
 from benchmark.report.site.links import TABLES, compare_file, dataset_file, file_name, method_file
 from benchmark.report.site.numbers import brief, seeds_text, value_text
@@ -208,7 +208,7 @@ def front_page(site: Site) -> str:
         methods=[(site.titles[name], site.below + method_file(name)) for name in site.methods],
         tables=site.below + TABLES,
         board_page=site.below + dataset_file(board.dataset) if board else "",
-        data={"boards": [board_data(one, pictures, site.titles, site.below) for one in site.boards]},
+        data=page_data([board_data(one, pictures, site.titles, site.below) for one in site.boards], pictures),
     )
 
 
@@ -261,7 +261,7 @@ def dataset_page(site: Site, dataset: str) -> str:
         shown=shown,
         compare=compare_file(dataset),
         tables=TABLES,
-        claims=[claim_view(one) for board in boards for one in board.claims],
+        claims=[claim_view(one, board) for board in boards for one in board.claims],
         data=None,
     )
 
@@ -352,7 +352,7 @@ def headline(board: Board) -> list[Column]:
 # ---- claims ---------------------------------------------------------------------------------------------------------
 
 
-def claim_view(one: CheckedClaim) -> dict[str, Any]:
+def claim_view(one: CheckedClaim, board: Board) -> dict[str, Any]:
     """A claim for readers."""
     return {
         "text": one.claim.claim,
@@ -361,7 +361,7 @@ def claim_view(one: CheckedClaim) -> dict[str, Any]:
         "p": p_text(one.test.p) if one.test else EMPTY,
         "by": "the paper" if one.claim.by == "paper" else "this project",
         "metric": one.column.name if one.column else one.claim.metric,
-        "suite": one.suite,
+        "dataset": board.dataset,
     }
 
 
@@ -398,7 +398,7 @@ def method_page(site: Site, method: str) -> str:
             if seeds:
                 samples.append((board, pictures.real(board), seeds))
         rows = {id(entry.row) for entry in mine}
-        found.claims += [claim_view(one) for one in board.claims if {id(one.better), id(one.than)} & rows]
+        found.claims += [claim_view(one, board) for one in board.claims if {id(one.better), id(one.than)} & rows]
     entry = next(entry for board in site.boards for entry in board.entries if entry.method == method)
     names = {_letters(method), _letters(site.titles[method])}
     return page(
@@ -451,7 +451,7 @@ def compare_page(site: Site, dataset: str) -> str:
         dataset=dataset,
         dataset_page=dataset_file(dataset),
         tables=TABLES,
-        data={"boards": [compare_data(board, pictures, site.titles) for board in boards]},
+        data=page_data([compare_data(board, pictures, site.titles) for board in boards], pictures),
     )
 
 
@@ -464,6 +464,3 @@ def pages(site: Site) -> dict[str, str]:
     for method in site.methods:
         found[file_name("method", method)] = method_page(site, method)
     return found
-
-
-__all__ = ["Site", "claim_counts", "front_page", "pages", "site_of"]

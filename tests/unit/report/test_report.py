@@ -247,9 +247,9 @@ def test_the_same_records_give_the_same_bytes(three: Path, tmp_path_factory: pyt
     names = sorted(path.name for path in front.with_suffix("").iterdir())
     assert "tables.html" in names
     for name in names:
-        pages = [page.with_suffix("") / name for page in (front, elsewhere)]
-        assert pages[0].read_bytes() == pages[1].read_bytes(), name
-        assert str(three).encode() not in pages[0], name
+        here, there = ((page.with_suffix("") / name).read_bytes() for page in (front, elsewhere))
+        assert here == there, name
+        assert str(three).encode() not in here, name
 
 
 def test_what_records_say_is_text_and_never_markup(tmp_path: Path) -> None:

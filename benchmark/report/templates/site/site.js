@@ -26,7 +26,7 @@
         return Number((value / power).toPrecision(3)) + letter;
       }
     }
-    return String(Number(value.toPrecision(3)));
+    return Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en-US") : String(Number(value.toPrecision(3)));
   }
   function valueText(value) {
     if (value === null || value === undefined) return DASH;
@@ -34,9 +34,9 @@
     return size >= 0.01 && size < 100 ? value.toFixed(2) : String(Number(value.toPrecision(3)));
   }
   const chip = (kind) => el("span", { class: `chip k-${KINDS.includes(kind) ? kind : "other"}` }, kind);
-  function picture(board, index, alt, caption, kind) {
-    if (index === null || index === undefined || !board.images[index]) return null;
-    const [src, width, height] = board.images[index];
+  function picture(index, alt, caption, kind) {
+    if (index === null || index === undefined || !data.images[index]) return null;
+    const [src, width, height] = data.images[index];
     if (!src.startsWith("data:image/webp;base64,")) return null;
     return el("figure", { class: kind || "" }, el("img", { class: "grid", src, width, height, alt }),
       el("figcaption", {}, caption));
@@ -181,8 +181,8 @@
         open.length ? el("p", {}, `Not significantly worse: ${open.map((p) => board.rows[p.row].name).join(", ")}.`) : null,
         el("p", { class: "soft" }, facts));
       const withSamples = places.filter((p) => board.rows[p.row].sample !== null).slice(0, 3);
-      fill($("thumbs"), picture(board, board.real, `Real images of ${board.dataset}`, "real", "real"),
-        withSamples.map((p) => picture(board, board.rows[p.row].sample, `Samples of ${board.rows[p.row].name}`, board.rows[p.row].name)));
+      fill($("thumbs"), picture(board.real, `Real images of ${board.dataset}`, "real", "real"),
+        withSamples.map((p) => picture(board.rows[p.row].sample, `Samples of ${board.rows[p.row].name}`, board.rows[p.row].name)));
     }
 
     const HEADS = [["#", "rank"], ["Method", "name", true], ["Conditioning", "cond", true], ["", "value", true], null,
@@ -279,8 +279,8 @@
     function drawSamples(board, places) {
       const shown = places.filter((p) => board.rows[p.row].sample !== null);
       fill($("samples"), shown.length
-        ? [picture(board, board.real, `Real images of ${board.dataset}`, "real images", "real"),
-          ...shown.map((p) => picture(board, board.rows[p.row].sample, `Samples of ${board.rows[p.row].name}`,
+        ? [picture(board.real, `Real images of ${board.dataset}`, "real images", "real"),
+          ...shown.map((p) => picture(board.rows[p.row].sample, `Samples of ${board.rows[p.row].name}`,
             `${board.rows[p.row].name}, seed ${board.rows[p.row].sampleSeed}`))]
         : el("p", { class: "soft" }, "No sample grids are kept with these records."));
     }
@@ -408,8 +408,8 @@
           ["Parameters", row.costs.Parameters === null ? DASH : brief(row.costs.Parameters)],
           ["Images seen", row.costs["Images seen by D"] === null ? DASH : brief(row.costs["Images seen by D"])]];
         return el("section", { class: `card side ${"ab"[i]}` }, el("h3", {}, el("a", { href: row.href }, row.name)),
-          el("div", { class: "gallery" }, picture(board, row.sample, `Samples of ${row.name}`, `${row.name}, seed ${row.sampleSeed}`),
-            i === 0 ? picture(board, board.real, `Real images of ${board.dataset}`, "real images", "real") : null),
+          el("div", { class: "gallery" }, picture(row.sample, `Samples of ${row.name}`, `${row.name}, seed ${row.sampleSeed}`),
+            i === 0 ? picture(board.real, `Real images of ${board.dataset}`, "real images", "real") : null),
           el("dl", { class: "facts" }, facts.flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)])));
       }));
     }
