@@ -49,7 +49,6 @@ def results(tmp_path: Path) -> Path:
                 {"fd_judge": fd, "score_judge": 10 - fd / 2},
                 method=method,
                 seed=seed,
-                config=own(method, seed),
             )
     write(tmp_path, {"fd_judge": 0.5}, method="sngan")
     return tmp_path
