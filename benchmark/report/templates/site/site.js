@@ -331,7 +331,8 @@
       pickChanged();
     });
     $("compare").addEventListener("click", () => {
-      const [a, b] = [...state.picked];
+      const places = state.shown.map((p) => p.row);
+      const [a, b] = [...state.picked].sort((x, y) => places.indexOf(x) - places.indexOf(y));
       const wanted = new URLSearchParams({ board: fBoard.value, a, b, metric: fMetric.value });
       location.href = `${boardOf().compare}#${wanted}`;
     });
