@@ -37,7 +37,8 @@ const until = async (what) => {{ for (let i = 0; i < 200 && !what(); i++) await 
 const change = (element, value, event) => {{
   element.value = value; element.dispatchEvent(new Event(event || "change", {{ bubbles: true }}));
 }};
-const choose = (element, text) => change(element, [...element.options].find((o) => o.text.startsWith(text)).value);
+const starting = (element, text) => [...element.options].find((o) => o.text.startsWith(text)).value;
+const choose = (element, text) => change(element, starting(element, text));
 f.onload = async () => {{
   f.onload = null;
   let out;
@@ -164,6 +165,9 @@ def test_a_head_sorts_the_rows_and_sorts_back(front: Path, tmp_path: Path) -> No
         NAMES
         + """
       const first = names();
+      const links = [];
+      w.HTMLAnchorElement.prototype.click = function () { links.push(decodeURIComponent(this.href)); };
+      d.getElementById("csv").click();
       const press = (key) => d.querySelector(`#board button[data-key="${key}"]`).click();
       const head = (key) => d.querySelector(`#board button[data-key="${key}"]`).parentElement.getAttribute("aria-sort");
       press("recall");

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from benchmark.core import paths
 from benchmark.core.names import printable
-from benchmark.report.page import breakable, linked
+from benchmark.report.page import anchor, breakable, linked
 from benchmark.report.site.data import VERDICTS, as_script
 from benchmark.report.site.numbers import brief, duration, value_text
 
@@ -28,7 +28,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"linked": linked, "breakable": breakable, "brief": brief, "duration": duration,
-                            "value_text": value_text, "as_script": as_script}  # fmt: skip
+                            "value_text": value_text, "as_script": as_script, "anchor": anchor}  # fmt: skip
     environment.globals |= {"VERDICTS": VERDICTS}
     return environment
 

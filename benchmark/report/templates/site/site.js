@@ -337,6 +337,7 @@
       location.href = `${boardOf().compare}#${wanted}`;
     });
     $("csv").addEventListener("click", csv);
+    state.shown = ranking(boardOf(), columnOf(), () => true).places;  // the page came with this ranking drawn
     window.addEventListener("pageshow", () => {  // a browser may restore earlier choices without an event
       if (fBoard.value !== data.boards[0].id || fCond.value || fSup.value || fSearch.value) draw();
       pickChanged();
