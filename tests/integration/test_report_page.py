@@ -33,7 +33,8 @@ AROUND = """<!DOCTYPE html><body style="margin:0">
 <iframe id="f" width="{width}" height="{height}" style="border:0"></iframe>
 <pre id="out"></pre><script>
 const f = document.getElementById("f");
-const until = async (what) => {{ for (let i = 0; i < 200 && !what(); i++) await new Promise((r) => setTimeout(r, 20)); }};
+const pause = () => new Promise((resolve) => setTimeout(resolve, 20));
+const until = async (what) => {{ for (let i = 0; i < 200 && !what(); i++) await pause(); }};
 const change = (element, value, event) => {{
   element.value = value; element.dispatchEvent(new Event(event || "change", {{ bubbles: true }}));
 }};
@@ -179,9 +180,11 @@ def test_a_head_sorts_the_rows_and_sorts_back(front: Path, tmp_path: Path) -> No
       press("cost");
       const dear = names(), high = head("cost");
       press("value");
-      return { first, recall, said, focus, cost, low, dear, high, last: names() };"""
+      return { first, recall, said, focus, cost, low, dear, high, last: names(), csv: links[0] };"""
     )
     out = read(front, steps, tmp_path)
+    lines = out["csv"].partition(",")[2].splitlines()
+    assert [line.split('","')[1] for line in lines] == ["method", *out["first"]]
     assert out["recall"] == sorted(out["recall"], reverse=True)
     assert (out["said"], out["focus"]) == ("descending", "recall")
     assert out["cost"] == out["dear"][::-1]

@@ -134,7 +134,8 @@ def lines(series: Sequence[Series], x_name: str, y_name: str, title: str, may_be
         return Markup("")
     x = Axis.of([value for one in series for value in one.x], _LEFT, WIDTH - 150, may_be_log=False)
     y = Axis.of([v for one in series for v in (*one.y, *one.low, *one.high)], HEIGHT - _BOTTOM, _TOP, may_be_log)
-    parts, taken = [_frame(x, y, x_name, y_name)], []
+    parts = [_frame(x, y, x_name, y_name)]
+    taken: list[tuple[float, float, float]] = []
     for one in sorted(series, key=lambda s: s.colour is not None):
         colour = "grey" if one.colour is None else f"c{one.colour % 8}"
         if one.colour is not None and one.low:

@@ -185,7 +185,7 @@ def front_page(site: Site) -> str:
     first = site.boards[0] if site.boards else None
     board = None if first is None or first.main_column is None else first
     main = leaderboard(board, _main(board), pictures, site.below) if board else None
-    counts = Counter(one.outcome for one in all_claims(site))
+    counts: Counter[str] = Counter(one.outcome for one in all_claims(site))
     return page(
         "front.html",
         title="gantlet results",
