@@ -233,14 +233,21 @@ def _all_pairs(board: Board, column: Column) -> Pairs:
 
 
 def make_boards(records: Sequence[Record]) -> list[Board]:
-    """All boards: comparisons of methods first, the main suite on the main dataset before all others."""
+    """All boards that a metric ranks: see `all_boards`."""
+    return [board for board in all_boards(records) if board.columns]
+
+
+def all_boards(records: Sequence[Record]) -> list[Board]:
+    """All boards: comparisons of methods first, the main suite on the main dataset before all others.
+
+    Also those that no metric ranks, because no two rows share a protocol: their claims are claims all the same.
+    """
     boards, used = [], set()
     for suite, size, dataset in suite_table_keys(records):
         table = suite_table(suite, size, records, dataset)
         used |= {record.run for row in table.rows for record in row.records}
         boards.append(_suite_board(suite, size, dataset, table))
     boards += _other_boards([record for record in records if record.run not in used])
-    boards = [board for board in boards if board.columns]
     return sorted(boards, key=lambda board: (board.is_ablation, board.suite != MAIN_SUITE, not board.suite,
                                              board.dataset != MAIN_DATASET))  # fmt: skip
 

@@ -17,7 +17,7 @@ from benchmark.report.curves import row_curve, snapshot_name
 from benchmark.report.ledger import COSTS
 from benchmark.report.plain_table import EMPTY
 from benchmark.report.published import PublishedValue
-from benchmark.report.site.boards import Board, Entry, Place, Ranking, make_boards, method_titles
+from benchmark.report.site.boards import Board, Entry, Place, Ranking, all_boards, method_titles
 from benchmark.report.site.data import board_data, compare_data, page_data, settings
 from benchmark.report.site.fields import field_docs
 from benchmark.report.site.links import TABLES, compare_file, dataset_file, file_name, method_file
@@ -41,7 +41,8 @@ class Site:
     results: Path
     records: Sequence[Record]
     published: Sequence[PublishedValue]
-    boards: Sequence[Board]
+    boards: Sequence[Board]  # that a metric ranks
+    every_board: Sequence[Board]
     titles: dict[str, str]
     front: str  # link from the other pages to the front page
     below: str  # link from the front page to the folder of the others
@@ -62,8 +63,9 @@ def site_of(
     results: Path, records: Sequence[Record], published: Sequence[PublishedValue], front: str, below: str
 ) -> Site:
     """The site of these records."""
-    boards = make_boards(records)
-    return Site(results, records, published, boards, method_titles(boards), front, below)
+    found = all_boards(records)
+    boards = [board for board in found if board.columns]
+    return Site(results, records, published, boards, found, method_titles(boards), front, below)
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,7 @@ def _values(board: Board | None, name: str) -> list[str]:
 
 def all_claims(site: Site) -> list[CheckedClaim]:
     """The claims of all boards."""
-    return [one for board in site.boards for one in board.claims]
+    return [one for board in site.every_board for one in board.claims]
 
 
 def run_facts(records: Sequence[Record]) -> dict[str, Any]:
@@ -261,7 +263,9 @@ def dataset_page(site: Site, dataset: str) -> str:
         shown=shown,
         compare=compare_file(dataset),
         tables=TABLES,
-        claims=[claim_view(one, board) for board in boards for one in board.claims],
+        claims=[
+            claim_view(one, board) for board in site.every_board if board.dataset == dataset for one in board.claims
+        ],
         data=None,
     )
 
@@ -324,7 +328,8 @@ def curves_of(board: Board, ranked: Sequence[Place]) -> Any:
                 [float(v) for v in values] for values in (curve.images, curve.mean, curve.low, curve.high)
             )
             colour = i if i < _COLOURED else None
-            series.append(Series(place.entry.name, x, mean, *((low, high) if curve.n > 1 else ((), ())), colour))
+            band = (low, high) if curve.n > 1 else ([], [])
+            series.append(Series(place.entry.name, x, mean, low=band[0], high=band[1], colour=colour))
     name = snapshot_name(late)
     return lines(series, "images seen", name, f"{name} during training on {board.dataset}", late.better == "lower")
 
@@ -397,7 +402,8 @@ def method_page(site: Site, method: str) -> str:
                      if (picture := pictures.of_record(record))]  # fmt: skip
             if seeds:
                 samples.append((board, pictures.real(board), seeds))
-        rows = {id(entry.row) for entry in mine}
+    for board in site.every_board:
+        rows = {id(entry.row) for entry in board.entries if entry.method == method}
         found.claims += [claim_view(one, board) for one in board.claims if {id(one.better), id(one.than)} & rows]
     entry = next(entry for board in site.boards for entry in board.entries if entry.method == method)
     names = {_letters(method), _letters(site.titles[method])}

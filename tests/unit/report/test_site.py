@@ -149,6 +149,7 @@ def test_a_suites_rows_are_a_board_of_their_own(reference_boards: list[Board]) -
     assert (first.suite, first.dataset) == ("compare", "digits")
     assert first.budget == "64,000 images each"
     assert not first.is_ablation
+    assert sum(len(board.claims) for board in reference_boards) > 5
     keys = [(board.suite, board.id) for board in reference_boards]
     assert len(keys) == len(set(keys))
     for board in reference_boards:
