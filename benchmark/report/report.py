@@ -56,7 +56,7 @@ def write_report(results: Path, out: Path | None = None, records: Sequence[Recor
     site = site_of(results, records, published, f"../{quote(out.name)}", f"{quote(below.name)}/")
     for name, text in pages(site).items():
         write_text(below / name, text)
-    write_text(tables_page(out), render(gather(results, records, published)))
+    write_text(tables_page(out), render(gather(results, records, published), site.front))
     write_text(out, front_page(site))  # last: it links to the others
     return out
 

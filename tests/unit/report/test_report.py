@@ -179,7 +179,9 @@ def requests_of(page: Element) -> list[str]:
     for element in page.every():
         for name in ("src", "srcset", "data", "poster", "action", "background", "href", "xlink:href"):
             address = element[name]
-            follows = element.tag == "a" and name == "href" and address.startswith(("#", "https://arxiv.org/abs/"))
+            follows = (
+                element.tag == "a" and name == "href" and address.startswith(("#", "../", "https://arxiv.org/abs/"))
+            )
             if address and not follows and not address.startswith("data:image/png;base64,"):
                 wanted.append(f"{element.tag} {name}={address}")
         if element.tag == "style" and re.search(r"@import|url\(", element.text):

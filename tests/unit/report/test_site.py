@@ -298,6 +298,14 @@ def test_the_first_answer_is_in_the_page_without_script(results: Path) -> None:
     assert len(re.findall(r'<tr role="row" data-row="', text)) == 4
 
 
+def test_no_page_makes_a_request(results: Path) -> None:
+    for page in pages_of(write_report(results)):
+        text = page.read_text(encoding="utf-8")
+        assert "default-src 'none'; img-src data:" in text, page.name
+        assert not re.search(r"<link|<iframe|@import|url\(|fetch\(|XMLHttpRequest|import\(", text), page.name
+        assert all(source.startswith("data:image/") for source in re.findall(r'\ssrc="([^"]*)"', text)), page.name
+
+
 def test_what_records_say_cannot_leave_their_place(results: Path) -> None:
     path = next((results / "records").glob("*-cgan-*s0*.json"))
     plain = json.loads(path.read_text())

@@ -409,7 +409,7 @@
           ["Conditioning", row.cond], ["Supervision", row.sup], ["Seeds", row.seeds], ["Training", `${row.costText} a run`],
           ["Parameters", row.costs.Parameters === null ? DASH : brief(row.costs.Parameters)],
           ["Images seen", row.costs["Images seen by D"] === null ? DASH : brief(row.costs["Images seen by D"])]];
-        return el("section", { class: `card side ${"ab"[i]}` }, el("h3", {}, el("a", { href: row.href }, row.name)),
+        return el("section", { class: `card side ${"ab"[i]}` }, el("h2", {}, el("a", { href: row.href }, row.name)),
           el("div", { class: "gallery" }, picture(row.sample, `Samples of ${row.name}`, `${row.name}, seed ${row.sampleSeed}`),
             i === 0 ? picture(board.real, `Real images of ${board.dataset}`, "real images", "real") : null),
           el("dl", { class: "facts" }, facts.flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)])));
@@ -475,7 +475,7 @@
         });
         return el("figure", { class: "card" }, el("h3", {}, title + (y.log ? " (log)" : "")),
           el("svg:svg", { class: "plot", viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${title} during training` }, parts),
-          el("figcaption", {}, rows.map((row, i) => el("span", { style: `color:var(--c${i});margin-right:1em;font-weight:600` }, `● ${row.name}`)), "Mean of the seeds with their range."));
+          el("figcaption", {}, rows.map((row, i) => el("span", { class: `key k${i}` }, row.name)), "Mean of the seeds with their range."));
       })));
     }
     function difference(title, rows, key, same) {
