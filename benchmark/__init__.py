@@ -20,16 +20,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.core import arguments
 from benchmark.core.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from benchmark.data.collection import Collection
     from benchmark.data.prepared import Dataset
     from benchmark.report.tables import Table
     from benchmark.runs.plan import Plan
-    from benchmark.runs.records import Record
+    from benchmark.runs.records import FoundRecords, Record
     from benchmark.runs.spec import Paths, Resolved
     from benchmark.runs.trained import TrainedRun
 
@@ -72,7 +74,7 @@ def list_suites() -> list[str]:
 
 
 def prepare(
-    dataset: str, *, results: PathLike = "results", data_root: PathLike | None = None, progress: bool = False
+    dataset: PathLike, *, results: PathLike = "results", data_root: PathLike | None = None, progress: bool = False
 ) -> Dataset:
     """Turn a dataset into arrays, once, and return it: uint8 images (N, H, W, C) with labels, by split.
 
@@ -83,12 +85,13 @@ def prepare(
     from benchmark.data.cards import find_card
     from benchmark.runs.spec import prepare_for
 
-    return prepare_for(find_card(dataset), _paths(results, data_root), progress=progress)
+    name, paths = arguments.path_text("dataset", dataset, "'digits'"), _paths(results, data_root)
+    return prepare_for(find_card(name), paths, progress=progress)
 
 
 def plan(
     method: str,
-    dataset: str = "digits",
+    dataset: PathLike = "digits",
     *,
     seed: int = 0,
     recipe: str | None = None,
@@ -108,6 +111,7 @@ def plan(
     from benchmark.runs.plan import make_plan
 
     paths = _paths(results, data_root)
+    _check_machine(device, threads)
     resolved = _resolve(method, dataset, seed, recipe, settings, paths)
     use_threads(resolved, threads)
     return make_plan(resolved, paths, pick_device(device))
@@ -115,7 +119,7 @@ def plan(
 
 def run(
     method: str,
-    dataset: str = "digits",
+    dataset: PathLike = "digits",
     *,
     seed: int = 0,
     recipe: str | None = None,
@@ -143,6 +147,7 @@ def run(
     from benchmark.runs.run import run as run_resolved
 
     paths = _paths(results, data_root)
+    _check_machine(device, threads)  # here: a record that is found needs neither
     resolved = _resolve(method, dataset, seed, recipe, settings, paths)
     return run_resolved(resolved, paths, device=device, quiet=quiet, threads=threads)
 
@@ -156,12 +161,13 @@ def load_run(folder: PathLike, *, device: str = "cpu") -> TrainedRun:
     from benchmark.runs.device import pick_device
     from benchmark.runs.trained import load_run as load
 
-    return load(Path(folder), pick_device(device))
+    example = "'results/runs/digits/sngan/small-s0-0123abcd'"
+    return load(_path("folder", folder, example), pick_device(device))
 
 
 def score(
     images: PathLike | np.ndarray | torch.Tensor,
-    reference: str | None = None,
+    reference: PathLike | None = None,
     *,
     labels: Sequence[int] | None = None,
     name: str | None = None,
@@ -191,12 +197,24 @@ def score(
     from benchmark.data.collection import in_memory
     from benchmark.runs.device import pick_device
     from benchmark.runs.folder import is_run
+    from benchmark.runs.standalone import request_for, score_pictures
 
     paths, where = _paths(results, data_root), pick_device(device)
     nested = _nested(settings)
-    of_evaluation = nested.pop("eval", {})
-    changes = merge(nested, of_evaluation) | ({} if extractors is None else {"extractors": list(extractors)})
-    given = Path(images) if isinstance(images, str | os.PathLike) else in_memory(images, labels, name or "images")
+    of_evaluation = arguments.mapping("eval", nested.pop("eval", {}), "settings by name, as eval={'k': 3}")
+    changes = merge(nested, of_evaluation)
+    if extractors is not None:
+        changes["extractors"] = arguments.names("extractors", extractors, "a list, as ['judge', 'lite0']")
+    if reference is not None:
+        reference = arguments.path_text("reference", reference, "'digits'")
+    if resolution is not None:
+        resolution = arguments.whole_number("resolution", resolution, "a side in pixels, as 32")
+    if name is not None:
+        name = arguments.text("name", name, "'mine'")
+    if isinstance(images, str | os.PathLike):
+        given: Path | Collection = _path("images", images, "'samples/'")
+    else:
+        given = in_memory(images, labels, name or "images")
     if isinstance(given, Path) and is_run(given):
         from benchmark.runs.finished import rescore
 
@@ -207,19 +225,20 @@ def score(
                 "leave them out, or write its pictures with `sample` and score these",
             )
         return rescore(given, paths, changes, where, quiet=quiet)
-    from benchmark.runs.standalone import request_for, score_pictures
-
     return score_pictures(request_for(given, reference, changes, resolution, name), paths, where, quiet=quiet)
 
 
 def records(results: PathLike = "results") -> list[Record]:
     """Every record under a results folder, by the run's name. `results/reference` holds the published ones.
 
-    Raises UserError, naming the file, for one that cannot be read.
+    One that cannot be used is left out, with a warning that names it. Raises UserError for a folder that is not there
+    or cannot be read.
     """
-    from benchmark.runs.records import read_records
+    from benchmark.runs.records import find_records
 
-    return read_records(Path(results))
+    found = find_records(_existing(results))
+    _warn(found)
+    return found.records
 
 
 def table(
@@ -235,28 +254,72 @@ def table(
     `.to_frame()` is a pandas DataFrame, one row for each method and setting. headline: of a dataset, only the columns
     that a page can hold. A suite of several datasets is asked for as "suite-size-dataset", as its file is called.
     with_reference: the published table, with a row "(own)" for each of these records' settings.
-    Raises UserError when there are no records of it.
+    A record that cannot be used is left out, with a warning that names it. Raises UserError when there are no records
+    of it.
     """
+    from benchmark.report.beside_reference import find_beside_reference
     from benchmark.report.find import find_table
+    from benchmark.runs.records import find_records
 
-    return find_table(name, Path(results), size, headline, with_reference)
+    name, size = arguments.text("name", name, "'digits'"), arguments.text("size", size, "'small'")
+    where = _existing(results)
+    found = find_beside_reference(where) if with_reference else find_records(where)
+    _warn(found)
+    return find_table(name, where, size, headline, found.records)
+
+
+def _path(name: str, value: Any, example: str) -> Path:
+    from benchmark.data.layout import user_path
+
+    return user_path(arguments.path_text(name, value, example))
+
+
+def _existing(results: PathLike) -> Path:
+    """A results folder that is there."""
+    folder = _path("results", results, "'results'")
+    if not folder.is_dir():
+        reason = "it is not a folder" if folder.exists() else "no such folder"
+        raise UserError(f"results = {folder}", reason, "give a results folder, or run something first")
+    return folder
 
 
 def _paths(results: PathLike, data_root: PathLike | None) -> Paths:
     from benchmark.runs.spec import Paths
 
-    return Paths(Path(data_root or os.environ.get("GANTLET_DATA") or "data"), Path(results))
+    root = os.environ.get("GANTLET_DATA") or "data" if data_root is None else data_root
+    return Paths(_path("data_root", root, "'data'"), _path("results", results, "'results'"))
+
+
+def _check_machine(device: str, threads: int | None) -> None:
+    """Raise ConfigError for a device or a number of threads that no machine has."""
+    from benchmark.runs.device import check_device
+    from benchmark.runs.limits import require_threads
+
+    check_device(device)
+    if threads is not None:
+        require_threads(arguments.whole_number("threads", threads, "1, 2, 3, ..."))
 
 
 def _resolve(
-    method: str, dataset: str, seed: int, recipe: str | None, settings: Mapping[str, Any], paths: Paths
+    method: str, dataset: PathLike, seed: int, recipe: str | None, settings: Mapping[str, Any], paths: Paths
 ) -> Resolved:
     from benchmark.core.registry import check_method
 
-    check_method(method)  # before anything heavy is imported
+    check_method(arguments.text("method", method, "'sngan'"))  # before anything heavy is imported
+    name, seed = arguments.path_text("dataset", dataset, "'digits'"), arguments.whole_number("seed", seed)
+    if recipe is not None:
+        arguments.text("recipe", recipe, "'small'")
     from benchmark.runs.spec import RunSpec, resolve
 
-    return resolve(RunSpec(method, dataset, seed, recipe, _nested(settings)), paths)
+    return resolve(RunSpec(method, name, seed, recipe, _nested(settings)), paths)
+
+
+def _warn(found: FoundRecords) -> None:
+    """Warn the caller of a public function of the records that are left out."""
+    import warnings
+
+    for error in found.left_out:
+        warnings.warn(f"left out: {error}", stacklevel=3)
 
 
 def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,6 +64,13 @@ def paths_of(arguments: argparse.Namespace) -> Paths:
     return Paths(arguments.data_root, arguments.results)
 
 
+def require_results(arguments: argparse.Namespace) -> None:
+    """Raise UserError where the results could not be written: before anything heavy is imported, and any work."""
+    from benchmark.core.files import require_makeable
+
+    require_makeable(arguments.results)
+
+
 def list_all(arguments: argparse.Namespace) -> int:
     """Methods, datasets, metrics and suites, a line each."""
     from benchmark.data.cards import list_cards
@@ -127,18 +134,23 @@ def prepare(arguments: argparse.Namespace) -> int:
 
     for name in arguments.dataset:
         locate(find_card(name), arguments.data_root)
+    require_results(arguments)
     where = {"results": arguments.results, "data_root": arguments.data_root}
     for name in arguments.dataset:
         data = benchmark.prepare(name, **where, progress=not arguments.quiet)
         labels = f"{data.n_labels} {data.conditioning}" if data.n_labels else "no labels"
         counts = f"{len(data.train)} train, {len(data.test)} test"
         print(f"{data.name}: {counts}, {data.resolution} px, {labels}, {data.sha256[:12]}")
+        if data.repeated_note:
+            print(f"  note: {data.repeated_note}")
     return 0
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train and evaluate; one run after the other. The exit status is the worst run's."""
-    return run_all(specs(arguments), arguments)
+    wanted = specs(arguments)
+    require_results(arguments)
+    return run_all(wanted, arguments)
 
 
 def run_all(wanted: Sequence[RunSpec], arguments: argparse.Namespace) -> int:
@@ -196,6 +208,7 @@ def taking_part(device: str) -> Iterator[torch.device]:
 def reproduce(arguments: argparse.Namespace) -> int:
     """Run what a paper published at paper size, unless it was run, and compare its values with ours."""
     check_method(arguments.method)
+    require_results(arguments)
     from benchmark.core import distributed
     from benchmark.report.reproduction import cells_of, compare, listing, targets
     from benchmark.report.table_files import write_listing
@@ -219,9 +232,11 @@ def reproduce(arguments: argparse.Namespace) -> int:
 def suite(arguments: argparse.Namespace) -> int:
     """Run what a suite lacks, then write its table."""
     check_suite(arguments.name, arguments.size)
+    require_results(arguments)
     from benchmark.core import distributed
     from benchmark.core.config import parse_overrides
     from benchmark.report.table_files import write_suite_table
+    from benchmark.runs.records import find_records
     from benchmark.runs.suites.running import default_workers, run_suite
 
     with taking_part(arguments.device) as device:
@@ -241,7 +256,10 @@ def suite(arguments: argparse.Namespace) -> int:
             slurm=parse_overrides(arguments.slurm),
         )
         if distributed.is_main():
-            for path in write_suite_table(arguments.name, arguments.size, arguments.results):
+            found = find_records(arguments.results)
+            found.warn()
+            status = status or found.exit_code
+            for path in write_suite_table(arguments.name, arguments.size, arguments.results, found.records):
                 if path.suffix == ".md":
                     print(f"table: {path}", flush=True)
         return status
@@ -270,6 +288,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from benchmark.core.config import merge, parse_overrides
 
     changes = parse_overrides(arguments.changes)
+    require_results(arguments)
     asked = {"protocol": arguments.protocol, "n_fake": arguments.n, "extractors": arguments.extractors}
     asked["metrics"] = "all" if arguments.all else None
     changes = merge({key: value for key, value in asked.items() if value is not None}, changes)
@@ -339,16 +358,17 @@ def drift(arguments: argparse.Namespace) -> int:
 
 def table(arguments: argparse.Namespace) -> int:
     """Write all tables from the records; with the published rows only those of datasets and suites of one's own."""
-    from benchmark.runs.records import find_records
-
-    found = find_records(arguments.results)
     if arguments.beside == "reference":
-        from benchmark.report.beside_reference import write_tables_beside_reference
+        from benchmark.report.beside_reference import find_beside_reference, write_tables_beside_reference
 
-        paths = write_tables_beside_reference(arguments.results)
+        found = find_beside_reference(arguments.results)
+        found.warn()
+        paths = write_tables_beside_reference(arguments.results, found.records)
     else:
         from benchmark.report.table_files import write_tables
+        from benchmark.runs.records import find_records
 
+        found = find_records(arguments.results)
         found.warn()
         paths = write_tables(arguments.results, records=found.records)
     if not paths:

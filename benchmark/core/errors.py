@@ -27,6 +27,10 @@ class ConfigError(UserError):
     """A configuration key or value that cannot be used."""
 
 
+class ArgumentError(ConfigError, ValueError):
+    """An argument of the Python interface that cannot be used. It is a ValueError, as Python's own would be."""
+
+
 class DataError(UserError):
     """Pictures or labels that are missing or cannot be read."""
 

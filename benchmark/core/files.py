@@ -159,6 +159,16 @@ def require_writable(folder: Path) -> None:
         raise not_writable(folder, error) from None
 
 
+def require_makeable(folder: Path) -> None:
+    """Raise UserError unless files could be created in `folder`, which is not made: before it is known to be needed."""
+    try:
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        with tempfile.TemporaryFile(dir=existing) as probe:
+            probe.write(b"gantlet")
+    except OSError as error:
+        raise not_writable(folder, error) from None
+
+
 def require_space(folder: Path, needed_bytes: int, purpose: str) -> None:
     """Raise UserError unless the disk of `folder` has `needed_bytes` free."""
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())

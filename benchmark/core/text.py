@@ -82,13 +82,34 @@ def decoded(
         raise fault(f"{name}: cannot be read as text", reason, "save it as UTF-8 text") from None
 
 
-def parse_json(text: str, name: str, *, fault: Fault = DataError, mend: str = "make it or fetch it again") -> Any:
-    """The value of a JSON text. Raises `fault` for bad syntax, a repeated key, NaN, deep nesting, too many values."""
+def parse_json(
+    text: str,
+    name: str,
+    *,
+    fault: Fault = DataError,
+    mend: str = "make it or fetch it again",
+    limit: int = MAX_JSON_BYTES,
+    left_out: frozenset[str] = frozenset(),
+) -> Any:
+    """The value of a JSON text.
+
+    limit: bytes of memory that its values may announce. left_out: keys of any object that are dropped as it is read.
+    Raises `fault` for bad syntax, a repeated key, NaN, deep nesting, too many values.
+    """
+
+    def kept(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = _without_repeats(pairs)
+        for key in left_out & found.keys():
+            del found[key]
+        return found
+
     what = f"{name}: cannot be read as JSON"
-    if sum(cost * text.count(mark) for mark, cost in _COSTS.items()) > MAX_JSON_BYTES:
-        raise fault(what, f"its values would take more than {MAX_JSON_BYTES / 1e9:.1f} GB of memory", mend)
+    if sum(cost * text.count(mark) for mark, cost in _COSTS.items()) > limit:
+        raise fault(what, f"its values would take more than {limit / 1e9:.1f} GB of memory", mend)
     try:
-        return json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
+        return json.loads(
+            text, object_pairs_hook=kept if left_out else _without_repeats, parse_constant=_refuse_constant
+        )
     except RecursionError:
         raise fault(what, "it is nested too deeply", mend) from None
     except ValueError as error:

@@ -192,6 +192,10 @@ def find_card(name_or_path: str) -> DatasetCard:
 
     Raises DataError for a name that is not known, offering the nearest; ConfigError for a card with errors.
     """
+    if not name_or_path.strip():  # as a path it would be the present folder
+        raise DataError(
+            "the name of a data set is empty", "nothing is called so", "`python -m benchmark list` shows all"
+        )
     path = user_path(name_or_path)
     own = card_folder() / f"{name_or_path}.yaml"
     if path.name == name_or_path and own.is_file():

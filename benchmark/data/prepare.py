@@ -5,8 +5,10 @@ Pictures become uint8, points float32.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+from array import array
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +27,7 @@ from benchmark.data.cards import DatasetCard, fingerprint, locate
 from benchmark.data.images import explain, to_array
 from benchmark.data.imbalance import long_tail
 from benchmark.data.layout import FORMAT, MAX_SHOWN
-from benchmark.data.prepared import Dataset
+from benchmark.data.prepared import REPEATED, Dataset
 from benchmark.data.sources.base import SourceImages
 
 CHUNK_BYTES = 16 * 2**20  # decoded pictures held in memory at a time
@@ -157,6 +159,7 @@ def _write(
     card: DatasetCard, source: SourceImages, splits: dict[str, np.ndarray], folder: Path, progress: bool
 ) -> None:
     converted: Counter[str] = Counter()
+    marks: dict[str, array[int]] = {name: array("Q") for name in splits}
     bad: list[str] = []
     n = sum(len(rows) for rows in splits.values())
     with tqdm(total=n, desc=f"preparing {card.name}", unit=" pictures", disable=not progress) as bar:
@@ -167,7 +170,7 @@ def _write(
                 np.save(folder / f"{name}.npy", source.points[rows])
                 bar.update(len(rows))
             else:
-                _write_images(folder / f"{name}.npy", card, source, rows, converted, bad, bar)
+                _write_images(folder / f"{name}.npy", card, source, rows, converted, marks[name], bad, bar)
             if source.labels is not None:
                 np.save(folder / f"{name}_labels.npy", source.labels[rows].astype(np.int64))
             if source.attributes is not None:
@@ -179,7 +182,10 @@ def _write(
             "\n        ".join(bad),
             "replace them by whole files, or delete them",
         )
-    write_json(folder / "meta.json", seal_entries(_meta(card, source, splits, folder, converted)))
+    meta = _meta(card, source, splits, folder, converted)
+    if source.points is None and card.split != "all":  # else the rule of the split says that nothing is held out
+        meta[REPEATED] = int(np.isin(np.array(marks["test"]), np.array(marks["train"])).sum())
+    write_json(folder / "meta.json", seal_entries(meta))
 
 
 def _write_images(
@@ -188,25 +194,28 @@ def _write_images(
     source: SourceImages,
     rows: np.ndarray,
     converted: Counter[str],
+    marks: array[int],
     bad: list[str],
     bar: Any,
 ) -> None:
-    """Write one array of pictures, piece by piece, as numpy's `save` would.
+    """Write one array of pictures, piece by piece, as numpy's `save` would, and add the hash of each to `marks`.
 
     Written front to back rather than through a memory map: on a full disk that is an error, not a killed process.
     """
     with open(path, "wb") as file:
         shape = (len(rows), card.resolution, card.resolution, card.channels)
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for array, done, problem in _decoded(card, source, rows):
+        for pixels, done, problem in _decoded(card, source, rows):
             bar.update()
-            if array is None:
+            if pixels is None:
                 bad.append(problem)
                 if len(bad) == MAX_SHOWN:
                     return
                 continue
             converted.update(done)
-            file.write(array.tobytes())
+            content = pixels.tobytes()
+            marks.append(int.from_bytes(hashlib.blake2b(content, digest_size=8).digest()))
+            file.write(content)
         file.flush()
         os.fsync(file.fileno())
 

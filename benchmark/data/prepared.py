@@ -35,6 +35,9 @@ class Split:
         return len(self.images)
 
 
+REPEATED = "test_images_in_train"  # of meta.json: how many images of the test split are in train, byte for byte
+
+
 @dataclass
 class Dataset:
     """What methods and metrics know of the data."""
@@ -80,6 +83,17 @@ class Dataset:
         """What a reader must know of the split, in words (`DatasetCard.split_note`); empty for a stand-in."""
         card = self.meta.get("card")
         return "" if card is None else build(DatasetCard, card, f"data set {self.name}").split_note
+
+    @property
+    def repeated_note(self) -> str:
+        """How many held-out images are training images to the byte, in words; empty where none is, or it is not known.
+
+        Data prepared by earlier versions do not know it.
+        """
+        n = self.meta.get(REPEATED)
+        if not isinstance(n, int) or n < 1:
+            return ""
+        return f"{n:,} of {len(self.test):,} held-out images are equal to a training image, byte for byte"
 
     @property
     def holds_out(self) -> bool:

@@ -157,17 +157,19 @@ def accept_model(
     baselines: Path = BASELINES,
     commit: Callable[[], str] | None = None,
     settings: Settings | None = None,
+    records: Sequence[Record] | None = None,
 ) -> Path:
     """Store the runs of a results folder as the baseline, with reason, commit, old and new values. Returns the file.
 
     source: a folder with `records/`. commit: names the code's commit; `clean_commit` by default, which refuses a
-    changed tree. Metrics without direction, and those no run has a value of, are left out.
+    changed tree. records: those that `find_records` found; None: they are read. Metrics without direction, and those no
+    run has a value of, are left out.
     Raises DriftError without a reason, for a changed tree, for fewer finished runs than the settings ask for, and for
     runs of unlike protocols.
     """
     settings = settings or Settings()
     path = model_baseline_path(method, dataset, baselines)
-    runs = select(read_records(source), method, dataset, config=config)
+    runs = select(read_records(source) if records is None else records, method, dataset, config=config)
     head = require_reason(reason, commit or clean_commit)
     require_writable(path.parent)
     done = [run for run in runs if run.status == "done"]

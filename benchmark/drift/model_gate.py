@@ -23,7 +23,7 @@ from benchmark.core.files import require_writable, write_json
 from benchmark.drift.gates import BASELINES, PASSED
 from benchmark.drift.model_baseline import accept_model, model_baseline_path, read_model_baseline, select
 from benchmark.drift.model_comparison import compare
-from benchmark.runs.records import read_records
+from benchmark.runs.records import find_records
 
 
 def model_gate(
@@ -43,20 +43,25 @@ def model_gate(
 
     results: folder with the new runs' `records/`. source: folder whose records become the baseline with `accept`, the
     reason. config: beginning of a configuration's hash, where several were run. metrics: ids; None: all.
-    0 pass or improved; 1 regressed; 3 incomparable; 4 a metric without baseline; 5 inconclusive (0 if allowed). Raises
-    UserErrors with their exit codes: 2 for bad input, 4 without a baseline.
+    0 pass or improved; 1 regressed; 3 incomparable; 4 a metric without baseline; 5 inconclusive (0 if allowed); 2
+    where all passed but a record could not be used. Raises UserErrors with their exit codes: 2 for bad
+    input, 4 without a baseline.
     """
     if accept is not None:
-        path = accept_model(accept, method, dataset, source, config=config, baselines=baselines)
+        found = find_records(source)
+        found.warn()
+        path = accept_model(accept, method, dataset, source, config=config, baselines=baselines, records=found.records)
         print(f"{path}: commit it")
-        return PASSED
+        return found.exit_code or PASSED
     if json_file is not None:
         require_writable(json_file.parent)
     baseline = read_model_baseline(model_baseline_path(method, dataset, baselines))
-    runs = select(read_records(results), method, dataset, like=baseline, config=config)
+    found = find_records(results)
+    found.warn()
+    runs = select(found.records, method, dataset, like=baseline, config=config)
     report = compare(baseline, runs, metrics=metrics)
     if json_file is not None:
         write_json(json_file, report.to_dict(allow_inconclusive))
     print(report.table())
     print(report.text())
-    return report.exit_code(allow_inconclusive)
+    return report.exit_code(allow_inconclusive) or found.exit_code

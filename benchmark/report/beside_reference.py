@@ -7,6 +7,7 @@ own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +16,12 @@ from benchmark.core.errors import UserError
 from benchmark.report.suite_tables import suite_tables
 from benchmark.report.table_files import write_table
 from benchmark.report.tables import Table, dataset_table
-from benchmark.runs.records import Record, mark_as_own, read_records
+from benchmark.runs.records import FoundRecords, Record, find_records, mark_as_own
 
 SUFFIX = "-with-reference"  # of the tables' names
 
 
-def records_beside_reference(results: Path) -> list[Record]:
+def find_beside_reference(results: Path) -> FoundRecords:
     """The published records, and after them those of a results folder, marked as one's own.
 
     Raises UserError where either has none, or the folder is the published one itself.
@@ -33,18 +34,19 @@ def records_beside_reference(results: Path) -> list[Record]:
         )
     if results.resolve() == paths.REFERENCE.resolve():
         raise UserError(f"{results}: the published records themselves", "own ones are put beside them", "leave it out")
-    own = read_records(results)
-    if not own:
+    own, published = find_records(results), find_records(paths.REFERENCE)
+    if not own.records:
         raise UserError(f"{results / 'records'}: no records", "tables are made of records alone", "make bench")
-    return [*read_records(paths.REFERENCE), *map(mark_as_own, own)]
+    records = [*published.records, *map(mark_as_own, own.records)]
+    return FoundRecords(records, [*own.left_out, *published.left_out])
 
 
-def tables_beside_reference(results: Path) -> list[Table]:
+def tables_beside_reference(results: Path, records: Sequence[Record] | None = None) -> list[Table]:
     """The tables of every dataset and suite that has records of one's own, with the published rows.
 
-    Raises as `records_beside_reference`.
+    records: those that `find_beside_reference` found; None: they are read. Raises as it does.
     """
-    records = records_beside_reference(results)
+    records = find_beside_reference(results).records if records is None else records
     tables = [
         dataset_table(name, [record for record in records if record.scored_on == name], headline=True)
         for name in sorted({record.scored_on for record in records if record.is_own})
@@ -55,9 +57,9 @@ def tables_beside_reference(results: Path) -> list[Table]:
     ]
 
 
-def write_tables_beside_reference(results: Path) -> list[Path]:
+def write_tables_beside_reference(results: Path, records: Sequence[Record] | None = None) -> list[Path]:
     """Write these tables, `tables/<name>-with-reference.{csv,tex,md}`. Returns the files.
 
-    Raises as `records_beside_reference`.
+    records, and what is raised: as of `tables_beside_reference`.
     """
-    return [path for table in tables_beside_reference(results) for path in write_table(results, table)]
+    return [path for table in tables_beside_reference(results, records) for path in write_table(results, table)]

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.core.errors import UserError, suggest
-from benchmark.report.beside_reference import records_beside_reference
 from benchmark.report.suite_tables import suite_tables
 from benchmark.report.tables import Table, dataset_table
-from benchmark.runs.records import read_records
+from benchmark.runs.records import Record, read_records
 from benchmark.runs.suites.suite import suite_names
 
 
 def find_table(
-    name: str, results: Path, size: str = "small", headline: bool = False, with_reference: bool = False
+    name: str,
+    results: Path,
+    size: str = "small",
+    headline: bool = False,
+    records: Sequence[Record] | None = None,
 ) -> Table:
     """The table of this name, made from the records of a results folder.
 
     name: a dataset's, a suite's, or that of a suite's file: `<suite>-<size>`, `<suite>-<size>-<dataset>`. headline: of
-    a dataset, only the columns that a page can hold. with_reference: with the published rows, one's own marked.
+    a dataset, only the columns that a page can hold. records: those that `find_records` or
+    `find_beside_reference` found; None: they are read, and what cannot be used is named on standard error.
     Raises UserError without records, for a name that no record belongs to, and for a suite of several datasets.
     """
-    records = records_beside_reference(results) if with_reference else read_records(results)
+    records = read_records(results) if records is None else records
     if not records:
         raise UserError(f"{results / 'records'}: no records", "tables are made from records", "run something first")
     datasets = sorted({record.scored_on for record in records})

@@ -73,14 +73,17 @@ def write_tables(
     return [*written, _write(folder / "tables.tex", document([*shown, *of_suites, *listings]))]
 
 
-def write_suite_table(suite: Suite | str, size: str, results: Path) -> list[Path]:
+def write_suite_table(
+    suite: Suite | str, size: str, results: Path, records: Sequence[Record] | None = None
+) -> list[Path]:
     """Write `tables/<suite>-<size>.{csv,tex,md}`, `-cost.{csv,tex,md}` and its figures from the records there are.
 
-    Returns the files. A suite of several datasets has tables of each, `<suite>-<size>-<dataset>`.
+    Returns the files. A suite of several datasets has tables of each, `<suite>-<size>-<dataset>`. records: as of
+    `write_tables`.
     """
     suite = find_suite(suite) if isinstance(suite, str) else suite
     require_writable(results / "tables")
-    records = read_records(results)
+    records = read_records(results) if records is None else records
     tables = [suite_table(suite, size, records, dataset) for dataset in scope_of(suite, size).datasets]
     written = []
     for table in tables:

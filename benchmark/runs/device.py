@@ -13,11 +13,18 @@ from benchmark.core.errors import ConfigError, suggest
 from benchmark.runs.limits import require_threads
 from benchmark.runs.spec import Resolved
 
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def check_device(name: str) -> None:
+    """Raise ConfigError unless it is the name of a kind of device, whether or not this machine has one."""
+    if name not in DEVICES:
+        raise ConfigError(f"--device {name}", "no such device", suggest(str(name), DEVICES))
+
 
 def pick_device(name: str) -> torch.device:
     """auto: CUDA where there is one, the rank's own under torchrun. Raises ConfigError for one that is not there."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"--device {name}", "no such device", suggest(name, ["auto", "cpu", "cuda"]))
+    check_device(name)
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device cuda", "torch finds no CUDA device here", "use --device cpu, or auto")
     if name == "cpu" or not torch.cuda.is_available():

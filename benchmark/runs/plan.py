@@ -45,6 +45,7 @@ class Plan:
     parts: list[Part] = field(default_factory=list)
     evaluation_s: float = 0.0
     n_reference: int = 0  # images that the generated ones are compared with; 0: the data are not prepared yet
+    data_note: str = ""  # of the prepared images
     missing: list[UserError] = field(default_factory=list)  # files the run needs and lacks
 
     @property
@@ -79,7 +80,7 @@ class Plan:
         images = f"{n_fake:>8,} images" if n_fake else f"as many images as the {r.evaluation.reference} split has,"
         cost, extractors = f"about {duration(self.evaluation_s)}", ", ".join(r.evaluation.extractors)
         lines.append(f"  {'evaluation':<12} {images} {cost:<18} extractors: {extractors}")
-        lines += [f"  note: {note}" for note in r.notes]
+        lines += [f"  note: {note}" for note in [*r.notes, *filter(None, [self.data_note])]]
         lines.append(f"  in all about {duration(self.seconds)}, {self.bytes / 1e6:.0f} MB in {r.folder}")
         lines += [f"  missing: {problem}".replace("\n", "\n  ") for problem in self.missing]
         return "\n".join(lines)
@@ -179,6 +180,7 @@ def make_plan(
     artifacts.parts.append(dry_run(resolved.method.name, method, data, again, quick=quick))
     for stage, settings in trained_here(resolved.evaluation, has_judge=bool(data.n_labels) and not data.is_points):
         artifacts.train(stage, settings)
+    plan.data_note = prepared.repeated_note if prepared else ""
     plan.n_reference = len(prepared.split(resolved.evaluation.reference)) if prepared else 0
     further = [len(prepared.split(name)) for name in resolved.evaluation.references] if prepared else []
     plan.evaluation_s = evaluation_seconds(method, resolved.evaluation, data, plan.n_reference, sum(further))

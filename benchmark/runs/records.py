@@ -11,6 +11,7 @@ and in the order of the file.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from pydantic import (
 from pydantic_core import from_json
 
 from benchmark.core.environment import environment
-from benchmark.core.errors import UserError
+from benchmark.core.errors import ArgumentError, UserError
 from benchmark.core.files import write_json
 from benchmark.core.names import path_component, printable
 from benchmark.metrics.catalogue import OWN_CLASSIFIER, row_of
@@ -142,10 +143,12 @@ class Record(Part):
     def folder(self) -> Path:
         """The folder of the run: configuration, log, weights and pictures; `load_run` reads it.
 
-        Raises ValueError for a record that was not read from, or written to, a results folder.
+        Raises ArgumentError for a record that was not read from, or written to, a results folder.
         """
         if self._results is None:
-            raise ValueError(f"{self.run}: the record lies in no results folder")
+            raise ArgumentError(
+                f"{self.run}: the record has no folder", "it was made in memory", "read it from a results folder"
+            )
         return self.folder_in(self._results)
 
     def folder_in(self, results: Path) -> Path:
@@ -262,10 +265,10 @@ class FoundRecords:
 def find_records(results: Path) -> FoundRecords:
     """All records under a results folder, by run name.
 
-    One that cannot be read, or is a copy of another under another seed, is left out with the reason.
+    One that cannot be read, or is a copy of another under another seed or name, is left out with the reason.
     """
     records, left_out = [], []
-    for path in sorted((results / "records").glob("*.json")):
+    for path in _files(results / "records"):
         try:
             records.append(read_record(path))
         except UserError as error:
@@ -273,8 +276,19 @@ def find_records(results: Path) -> FoundRecords:
     copied = copies(records)
     for copy, original in copied.items():
         what = f"{record_path(results, copy)}: a copy of {original}"
-        left_out.append(UserError(what, "its weights and samples are the same to the bit", "remove one of the two"))
+        left_out.append(UserError(what, "what it was made of is the same to the bit", "remove one of the two"))
     return FoundRecords([record for record in records if record.run not in copied], left_out)
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of records in a folder; none where it is not there. Raises UserError when it cannot be read."""
+    try:
+        return [folder / name for name in sorted(os.listdir(folder)) if name.endswith(".json")]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"{folder}: cannot be read", reason, "check the path and its permissions") from None
 
 
 def read_records(results: Path) -> list[Record]:

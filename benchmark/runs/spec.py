@@ -124,7 +124,7 @@ def resolve(spec: RunSpec, paths: Paths) -> Resolved:
     card = find_card(spec.dataset)
     method = find_method(spec.method)
     require_kind(method, card)
-    recipe = spec.recipe or method.default_recipe(card.name, card.default_recipe)
+    recipe = method.default_recipe(card.name, card.default_recipe) if spec.recipe is None else spec.recipe
     card = card_with(_sized(card, recipe), data_changes) if data_changes else _sized(card, recipe)
     base = method.recipe(recipe, card.name)
     config = build(method.Config, merge(to_dict(base), changes), f"--set for {spec.method}")

@@ -21,6 +21,7 @@ import torch
 
 from benchmark.core.config import content_hash, to_dict
 from benchmark.core.errors import ConfigError, DataError
+from benchmark.core.names import has_control, printable
 from benchmark.data.cards import DatasetCard, card_with, find_card
 from benchmark.data.collection import Collection, is_collection, read_collection
 from benchmark.data.jpeg import jpeg_coded
@@ -39,6 +40,8 @@ from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.stages.judge import recipe as judge_recipe
 from benchmark.training.stages.simclr import recipe as encoder_recipe
 
+MOST_CHARACTERS = 100  # of a row's name; the record's is made of it and the reference's
+
 
 @dataclass(frozen=True)
 class Request:
@@ -51,6 +54,17 @@ class Request:
     resolution: int | None = None  # side to which both are brought; None: pictures as they are
 
 
+def check_row_name(name: str) -> str:
+    """The name of a row, which a user or a file gave. Raises ConfigError for what no record can be called."""
+    if not name.strip() or len(name) > MOST_CHARACTERS or has_control(name) or set(name) & set("\n\t"):
+        raise ConfigError(
+            f"name {printable(name[:40])!r}",
+            f"a name has 1 to {MOST_CHARACTERS} characters, and none that moves the cursor or ends a line",
+            "give another: --name",
+        )
+    return name
+
+
 def request_for(
     pictures: Path | Collection,
     reference: str | None,
@@ -59,6 +73,8 @@ def request_for(
     name: str | None,
 ) -> Request:
     """What is asked for, checked: names, files and settings. Raises UserError."""
+    if name is not None:
+        check_row_name(name)
     if isinstance(pictures, Collection):
         if resolution is not None:
             raise DataError(
@@ -126,6 +142,7 @@ def score_pictures(request: Request, paths: Paths, device: torch.device, quiet: 
     shown = not quiet and sys.stderr.isatty()
     against = _reference(request, paths, device, quiet, shown)
     pictures = _read(request, against.side.images.shape[3], shown)
+    _require_two(request.pictures if isinstance(request.pictures, Path) else pictures.name, len(pictures))
     if cfg.n_fake is not None and len(pictures) < cfg.n_fake:
         raise DataError(
             f"{request.name or pictures.name}: {len(pictures):,} pictures"
@@ -134,11 +151,11 @@ def score_pictures(request: Request, paths: Paths, device: torch.device, quiet: 
             f"{cfg.n_fake:,} are asked for, and a distance depends on how many there are",
             f"draw more, or give --n {len(pictures)}",
         )
+    name = check_row_name(request.name or pictures.name)
     images = _image_set(pictures, against, cfg, FeatureStore(paths.artifacts / "features"), device, shown)
     sha256 = images.generated.sha256
     given = {"pictures": pictures.name, "labels": "none" if images.classes is None else "given"}
     values = evaluate_images(images, given)
-    name = request.name or pictures.name
     identity = {
         "method": name,
         "dataset": against.name,
@@ -168,11 +185,18 @@ def score_pictures(request: Request, paths: Paths, device: torch.device, quiet: 
     )
 
 
+def _require_two(where: Path | str, n: int) -> None:
+    """Raise DataError for a single picture: it has no covariance, and no neighbour in its own set."""
+    if n < 2:
+        raise DataError(f"{where}: 1 picture", "at least two are needed to compare sets", "give more pictures")
+
+
 def _reference(request: Request, paths: Paths, device: torch.device, quiet: bool, shown: bool) -> _Against:
     """The reference, prepared or read as it is."""
     cfg, path = request.evaluation, user_path(request.reference)
     if is_collection(path) and path.exists():
         found = read_collection(path, side=request.resolution, progress=shown)
+        _require_two(path, len(found))
         side = side_of(found.images, images_sha256(found.images), found.labels, cfg.jpeg)
         protocol = {
             "protocol": cfg.protocol,

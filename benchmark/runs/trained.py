@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmark.core.arguments import whole_number
 from benchmark.core.config import build, load_yaml
-from benchmark.core.errors import ConfigError, UserError
+from benchmark.core.errors import ArgumentError, ConfigError, UserError
 from benchmark.core.seeds import derive_seed
 from benchmark.data.prepared import Dataset
 from benchmark.runs.folder import (
@@ -25,9 +26,10 @@ from benchmark.runs.folder import (
     load_sampling,
     run_name,
 )
+from benchmark.runs.limits import memory_bytes
 from benchmark.runs.records import Record, read_record, record_path
 from benchmark.training.measurements import Sample
-from benchmark.training.method import Method, find_method
+from benchmark.training.method import Method, MethodFile, find_method
 
 BATCH = 250  # images generated at once: fixed, so that it cannot move a sample
 _SEED = 0x5A3B  # of the samples of a finished run
@@ -74,8 +76,10 @@ class TrainedRun:
         conditions: one for all, or n of them: classes or clusters (int), attribute rows of 0 and 1 [n, A], or numbers
         of training images for a method conditioned on images. A class-conditional IC-GAN also takes pairs [n, 2], or
         [1, 2] for all, of a training image and the class to show it in. None: drawn as the method's paper draws them.
-        Raises ValueError for another number of conditions, and for conditions that the method does not have.
+        Raises ArgumentError, a ValueError, for numbers that are not whole or too large for this machine's memory, for
+        another number of conditions, and for conditions that the method does not have.
         """
+        n, seed = self._number(n), whole_number("seed", seed)
         wanted = self._conditions(n, conditions)
         devices = [self.method.device] if self.method.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
@@ -89,39 +93,76 @@ class TrainedRun:
         images = torch.cat([part.images.cpu() for part in parts])
         return Sample(images, torch.cat(given) if given else None, torch.cat(classes) if classes else None)
 
+    def _number(self, n: int) -> int:
+        """The number of images, which must be there at once."""
+        n = whole_number("n", n, "1, 2, 3, ...")
+        if n < 1:
+            raise ArgumentError(f"n = {n}", "at least one image is drawn", "use 1, 2, 3, ...")
+        needed, has = 4 * n * self.data.resolution**2 * self.data.channels, memory_bytes()
+        if needed > has:
+            reason = f"the images alone take {needed / 1e9:.1f} GB, and this machine has {has / 1e9:.1f} GB"
+            raise ArgumentError(f"n = {n}", reason, "draw fewer at a time, with another seed each")
+        return n
+
     def _conditions(self, n: int, conditions: Conditions) -> Tensor | None:
         """The conditions as a tensor, [n] or [n, A]."""
-        if n < 1:
-            raise ValueError(f"n = {n}: at least one image")
         if conditions is None:
             return None
         if self.method.conditioning == "none":
-            raise ValueError(f"{self.name} is unconditional: leave conditions out")
-        given = torch.as_tensor(conditions)
+            raise ArgumentError(f"conditions of {self.name}", "the run is unconditional", "leave conditions out")
+        given = _as_tensor(conditions)
         given = given.expand(n) if given.ndim == 0 else given
         if self.method.n_paired_classes and given.ndim == 2:
             return self._pairs(n, given)
         shape = (n, self.method.n_labels) if self.method.conditioning == "attributes" else (n,)
         if tuple(given.shape) != shape or given.is_floating_point() or given.is_complex():
-            raise ValueError(f"conditions of shape {list(given.shape)}, {given.dtype}: whole numbers {list(shape)}")
+            raise _unfitting(given, shape)
         most = 1 if self.method.conditioning == "attributes" else self.method.n_labels - 1
         if len(given) and (int(given.min()) < 0 or int(given.max()) > most):
-            raise ValueError(f"conditions from {int(given.min())} to {int(given.max())}: this run has 0 to {most}")
+            what = f"conditions from {int(given.min())} to {int(given.max())}"
+            raise ArgumentError(what, f"this run has 0 to {most}", "use these")
         return given.long().to(self.method.device)
 
     def _pairs(self, n: int, given: Tensor) -> Tensor:
         """Pairs of a training image and a class, [n, 2]."""
         given = given.expand(n, -1) if len(given) == 1 else given
         if tuple(given.shape) != (n, 2) or given.is_floating_point() or given.is_complex():
-            raise ValueError(f"conditions of shape {list(given.shape)}, {given.dtype}: whole numbers {[n, 2]}")
+            raise _unfitting(given, (n, 2))
         for what, column, most in (
             ("images", given[:, 0], self.method.n_labels - 1),
             ("classes", given[:, 1], self.method.n_paired_classes - 1),
         ):
             low, high = int(column.min()), int(column.max())
             if low < 0 or high > most:
-                raise ValueError(f"conditions with {what} from {low} to {high}: this run has 0 to {most}")
+                raise ArgumentError(
+                    f"conditions with {what} from {low} to {high}", f"this run has 0 to {most}", "use these"
+                )
         return given.long().to(self.method.device)
+
+
+def _as_tensor(conditions: Any) -> Tensor:
+    """Conditions as a tensor. Raises ArgumentError for what is no numbers."""
+    try:
+        return torch.as_tensor(conditions)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ArgumentError(f"conditions: {type(conditions).__name__}", str(error), "give whole numbers") from None
+
+
+def _unfitting(given: Tensor, shape: tuple[int, ...]) -> ArgumentError:
+    what = f"conditions of shape {list(given.shape)}, {given.dtype}"
+    return ArgumentError(what, f"whole numbers of shape {list(shape)} are needed", "give one for each image")
+
+
+def _configured(config: dict[str, Any], path: Path) -> tuple[MethodFile, Any]:
+    """The method and the settings of a folder's configuration. Raises ConfigError, naming the file."""
+    try:
+        file = find_method(str(config["method"]))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.what}", error.why, error.mend) from None
+    settings = config.get("config")
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path}: config", f"{settings!r:.40} is not a mapping of settings", "run it again")
+    return file, build(file.Config, settings, str(path))
 
 
 def load_run(folder: Path, device: torch.device) -> TrainedRun:
@@ -142,16 +183,15 @@ def load_run(folder: Path, device: torch.device) -> TrainedRun:
             "the run was made by a version that did not keep it",
             "run it again, or use `python -m benchmark sample`, which reads the dataset",
         )
+    identity = identity_in(folder)  # refuses what is not the configuration of a run
     config = load_yaml(folder / CONFIG)
-    file = find_method(config["method"])
-    cfg = build(file.Config, config["config"], str(folder / CONFIG))
+    file, cfg = _configured(config, folder / CONFIG)
     if config["version"] != file.cls.version_of(cfg):
         raise ConfigError(
             f"{folder}: made by version {config['version']} of {file.name}",
             f"this is version {file.cls.version_of(cfg)}",
             "run it again",
         )
-    identity = identity_in(folder)
     data, state = load_sampling(folder, device, identity)
     method = file.cls.for_sampling(cfg, data, device, state)
     load_generator(folder, method.G, folder.absolute().parents[3], run_name(folder), identity)

@@ -12,6 +12,7 @@ On Debian: apt-get install -y slurmctld slurmd slurm-client munge
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import pwd
@@ -23,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -85,19 +86,34 @@ PartitionName=test Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 
 
-def main() -> int:
-    """Run the test. Returns 0 passed, 1 failed, 2 this machine cannot, 128 + the number of a signal that ended it."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the test. What a failed check leaves, the logs of SLURM and of the jobs, is kept.
+
+    Returns 0 passed, 1 failed, 2 this machine cannot, 128 + the number of a signal that ended it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep", type=Path, help="new folder of logs and results, kept in any case (default: a "
+                        "temporary one, kept when a check fails)")  # fmt: skip
+    asked = parser.parse_args(arguments)
     if lacking := what_is_missing():
         print(f"make test-slurm cannot run here: {lacking}", file=sys.stderr)
         return 2
-    with tempfile.TemporaryDirectory(prefix="gantlet-slurm-") as folder:
-        os.chmod(folder, 0o755)  # munge's own user looks for its socket there
-        try:
-            with signals_raised(), one_node(Path(folder)) as environment:
-                check(Path(folder), environment)
-        except (KeyboardInterrupt, Ended) as signalled:
-            print("test-slurm: stopped, and its SLURM with it", file=sys.stderr)
-            return getattr(signalled, "exit_code", 128 + signal.SIGINT)
+    if asked.keep:
+        asked.keep.mkdir(parents=True)
+    folder = (asked.keep or Path(tempfile.mkdtemp(prefix="gantlet-slurm-"))).absolute()
+    folder.chmod(0o755)  # munge's own user looks for its socket there
+    passed = False
+    try:
+        with signals_raised(), one_node(folder) as environment:
+            check(folder, environment)
+        passed = True
+    except (KeyboardInterrupt, Ended) as signalled:
+        print("test-slurm: stopped, and its SLURM with it", file=sys.stderr)
+        return getattr(signalled, "exit_code", 128 + signal.SIGINT)
+    finally:
+        if asked.keep or not passed:
+            print(f"test-slurm: logs and results: {folder}", file=sys.stderr)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
     print("test-slurm: passed")
     return 0
 
@@ -317,16 +333,16 @@ def check(folder: Path, environment: dict[str, str]) -> None:
 
     plain = SuiteRun(folder, "plain", environment, options=("partition=test", "time=30"))
     plain.finish()
-    expect(plain.records() == wanted, "results by SLURM are not those of local runs")
-    print("by SLURM as here: the same results", flush=True)
+    compare(plain, wanted, "results by SLURM are not those of local runs")
+    print(f"by SLURM as here: {len(wanted)} records compared, the same results", flush=True)
 
     requeued = SuiteRun(folder, "requeued", environment)
     requeued.in_training()
     subprocess.run(["scontrol", "requeue", requeued.job(0)], env=environment, check=True)
     no_delay(environment, requeued)
     requeued.finish()
-    expect(requeued.records() == wanted, "results differ after `scontrol requeue`")
-    print("queued again by the administrator: the same results", flush=True)
+    compare(requeued, wanted, "results differ after `scontrol requeue`")
+    print(f"queued again by the administrator: {len(wanted)} records compared, the same results", flush=True)
 
     preempted = SuiteRun(folder, "preempted", environment)
     run = preempted.in_training()
@@ -335,8 +351,8 @@ def check(folder: Path, environment: dict[str, str]) -> None:
     print(f"asked to leave: saved at step {checkpoint_step(run)}", flush=True)
     no_delay(environment, preempted)
     preempted.finish()
-    expect(preempted.records() == wanted, "results differ after SIGUSR2")
-    print("asked to leave and queued again: the same results", flush=True)
+    compare(preempted, wanted, "results differ after SIGUSR2")
+    print(f"asked to leave and queued again: {len(wanted)} records compared, the same results", flush=True)
 
     killed = SuiteRun(folder, "killed", environment)
     killed.in_training()
@@ -346,8 +362,8 @@ def check(folder: Path, environment: dict[str, str]) -> None:
     expect("1 done, 1 failed" in text, f"the other cell did not go on:\n{text}")
     again = SuiteRun(folder, "killed", environment)
     again.finish()
-    expect(again.records() == wanted, "results differ after a killed cell was run again")
-    print("killed, named, and run again: the same results", flush=True)
+    compare(again, wanted, "results differ after a killed cell was run again")
+    print(f"killed, named, and run again: {len(wanted)} records compared, the same results", flush=True)
 
     stopped = SuiteRun(folder, "stopped", environment)
     stopped.in_training()
@@ -356,6 +372,13 @@ def check(folder: Path, environment: dict[str, str]) -> None:
     expect("2 jobs of SLURM were cancelled" in text, f"does not say what was stopped:\n{text}")
     wait_for(lambda: not ask(environment, "squeue", "-h").strip(), 60, "empty queue after a stopped suite", None)
     print("stopped: its jobs are cancelled", flush=True)
+
+
+def compare(run: SuiteRun, wanted: dict[str, Any], what: str) -> None:
+    """Raises SystemExit, naming the records, where a suite's are not those that are wanted."""
+    found = run.records()
+    unlike = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
+    expect(not unlike, f"{what}: {len(unlike)} of {len(wanted)} records: {', '.join(unlike)}")
 
 
 def no_delay(environment: dict[str, str], run: SuiteRun) -> None:

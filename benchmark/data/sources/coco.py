@@ -13,7 +13,6 @@ that count is ours.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -23,6 +22,7 @@ from pydantic.dataclasses import dataclass
 
 from benchmark.core.config import STRICT
 from benchmark.core.errors import DataError
+from benchmark.core.text import parse_json, read_text
 from benchmark.data.layout import MAX_SHOWN, below, resolve
 from benchmark.data.sources.base import Count, Share, SourceImages, SourceKind
 from benchmark.data.trees import FolderTree, open_picture
@@ -104,8 +104,17 @@ class Coco(SourceKind):
 def chosen_pictures(source: Coco, folder: Path, part: str) -> dict[str, frozenset[str]]:
     """The pictures of a part that the rule keeps, in the order of the instances file: {file name: categories}.
 
-    Categories are those of the objects that count.
+    Categories are those of the objects that count. Raises DataError for annotations that are damaged.
     """
+    try:
+        return _chosen(source, folder, part)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"{folder / 'annotations'}/*_{part}.json: an entry is damaged", f"{type(error).__name__}: {error}", AGAIN
+        ) from None
+
+
+def _chosen(source: Coco, folder: Path, part: str) -> dict[str, frozenset[str]]:
     instances, stuff = (_annotations(folder / f"annotations/{what}_{part}.json") for what in ("instances", "stuff"))
     area = {image["id"]: image["width"] * image["height"] for image in instances["images"]}
     objects: defaultdict[int, list[str]] = defaultdict(list)  # categories of a picture's objects that count
@@ -125,18 +134,19 @@ def chosen_pictures(source: Coco, folder: Path, part: str) -> dict[str, frozense
     }
 
 
+# An annotation file is far larger than other texts: instances_train2017.json has 448 MB, most of it outlines, which are
+# dropped as they are read.
+MAX_FILE_BYTES = 2 * 2**30
+MAX_VALUE_BYTES = 8 * 2**30  # that the whole text announces, outlines included
+OUTLINES = frozenset(("segmentation",))
+AGAIN = "fetch it again from cocodataset.org"
+
+
 def _annotations(path: Path) -> dict[str, Any]:
-    """An annotation file without its outlines, which make up most of its size."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            content: dict[str, Any] = json.load(file, object_hook=_without_outline)
-        return {key: content[key] for key in ("images", "annotations", "categories")}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(
-            f"{path}: cannot be read", f"{type(error).__name__}: {error}", "fetch it again from cocodataset.org"
-        ) from None
-
-
-def _without_outline(entry: dict[str, Any]) -> dict[str, Any]:
-    entry.pop("segmentation", None)
-    return entry
+    """An annotation file without its outlines. Raises DataError for one that is damaged, or too large to be one."""
+    text = read_text(path, limit=MAX_FILE_BYTES, mend=AGAIN)
+    content = parse_json(text, str(path), mend=AGAIN, limit=MAX_VALUE_BYTES, left_out=OUTLINES)
+    keys = ("images", "annotations", "categories")
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in keys):
+        raise DataError(f"{path}: cannot be read", f"the lists {', '.join(keys)} are not all in it", AGAIN)
+    return {key: content[key] for key in keys}

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from benchmark.core.errors import BusyError, RunFailed, UserError
 from benchmark.core.signals import LEAVE, Preempted, preemption_raised
-from benchmark.runs.records import Record, read_record, record_path
+from benchmark.runs.records import read_record, record_path
 
 if TYPE_CHECKING:
     import submitit
@@ -72,7 +72,7 @@ def run_cell(work: RunCell) -> CellStatus:
 
     path = record_path(work.paths.results, work.resolved.run)
     if distributed.agree(path.exists()):
-        return found(read_record(path), path)
+        return found(path)
     try:
         record = run(work.resolved, work.paths, device=work.device, quiet=work.quiet, threads=work.threads)
     except RunFailed as error:
@@ -91,8 +91,12 @@ def run_cell(work: RunCell) -> CellStatus:
     return CellStatus("failed", f"failed: {record.reason}", 1)
 
 
-def found(record: Record, path: Path) -> CellStatus:
-    """The outcome of a cell that has a record."""
+def found(path: Path) -> CellStatus:
+    """The outcome of a cell that has a record, which may be damaged: the other cells go on."""
+    try:
+        record = read_record(path)
+    except UserError as error:
+        return CellStatus("refused", f"cannot be run: {error}", error.exit_code)
     if record.status == "done":
         return CellStatus("done", "done before", 0)
     return CellStatus("failed", f"failed before: {record.reason} (move {path} away to try again)", 1)

@@ -22,7 +22,7 @@ from benchmark.core.errors import ConfigError
 from benchmark.core.files import lock
 from benchmark.core.names import printable
 from benchmark.core.signals import Ended
-from benchmark.runs.records import read_record, record_path
+from benchmark.runs.records import record_path
 from benchmark.runs.suites.cell import KINDS, CellStatus, RunCell, found
 from benchmark.runs.suites.cost import row_costs, total_text
 from benchmark.runs.suites.local_jobs import LocalJobs
@@ -120,7 +120,7 @@ def _by_jobs(
         if not path.exists():
             left.append(i)
             continue
-        outcome = found(read_record(path), path)
+        outcome = found(path)
         _say(f"{titles[i]}: {outcome.text}")
         yield outcome
     if not left:

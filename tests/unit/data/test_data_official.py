@@ -412,6 +412,30 @@ def test_faults_of_coco_are_named(tmp_path):
     assert "stuff_val2017.json: cannot be read" in refused(card, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ('{"images": [], "images": []}', "given twice"),
+        ('{"images": [NaN]}', "NaN"),
+        ('{"images": 3, "annotations": [], "categories": []}', "cannot be read"),
+        ('{"images": [], "annotations": [{"image_id": 1}], "categories": []}', "an entry is damaged"),
+        ('{"images": [], "annotations": [3], "categories": []}', "an entry is damaged"),
+        (
+            '{"images": [{"id": [], "width": 1, "height": 1}], "annotations": [], "categories": []}',
+            "an entry is damaged",
+        ),
+    ],
+)
+def test_hostile_annotations_of_coco_are_named(content, part, tmp_path):
+    for split in ("train", "val"):
+        write_coco(tmp_path, split, THINGS, 9)
+    (tmp_path / "coco" / "annotations" / "instances_train2017.json").write_text(content)
+    told = refused(card_with(find_card("coco_stuff128"), SIDE | {"source": {"skip_val": 0}}), tmp_path)
+    assert part in told
+    assert "train2017.json" in told
+
+
 # Places365
 
 

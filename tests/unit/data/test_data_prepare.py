@@ -88,6 +88,25 @@ def test_meta_says_where_the_bytes_come_from(tmp_path):
     assert (folder / "train.npy").stat().st_size == 128 + 60 * 32 * 32 * 3
 
 
+def test_held_out_images_that_are_training_images_are_counted(tmp_path, capsys):
+    from benchmark.__main__ import main
+
+    folder, random = tmp_path / "pictures", np.random.default_rng(0)
+    images = random.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
+    for part, rows in (("train", range(8)), ("test", (2, 5, 8, 9, 10))):  # two are in both
+        (folder / part).mkdir(parents=True)
+        for i in rows:
+            Image.fromarray(images[i]).save(folder / part / f"{part}{i}.png")
+    words = ["prepare", "--dataset", str(folder), "--results", str(tmp_path / "results"), "--quiet"]
+    for _ in range(2):  # made, and found
+        assert main(words) == 0
+        assert capsys.readouterr().out.count("note: 2 of 5 held-out images are equal to a training image") == 1
+    for path in ("test2", "test5"):
+        (folder / "test" / f"{path}.png").unlink()
+    assert main(words) == 0
+    assert "note" not in capsys.readouterr().out
+
+
 def test_a_second_time_opens_the_same_bytes(tmp_path):
     first = quiet(small_shapes(), tmp_path, tmp_path)
     changed = (next(tmp_path.glob("shapes-*")) / "meta.json").stat().st_mtime_ns
