@@ -63,7 +63,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for method in METHODS:
             for path in sorted((paths.REFERENCE / "records").glob(f"{dataset}-{method}-small-s*.json")):
                 shutil.copy(path, results / "records")
-    grid = Grid(torch.rand(8, 4, 1, 16, 16, generator=torch.Generator().manual_seed(0)), [""] * 8, [""] * 4)
+    grid = Grid(torch.linspace(-1, 1, 16).expand(8, 4, 1, 16, 16), [""] * 8, [""] * 4)
     for record in read_records(results):
         save_small_grid(samples_path(results, record.run), grid)
         data = record.result_or_empty.data
@@ -222,12 +222,7 @@ def test_two_rows_are_compared_on_a_page_of_their_own(front: Path, tmp_path: Pat
     assert re.fullmatch(r"× 0\.\d+ \[0\.\d+, 0\.\d+\]", out["effect"])
     assert out["dots"] == 10
     assert out["images"] == ["Samples of BigGAN", "Real images of digits", "Samples of CGAN"]
-    assert [head.split(":")[0] for head in out["heads"]] == [
-        "Every seed",
-        "During training",
-        "Configuration",
-        "Environment",
-    ]
+    assert out["heads"][2:] == ["Every seed", "During training", "Configuration", "Environment"]
     assert out["rows"] > 5
 
 
