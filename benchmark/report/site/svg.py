@@ -15,11 +15,11 @@ from markupsafe import Markup, escape
 from benchmark.core.names import printable
 from benchmark.report.site.numbers import brief
 
-WIDTH, HEIGHT = 640, 380
+WIDTH, HEIGHT = 480, 330
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 20, 16, 46
 _WIDE = 10  # a ratio of largest to smallest from which an axis is logarithmic
 _LABEL = 12.0  # px of a label's line
-_LETTER = 6.6  # px of a letter, about
+_LETTER = 7.0  # px of a letter, about
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def scatter(points: Sequence[Point], x_name: str, y_name: str, title: str) -> Ma
     points = [point for point in points if math.isfinite(point.x) and math.isfinite(point.y)]
     if len(points) < 2:
         return Markup("")
-    x = Axis.of([point.x for point in points], _LEFT, WIDTH - _RIGHT - 60)
+    x = Axis.of([point.x for point in points], _LEFT, WIDTH - _RIGHT)
     y = Axis.of([point.y for point in points], HEIGHT - _BOTTOM, _TOP)
     parts = [_frame(x, y, x_name, y_name)]
     taken: list[tuple[float, float, float]] = [(x.at(p.x) - 5, y.at(p.y), 10.0) for p in points]
@@ -112,8 +112,13 @@ def scatter(points: Sequence[Point], x_name: str, y_name: str, title: str) -> Ma
         weight = "pt front" if point.labelled else "pt"
         parts.append(f'<g class="{weight} {kind}">{_marker(point.kind, px, py)}<title>{text}</title></g>')
         if point.labelled:
-            label_y = _free(px + 8, py, len(point.name) * _LETTER, taken)
-            parts.append(f'<text class="name" x="{px + 9:.1f}" y="{label_y + 4:.1f}">{_text(point.name)}</text>')
+            width = len(point.name) * _LETTER
+            right = px + 9 + width <= WIDTH  # else the name is left of its point
+            label_y = _free(px + 8 if right else px - 8 - width, py, width, taken)
+            where = f'x="{px + 9 if right else px - 9:.1f}" y="{label_y + 4:.1f}"'
+            parts.append(
+                f'<text class="name" {where} text-anchor="{"start" if right else "end"}">{_text(point.name)}</text>'
+            )
     return _svg(parts, title)
 
 
@@ -132,7 +137,7 @@ def lines(series: Sequence[Series], x_name: str, y_name: str, title: str, may_be
     series = [one for one in series if len(one.x)]
     if not series:
         return Markup("")
-    x = Axis.of([value for one in series for value in one.x], _LEFT, WIDTH - 150, may_be_log=False)
+    x = Axis.of([value for one in series for value in one.x], _LEFT, WIDTH - 165, may_be_log=False)
     y = Axis.of([v for one in series for v in (*one.y, *one.low, *one.high)], HEIGHT - _BOTTOM, _TOP, may_be_log)
     parts = [_frame(x, y, x_name, y_name)]
     taken: list[tuple[float, float, float]] = []

@@ -210,6 +210,13 @@ def test_a_plot_names_the_front_only_and_escapes_every_name() -> None:
     assert scatter(points[:1], "x", "y", "") == ""
 
 
+def test_a_name_that_would_leave_the_plot_is_left_of_its_point() -> None:
+    points = [Point("near", 1, 2, "", True), Point("a long name at the right end", 9, 4, "", True)]
+    drawn = scatter(points, "x", "y", "t")
+    anchors = dict(re.findall(r'text-anchor="(\w+)">(near|a long)', drawn))
+    assert anchors == {"start": "near", "end": "a long"}
+
+
 def test_curves_name_coloured_lines_only() -> None:
     drawn = lines([Series("a", [1, 2], [3.0, 1.0], colour=0), Series("b", [1, 2], [3.0, 2.0])], "images", "FD", "t")
     assert drawn.count('class="name"') == 1
