@@ -55,7 +55,7 @@ error-rates: $(READY)  ## how often are verdicts wrong? simulated from the publi
 table: $(READY)  ## CSV, LaTeX and Markdown tables from the records (WITH=reference: with the published rows)
 	@$(PY) -m benchmark table $(if $(WITH),--with $(WITH)) $(PLACES)
 
-report: $(READY)  ## one HTML page of all results: results/report.html, or OUT=file
+report: $(READY)  ## leaderboards, datasets, methods as a small HTML site: results/report.html, or OUT=file
 	@$(PY) -m benchmark report $(PLACES) $(if $(OUT),--out "$(OUT)")
 
 drift: $(READY)  ## have the metrics moved? seconds, no training
