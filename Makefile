@@ -27,7 +27,7 @@ SUITE_SEEDS := $(if $(filter-out file,$(origin SEEDS)),--seed $(SEEDS))
 TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2) --dist loadfile --max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan suite reproduce coverage error-rates table report drift drift-model baseline same same-tables test test-slow test-slurm fuzz kill-test lint check format overhead speed throughput memory lock clean
+.PHONY: help bench plan suite reproduce coverage error-rates table report drift drift-model baseline same same-tables test test-slow test-slurm fuzz kill-test gpu-check lint check format overhead speed throughput memory lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -56,7 +56,7 @@ error-rates: $(READY)  ## how often are verdicts wrong? simulated from the publi
 table: $(READY)  ## CSV, LaTeX and Markdown tables from the records (WITH=reference: with the published rows)
 	@$(PY) -m benchmark table $(if $(WITH),--with $(WITH)) $(PLACES)
 
-report: $(READY)  ## one HTML page of all results: results/report.html, or OUT=file
+report: $(READY)  ## leaderboards, datasets, methods as a small HTML site: results/report.html, or OUT=file
 	@$(PY) -m benchmark report $(PLACES) $(if $(OUT),--out "$(OUT)")
 
 drift: $(READY)  ## have the metrics moved? seconds, no training
@@ -89,6 +89,10 @@ fuzz: $(READY)  ## bad inputs at random: no traceback, nothing silently used (SE
 
 kill-test: $(READY)  ## runs killed at random moments end with the same bits (SEED=n KILLS=n of each run; 10 minutes)
 	OMP_NUM_THREADS=1 $(PY) tests/tools/kill_test.py $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS))
+
+gpu-check: $(READY)  ## all there is to measure on a CUDA card, MINUTES=8 a call, each goes on where the last stopped (OUT=folder PARTS= METHODS=)
+	@$(PY) tests/tools/gpu_check.py --minutes $(or $(MINUTES),8) $(if $(OUT),--out "$(OUT)") \
+	  $(if $(PARTS),--parts $(PARTS)) $(if $(METHODS),--methods $(METHODS))
 
 lint: $(READY)  ## style and types
 	$(PY) -m ruff check .

@@ -126,8 +126,15 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--with", choices=["reference"], dest="beside", help="put these records, marked as own, into the "
                       "published tables of results/reference")  # fmt: skip
     verb.set_defaults(do=verbs.table)
-    verb = words.add_parser("report", parents=[paths], help="one HTML page of all results")
-    verb.add_argument("--out", type=path, metavar="FILE", help="the page (default: report.html in the results)")
+    verb = words.add_parser(
+        "report", parents=[paths], help="a small HTML site of all results: leaderboards, datasets, methods"
+    )
+    verb.add_argument(
+        "--out",
+        type=path,
+        metavar="FILE",
+        help="the front page (default: report.html in the results); the other pages go into a folder of its name",
+    )
     verb.set_defaults(do=verbs.report)
     verb = words.add_parser(
         "drift", parents=[paths], help="do metrics, or a method's results, still give what they gave?"

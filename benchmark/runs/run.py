@@ -215,7 +215,7 @@ def _train_and_score(
             save_sampling(folder, method, data, identity)
             shown = not quiet and sys.stderr.isatty()
             scored = score(method, G, resolved.evaluation, scoring, artifacts, show_progress=shown)
-            save_pictures(method, G, data, folder, shown=scoring.data)
+            save_pictures(method, G, data, folder, paths.results, resolved.run, shown=scoring.data)
             save_each(scored.pictures, folder)
             snapshots.pictures()
             if scored.border is not None:

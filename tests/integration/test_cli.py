@@ -66,6 +66,11 @@ def test_a_run_prints_its_row_and_leaves_its_folder(finished: Finished) -> None:
         "samples.png",
         "curves.png",
     } <= names
+    results = left.folder.parents[3]
+    small = results / "samples" / f"{left.record['run']}.webp"
+    assert 0 < small.stat().st_size < 10_000
+    (real,) = (results / "samples" / "real").glob("digits-*.webp")
+    assert Image.open(small).size == Image.open(real).size == (4 * 16, 8 * 16)
     assert len(list((left.folder / "traversals").glob("L*_D*.png"))) == 2 * 6  # layers of 16 px, dimensions
     config = yaml.safe_load((left.folder / "config.yaml").read_text())
     assert config["config"] == left.record["config"]["config"]
