@@ -38,7 +38,8 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--method", nargs="+", default=["infoscc"], help="one or more; `list` shows them")
     what.add_argument("--dataset", default="digits", help="a card's name, a card's file, a folder or zip of pictures")
     what.add_argument("--seed", nargs="+", type=int, help="one or more (default: 0, or a suite's own)")
-    what.add_argument("--recipe", help="settings to start from: small or paper (default: the dataset's)")
+    what.add_argument("--recipe", help="settings to start from: small or paper (default: the dataset's; on a CPU "
+                      "small where that would take more than two days)")  # fmt: skip
     what.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="changes",
                       help="change a setting; eval.KEY the evaluation's, data.KEY the dataset card's")  # fmt: skip
     what.add_argument("--protocol", choices=list(PROTOCOLS), help="a paper's evaluation instead of the suite's")

@@ -125,10 +125,14 @@ def plan(arguments: argparse.Namespace) -> int:
     wanted, paths = specs(arguments), paths_of(arguments)
     from benchmark.runs.device import pick_device, use_threads
     from benchmark.runs.plan import make_plan
+    from benchmark.runs.recipe_choice import choose_recipe
     from benchmark.runs.spec import resolve
 
     for spec in wanted:
-        resolved = resolve(spec, paths)
+        choice = choose_recipe(spec, paths, pick_device(arguments.device), arguments.threads)
+        if choice.note:
+            print(choice.note, flush=True)
+        resolved = resolve(choice.spec, paths)
         use_threads(resolved, arguments.threads)
         plan = make_plan(resolved, paths, pick_device(arguments.device))
         print(plan.text())
@@ -171,12 +175,17 @@ def run_all(wanted: Sequence[RunSpec], arguments: argparse.Namespace) -> int:
     from benchmark.core import distributed
     from benchmark.core.errors import RunFailed
     from benchmark.runs import records
+    from benchmark.runs.recipe_choice import choose_recipe
     from benchmark.runs.run import run
     from benchmark.runs.spec import require_files, resolve
 
     status = 0
-    with taking_part(arguments.device):
-        resolved = [resolve(spec, paths) for spec in wanted]
+    with taking_part(arguments.device) as device:
+        choices = [choose_recipe(spec, paths, device, arguments.threads) for spec in wanted]
+        if distributed.is_main():
+            for note in dict.fromkeys(choice.note for choice in choices if choice.note):
+                print(note, flush=True)
+        resolved = [resolve(choice.spec, paths) for choice in choices]
         for one in resolved:
             require_files(one, paths)
         for one in resolved:
@@ -284,9 +293,10 @@ def sample(arguments: argparse.Namespace) -> int:
     require_writable(arguments.out)
     from benchmark.runs.device import pick_device
     from benchmark.runs.finished import write_samples
+    from benchmark.runs.recipe_choice import trained_recipe
     from benchmark.runs.spec import resolve
 
-    for spec in wanted:
+    for spec in (trained_recipe(spec, paths) for spec in wanted):
         folder = arguments.out if len(wanted) == 1 else arguments.out / f"{spec.method}-s{spec.seed}"
         device = pick_device(arguments.device)
         write_samples(resolve(spec, paths), paths, device, arguments.n, folder, arguments.instances)

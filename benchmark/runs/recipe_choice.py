@@ -1,0 +1,90 @@
+"""Which recipe a run starts from when none is requested.
+
+A dataset's default recipe may be the paper's, which a CPU cannot train in a reasonable time. There the small recipe is
+taken, and the caller says so. A run that was begun is continued, whatever the estimate says today.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from benchmark.core import distributed
+from benchmark.core.registry import recipes_of
+from benchmark.runs.device import use_threads
+from benchmark.runs.folder import GENERATOR
+from benchmark.runs.plan import duration, make_plan
+from benchmark.runs.records import record_path
+from benchmark.runs.spec import Paths, Resolved, RunSpec, resolve
+
+TOO_LONG_S = 2 * 86_400.0  # a CPU run longer than this starts from the small recipe unless the paper's is requested
+
+
+@dataclass(frozen=True)
+class RecipeChoice:
+    """A request with its recipe, and what to tell the user where it is not the dataset's default."""
+
+    spec: RunSpec
+    note: str = ""
+
+
+def choose_recipe(spec: RunSpec, paths: Paths, device: torch.device, threads: int | None = None) -> RecipeChoice:
+    """The request with the recipe that is sensible on this device; one that names a recipe is returned as it is.
+
+    On a CPU the small recipe replaces a default that is estimated to take more than two days (`TOO_LONG_S`), where the
+    method has one for the dataset. Every rank gets the same choice. Raises ConfigError as `resolve` and `make_plan` do.
+    """
+    if spec.recipe is not None or device.type != "cpu":
+        return RecipeChoice(spec)
+    choice = None
+    if distributed.is_main():
+        with distributed.alone():
+            choice = _choose(spec, paths, device, threads)
+    agreed = distributed.agree(choice)
+    assert agreed is not None  # rank 0 has chosen
+    return agreed
+
+
+def _choose(spec: RunSpec, paths: Paths, device: torch.device, threads: int | None) -> RecipeChoice:
+    default = resolve(spec, paths)
+    if default.recipe == "small" or not _has_small(default) or _is_begun(default, paths):
+        return RecipeChoice(spec)
+    small = resolve(replace(spec, recipe="small"), paths)
+    use_threads(default, threads)
+    full_s = make_plan(default, paths, device, quick=True).seconds
+    if full_s <= TOO_LONG_S and not _is_unfinished(small, paths):
+        return RecipeChoice(spec)
+    use_threads(small, threads)
+    small_s = make_plan(small, paths, device, quick=True).seconds
+    note = (
+        f"{spec.method} on {default.card.name}: recipe small, about {duration(small_s)} on this CPU; recipe "
+        f"{default.recipe} would take about {duration(full_s)} (RECIPE={default.recipe}, or "
+        f"--recipe {default.recipe}, runs it)"
+    )
+    return RecipeChoice(replace(spec, recipe="small"), note)
+
+
+def trained_recipe(spec: RunSpec, paths: Paths) -> RunSpec:
+    """The request with the recipe of a finished run: the dataset's default, or else the small one where that exists."""
+    if spec.recipe is not None:
+        return spec
+    default = resolve(spec, paths)
+    if (default.folder / GENERATOR).exists() or not _has_small(default):
+        return spec
+    small = resolve(replace(spec, recipe="small"), paths)
+    return small.spec if (small.folder / GENERATOR).exists() else spec
+
+
+def _has_small(resolved: Resolved) -> bool:
+    """Whether the method has a small recipe for the dataset."""
+    rows = resolved.method.RECIPES.get("small", {})
+    return recipes_of(resolved.card.name) in rows or "default" in rows
+
+
+def _is_begun(resolved: Resolved, paths: Paths) -> bool:
+    return record_path(paths.results, resolved.run).exists() or (resolved.folder / "config.yaml").exists()
+
+
+def _is_unfinished(resolved: Resolved, paths: Paths) -> bool:
+    return _is_begun(resolved, paths) and not record_path(paths.results, resolved.run).exists()
