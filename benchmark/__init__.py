@@ -99,22 +99,25 @@ def plan(
     data_root: PathLike | None = None,
     device: str = "auto",
     threads: int | None = None,
+    gpu: str | None = None,
     **settings: Any,
 ) -> Plan:
     """What `run` with the same arguments would do and cost: parameters, steps, seconds, bytes. Trains nothing.
 
-    A dry run of a few steps on synthetic images, on the device. `plan(...).text()` is the text that the command line
-    prints; `.seconds`, `.bytes`, `.flops_per_step` and `.missing` are its numbers.
+    A dry run of a few steps on synthetic images, on the device; of steps that take a CPU long, operations are counted.
+    gpu: estimate for this GPU by its data sheet: "a100", "h100", ...; it need not be here, and is the default for
+    device "cuda" without one. `plan(...).text()` is the text that the command line prints; `.seconds`, `.bytes`,
+    `.flops_per_step` and `.missing` are its numbers.
     Raises ConfigError for settings that do not fit together.
     """
-    from benchmark.runs.device import pick_device, use_threads
-    from benchmark.runs.plan import make_plan
+    from benchmark.runs.estimate import estimate
 
     paths = _paths(results, data_root)
     _check_machine(device, threads)
+    if gpu is not None:
+        arguments.text("gpu", gpu, "'a100'")
     resolved = _resolve(method, dataset, seed, recipe, settings, paths)
-    use_threads(resolved, threads)
-    return make_plan(resolved, paths, pick_device(device))
+    return estimate(resolved, paths, device, threads, gpu)
 
 
 def run(

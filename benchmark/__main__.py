@@ -61,6 +61,8 @@ def parser() -> argparse.ArgumentParser:
     )
     verb.add_argument("--suite", metavar="NAME", help="a suite instead of a run")
     verb.add_argument("--size", default="small", help="of the suite (default: small)")
+    verb.add_argument("--gpu", metavar="NAME", help="estimate for this GPU, which need not be here, by its data sheet: "
+                      "a100, h100, rtx4090, ... (default: a100 for --device cuda without one)")  # fmt: skip
     verb.set_defaults(do=verbs.plan)
     verb = words.add_parser("prepare", parents=[paths], help="make a dataset's arrays")
     verb.add_argument("--dataset", nargs="+", required=True)

@@ -119,23 +119,27 @@ def plan(arguments: argparse.Namespace) -> int:
         from benchmark.runs.suites.cost import suite_plan
 
         paths, settings = paths_of(arguments), {"device": arguments.device, "threads": arguments.threads}
+        settings["gpu"] = arguments.gpu
         engine = engine_of(asked_engine(arguments))[0]
         print(suite_plan(arguments.suite, arguments.size, paths, seeds=arguments.seed, engine=engine, **settings))
         return 0
     wanted, paths = specs(arguments), paths_of(arguments)
-    from benchmark.runs.device import pick_device, use_threads
-    from benchmark.runs.plan import make_plan
-    from benchmark.runs.recipe_choice import choose_recipe
+    from benchmark.runs.device import pick_device
+    from benchmark.runs.estimate import estimate, gpu_elsewhere, other_gpus
+    from benchmark.runs.recipe_choice import RecipeChoice, choose_recipe
     from benchmark.runs.spec import resolve
 
+    elsewhere = gpu_elsewhere(arguments.device, arguments.gpu) is not None
     for spec in wanted:
-        choice = choose_recipe(spec, paths, pick_device(arguments.device), arguments.threads)
+        choice = (
+            RecipeChoice(spec)
+            if elsewhere
+            else choose_recipe(spec, paths, pick_device(arguments.device), arguments.threads)
+        )
         if choice.note:
             print(choice.note, flush=True)
-        resolved = resolve(choice.spec, paths)
-        use_threads(resolved, arguments.threads)
-        plan = make_plan(resolved, paths, pick_device(arguments.device))
-        print(plan.text())
+        plan = estimate(resolve(choice.spec, paths), paths, arguments.device, arguments.threads, arguments.gpu)
+        print("\n".join(filter(None, [plan.text(), other_gpus(plan)])))
         if plan.warning():
             print(f"note: {plan.warning()}")
     return 0

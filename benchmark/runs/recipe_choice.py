@@ -12,9 +12,9 @@ import torch
 
 from benchmark.core import distributed
 from benchmark.core.registry import recipes_of
-from benchmark.runs.device import use_threads
+from benchmark.runs.estimate import estimate
 from benchmark.runs.folder import GENERATOR
-from benchmark.runs.plan import duration, make_plan
+from benchmark.runs.plan import duration
 from benchmark.runs.records import record_path
 from benchmark.runs.spec import Paths, Resolved, RunSpec, resolve
 
@@ -33,7 +33,7 @@ def choose_recipe(spec: RunSpec, paths: Paths, device: torch.device, threads: in
     """The request with the recipe that is sensible on this device; one that names a recipe is returned as it is.
 
     On a CPU the small recipe replaces a default that is estimated to take more than two days (`TOO_LONG_S`), where the
-    method has one for the dataset. Every rank gets the same choice. Raises ConfigError as `resolve` and `make_plan` do.
+    method has one for the dataset. Every rank gets the same choice. Raises ConfigError as `resolve` and `estimate` do.
     """
     if spec.recipe is not None or device.type != "cpu":
         return RecipeChoice(spec)
@@ -51,12 +51,10 @@ def _choose(spec: RunSpec, paths: Paths, device: torch.device, threads: int | No
     if default.recipe == "small" or not _has_small(default) or _is_begun(default, paths):
         return RecipeChoice(spec)
     small = resolve(replace(spec, recipe="small"), paths)
-    use_threads(default, threads)
-    full_s = make_plan(default, paths, device, quick=True).seconds
+    full_s = estimate(default, paths, device.type, threads).seconds
     if full_s <= TOO_LONG_S and not _is_unfinished(small, paths):
         return RecipeChoice(spec)
-    use_threads(small, threads)
-    small_s = make_plan(small, paths, device, quick=True).seconds
+    small_s = estimate(small, paths, device.type, threads).seconds
     note = (
         f"{spec.method} on {default.card.name}: recipe small, about {duration(small_s)} on this CPU; recipe "
         f"{default.recipe} would take about {duration(full_s)} (RECIPE={default.recipe}, or "

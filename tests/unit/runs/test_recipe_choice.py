@@ -28,7 +28,7 @@ def full_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     def plan(resolved: Resolved, *_: Any, **__: Any) -> Any:
         return SimpleNamespace(seconds=27 * 60.0 if resolved.recipe == "small" else seconds[0])
 
-    monkeypatch.setattr(recipe_choice, "make_plan", plan)
+    monkeypatch.setattr(recipe_choice, "estimate", plan)
     return seconds
 
 
