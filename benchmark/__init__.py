@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "describe",
     "list_datasets",
     "list_methods",
     "list_suites",
@@ -71,6 +72,22 @@ def list_suites() -> list[str]:
     from benchmark.runs.suites.suite import suite_names
 
     return suite_names()
+
+
+def describe(name: str, results: PathLike = "results") -> str:
+    """What is known of a method, a dataset, a metric or a suite, as text.
+
+    name: "sngan", "celeba", "fd_inception" or "fd", "compare". Of a method every setting with its meaning, its default
+    and its values in recipes. results: whose finished runs, and the published ones under `results/reference`, give a
+    dataset's size and a suite's cost; the folder need not be there. Raises ConfigError, with the nearest names, for a
+    name that nothing has.
+    """
+    from benchmark.report.describe import describe as describe_by_records
+    from benchmark.runs.records import find_records
+
+    name, folder = arguments.text("name", name, "'sngan'"), _path("results", results, "'results'")
+    known = [where for where in (folder, folder / "reference") if (where / "records").is_dir()]
+    return describe_by_records(name, [record for where in known for record in find_records(where).records])
 
 
 def prepare(

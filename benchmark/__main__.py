@@ -57,6 +57,11 @@ def parser() -> argparse.ArgumentParser:
     verb = words.add_parser("list", help="methods, datasets, metrics and suites, a line each")
     verb.set_defaults(do=verbs.list_all)
     verb = words.add_parser(
+        "describe", parents=[paths], help="all about a method (its settings), a dataset, a metric, a suite"
+    )
+    verb.add_argument("name", nargs="+", help="one or more; `list` shows them")
+    verb.set_defaults(do=verbs.describe)
+    verb = words.add_parser(
         "plan", parents=[what, device, engine, paths], help="what a run, or a suite, would do and cost"
     )
     verb.add_argument("--suite", metavar="NAME", help="a suite instead of a run")

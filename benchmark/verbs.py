@@ -97,6 +97,12 @@ def list_all(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def describe(arguments: argparse.Namespace) -> int:
+    """What is known of methods, datasets, metrics and suites."""
+    print("\n\n".join(printable(benchmark.describe(name, arguments.results)) for name in arguments.name))
+    return 0
+
+
 def summary_of(name: str) -> str:
     """The first line of the docstring of a method file's class, read from its text: importing it would import torch."""
     spec = importlib.util.find_spec(f"methods.{name}")
