@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from benchmark.data.collection import Collection
     from benchmark.data.prepared import Dataset
+    from benchmark.report.head_to_head import HeadToHead
     from benchmark.report.tables import Table
     from benchmark.runs.plan import Plan
     from benchmark.runs.records import FoundRecords, Record
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "compare",
     "describe",
     "list_datasets",
     "list_methods",
@@ -287,6 +289,22 @@ def table(
     found = find_beside_reference(where) if with_reference else find_records(where)
     _warn(found)
     return find_table(name, where, size, headline, found.records)
+
+
+def compare(a: PathLike, b: PathLike, results: PathLike = "results", *, dataset: str | None = None) -> HeadToHead:
+    """Two methods by name, or two finished runs by their folders: which is better, by each headline metric.
+
+    Methods are compared in the table of the suite `compare`, or in that of `dataset`; runs with all seeds of their
+    configurations. Records are those of `results`, or else the published ones under `results/reference`.
+    `.text()` is what the command line prints; `.tests` has the comparisons. Raises UserError for what has no finished
+    runs, or nothing to compare.
+    """
+    from benchmark.report.head_to_head import head_to_head
+
+    names = [arguments.path_text(name, value, "'sngan'") for name, value in (("a", a), ("b", b))]
+    if dataset is not None:
+        arguments.text("dataset", dataset, "'digits'")
+    return head_to_head(names[0], names[1], _path("results", results, "'results'"), dataset)
 
 
 def _path(name: str, value: Any, example: str) -> Path:

@@ -119,6 +119,13 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="changes",
                       help="change a setting of the evaluation, such as k=3 or half_samples=0")  # fmt: skip
     verb.set_defaults(do=verbs.evaluate)
+    verb = words.add_parser(
+        "compare", parents=[paths], help="two methods, or two runs: which is better, and how certain"
+    )
+    verb.add_argument("a", metavar="A", help="a method, or the folder of a finished run")
+    verb.add_argument("b", metavar="B", help="another one")
+    verb.add_argument("--dataset", help="of two methods (default: one on which the suite `compare` has both)")
+    verb.set_defaults(do=verbs.compare)
     verb = words.add_parser("table", parents=[paths], help="CSV, LaTeX and Markdown tables from the records")
     verb.add_argument("--with", choices=["reference"], dest="beside", help="put these records, marked as own, into the "
                       "published tables of results/reference")  # fmt: skip

@@ -103,6 +103,14 @@ def describe(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def compare(arguments: argparse.Namespace) -> int:
+    """Two methods, or two runs, against each other."""
+    from benchmark.report.head_to_head import head_to_head
+
+    print(printable(head_to_head(arguments.a, arguments.b, arguments.results, arguments.dataset).text()))
+    return 0
+
+
 def summary_of(name: str) -> str:
     """The first line of the docstring of a method file's class, read from its text: importing it would import torch."""
     spec = importlib.util.find_spec(f"methods.{name}")
