@@ -126,7 +126,17 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("b", metavar="B", help="another one")
     verb.add_argument("--dataset", help="of two methods (default: one on which the suite `compare` has both)")
     verb.set_defaults(do=verbs.compare)
-    verb = words.add_parser("table", parents=[paths], help="CSV, LaTeX and Markdown tables from the records")
+    verb = words.add_parser(
+        "table", parents=[paths], help="write all tables from the records, print the best rows of one"
+    )
+    verb.add_argument(
+        "name", nargs="?", help="which to print: a dataset or a suite (default: the latest run's dataset)"
+    )
+    verb.add_argument("--size", default="small", help="of a suite (default: small)")
+    verb.add_argument("--columns", nargs="+", default=[], metavar="ID", help="metrics to print, as fd or recall_judge; "
+                      "or all (default: the headline as far as a line holds it)")  # fmt: skip
+    verb.add_argument("--rows", nargs="+", default=[], metavar="TEXT", help="rows to print: parts of their labels, as "
+                      "a method's name; or all (default: the best 28)")  # fmt: skip
     verb.add_argument("--with", choices=["reference"], dest="beside", help="put these records, marked as own, into the "
                       "published tables of results/reference")  # fmt: skip
     verb.set_defaults(do=verbs.table)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import benchmark
 from benchmark.core.errors import UserError
-from benchmark.core.names import printable
+from benchmark.core.names import path_component, printable
 from benchmark.core.registry import check_method, method_names
 from benchmark.core.signals import preemption_raised, signals_raised
 
@@ -396,7 +396,13 @@ def drift(arguments: argparse.Namespace) -> int:
 
 
 def table(arguments: argparse.Namespace) -> int:
-    """Write all tables from the records; with the published rows only those of datasets and suites of one's own."""
+    """Write all tables from the records, and print the best rows of one of them.
+
+    With the published rows only those of datasets and suites of one's own.
+    """
+    from benchmark.report.find import find_table
+    from benchmark.report.table_summary import latest_dataset, summary_text
+
     if arguments.beside == "reference":
         from benchmark.report.beside_reference import find_beside_reference, write_tables_beside_reference
 
@@ -414,10 +420,14 @@ def table(arguments: argparse.Namespace) -> int:
         raise UserError(
             f"{arguments.results / 'records'}: no records", "tables are made of records alone", "make bench"
         )
-    for path in paths:
-        print(path)
-        if path.suffix == ".md" and not arguments.quiet:
-            print(printable(path.read_text(encoding="utf-8")))
+    if not arguments.quiet:
+        name = arguments.name or latest_dataset([one for one in found.records if one.is_own] or found.records)
+        shown = find_table(name, arguments.results, arguments.size, records=found.records)
+        print(printable(summary_text(shown, arguments.columns, arguments.rows)))
+        stem = path_component(shown.name)
+        names = [path.name for path in paths if path.stem == stem or path.stem.startswith(f"{stem}-")]
+        print(f"\nthis table in full: {', '.join(names)}")
+    print(f"{len(paths)} files of tables and figures: {arguments.results / 'tables'}")
     return found.exit_code
 
 
