@@ -98,6 +98,9 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--n", type=positive, default=64, help="how many (default: 64)")
     verb.add_argument("--instances", metavar="DATASET", help="ask for images of this dataset, not of the run's own "
                       "(transfer; methods conditioned on images)")  # fmt: skip
+    verb.add_argument("--class", dest="label", metavar="N", help="all of this class or cluster, by number or name")
+    verb.add_argument("--attributes", metavar="1,0,1", help="all with these attributes: 1 with and 0 without, in order")
+    verb.add_argument("--instance", type=int, metavar="ROW", help="all for this training image, by its number")
     verb.add_argument("--out", type=path, required=True, metavar="DIR", help="where the PNG files go")
     verb.set_defaults(do=verbs.sample)
     verb = words.add_parser(

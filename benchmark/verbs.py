@@ -116,13 +116,20 @@ def summary_of(name: str) -> str:
     spec = importlib.util.find_spec(f"methods.{name}")
     assert spec is not None
     assert spec.origin is not None
-    classes = [node for node in ast.parse(Path(spec.origin).read_text()).body if isinstance(node, ast.ClassDef)]
+    try:
+        body = ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
+    except SyntaxError as error:
+        return f"cannot be used: line {error.lineno}: {error.msg}"
+    classes = [node for node in body if isinstance(node, ast.ClassDef)]
     docs = [ast.get_docstring(c) for c in classes if any(ast.unparse(base) == "Method" for base in c.bases)]
     if len(docs) == 1 and docs[0]:
         return docs[0].splitlines()[0]
     from benchmark.training.method import find_method  # a file that is laid out in another way
 
-    return find_method(name).summary
+    try:
+        return find_method(name).summary
+    except UserError as error:  # one file that is broken does not hide the others
+        return f"cannot be used: {error.what}"
 
 
 def plan(arguments: argparse.Namespace) -> int:
@@ -310,14 +317,15 @@ def sample(arguments: argparse.Namespace) -> int:
 
     require_writable(arguments.out)
     from benchmark.runs.device import pick_device
-    from benchmark.runs.finished import write_samples
+    from benchmark.runs.finished import Request, write_samples
     from benchmark.runs.recipe_choice import trained_recipe
     from benchmark.runs.spec import resolve
 
+    request = Request(arguments.label, arguments.attributes, arguments.instance)
     for spec in (trained_recipe(spec, paths) for spec in wanted):
         folder = arguments.out if len(wanted) == 1 else arguments.out / f"{spec.method}-s{spec.seed}"
         device = pick_device(arguments.device)
-        write_samples(resolve(spec, paths), paths, device, arguments.n, folder, arguments.instances)
+        write_samples(resolve(spec, paths), paths, device, arguments.n, folder, arguments.instances, request)
         print(f"{arguments.n} pictures in {folder}")
     return 0
 
