@@ -159,7 +159,9 @@ def plan(arguments: argparse.Namespace) -> int:
         )
         if choice.note:
             print(choice.note, flush=True)
-        plan = estimate(resolve(choice.spec, paths), paths, arguments.device, arguments.threads, arguments.gpu)
+        plan = choice.plan
+        if plan is None:
+            plan = estimate(resolve(choice.spec, paths), paths, arguments.device, arguments.threads, arguments.gpu)
         print("\n".join(filter(None, [plan.text(), other_gpus(plan)])))
         if plan.warning():
             print(f"note: {plan.warning()}")

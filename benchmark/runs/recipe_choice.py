@@ -6,7 +6,7 @@ taken, and the caller says so. A run that was begun is continued, whatever the e
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -14,7 +14,7 @@ from benchmark.core import distributed
 from benchmark.core.registry import recipes_of
 from benchmark.runs.estimate import estimate
 from benchmark.runs.folder import GENERATOR
-from benchmark.runs.plan import duration
+from benchmark.runs.plan import Plan, duration
 from benchmark.runs.records import record_path
 from benchmark.runs.spec import Paths, Resolved, RunSpec, resolve
 
@@ -27,6 +27,7 @@ class RecipeChoice:
 
     spec: RunSpec
     note: str = ""
+    plan: Plan | None = field(default=None, compare=False)  # of this run, where the choice made one in this process
 
 
 def choose_recipe(spec: RunSpec, paths: Paths, device: torch.device, threads: int | None = None) -> RecipeChoice:
@@ -41,9 +42,10 @@ def choose_recipe(spec: RunSpec, paths: Paths, device: torch.device, threads: in
     if distributed.is_main():
         with distributed.alone():
             choice = _choose(spec, paths, device, threads)
-    agreed = distributed.agree(choice)
-    assert agreed is not None  # rank 0 has chosen
-    return agreed
+    if distributed.world() > 1:
+        choice = distributed.agree(None if choice is None else replace(choice, plan=None))
+    assert choice is not None  # rank 0 has chosen
+    return choice
 
 
 def _choose(spec: RunSpec, paths: Paths, device: torch.device, threads: int | None) -> RecipeChoice:
@@ -51,16 +53,16 @@ def _choose(spec: RunSpec, paths: Paths, device: torch.device, threads: int | No
     if default.recipe == "small" or not _has_small(default) or _is_begun(default, paths):
         return RecipeChoice(spec)
     small = resolve(replace(spec, recipe="small"), paths)
-    full_s = estimate(default, paths, device.type, threads).seconds
-    if full_s <= TOO_LONG_S and not _is_unfinished(small, paths):
-        return RecipeChoice(spec)
-    small_s = estimate(small, paths, device.type, threads).seconds
+    full = estimate(default, paths, device.type, threads)
+    if full.seconds <= TOO_LONG_S and not _is_unfinished(small, paths):
+        return RecipeChoice(spec, plan=full)
+    plan = estimate(small, paths, device.type, threads)
     note = (
-        f"{spec.method} on {default.card.name}: recipe small, about {duration(small_s)} on this CPU; recipe "
-        f"{default.recipe} would take about {duration(full_s)} (RECIPE={default.recipe}, or "
+        f"{spec.method} on {default.card.name}: recipe small, about {duration(plan.seconds)} on this CPU; recipe "
+        f"{default.recipe} would take about {duration(full.seconds)} (RECIPE={default.recipe}, or "
         f"--recipe {default.recipe}, runs it)"
     )
-    return RecipeChoice(replace(spec, recipe="small"), note)
+    return RecipeChoice(replace(spec, recipe="small"), note, plan)
 
 
 def trained_recipe(spec: RunSpec, paths: Paths) -> RunSpec:
