@@ -53,8 +53,8 @@ coverage: $(READY)  ## write docs/coverage.md: what stands for each table and fi
 error-rates: $(READY)  ## how often are verdicts wrong? simulated from the published records; writes docs/error-rates.csv (half an hour)
 	OMP_NUM_THREADS=1 $(PY) -m benchmark.report.error_rates $(if $(TABLES),--tables $(TABLES))
 
-table: $(READY)  ## CSV, LaTeX and Markdown tables from the records (WITH=reference: with the published rows)
-	@$(PY) -m benchmark table $(if $(WITH),--with $(WITH)) $(PLACES)
+table: $(READY)  ## CSV, LaTeX and Markdown tables from the records (WITH=reference: with the published rows; NAME=dataset or suite to print, ROWS=)
+	@$(PY) -m benchmark table $(NAME) $(if $(WITH),--with $(WITH)) $(if $(ROWS),--rows $(ROWS)) $(PLACES)
 
 report: $(READY)  ## leaderboards, datasets, methods as a small HTML site: results/report.html, or OUT=file
 	@$(PY) -m benchmark report $(PLACES) $(if $(OUT),--out "$(OUT)")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from benchmark.data.collection import Collection
     from benchmark.data.prepared import Dataset
+    from benchmark.report.head_to_head import HeadToHead
     from benchmark.report.tables import Table
     from benchmark.runs.plan import Plan
     from benchmark.runs.records import FoundRecords, Record
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "compare",
+    "describe",
     "export_run",
     "list_datasets",
     "list_methods",
@@ -74,6 +77,22 @@ def list_suites() -> list[str]:
     return suite_names()
 
 
+def describe(name: str, results: PathLike = "results") -> str:
+    """What is known of a method, a dataset, a metric or a suite, as text.
+
+    name: "sngan", "celeba", "fd_inception" or "fd", "compare". Of a method every setting with its meaning, its default
+    and its values in recipes. results: whose finished runs, and the published ones under `results/reference`, give a
+    dataset's size and a suite's cost; the folder need not be there. Raises ConfigError, with the nearest names, for a
+    name that nothing has.
+    """
+    from benchmark.report.describe import describe as describe_by_records
+    from benchmark.runs.records import find_records
+
+    name, folder = arguments.text("name", name, "'sngan'"), _path("results", results, "'results'")
+    known = [where for where in (folder, folder / "reference") if (where / "records").is_dir()]
+    return describe_by_records(name, [record for where in known for record in find_records(where).records])
+
+
 def prepare(
     dataset: PathLike, *, results: PathLike = "results", data_root: PathLike | None = None, progress: bool = False
 ) -> Dataset:
@@ -100,22 +119,25 @@ def plan(
     data_root: PathLike | None = None,
     device: str = "auto",
     threads: int | None = None,
+    gpu: str | None = None,
     **settings: Any,
 ) -> Plan:
     """What `run` with the same arguments would do and cost: parameters, steps, seconds, bytes. Trains nothing.
 
-    A dry run of a few steps on synthetic images, on the device. `plan(...).text()` is the text that the command line
-    prints; `.seconds`, `.bytes`, `.flops_per_step` and `.missing` are its numbers.
+    A dry run of a few steps on synthetic images, on the device; of steps that take a CPU long, operations are counted.
+    gpu: estimate for this GPU by its data sheet: "a100", "h100", ...; it need not be here, and is the default for
+    device "cuda" without one. `plan(...).text()` is the text that the command line prints; `.seconds`, `.bytes`,
+    `.flops_per_step` and `.missing` are its numbers.
     Raises ConfigError for settings that do not fit together.
     """
-    from benchmark.runs.device import pick_device, use_threads
-    from benchmark.runs.plan import make_plan
+    from benchmark.runs.estimate import estimate
 
     paths = _paths(results, data_root)
     _check_machine(device, threads)
+    if gpu is not None:
+        arguments.text("gpu", gpu, "'a100'")
     resolved = _resolve(method, dataset, seed, recipe, settings, paths)
-    use_threads(resolved, threads)
-    return make_plan(resolved, paths, pick_device(device))
+    return estimate(resolved, paths, device, threads, gpu)
 
 
 def run(
@@ -291,6 +313,22 @@ def table(
     found = find_beside_reference(where) if with_reference else find_records(where)
     _warn(found)
     return find_table(name, where, size, headline, found.records)
+
+
+def compare(a: PathLike, b: PathLike, results: PathLike = "results", *, dataset: str | None = None) -> HeadToHead:
+    """Two methods by name, or two finished runs by their folders: which is better, by each headline metric.
+
+    Methods are compared in the table of the suite `compare`, or in that of `dataset`; runs with all seeds of their
+    configurations. Records are those of `results`, or else the published ones under `results/reference`.
+    `.text()` is what the command line prints; `.tests` has the comparisons. Raises UserError for what has no finished
+    runs, or nothing to compare.
+    """
+    from benchmark.report.head_to_head import head_to_head
+
+    names = [arguments.path_text(name, value, "'sngan'") for name, value in (("a", a), ("b", b))]
+    if dataset is not None:
+        arguments.text("dataset", dataset, "'digits'")
+    return head_to_head(names[0], names[1], _path("results", results, "'results'"), dataset)
 
 
 def _path(name: str, value: Any, example: str) -> Path:

@@ -88,7 +88,7 @@ class TrainedRun:
         another number of conditions, and for conditions that the method does not have.
         """
         n, seed = self._number(n), whole_number("seed", seed)
-        wanted = self._conditions(n, conditions)
+        wanted = self.checked_conditions(n, conditions)
         devices = [self.method.device] if self.method.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(derive_seed(_SEED, *([seed] if seed else [])))
@@ -112,8 +112,8 @@ class TrainedRun:
             raise ArgumentError(f"n = {n}", reason, "draw fewer at a time, with another seed each")
         return n
 
-    def _conditions(self, n: int, conditions: Conditions) -> Tensor | None:
-        """The conditions as a tensor, [n] or [n, A]."""
+    def checked_conditions(self, n: int, conditions: Conditions) -> Tensor | None:
+        """The conditions as a tensor, [n] or [n, A]. Raises ArgumentError for those that the method does not have."""
         if conditions is None:
             return None
         if self.method.conditioning == "none":

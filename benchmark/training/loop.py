@@ -257,6 +257,8 @@ def train(
     log = Log(folder / LOG)
     start, seconds = resume(folder, trainable, average, stream, log, identity)
     log.begin(start)
+    if start and not quiet and distributed.is_main():
+        print(f"{label}: resuming from step {start} of {cfg.steps}", flush=True)
     if watch is not None:
         watch.begin(start)
     shown = not quiet and distributed.is_main() and sys.stderr.isatty()

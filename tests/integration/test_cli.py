@@ -151,6 +151,17 @@ def test_sample_writes_what_was_asked(finished: Finished, tmp_path: Path) -> Non
         assert (tmp_path / "a" / row["file"]).read_bytes() == (tmp_path / "b" / row["file"]).read_bytes()
 
 
+def test_sample_of_one_class(finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["sample", *finished.arguments[1:], "--n", "3", "--out", str(tmp_path)]
+    assert main([*words, "--class", "4"]) == 0
+    assert [row["asked"] for row in csv.DictReader((tmp_path / "asked.csv").open())] == ["4"] * 3
+    capsys.readouterr()
+    assert main([*words, "--class", "11"]) == 2
+    assert "0 to 9" in capsys.readouterr().err
+    assert main([*words, "--attributes", "1,0"]) == 2
+    assert "use --class" in capsys.readouterr().err
+
+
 def test_prepare_says_what_it_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prepare", "--dataset", "digits", "--results", str(tmp_path), "--quiet"]) == 0
     assert "digits: 1198 train, 599 test, 16 px, 10 class" in capsys.readouterr().out
