@@ -22,6 +22,16 @@ from benchmark.runs.trained import TrainedRun
 
 IMAGES = np.zeros((8, 16, 16, 1), np.uint8)
 SMALL: dict[str, Any] = {"device": "cpu", "judge": {"steps": 2, "width": 4}, "controls": False, "encoder": None}
+
+
+class Strange:
+    """No value of any setting. Its name in a test is the same in every process."""
+
+    def __repr__(self) -> str:
+        return "strange"
+
+
+STRANGE = Strange()
 MOST_SECONDS = 5.0
 
 
@@ -100,11 +110,11 @@ def test_arguments_of_runs(function: Any, name: str, value: Any, part: str, tmp_
 @pytest.mark.parametrize(
     "settings",
     [
-        {"steps": "5"}, {"steps": None}, {"steps": 2.5}, {"steps": -1}, {"steps": object()}, {"steps": {1, 2}},
+        {"steps": "5"}, {"steps": None}, {"steps": 2.5}, {"steps": -1}, {"steps": STRANGE}, {"steps": {1, 2}},
         {"steps": np.int64(3)}, {"steps": 10**400}, {"lr_G": float("nan")}, {"lr_G": 10**400}, {"lr_G": "2e-4"},
-        {"eval": 3}, {"eval": None}, {"eval": {3: 4}}, {"eval": {"n_fake": object()}}, {"eval": {"k": "\ud800"}},
+        {"eval": 3}, {"eval": None}, {"eval": {3: 4}}, {"eval": {"n_fake": STRANGE}}, {"eval": {"k": "\ud800"}},
         {"data": 3}, {"data": {"name": "../x"}}, {"data": {3: 4}}, {"": 3}, {".": 3}, {"a..b": 3}, {"eval.": 3},
-        {"eval.k": 2, "eval": 5}, {"augment": Path("x")}, {"transfer": 3}, {"transfer": object()}, {"stpes": 3},
+        {"eval.k": 2, "eval": 5}, {"augment": Path("x")}, {"transfer": 3}, {"transfer": STRANGE}, {"stpes": 3},
     ],
     ids=short,
 )  # fmt: skip
@@ -164,7 +174,7 @@ def test_a_results_folder_that_cannot_be_written(given: str, tmp_path: Path) -> 
         ("name", "\ud800"), ("name", "x" * 5000), ("extractors", 3), ("extractors", "judge"), ("extractors", [3]),
         ("extractors", ["nope"]), ("extractors", [None]), ("resolution", 0), ("resolution", 1.5),
         ("resolution", "16"), ("resolution", True), ("device", 3), ("device", "gpu"), ("device", None),
-        ("results", 3), ("data_root", 3), ("data_root", []), ("k", "3"), ("k", -1), ("k", None), ("k", object()),
+        ("results", 3), ("data_root", 3), ("data_root", []), ("k", "3"), ("k", -1), ("k", None), ("k", STRANGE),
         ("eval", 3), ("eval", None), ("eval", []), ("eval", "x"), ("eval", {"k": "x"}), ("eval", {3: 4}),
         ("n_fake", 10**6), ("n_fake", 0), ("metrics", 3), ("metrics", ["nope"]), ("protocol", "x"), ("reference", 3),
     ],
@@ -214,9 +224,7 @@ def test_seeds_of_samples(seed: Any, trained: TrainedRun) -> None:
     refused(lambda: trained.sample(2, seed=seed), "seed = ")
 
 
-@pytest.mark.parametrize(
-    "conditions", ["x", 0.5, 10**6, -1, [1], [[1, 0]], [None, 1], {}, object(), 10**400], ids=short
-)
+@pytest.mark.parametrize("conditions", ["x", 0.5, 10**6, -1, [1], [[1, 0]], [None, 1], {}, STRANGE, 10**400], ids=short)
 def test_conditions_of_samples(conditions: Any, trained: TrainedRun) -> None:
     refused(lambda: trained.sample(3, conditions), "conditions")
 

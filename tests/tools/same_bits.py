@@ -33,8 +33,9 @@ ADDED: tuple[str, ...] = (
     "*/runs/*/sampling.pt*",  # what `load_run` needs besides the generator, so that it reads neither data nor stages
     "*/records/* > result > trained_against*",  # the networks that tables must not rank the method by
     "*/runs/*/explore_*.png*",  # InfoSCC-GAN's grids over eps, over eps and z, over y
-    "*/meta.json > entries_sha256*",  # by which a file that was damaged is noticed
-    "*/features/numbers-*entries_sha256*",
+    "*/meta.json: test_images_in_train*",  # held-out images that are training images
+    "*/meta.json > test_images_in_train*",
+    "*/features/numbers-*entries_sha256*",  # by which a file that was damaged is noticed
     "*/runs/*/real_generated_tsne.*",  # its t-SNE of real beside generated images
     "*/samples/*.webp",  # the small grids of images that go with records
 )

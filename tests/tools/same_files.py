@@ -102,8 +102,8 @@ def of_record(way: Way) -> bool:
 
 
 def of_clock(way: Way) -> bool:
-    """Is this the seconds that an artefact or a checkpoint took?"""
-    return way == ("seconds",)
+    """Is this the seconds that an artefact or a checkpoint took, or the hash of entries that has them in it?"""
+    return way in (("seconds",), ("entries_sha256",))
 
 
 def json_leaves(path: Path) -> Iterator[Leaf]:
