@@ -129,7 +129,7 @@ def cli_page(top: argparse.ArgumentParser) -> str:
 
 def option_names(action: argparse.Action) -> str:
     """`--seed N [N ...]`, or the name of a positional argument."""
-    value = action.metavar or ("|".join(map(str, action.choices)) if action.choices else action.dest.upper())
+    value = action.metavar or action.dest.upper()
     value = value if isinstance(value, str) else " ".join(value)
     shown = "" if action.nargs == 0 else value + (" ..." if action.nargs == "+" else "")
     return f"{', '.join(action.option_strings)} {shown}".strip() if action.option_strings else shown
@@ -138,12 +138,16 @@ def option_names(action: argparse.Action) -> str:
 def help_of(action: argparse.Action, command: argparse.ArgumentParser) -> str:
     """The help of an option, with its placeholders filled in; said to be required where it is."""
     text = command._get_formatter()._expand_help(action) if action.help else ""
+    if action.choices:
+        text += f" One of `{'`, `'.join(map(str, action.choices))}`."
     return f"{text} (required)".strip() if action.required and action.option_strings else text
 
 
 def sentence(text: str) -> str:
     """With a capital and a full stop."""
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?')) else '.'}"
+    first = text.split(" ")[0]
+    plain = first.isalpha() and first.islower()  # no name of a setting, a value or a symbol
+    return f"{text[:1].upper() if plain else text[:1]}{text[1:]}{'' if text.endswith(('.', '?')) or not text else '.'}"
 
 
 def wrapped(usage: str, width: int = 96) -> str:
@@ -183,7 +187,19 @@ class ConfigClass:
 def config_classes() -> list[ConfigClass]:
     """Every strict configuration class of the package and of the methods, read from the text of its file."""
     paths = [path for folder in ("benchmark", "methods") for path in sorted((ROOT / folder).rglob("*.py"))]
+    for path in paths:
+        _ALIASES.update(aliases_in(path))
     return [cls for path in paths for cls in classes_in(path)]
+
+
+_ALIASES: dict[str, ast.expr] = {}  # what names of types stand for: `Precision = Literal[...]`
+
+
+def aliases_in(path: Path) -> Iterator[tuple[str, ast.expr]]:
+    """The names that a file gives to types of settings."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith(("Literal[", "Annotated[")):
+            yield from ((ast.unparse(target), node.value) for target in node.targets)
 
 
 def classes_in(path: Path) -> Iterator[ConfigClass]:
@@ -218,7 +234,8 @@ def field_of(node: ast.AnnAssign, comments: dict[int, tuple[bool, str]]) -> Fiel
     if behind is not None:
         comment = behind[1]
     else:
-        above, line = [], node.lineno - 1
+        above: list[str] = []
+        line = node.lineno - 1
         while line in comments and comments[line][0]:
             above.insert(0, comments[line][1])
             line -= 1
@@ -255,7 +272,9 @@ def type_text(node: ast.expr) -> str:
         if name == "dict":
             return f"mapping of {type_text(inner[0])} to {type_text(inner[1])}"
     text = ast.unparse(node)
-    return _TYPES.get(text, text)
+    if text in _TYPES or text not in _ALIASES:
+        return _TYPES.get(text, text)
+    return type_text(_ALIASES[text])
 
 
 def default_text(node: ast.expr) -> str:
@@ -265,13 +284,13 @@ def default_text(node: ast.expr) -> str:
     if isinstance(node, ast.Call) and ast.unparse(node.func) == "Field":
         return "{}"
     if isinstance(node, ast.Constant):
-        return {None: "null", True: "true", False: "false"}.get(node.value, str(node.value)) or '""'
+        return {"None": "null", "True": "true", "False": "false", "": '""'}.get(str(node.value), str(node.value))
     if isinstance(node, ast.Tuple):
         return f"[{', '.join(default_text(one) for one in node.elts)}]"
     return ast.unparse(node)
 
 
-_GROUPS = {  # headings of the page, by the beginnings of paths
+_GROUPS: dict[str, str | tuple[str, ...]] = {  # headings of the page, by the beginnings of paths
     "How a step is computed": "benchmark/core",
     "Training": "benchmark/training/config.py",
     "Stages": "benchmark/training",
@@ -317,7 +336,7 @@ def fields_table(cls: ConfigClass, known: set[str], page: str = "") -> str:
         return shown
 
     rows = [
-        [code(f.name), linked(f.type), code(f.default) if f.default else "(required)", escaped(sentence(f.comment))]
+        [code(f.name), linked(f.type), code(f.default) if f.default else "required", escaped(sentence(f.comment))]
         for f in cls.fields
     ]
     return table(["setting", "type", "default", "meaning"], rows) if rows else ""
@@ -463,7 +482,8 @@ def differing(cfg: Any) -> list[str]:
     """`key=value` of the plain settings whose value is not the default; nested ones by their name alone."""
     plain, found = to_dict(cfg), []
     for one in fields(cfg):
-        default = one.default.default if hasattr(one.default, "default") else one.default
+        default: Any = one.default
+        default = getattr(default, "default", default)
         if one.name in ("steps", "batch", "log_every", "checkpoint_every") or getattr(cfg, one.name) == default:
             continue
         if isinstance(plain.get(one.name), dict):
