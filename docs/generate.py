@@ -139,14 +139,14 @@ def help_of(action: argparse.Action, command: argparse.ArgumentParser) -> str:
     """The help of an option, with its placeholders filled in; said to be required where it is."""
     text = command._get_formatter()._expand_help(action) if action.help else ""
     if action.choices:
-        text += f" One of `{'`, `'.join(map(str, action.choices))}`."
+        text = f"{sentence(text)} One of `{'`, `'.join(map(str, action.choices))}`."
     return f"{text} (required)".strip() if action.required and action.option_strings else text
 
 
 def sentence(text: str) -> str:
     """With a capital and a full stop."""
     first = text.split(" ")[0]
-    plain = first.isalpha() and first.islower()  # no name of a setting, a value or a symbol
+    plain = re.fullmatch(r"[a-z]+(-[a-z]+)*[,;.]?", first)  # no name of a setting, a value or a symbol
     return f"{text[:1].upper() if plain else text[:1]}{text[1:]}{'' if text.endswith(('.', '?')) or not text else '.'}"
 
 

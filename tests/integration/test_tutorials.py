@@ -3,7 +3,7 @@
 A comment in front of a fenced block says what is done with it:
 `<!-- run -->`: executed, Bash or Python; `<!-- run; short: A => B; C => D -->`: with A replaced by B;
 `<!-- file: PATH -->`: written to that file; `<!-- insert: FILE, before the row ID -->`: put into the catalogue.
-A page's blocks run in one copy of the checkout, in order.
+A page's blocks run in one copy of the checkout, in order; those of one language that follow each other in one process.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,15 @@ def blocks(page: Path) -> list[Block]:
     return [Block(*found.groups()) for found in BLOCK.finditer(page.read_text())]
 
 
+def joined(found: list[Block]) -> Iterator[Block]:
+    """The blocks; those that follow each other and are executed in one language are one: importing torch is slow."""
+    for (action, language), group in groupby(found, lambda block: (block.action, block.language)):
+        if action == "run":
+            yield Block(action, "", language, "\n".join(block.short() for block in group))
+        else:
+            yield from group
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of the package, to which tutorials add files, with a `gantlet` of its own."""
@@ -71,7 +82,7 @@ def perform(block: Block, checkout: Path) -> None:
     else:
         path = f"{checkout / 'bin'}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
-            [*LANGUAGES[block.language], block.short()],
+            [*LANGUAGES[block.language], block.text],
             cwd=checkout, env=environment(PYTHONPATH=str(checkout), PATH=path), capture_output=True, text=True,
         )  # fmt: skip
         assert done.returncode == 0, f"{block.text}\n{done.stdout}\n{done.stderr}"
@@ -82,5 +93,5 @@ def test_the_blocks_of_a_tutorial_run(page: Path, checkout: Path) -> None:
     found = blocks(page)
     assert found
     assert len(found) == len(re.findall(r"<!-- (?:run|file|insert)", page.read_text())), "every mark has its block"
-    for block in found:
+    for block in joined(found):
         perform(block, checkout)
