@@ -223,7 +223,7 @@ def score(
             raise UserError(
                 f"{given}: reference, resolution and name",
                 "a run is scored against its own dataset",
-                "leave them out, or write its pictures with `sample` and score these",
+                "leave them out, or write its images with `sample` and score these",
             )
         return rescore(given, paths, changes, where, quiet=quiet)
     return score_pictures(request_for(given, reference, changes, resolution, name), paths, where, quiet=quiet)

@@ -1,4 +1,4 @@
-"""The command line: `python -m benchmark VERB`, also installed as `gantlet`.
+"""The command line: `python -m benchmark COMMAND`, also installed as `gantlet`.
 
 Names and files are checked before anything heavy is imported, so that a missing dataset is reported at once.
 """
@@ -26,31 +26,33 @@ def parser() -> argparse.ArgumentParser:
     """The command line's grammar."""
     top = argparse.ArgumentParser(prog="gantlet", description="Train and compare GANs in one harness, by one protocol.")
     top.add_argument("--version", action="version", version=f"gantlet {__version__}")
-    words = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+    words = top.add_subparsers(dest="verb", required=True, metavar="COMMAND")
 
     paths = argparse.ArgumentParser(add_help=False)
     paths.add_argument("--data-root", type=path, default=Path(os.environ.get("GANTLET_DATA") or "data"), metavar="DIR",
-                        help="where datasets lie (default: $GANTLET_DATA, else data)")  # fmt: skip
+                        help="where datasets are (default: $GANTLET_DATA, else data)")  # fmt: skip
     paths.add_argument("--results", type=path, default=Path("results"), metavar="DIR", help="where runs and tables go")
     paths.add_argument("--quiet", action="store_true", help="no progress, only the outcome")
 
     what = argparse.ArgumentParser(add_help=False)
     what.add_argument("--method", nargs="+", default=["infoscc"], help="one or more; `list` shows them")
-    what.add_argument("--dataset", default="digits", help="a card's name, a card's file, a folder or zip of pictures")
+    what.add_argument(
+        "--dataset", default="digits", help="a dataset's name, a dataset config (YAML), or a folder or zip of images"
+    )
     what.add_argument("--seed", nargs="+", type=int, help="one or more (default: 0, or a suite's own)")
-    what.add_argument("--recipe", help="settings to start from: small or paper (default: the dataset's)")
+    what.add_argument("--recipe", help="the settings to start from: small or paper (default: the dataset's)")
     what.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="changes",
-                      help="change a setting; eval.KEY the evaluation's, data.KEY the dataset card's")  # fmt: skip
+                      help="change a setting; eval.KEY the evaluation's, data.KEY the dataset's")  # fmt: skip
     what.add_argument("--protocol", choices=list(PROTOCOLS), help="a paper's evaluation instead of the suite's")
     device = argparse.ArgumentParser(add_help=False)
     device.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    device.add_argument("--threads", type=positive, metavar="N", help="of CPU kernels (default: $OMP_NUM_THREADS, "
+    device.add_argument("--threads", type=positive, metavar="N", help="number of CPU threads (default: $OMP_NUM_THREADS, "
                         "else 1 for the small recipes and all cores for others)")  # fmt: skip
 
     engine = argparse.ArgumentParser(add_help=False)
-    engine.add_argument("--precision", choices=["fp32", "tf32", "bf16"], help="of the GAN's training steps (default: "
-                        "fp32); another one makes runs and rows of their own")  # fmt: skip
-    engine.add_argument("--capture", choices=["none", "compile", "graph"], help="of the GAN's training steps: "
+    engine.add_argument("--precision", choices=["fp32", "tf32", "bf16"], help="number format of the GAN's training steps "
+                        "(default: fp32); others are runs and rows of their own")  # fmt: skip
+    engine.add_argument("--capture", choices=["none", "compile", "graph"], help="how the GAN's training steps are launched: "
                         "compile them, or record them as CUDA graphs (default: none)")  # fmt: skip
 
     verb = words.add_parser("list", help="methods, datasets, metrics and suites, a line each")
@@ -59,10 +61,10 @@ def parser() -> argparse.ArgumentParser:
         "plan", parents=[what, device, engine, paths], help="what a run, or a suite, would do and cost"
     )
     verb.add_argument("--suite", metavar="NAME", help="a suite instead of a run")
-    verb.add_argument("--size", default="small", help="of the suite (default: small)")
+    verb.add_argument("--size", default="small", help="size of the suite (default: small)")
     verb.set_defaults(do=verbs.plan)
     verb = words.add_parser("prepare", parents=[paths], help="make a dataset's arrays")
-    verb.add_argument("--dataset", nargs="+", required=True)
+    verb.add_argument("--dataset", nargs="+", required=True, help="one or more, as for `run`")
     verb.set_defaults(do=verbs.prepare)
     verb = words.add_parser("run", parents=[what, device, engine, paths], help="train, evaluate, write the record")
     verb.set_defaults(do=verbs.run)
@@ -70,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("name", help="`list` shows them")
     verb.add_argument("--size", default="small", help="one of the suite's sizes (default: small)")
     verb.add_argument("--seed", nargs="+", type=int, help="instead of the suite's")
-    verb.add_argument("--workers", type=positive, metavar="N", help="runs at a time (default: one a core for runs of "
+    verb.add_argument("--workers", type=positive, metavar="N", help="number of runs at a time (default: one a core for runs of "
                       "one thread on the CPU, else 1)")  # fmt: skip
     verb.add_argument("--executor", choices=["local", "slurm"], default="local", help="where runs run, with --workers")
     verb.add_argument(
@@ -86,28 +88,30 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--seed", nargs="+", type=int, help="instead of the suite's")
     verb.add_argument("--records-only", action="store_true", help="train nothing: compare the records there are")
     verb.set_defaults(do=verbs.reproduce)
-    verb = words.add_parser("sample", parents=[what, device, engine, paths], help="pictures from a finished run")
+    verb = words.add_parser(
+        "sample", parents=[what, device, engine, paths], help="generated images from a finished run"
+    )
     verb.add_argument("--n", type=positive, default=64, help="how many (default: 64)")
-    verb.add_argument("--instances", metavar="DATASET", help="ask for images of this dataset, not of the run's own "
+    verb.add_argument("--instances", metavar="DATASET", help="condition on images of this dataset, not of the run's own "
                       "(transfer; methods conditioned on images)")  # fmt: skip
     verb.add_argument("--out", type=path, required=True, metavar="DIR", help="where the PNG files go")
     verb.set_defaults(do=verbs.sample)
     verb = words.add_parser(
-        "eval", parents=[device, paths], help="score anyone's pictures, or a run by another protocol"
+        "eval", parents=[device, paths], help="score images made elsewhere, or a run by another protocol"
     )
-    verb.add_argument("pictures", type=path, metavar="PATH", help="a folder, zip, .npz or .npy file of pictures, or "
+    verb.add_argument("pictures", type=path, metavar="PATH", help="a folder, zip, .npz or .npy file of images, or "
                       "the folder of a finished run")  # fmt: skip
     verb.add_argument("--reference", metavar="DATASET|PATH", help="what they are compared with: a dataset's name, or "
-                      "pictures as PATH; a run has its own dataset")  # fmt: skip
+                      "images as PATH; a run has its own dataset")  # fmt: skip
     verb.add_argument("--extractors", nargs="+", metavar="NAME", help="judge, lite0, lite2, inception, "
                       "inception-clean, dinov2, dinov2-b, clip-b-32, clip-l-14, clip-l-14-336, torchvision:MODEL "
                       "(default: the judge where the reference has labels, else lite0)")  # fmt: skip
     verb.add_argument("--protocol", choices=list(PROTOCOLS), help="a paper's evaluation (default: suite)")
     verb.add_argument("--all", action="store_true", help="all metrics instead of the few that a table's headline has")
-    verb.add_argument("--n", type=positive, metavar="N", help="score this many of the pictures (default: all)")
-    verb.add_argument("--resolution", type=positive, metavar="SIDE", help="bring pictures and reference to this side "
+    verb.add_argument("--n", type=positive, metavar="N", help="score this many of the images (default: all)")
+    verb.add_argument("--resolution", type=positive, metavar="SIDE", help="resize images and reference to this side "
                       "in pixels (default: as they are)")  # fmt: skip
-    verb.add_argument("--name", help="of the row in tables (default: the path's)")
+    verb.add_argument("--name", help="name of the row in tables (default: the path's)")
     verb.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="changes",
                       help="change a setting of the evaluation, such as k=3 or half_samples=0")  # fmt: skip
     verb.set_defaults(do=verbs.evaluate)
@@ -119,17 +123,21 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--out", type=path, metavar="FILE", help="the page (default: report.html in the results)")
     verb.set_defaults(do=verbs.report)
     verb = words.add_parser(
-        "drift", parents=[paths], help="do metrics, or a method's results, still give what they gave?"
+        "drift", parents=[paths], help="regression tests: have metrics, or a method's results, changed?"
     )
     verb.add_argument("--model", metavar="METHOD", help="compare new records of this method with its baseline")
     verb.add_argument("--dataset", help="with --model")
-    verb.add_argument("--accept", metavar="REASON", help="make the present numbers the baseline")
+    verb.add_argument("--accept", metavar="REASON", help="accept the present numbers as the baseline")
     verb.add_argument("--records", type=path, default=Path("results/reference"), metavar="DIR",
                       help="with --model --accept: whose records become the baseline")  # fmt: skip
-    verb.add_argument("--config", metavar="HASH", help="beginning of a configuration's hash, where there are several")
+    verb.add_argument(
+        "--config", metavar="HASH", help="the first characters of a configuration's hash, where there are several"
+    )
     verb.add_argument("--metrics", nargs="+", metavar="ID", help="only these (default: all)")
-    verb.add_argument("--json", type=path, metavar="FILE", help="write the report there, too")
-    verb.add_argument("--allow-inconclusive", action="store_true", help="too few seeds to tell is no failure")
+    verb.add_argument("--json", type=path, metavar="FILE", help="also write the report to this file")
+    verb.add_argument(
+        "--allow-inconclusive", action="store_true", help="an inconclusive result (too few seeds) is no failure"
+    )
     verb.set_defaults(do=verbs.drift)
     return top
 
@@ -161,7 +169,7 @@ def _reader_is_gone() -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb. Exit status: 0 done, 1 a run failed, 2 bad input, 3 busy, 130 interrupted, 143 or 129 terminated.
+    """Run a command. Exit status: 0 done, 1 a run failed, 2 bad input, 3 busy, 130 interrupted, 143 or 129 terminated.
 
     141: whatever reads the output has closed it.
     """

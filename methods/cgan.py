@@ -52,7 +52,7 @@ class CGAN(Method):
         if cfg.conditioning == "projection":
             if cfg.backbone != "resnet":
                 raise ConfigError(
-                    "conditioning = projection with the sndcgan nets",
+                    "conditioning = projection with the sndcgan networks",
                     "their discriminator pools no features to project on",
                     "set backbone=resnet, or conditioning=concatenation",
                 )

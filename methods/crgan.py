@@ -162,7 +162,7 @@ def _max_shift(cfg: Config, data: Dataset) -> int:
 def _check_classes(cfg: Config, data: Dataset) -> None:
     """Classes are there and the nets can take them. Raises ConfigError."""
     if cfg.backbone != "biggan":
-        raise ConfigError("conditional = true", f"the {cfg.backbone} nets take no classes", "set backbone=biggan")
+        raise ConfigError("conditional = true", f"the {cfg.backbone} networks take no classes", "set backbone=biggan")
     if data.conditioning != "class":
         raise ConfigError("conditional = true", f"{data.name} has no classes", "set conditional=false")
 

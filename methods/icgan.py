@@ -209,7 +209,7 @@ def _check(cfg: Config, data: Dataset) -> None:
         raise ConfigError("class_conditional = true", f"{data.name} has no classes", "set class_conditional=false")
     if cfg.class_conditional and cfg.backbone != "biggan":
         what = f"class_conditional = true with backbone = {cfg.backbone}"
-        raise ConfigError(what, "the class-conditional model is defined for BigGAN's nets", "set backbone=biggan")
+        raise ConfigError(what, "the class-conditional model is defined for BigGAN's networks", "set backbone=biggan")
     if cfg.pl_weight and cfg.backbone != "stylegan2":
         what, mend = (
             f"pl_weight = {cfg.pl_weight:g} with backbone = {cfg.backbone}",

@@ -240,7 +240,9 @@ def _check(cfg: Config, data: Dataset) -> None:
         )
     if cfg.conditional and cfg.backbone != "biggan":
         raise ConfigError(
-            "conditional = true", f"the {cfg.backbone} nets take no class", "set backbone=biggan or conditional=false"
+            "conditional = true",
+            f"the {cfg.backbone} networks take no class",
+            "set backbone=biggan or conditional=false",
         )
     if cfg.conditional and data.conditioning != "class":
         raise ConfigError("conditional = true", f"{data.name} has no classes", "set conditional=false")

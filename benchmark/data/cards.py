@@ -141,10 +141,10 @@ def _check_shape(card: DatasetCard, where: str) -> None:
     """Points have one shape and no picture's handling; pictures need a side and a channel or three."""
     if card.source.is_points:
         allowed = {"resolution": 1, "channels": 2, "crop": "none", "pad": 0, "flip_ok": False, "split": "own"}
-        reason = f"a source of kind {card.source.kind!r} makes 2-D points, not pictures"
+        reason = f"a source of kind {card.source.kind!r} makes 2-D points, not images"
     else:
         allowed = {"resolution": max(card.resolution, MIN_SIDE), "channels": 1 if card.channels == 1 else 3}
-        reason = f"a picture has a side of at least {MIN_SIDE} pixels, and one channel or three"
+        reason = f"an image has a side of at least {MIN_SIDE} pixels, and one channel or three"
     for key, value in allowed.items():
         if getattr(card, key) != value:
             raise ConfigError(
@@ -171,7 +171,9 @@ def load_card(path: Path) -> DatasetCard:
     card = _build(load_yaml(path), str(path))
     if path.parent == card_folder() and card.name != path.stem:
         raise ConfigError(
-            f"{path}: name: {card.name!r}", "a card of the suite is named as its file", f"write name: {path.stem}"
+            f"{path}: name: {card.name!r}",
+            "a dataset config of the suite is named as its file",
+            f"write name: {path.stem}",
         )
     return card
 
@@ -207,7 +209,7 @@ def find_card(name_or_path: str) -> DatasetCard:
     raise DataError(
         f"unknown data set {name_or_path!r}",
         suggest(name_or_path, [card.stem for card in card_folder().glob("*.yaml")]),
-        "give a card's name, the path of a .yaml card, or the path of a folder or zip file of pictures",
+        "give a dataset's name, the path of a .yaml dataset config, or the path of a folder or zip file of images",
     )
 
 

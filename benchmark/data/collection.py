@@ -131,7 +131,7 @@ def _read_all(
     if bad:
         size = "" if images is None else f" (others have {images.shape[2]} x {images.shape[1]} px)"
         raise DataError(
-            f"pictures that cannot be scored with the others{size}",
+            f"images that cannot be scored with the others{size}",
             "\n        ".join(bad),
             "replace damaged files; where sizes differ, give --resolution SIDE to bring all to one",
         )
@@ -177,7 +177,7 @@ def _channels_last(path: Path, images: np.ndarray) -> np.ndarray:
     if images.dtype != np.uint8:
         raise DataError(
             f"{path}: images of dtype {images.dtype}",
-            "pictures are scored as 8-bit, and what range these numbers have is not known",
+            "images are scored as 8-bit, and what range these numbers have is not known",
             "for images in [-1, 1]: ((x + 1) * 127.5).round().clip(0, 255).astype('uint8')",
         )
     if images.ndim == 3:
@@ -198,7 +198,7 @@ def _labels(path: Path, labels: np.ndarray, n: int) -> np.ndarray:
         raise DataError(
             f"{path}: labels of dtype {labels.dtype} and shape {labels.shape}",
             f"{n} class numbers 0, 1, ... are needed, one for each image",
-            "leave them out if the pictures have no classes",
+            "leave them out if the images have no classes",
         )
     if len(labels) and int(labels.max()) >= MAX_CLASSES:
         raise DataError(

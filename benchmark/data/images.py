@@ -139,5 +139,5 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
 def explain(error: Exception) -> str:
     """Why a picture could not be read, in a few words."""
     if isinstance(error, UnidentifiedImageError):
-        return "not a picture, or its header is damaged"
+        return "not an image, or its header is damaged"
     return str(error) or type(error).__name__

@@ -82,9 +82,9 @@ def open_source(card: DatasetCard, data_root: Path) -> SourceImages:
         opened.labels, opened.class_names = None, ()
     elif card.n_classes is not None and len(opened.class_names) != card.n_classes:
         raise DataError(
-            f"data set {card.name}: {len(opened.class_names)} classes, but its card says {card.n_classes}",
+            f"data set {card.name}: {len(opened.class_names)} classes, but its dataset config says {card.n_classes}",
             f"found: {', '.join(opened.class_names[:MAX_SHOWN])}",
-            "correct n_classes in the card, or the folders",
+            "correct n_classes in the dataset config, or the folders",
         )
     if card.conditioning == "attributes":
         _choose(card, opened)
@@ -139,18 +139,18 @@ def split(card: DatasetCard, source: SourceImages) -> dict[str, np.ndarray]:
     for name, rows in splits.items():
         if len(rows) == 0:
             raise DataError(
-                f"data set {card.name}: no picture falls in {name}",
-                f"it has {len(source.names)} picture{'s' * (len(source.names) != 1)} in all",
-                "add pictures, or put them into train/ and test/ sub-folders",
+                f"data set {card.name}: no image falls in {name}",
+                f"it has {len(source.names)} image{'s' * (len(source.names) != 1)} in all",
+                "add images, or put them into train/ and test/ sub-folders",
             )
     if source.labels is not None and not card.source.has_drawn_labels:
         seen = set(source.labels[splits["train"]].tolist())
         absent = [name for k, name in enumerate(source.class_names) if k not in seen]
         if absent:
             raise DataError(
-                f"data set {card.name}: no training picture of {', '.join(absent[:MAX_SHOWN])}",
-                "every picture of it falls in the test split",
-                "add pictures, or put them into train/ and test/ sub-folders",
+                f"data set {card.name}: no training image of {', '.join(absent[:MAX_SHOWN])}",
+                "every image of it falls in the test split",
+                "add images, or put them into train/ and test/ sub-folders",
             )
     return splits
 
@@ -178,7 +178,7 @@ def _write(
     if bad:
         more = " (there may be more)" if len(bad) == MAX_SHOWN else ""
         raise DataError(
-            f"data set {card.name}: {len(bad)} picture{'s' * (len(bad) > 1)} cannot be read{more}",
+            f"data set {card.name}: {len(bad)} image{'s' * (len(bad) > 1)} cannot be read{more}",
             "\n        ".join(bad),
             "replace them by whole files, or delete them",
         )

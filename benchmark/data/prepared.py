@@ -253,7 +253,7 @@ def _load_split(folder: Path, name: str, meta: dict[str, Any]) -> Split:
     )
     for part, array in (("labels", split.labels), ("attributes", split.attributes)):
         if array is not None and len(array) != len(images):
-            raise ValueError(f"{name}: {len(images)} pictures, but {len(array)} {part}")
+            raise ValueError(f"{name}: {len(images)} images, but {len(array)} {part}")
     if len(images) != meta["counts"][name]:
-        raise ValueError(f"{name}: {len(images)} pictures, but meta.json says {meta['counts'][name]}")
+        raise ValueError(f"{name}: {len(images)} images, but meta.json says {meta['counts'][name]}")
     return split

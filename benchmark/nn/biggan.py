@@ -50,7 +50,7 @@ def ladder(side: int) -> Ladder:
     """The widths for an image side. Raises ConfigError for a side without any."""
     if side not in LADDERS:
         raise ConfigError(
-            f"image side {side} for BigGAN's nets",
+            f"image side {side} for BigGAN's networks",
             f"their layers are defined for the sides {', '.join(map(str, LADDERS))}",
             "prepare the dataset at one of these sides",
         )

@@ -50,9 +50,9 @@ def plan(side: int) -> Plan:
     """The widths for an image side. Raises ConfigError for a side without a plan."""
     if side not in PLANS:
         raise ConfigError(
-            f"image side {side} for SNGAN's residual nets",
+            f"image side {side} for SNGAN's residual networks",
             f"their layers are defined for the sides {', '.join(map(str, PLANS))}",
-            "prepare the dataset at one of these sides, or use the sndcgan nets",
+            "prepare the dataset at one of these sides, or use the sndcgan networks",
         )
     return PLANS[side]
 

@@ -55,7 +55,7 @@ def open_parts(card: DatasetCard, parts: list[Part]) -> SourceImages:
     for part in parts:
         names = [name for name in part.tree.pictures if name.startswith(part.below)]
         if not names:
-            raise DataError(f"{part.where}: no pictures", "no file in it has the ending of a picture", "add pictures")
+            raise DataError(f"{part.where}: no images", "no file in it has the ending of an image", "add images")
         rows += [(part, name) for name in names]
         if card.conditioning == "class":
             classes |= {(str(part.tree.where), name): label for name, label in _classes(part, names).items()}
@@ -93,7 +93,7 @@ def _classes(part: Part, names: list[str]) -> dict[str, str]:
     outside = [name for name in names if "/" not in inside[name]]
     if outside:
         raise DataError(
-            f"{part.where}: {len(outside)} pictures lie outside of any class folder",
+            f"{part.where}: {len(outside)} images lie outside of any class folder",
             "\n        ".join(outside[:MAX_SHOWN]),
             "move them into one sub-folder a class, or write conditioning: none",
         )
@@ -101,9 +101,9 @@ def _classes(part: Part, names: list[str]) -> dict[str, str]:
     empty = sorted(set(part.tree.children(part.below)) - set(labels.values()))
     if empty:
         raise DataError(
-            f"{part.where}: class folders without a picture",
+            f"{part.where}: class folders without an image",
             "\n        ".join(empty[:MAX_SHOWN]),
-            "add pictures, or delete the folders",
+            "add images, or delete the folders",
         )
     return labels
 
@@ -127,13 +127,13 @@ def _dataset_json(part: Part, names: list[str]) -> dict[str, str] | None:
 def match_names(table: str, pictures: set[str], listed: set[str]) -> None:
     """Raise DataError unless exactly the pictures are listed, naming up to ten of those that are not."""
     problems = []
-    for what, names in (("no row for", pictures - listed), ("no picture for the row of", listed - pictures)):
+    for what, names in (("no row for", pictures - listed), ("no image for the row of", listed - pictures)):
         problems += [f"{what} {name}" for name in sorted(names)[:MAX_SHOWN]]
         if len(names) > MAX_SHOWN:
             problems.append(f"... and {len(names) - MAX_SHOWN:,} more")
     if problems:
         raise DataError(
-            f"{table}: its rows and the pictures do not match",
+            f"{table}: its rows and the images do not match",
             "\n        ".join(problems),
             "add what is missing, or delete what is too much",
         )
@@ -150,7 +150,7 @@ def _common_classes(card: DatasetCard, rows: list[tuple[Part, str]], labels: lis
             raise DataError(
                 f"data set {card.name}: the {'test' if is_test else 'train'} split lacks classes",
                 ", ".join(sorted(names - present)[:MAX_SHOWN]),
-                "both splits need a picture of every class",
+                "both splits need an image of every class",
             )
     return tuple(sorted(names, key=int if all(name.isdecimal() for name in names) else None))
 

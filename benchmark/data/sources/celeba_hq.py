@@ -53,9 +53,9 @@ class CelebAHQ(SourceKind):
         tree = FolderTree(folder / PICTURES, card.follow_links)
         if self.n_test >= len(tree.pictures):
             raise DataError(
-                f"data set {card.name}: {len(tree.pictures):,} pictures, of which {self.n_test:,} are to be held out",
+                f"data set {card.name}: {len(tree.pictures):,} images, of which {self.n_test:,} are to be held out",
                 "none is left to train on",
-                "unpack all 30,000 pictures, or lower source.n_test",
+                "unpack all 30,000 images, or lower source.n_test",
             )
         if self._needs_attributes(card):
             names = {name: name for name in tree.pictures}

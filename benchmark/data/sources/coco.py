@@ -72,7 +72,7 @@ class Coco(SourceKind):
         val = val[self.skip_val :]
         if not val:
             raise DataError(
-                f"data set {card.name}: no picture is left to evaluate with",
+                f"data set {card.name}: no image is left to evaluate with",
                 f"the first {self.skip_val} of val2017 that the rule keeps are left out",
                 "put all of val2017 there, or lower source.skip_val",
             )
@@ -83,7 +83,7 @@ class Coco(SourceKind):
         lost = [name for name in names if name not in there]
         if lost:
             raise DataError(
-                f"data set {card.name}: {len(lost)} pictures are missing in {folder}",
+                f"data set {card.name}: {len(lost)} images are missing in {folder}",
                 "\n        ".join(lost[:MAX_SHOWN]),
                 f"unpack the whole archives from {card.homepage}",
             )

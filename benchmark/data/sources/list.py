@@ -49,14 +49,14 @@ class Listed(SourceKind):
         train, test = (read_list(resolve(data_root, path)) for path in (self.train_list, self.test_list))
         if self.n_train is not None and len(train) != self.n_train:
             raise DataError(
-                f"{resolve(data_root, self.train_list)}: it lists {len(train):,} pictures instead of {self.n_train:,}",
+                f"{resolve(data_root, self.train_list)}: it lists {len(train):,} images instead of {self.n_train:,}",
                 "it is not the published list, or not the whole one",
                 f"fetch it again from {card.homepage}, or change source.n_train",
             )
         both = sorted({name for name, _ in train} & {name for name, _ in test})
         if both:
             raise DataError(
-                f"data set {card.name}: {len(both)} pictures are in both lists",
+                f"data set {card.name}: {len(both)} images are in both lists",
                 "\n        ".join(both[:MAX_SHOWN]),
                 "keep each in one list: a method must not be scored on what it was trained on",
             )
@@ -67,7 +67,7 @@ class Listed(SourceKind):
         lost = [name for name, _ in rows if not (folder / name).is_file()]
         if lost:
             raise DataError(
-                f"data set {card.name}: {len(lost)} listed pictures are missing in {folder}",
+                f"data set {card.name}: {len(lost)} listed images are missing in {folder}",
                 "\n        ".join(lost[:MAX_SHOWN]),
                 "put them there, or correct the list",
             )
@@ -92,7 +92,7 @@ def _class_names(card: DatasetCard, train: list[tuple[str, int]], test: list[tup
             raise DataError(
                 f"data set {card.name}: the {part} list lacks classes",
                 ", ".join(map(str, absent[:MAX_SHOWN])),
-                "both lists need a picture of every class number from 0",
+                "both lists need an image of every class number from 0",
             )
     folders: dict[int, set[str]] = {}
     for name, label in (*train, *test):
