@@ -46,13 +46,13 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--protocol", choices=list(PROTOCOLS), help="a paper's evaluation instead of the suite's")
     device = argparse.ArgumentParser(add_help=False)
     device.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    device.add_argument("--threads", type=positive, metavar="N", help="number of CPU threads (default: $OMP_NUM_THREADS, "
-                        "else 1 for the small recipes and all cores for others)")  # fmt: skip
+    device.add_argument("--threads", type=positive, metavar="N", help="number of CPU threads (default: "
+                        "$OMP_NUM_THREADS, else 1 for the small recipes and all cores for others)")  # fmt: skip
 
     engine = argparse.ArgumentParser(add_help=False)
-    engine.add_argument("--precision", choices=["fp32", "tf32", "bf16"], help="number format of the GAN's training steps "
+    engine.add_argument("--precision", choices=["fp32", "tf32", "bf16"], help="number format of the training steps "
                         "(default: fp32); others are runs and rows of their own")  # fmt: skip
-    engine.add_argument("--capture", choices=["none", "compile", "graph"], help="how the GAN's training steps are launched: "
+    engine.add_argument("--capture", choices=["none", "compile", "graph"], help="how training steps are launched: "
                         "compile them, or record them as CUDA graphs (default: none)")  # fmt: skip
 
     verb = words.add_parser("list", help="methods, datasets, metrics and suites, a line each")
@@ -72,8 +72,8 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("name", help="`list` shows them")
     verb.add_argument("--size", default="small", help="one of the suite's sizes (default: small)")
     verb.add_argument("--seed", nargs="+", type=int, help="instead of the suite's")
-    verb.add_argument("--workers", type=positive, metavar="N", help="number of runs at a time (default: one a core for runs of "
-                      "one thread on the CPU, else 1)")  # fmt: skip
+    verb.add_argument("--workers", type=positive, metavar="N", help="number of runs at a time (default: one a core for "
+                      "runs of one thread on the CPU, else 1)")  # fmt: skip
     verb.add_argument("--executor", choices=["local", "slurm"], default="local", help="where runs run, with --workers")
     verb.add_argument(
         "--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="options of sbatch, by submitit's names"
@@ -92,8 +92,8 @@ def parser() -> argparse.ArgumentParser:
         "sample", parents=[what, device, engine, paths], help="generated images from a finished run"
     )
     verb.add_argument("--n", type=positive, default=64, help="how many (default: 64)")
-    verb.add_argument("--instances", metavar="DATASET", help="condition on images of this dataset, not of the run's own "
-                      "(transfer; methods conditioned on images)")  # fmt: skip
+    verb.add_argument("--instances", metavar="DATASET", help="condition on images of this dataset, not of the "
+                      "run's own (transfer; methods conditioned on images)")  # fmt: skip
     verb.add_argument("--out", type=path, required=True, metavar="DIR", help="where the PNG files go")
     verb.set_defaults(do=verbs.sample)
     verb = words.add_parser(
@@ -130,14 +130,10 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--accept", metavar="REASON", help="accept the present numbers as the baseline")
     verb.add_argument("--records", type=path, default=Path("results/reference"), metavar="DIR",
                       help="with --model --accept: whose records become the baseline")  # fmt: skip
-    verb.add_argument(
-        "--config", metavar="HASH", help="the first characters of a configuration's hash, where there are several"
-    )
+    verb.add_argument("--config", metavar="HASH", help="the start of a configuration's hash, where there are several")
     verb.add_argument("--metrics", nargs="+", metavar="ID", help="only these (default: all)")
     verb.add_argument("--json", type=path, metavar="FILE", help="also write the report to this file")
-    verb.add_argument(
-        "--allow-inconclusive", action="store_true", help="an inconclusive result (too few seeds) is no failure"
-    )
+    verb.add_argument("--allow-inconclusive", action="store_true", help="an inconclusive result is no failure")
     verb.set_defaults(do=verbs.drift)
     return top
 
