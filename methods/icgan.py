@@ -81,7 +81,7 @@ Pairs = tuple[Tensor, Tensor, Tensor | None]  # images [B, C, S, S], instance fe
 
 
 class ICGAN(InstanceConditioned, Method):
-    """IC-GAN: real images are neighbours of an instance whose frozen features condition both nets; with classes too."""
+    """IC-GAN: G and D are conditioned on an instance's features; its neighbours are real; with classes, too."""
 
     cfg: Config
     G: BigGANGenerator | StyleGAN2Generator

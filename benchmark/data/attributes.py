@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class AttributeTable:
-    """One row a picture."""
+    """One row an image."""
 
     path: Path
     attribute_names: tuple[str, ...]

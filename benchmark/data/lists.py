@@ -1,4 +1,4 @@
-"""Text files that list the pictures of a split. Nothing heavy is imported here."""
+"""Text files that list the images of a split. Nothing heavy is imported here."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Turn a source once into arrays on the disk, keyed by its content; everything later reads those bytes.
 
-Pictures become uint8, points float32.
+Images become uint8, points float32.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from benchmark.data.layout import FORMAT, MAX_SHOWN
 from benchmark.data.prepared import REPEATED, Dataset
 from benchmark.data.sources.base import SourceImages
 
-CHUNK_BYTES = 16 * 2**20  # decoded pictures held in memory at a time
-CHUNK_IMAGES = 128  # at most so many pictures in a chunk
+CHUNK_BYTES = 16 * 2**20  # decoded images held in memory at a time
+CHUNK_IMAGES = 128  # at most so many images in a chunk
 
 
 def prepare(card: DatasetCard, data_root: Path, cache: Path, progress: bool = True) -> Dataset:
@@ -55,7 +55,7 @@ def prepare(card: DatasetCard, data_root: Path, cache: Path, progress: bool = Tr
 
 
 def find_prepared(card: DatasetCard, data_root: Path, cache: Path) -> Dataset | None:
-    """The prepared data set if it is in `cache` already. Reads no pictures."""
+    """The prepared data set if it is in `cache` already. Reads no images."""
     try:
         folder = _folder(card, data_root, cache)
     except DataError:
@@ -73,9 +73,9 @@ def _complete(folder: Path) -> bool:
 
 
 def open_source(card: DatasetCard, data_root: Path) -> SourceImages:
-    """The card's source with the labels that the card serves, and no others.
+    """The card's source with the labels that the dataset config serves, and no others.
 
-    Raises DataError naming what is missing, what cannot be read, or which labels do not fit the pictures.
+    Raises DataError naming what is missing, what cannot be read, or which labels do not fit the images.
     """
     opened = card.source.open(card, data_root)
     if card.conditioning != "class":
@@ -94,7 +94,7 @@ def open_source(card: DatasetCard, data_root: Path) -> SourceImages:
 
 
 def _choose(card: DatasetCard, opened: SourceImages) -> None:
-    """Keep only the attributes that the card serves, in its order."""
+    """Keep only the attributes that the dataset config serves, in its order."""
     wanted = card.attribute_names or opened.attribute_names
     for name in wanted:
         if name not in opened.attribute_names:
@@ -198,7 +198,7 @@ def _write_images(
     bad: list[str],
     bar: Any,
 ) -> None:
-    """Write one array of pictures, piece by piece, as numpy's `save` would, and add the hash of each to `marks`.
+    """Write one array of images, piece by piece, as numpy's `save` would, and add the hash of each to `marks`.
 
     Written front to back rather than through a memory map: on a full disk that is an error, not a killed process.
     """

@@ -1,4 +1,4 @@
-"""The nets of Self-Conditioned GAN: an MLP pair for points in the plane, two DCGAN-like pairs, a residual pair.
+"""The networks of Self-Conditioned GAN: an MLP pair for points in the plane, two DCGAN-like pairs, a residual pair.
 
 Sources: Liu, Bau, Yang, Zhu, Torralba, "Diverse Image Generation via Self-Conditioned GANs" (CVPR 2020), appendix, and
 its published code [C]; the residual pair, the class code of the generators and their names are those of Mescheder,

@@ -3,7 +3,7 @@
 Sources: Miyato et al., "Spectral Normalization for GANs" (ICLR 2018), appendix B, tables 4-6; the widths of sides 48 to
 128, the initialisation and the nearest-neighbour doubling follow the authors' code (pfnet-research/sngan_projection).
 Rectifiers are out of place: a shortcut sees the block's input, not its rectified copy.
-With classes they are the nets of Miyato and Koyama, "cGANs with projection discriminator" (ICLR 2018), eq. 3.
+With classes they are the networks of Miyato and Koyama, "cGANs with projection discriminator" (ICLR 2018), eq. 3.
 """
 
 from __future__ import annotations

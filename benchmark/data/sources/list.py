@@ -1,4 +1,4 @@
-"""Pictures that text files list."""
+"""Images that text files list."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Listed(SourceKind):
-    """Pictures that two text files list, a line a picture: its path below `path`, a blank, its class number."""
+    """Images that two text files list, a line an image: its path below `path`, a blank, its class number."""
 
     kind: Literal["list"] = "list"
-    path: str  # folder of the pictures
+    path: str  # folder of the images
     train_list: str  # text file
     test_list: str  # text file
     n_train: Count | None = None  # lines of the whole train list, where it is known
@@ -32,17 +32,17 @@ class Listed(SourceKind):
     serves = ("class",)
 
     def required(self, card: DatasetCard, data_root: Path) -> list[str]:
-        """The folder and the lists; `open` looks for each picture."""
+        """The folder and the lists; `open` looks for each image."""
         return [str(resolve(data_root, path)) for path in (self.path, self.train_list, self.test_list)]
 
     def files(self, data_root: Path) -> list[Path]:
-        """The lists and the pictures that they name."""
+        """The lists and the images that they name."""
         lists = [resolve(data_root, path) for path in (self.train_list, self.test_list)]
         folder = resolve(data_root, self.path)
         return [*lists, *(folder / name for path in lists if path.exists() for name, _ in read_list(path))]
 
     def open(self, card: DatasetCard, data_root: Path) -> SourceImages:
-        """Raises DataError naming pictures that are not there, and classes that a split lacks."""
+        """Raises DataError naming images that are not there, and classes that a split lacks."""
         import numpy as np
 
         folder = resolve(data_root, self.path)
