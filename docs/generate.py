@@ -27,7 +27,8 @@ from benchmark.metrics.metric_row import MetricRow
 from benchmark.training.method import find_method
 
 ROOT = Path(__file__).parents[1]
-OUT = Path(__file__).parent / "generated"
+DOCS = Path(__file__).parent
+OUT = DOCS / "generated"
 
 
 def main() -> None:
@@ -45,7 +46,7 @@ def main() -> None:
         (OUT / f"{name}.md").write_text(text.rstrip() + "\n")
     for source in outside_pages():
         (OUT / copy_name(source)).write_text(
-            "---\norphan: true\n---\n\n" + relinked(source.read_text(), source.parent, OUT)
+            "---\norphan: true\n---\n\n" + relinked(source.read_text(), source.parent, DOCS / "generated")
         )
 
 
@@ -56,9 +57,9 @@ _LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)\s#]+\.md)(#[^)\s]*)?\)")
 
 def outside_pages() -> list[Path]:
     """Markdown files outside of docs to which its pages lead: the site has copies of them."""
-    pages = [*OUT.parent.glob("*.md"), *(OUT.parent / "tutorials").glob("*.md")]
+    pages = [*DOCS.glob("*.md"), *(DOCS / "tutorials").glob("*.md")]
     found = {(page.parent / link[0]).resolve() for page in pages for link in _LINK.findall(page.read_text())}
-    return sorted(path for path in found if path.is_file() and not path.is_relative_to(OUT.parent))
+    return sorted(path for path in found if path.is_file() and not path.is_relative_to(DOCS))
 
 
 def copy_name(source: Path) -> str:
@@ -71,12 +72,12 @@ def relinked(text: str, source: Path, target: Path) -> str:
 
     A page outside of docs is linked as its copy; one that has none becomes plain text.
     """
-    copies = {path: OUT / copy_name(path) for path in outside_pages()}
+    copies = {path: DOCS / "generated" / copy_name(path) for path in outside_pages()}
 
     def moved(link: re.Match[str]) -> str:
         path = (source / link[1]).resolve()
         path = copies.get(path, path)
-        return f"]({os.path.relpath(path, target)}{link[2] or ''})" if path.is_relative_to(OUT.parent) else "]()"
+        return f"]({os.path.relpath(path, target)}{link[2] or ''})" if path.is_relative_to(DOCS) else "]()"
 
     return _LINK.sub(moved, text)
 
@@ -241,6 +242,8 @@ def field_of(node: ast.AnnAssign, comments: dict[int, tuple[bool, str]]) -> Fiel
             line -= 1
         comment = " ".join(above)
     default = "" if node.value is None else default_text(node.value)
+    if node.target.id == "kind":
+        comment = "of source; its file is `benchmark/data/sources/KIND.py`"
     return FieldText(node.target.id, type_text(node.annotation), default, comment)
 
 
@@ -297,7 +300,7 @@ _GROUPS: dict[str, str | tuple[str, ...]] = {  # headings of the page, by the be
     "Evaluation: `eval.KEY`": ("benchmark/evaluation", "benchmark/metrics"),
     "Dataset config: `data.KEY`": "benchmark/data/cards.py",
     "Sources of a dataset config: `data.source.KEY`": "benchmark/data",
-    "Others": "benchmark",
+    "Suite files": "benchmark/runs/suites",
 }
 
 
@@ -309,7 +312,7 @@ def config_page(classes: list[ConfigClass]) -> str:
         "written with dots, `--set encoder.steps=100 eval.n_fake=500`. Settings of each method are in "
         "[methods](methods.md). In comments, [P] is the paper, [C] the authors' code, and [ours] a choice made here.",
     ]
-    left = [cls for cls in classes if cls.path.parts[0] == "benchmark"]
+    left = [cls for cls in classes if cls.path.parts[0] == "benchmark" and "published" not in cls.path.stem]
     known = {cls.name for cls in left}
     for heading, where in _GROUPS.items():
         mine = [cls for cls in left if str(cls.path).startswith(where)]

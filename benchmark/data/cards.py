@@ -70,7 +70,7 @@ class DatasetCard:
     split: Literal["own", "hash", "all"] = "own"
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2  # held-out share of a split by hash
     follow_links: bool = added(False)  # also serve images that lie outside of the source's folder, reached by links?
-    licence: str = ""
+    licence: str = ""  # of the images
     homepage: str = ""  # the official page; named when files are missing
     default_recipe: Literal["small", "paper"] = "small"  # of the methods' recipes
 

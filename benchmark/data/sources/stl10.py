@@ -28,6 +28,7 @@ class STL10(SourceKind):
 
     kind: Literal["stl10"] = "stl10"
     path: str = "stl10_binary"  # folder
+    # files that are trained on
     train_parts: Annotated[tuple[Literal["unlabeled", "train"], ...], Field(min_length=1)] = ("unlabeled",)
 
     path_keys = ("path",)

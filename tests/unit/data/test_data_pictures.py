@@ -366,8 +366,8 @@ def test_a_class_without_training_pictures_is_named(tmp_path):
 
 def test_no_pictures_and_too_few(tmp_path):
     (tmp_path / "void").mkdir()
-    assert "no pictures" in refused(folder_card(tmp_path / "void", "none"), tmp_path)
-    assert "no picture falls in" in refused(folder_card(write(tmp_path / "one", {"a.png": png(1)}), "none"), tmp_path)
+    assert "no images" in refused(folder_card(tmp_path / "void", "none"), tmp_path)
+    assert "no image falls in" in refused(folder_card(write(tmp_path / "one", {"a.png": png(1)}), "none"), tmp_path)
 
 
 def test_a_wrong_number_of_classes_is_refused(tmp_path):
