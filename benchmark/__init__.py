@@ -187,9 +187,9 @@ def score(
     reference: a dataset's name, a dataset config, or a path of images; None for a run's folder. labels: class numbers
     [N] of images in memory; of files, the sub-folders give them. name: of the row in tables. extractors: "judge",
     "lite0", "inception", "dinov2", "torchvision:MODEL", ...; None: the evaluation classifier where the reference has
-    labels, else lite0. resolution: the side in pixels to which images of files are brought. settings: of the evaluation, such
-    as `k=3`, or in one mapping as `run` takes them, `eval={"reference": "test"}`: a run's reference is a split of its
-    own dataset. Images of others have few metrics unless `metrics="all"`.
+    labels, else lite0. resolution: the side in pixels to which images of files are brought. settings: of the
+    evaluation, such as `k=3`, or in one mapping as `run` takes them, `eval={"reference": "test"}`: a run's reference is
+    a split of its own dataset. Images of others have few metrics unless `metrics="all"`.
 
     Returns the record, which is also written under `results`: tables show it with those of runs.
     Raises DataError or ConfigError, naming the thing, before any long work.
