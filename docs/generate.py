@@ -24,6 +24,7 @@ from benchmark.core.registry import method_names
 from benchmark.data.cards import list_cards
 from benchmark.metrics.catalogue import METRICS
 from benchmark.metrics.metric_row import MetricRow
+from benchmark.runs.suites.suite import find_suite
 from benchmark.training.method import find_method
 
 ROOT = Path(__file__).parents[1]
@@ -468,7 +469,38 @@ def methods_page(classes: list[ConfigClass]) -> str:
         parts += [f"## {name}", prose(docstring), f"File: `{cls.path}`. Data: {', '.join(file.cls.accepts)}."]
         parts += [f"### Settings of {name}", prose(cls.about), inherited(cls, shared, "config.md")]
         parts += [fields_table(cls, shared, "config.md"), f"### Recipes of {name}", recipes_table(file.RECIPES)]
+        parts += [f"### Results of {name}", results_text(name)]
     return "\n\n".join(part for part in parts if part)
+
+
+TABLES = ROOT / "results" / "reference" / "tables"
+_RESULTS = ("FD-judge ↓", "Recall-judge ↑", "Coverage-judge ↑", "Authenticity-judge ↑")
+_COSTS = ("Parameters", "FLOPs a step", "Training s")
+
+
+def results_text(method: str) -> str:
+    """What the published suite `compare` has of a method: values and cost, by dataset."""
+    (row,) = [row for row in find_suite("compare").rows if row.method == method]
+    found = []
+    for dataset, size in {"digits": "small", "coloured shapes": "shapes"}.items():
+        values, costs = (published(f"compare-{size}{end}.md").get(row.labels["Method"]) for end in ("", "-cost"))
+        if values and costs:
+            found.append([dataset, *(values[name] for name in _RESULTS), values["Runs"], *(costs[c] for c in _COSTS)])
+    if not found:
+        return "No published runs in the suite `compare`."
+    return (
+        "Suite `compare`, recipe `small`, 64,000 training images of 16 px, mean ± half the 95 % interval over seeds. "
+        "Bold: best of all methods; ~: not significantly worse. [All results](../results.md).\n\n"
+    ) + table(["dataset", *_RESULTS, "seeds", "parameters", "FLOPs a step", "training, s"], found)
+
+
+def published(name: str) -> dict[str, dict[str, str]]:
+    """A published table: by its first column, the other cells by the names of their columns."""
+    lines = [
+        line.strip("| ").split(" | ") for line in (TABLES / name).read_text().splitlines() if line.startswith("| ")
+    ]
+    head, _, *rows = lines
+    return {row[0]: dict(zip(head, (cell.strip() for cell in row))) for row in rows}
 
 
 def recipes_table(recipes: dict[str, dict[str, Any]]) -> str:
