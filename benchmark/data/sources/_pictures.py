@@ -55,7 +55,7 @@ def open_parts(card: DatasetCard, parts: list[Part]) -> SourceImages:
     for part in parts:
         names = [name for name in part.tree.pictures if name.startswith(part.below)]
         if not names:
-            raise DataError(f"{part.where}: no images", "no file in it has the ending of an image", "add images")
+            raise DataError(f"{part.where}: no images", "no file in it has the extension of an image", "add images")
         rows += [(part, name) for name in names]
         if card.conditioning == "class":
             classes |= {(str(part.tree.where), name): label for name, label in _classes(part, names).items()}
