@@ -7,6 +7,7 @@ RECIPE  ?=
 SET     ?=
 PRECISION ?=
 CAPTURE   ?=
+LOG       ?=
 RESULTS ?= results
 PYTHON  ?= python3
 
@@ -26,13 +27,13 @@ SUITE_SEEDS := $(if $(filter-out file,$(origin SEEDS)),--seed $(SEEDS))
 TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2) --dist loadfile --max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan suite reproduce coverage error-rates table report drift drift-model baseline same same-tables test test-slow test-slurm fuzz kill-test lint check format docs terms overhead speed throughput memory lock clean
+.PHONY: help bench plan suite reproduce coverage error-rates table report drift drift-model baseline same same-tables test test-slow test-slurm fuzz kill-test gpu-check lint check format docs terms overhead speed throughput memory lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-bench: $(READY)  ## train METHOD on DATASET for each of SEEDS, write its rows (RECIPE= DATA_ROOT= PRECISION=bf16 CAPTURE=compile SET="key=value ...")
-	@$(PY) -m benchmark run $(WHAT) $(PLACES)
+bench: $(READY)  ## train METHOD on DATASET for each of SEEDS, write its rows (RECIPE= DATA_ROOT= PRECISION=bf16 CAPTURE=compile LOG=tensorboard SET="key=value ...")
+	@$(PY) -m benchmark run $(WHAT) $(if $(LOG),--log $(LOG)) $(PLACES)
 	@$(PY) -m benchmark table --quiet $(PLACES)
 
 plan: $(READY)  ## what `make bench`, or `make suite` (SUITE= SIZE=), would do and cost
@@ -40,7 +41,7 @@ plan: $(READY)  ## what `make bench`, or `make suite` (SUITE= SIZE=), would do a
 
 suite: $(READY)  ## all runs of SUITE=name (SIZE= SEEDS= WORKERS=n EXECUTOR=local|slurm SLURM="key=value"), then its tables
 	@$(PY) -m benchmark suite "$(SUITE)" $(if $(SIZE),--size $(SIZE)) $(SUITE_SEEDS) $(if $(WORKERS),--workers $(WORKERS)) \
-	  $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(SLURM),--slurm $(SLURM)) $(ENGINE) $(PLACES)
+	  $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(SLURM),--slurm $(SLURM)) $(ENGINE) $(if $(LOG),--log $(LOG)) $(PLACES)
 
 reproduce: $(READY)  ## paper-size runs of METHOD on DATASET (TABLE=suite) against published values; RECORDS_ONLY=1: train nothing
 	@$(PY) -m benchmark reproduce --method $(METHOD) --dataset "$(DATASET)" $(if $(TABLE),--table "$(TABLE)") \
@@ -52,10 +53,10 @@ coverage: $(READY)  ## write docs/coverage.md: what reproduces each table and fi
 error-rates: $(READY)  ## how often are verdicts wrong? simulated from the published records; writes docs/error-rates.csv (half an hour)
 	OMP_NUM_THREADS=1 $(PY) -m benchmark.report.error_rates $(if $(TABLES),--tables $(TABLES))
 
-table: $(READY)  ## CSV, LaTeX and Markdown tables from the records (WITH=reference: with the published rows)
-	@$(PY) -m benchmark table $(if $(WITH),--with $(WITH)) $(PLACES)
+table: $(READY)  ## CSV, LaTeX and Markdown tables from the records (WITH=reference: with the published rows; NAME=dataset or suite to print, ROWS=)
+	@$(PY) -m benchmark table $(NAME) $(if $(WITH),--with $(WITH)) $(if $(ROWS),--rows $(ROWS)) $(PLACES)
 
-report: $(READY)  ## one HTML page of all results: results/report.html, or OUT=file
+report: $(READY)  ## leaderboards, datasets, methods as a small HTML site: results/report.html, or OUT=file
 	@$(PY) -m benchmark report $(PLACES) $(if $(OUT),--out "$(OUT)")
 
 drift: $(READY)  ## regression test of the metrics: seconds, no training
@@ -88,6 +89,10 @@ fuzz: $(READY)  ## bad inputs at random: no traceback, nothing silently used (SE
 
 kill-test: $(READY)  ## runs killed at random moments end with the same bits (SEED=n KILLS=n of each run; 10 minutes)
 	OMP_NUM_THREADS=1 $(PY) tests/tools/kill_test.py $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS))
+
+gpu-check: $(READY)  ## all there is to measure on a CUDA card, MINUTES=8 a call, each goes on where the last stopped (OUT=folder PARTS= METHODS=)
+	@$(PY) tests/tools/gpu_check.py --minutes $(or $(MINUTES),8) $(if $(OUT),--out "$(OUT)") \
+	  $(if $(PARTS),--parts $(PARTS)) $(if $(METHODS),--methods $(METHODS))
 
 lint: $(READY)  ## style and types
 	$(PY) -m ruff check .

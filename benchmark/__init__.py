@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from benchmark.data.collection import Collection
     from benchmark.data.prepared import Dataset
+    from benchmark.report.head_to_head import HeadToHead
     from benchmark.report.tables import Table
     from benchmark.runs.plan import Plan
     from benchmark.runs.records import FoundRecords, Record
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "compare",
+    "describe",
+    "export_run",
     "list_datasets",
     "list_methods",
     "list_suites",
@@ -73,6 +77,22 @@ def list_suites() -> list[str]:
     return suite_names()
 
 
+def describe(name: str, results: PathLike = "results") -> str:
+    """What is known of a method, a dataset, a metric or a suite, as text.
+
+    name: "sngan", "celeba", "fd_inception" or "fd", "compare". Of a method every setting with its meaning, its default
+    and its values in recipes. results: whose finished runs, and the published ones under `results/reference`, give a
+    dataset's size and a suite's cost; the folder need not be there. Raises ConfigError, with the nearest names, for a
+    name that nothing has.
+    """
+    from benchmark.report.describe import describe as describe_by_records
+    from benchmark.runs.records import find_records
+
+    name, folder = arguments.text("name", name, "'sngan'"), _path("results", results, "'results'")
+    known = [where for where in (folder, folder / "reference") if (where / "records").is_dir()]
+    return describe_by_records(name, [record for where in known for record in find_records(where).records])
+
+
 def prepare(
     dataset: PathLike, *, results: PathLike = "results", data_root: PathLike | None = None, progress: bool = False
 ) -> Dataset:
@@ -99,22 +119,25 @@ def plan(
     data_root: PathLike | None = None,
     device: str = "auto",
     threads: int | None = None,
+    gpu: str | None = None,
     **settings: Any,
 ) -> Plan:
     """What `run` with the same arguments would do and cost: parameters, steps, seconds, bytes. Trains nothing.
 
-    A dry run of a few steps on synthetic images, on the device. `plan(...).text()` is the text that the command line
-    prints; `.seconds`, `.bytes`, `.flops_per_step` and `.missing` are its numbers.
+    A dry run of a few steps on synthetic images, on the device; of steps that take a CPU long, operations are counted.
+    gpu: estimate for this GPU by its data sheet: "a100", "h100", ...; it need not be here, and is the default for
+    device "cuda" without one. `plan(...).text()` is the text that the command line prints; `.seconds`, `.bytes`,
+    `.flops_per_step` and `.missing` are its numbers.
     Raises ConfigError for settings that do not fit together.
     """
-    from benchmark.runs.device import pick_device, use_threads
-    from benchmark.runs.plan import make_plan
+    from benchmark.runs.estimate import estimate
 
     paths = _paths(results, data_root)
     _check_machine(device, threads)
+    if gpu is not None:
+        arguments.text("gpu", gpu, "'a100'")
     resolved = _resolve(method, dataset, seed, recipe, settings, paths)
-    use_threads(resolved, threads)
-    return make_plan(resolved, paths, pick_device(device))
+    return estimate(resolved, paths, device, threads, gpu)
 
 
 def run(
@@ -128,6 +151,7 @@ def run(
     device: str = "auto",
     threads: int | None = None,
     quiet: bool = True,
+    log: str | None = None,
     **settings: Any,
 ) -> Record:
     """Train and evaluate one method on one dataset with one seed, or find the record of that very run.
@@ -138,19 +162,23 @@ def run(
     evaluation and `data={...}` the dataset; `precision="bf16"` and `capture="compile"` say how a step of the GAN
     is computed. results: the folder of runs, records and tables. data_root: where
     datasets lie; None: $GANTLET_DATA, else `data`. device: "auto", "cpu" or "cuda". threads: of CPU kernels; None: one
-    for the small recipes, else all. quiet: print nothing.
+    for the small recipes, else all. quiet: print nothing. log: "tensorboard" also writes scalars and grids of samples
+    for TensorBoard into the run's folder; no number and no name depends on it.
 
     A stopped run resumes from its last checkpoint; the result is bit-identical.
     Raises UserError, with a hint, for anything in the arguments or files before any long work starts; RunFailed when
     training or evaluation stopped, after a record with the reason was written; BusyError when another process holds
     the run.
     """
+    from benchmark.runs.logs import require_log
     from benchmark.runs.run import run as run_resolved
 
+    if log is not None:
+        require_log(arguments.text("log", log, "'tensorboard'"))
     paths = _paths(results, data_root)
     _check_machine(device, threads)  # here: a record that is found needs neither
     resolved = _resolve(method, dataset, seed, recipe, settings, paths)
-    return run_resolved(resolved, paths, device=device, quiet=quiet, threads=threads)
+    return run_resolved(resolved, paths, device=device, quiet=quiet, threads=threads, log=log)
 
 
 def load_run(folder: PathLike, *, device: str = "cpu") -> TrainedRun:
@@ -164,6 +192,21 @@ def load_run(folder: PathLike, *, device: str = "cpu") -> TrainedRun:
 
     example = "'results/runs/digits/sngan/small-s0-0123abcd'"
     return load(_path("folder", folder, example), pick_device(device))
+
+
+def export_run(folder: PathLike, out: PathLike, *, license: str = "other") -> list[Path]:
+    """Write a finished run to a folder of the Hugging Face layout, which `load_run` reads. Returns the files.
+
+    folder: of a finished run, a record's `folder`. out: a new or empty folder. license: of the weights, an identifier
+    of Hugging Face such as "cc-by-nc-4.0"; "other": not stated. The files: generator and discriminator as safetensors,
+    `config.json`, what sampling needs, samples, and a model card with the record's numbers.
+    Raises UserError when the run is not finished or has no record, when a file is damaged or of another run, and when
+    `out` is not empty.
+    """
+    from benchmark.runs.export import export_run as export
+
+    source = _path("folder", folder, "'results/runs/digits/sngan/small-s0-0123abcd'")
+    return export(source, _path("out", out, "'exported'"), arguments.text("license", license, "'cc-by-nc-4.0'"))
 
 
 def score(
@@ -197,6 +240,7 @@ def score(
     from benchmark.core.config import merge
     from benchmark.data.collection import in_memory
     from benchmark.runs.device import pick_device
+    from benchmark.runs.exported import is_export
     from benchmark.runs.folder import is_run
     from benchmark.runs.standalone import request_for, score_pictures
 
@@ -216,6 +260,8 @@ def score(
         given: Path | Collection = _path("images", images, "'samples/'")
     else:
         given = in_memory(images, labels, name or "images")
+    if isinstance(given, Path) and is_export(given):
+        raise UserError(f"{given}: an exported run", "it has no record to score it again by", "score its samples")
     if isinstance(given, Path) and is_run(given):
         from benchmark.runs.finished import rescore
 
@@ -267,6 +313,22 @@ def table(
     found = find_beside_reference(where) if with_reference else find_records(where)
     _warn(found)
     return find_table(name, where, size, headline, found.records)
+
+
+def compare(a: PathLike, b: PathLike, results: PathLike = "results", *, dataset: str | None = None) -> HeadToHead:
+    """Two methods by name, or two finished runs by their folders: which is better, by each headline metric.
+
+    Methods are compared in the table of the suite `compare`, or in that of `dataset`; runs with all seeds of their
+    configurations. Records are those of `results`, or else the published ones under `results/reference`.
+    `.text()` is what the command line prints; `.tests` has the comparisons. Raises UserError for what has no finished
+    runs, or nothing to compare.
+    """
+    from benchmark.report.head_to_head import head_to_head
+
+    names = [arguments.path_text(name, value, "'sngan'") for name, value in (("a", a), ("b", b))]
+    if dataset is not None:
+        arguments.text("dataset", dataset, "'digits'")
+    return head_to_head(names[0], names[1], _path("results", results, "'results'"), dataset)
 
 
 def _path(name: str, value: Any, example: str) -> Path:

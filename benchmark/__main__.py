@@ -20,6 +20,7 @@ from benchmark.core.errors import UserError
 from benchmark.core.names import printable
 from benchmark.core.signals import Ended
 from benchmark.evaluation.protocols import PROTOCOLS
+from benchmark.runs.logs import LOGS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,7 +41,8 @@ def parser() -> argparse.ArgumentParser:
         "--dataset", default="digits", help="a dataset's name, a dataset config (YAML), or a folder or zip of images"
     )
     what.add_argument("--seed", nargs="+", type=int, help="one or more (default: 0, or a suite's own)")
-    what.add_argument("--recipe", help="the settings to start from: small or paper (default: the dataset's)")
+    what.add_argument("--recipe", help="the settings to start from: small or paper (default: the dataset's; on a "
+                      "CPU small where that would take more than two days)")  # fmt: skip
     what.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="changes",
                       help="change a setting; eval.KEY the evaluation's, data.KEY the dataset's")  # fmt: skip
     what.add_argument("--protocol", choices=list(PROTOCOLS), help="a paper's evaluation instead of the suite's")
@@ -55,20 +57,31 @@ def parser() -> argparse.ArgumentParser:
     engine.add_argument("--capture", choices=["none", "compile", "graph"], help="how training steps are launched: "
                         "compile them, or record them as CUDA graphs (default: none)")  # fmt: skip
 
+    log = argparse.ArgumentParser(add_help=False)
+    log.add_argument("--log", choices=LOGS, help="beside log.jsonl: tensorboard writes scalars and grids of samples "
+                     "to the run's folder (needs gantlet[tensorboard])")  # fmt: skip
+
     verb = words.add_parser("list", help="methods, datasets, metrics and suites, a line each")
     verb.set_defaults(do=verbs.list_all)
+    verb = words.add_parser(
+        "describe", parents=[paths], help="all about a method (its settings), a dataset, a metric, a suite"
+    )
+    verb.add_argument("name", nargs="+", help="one or more; `list` shows them")
+    verb.set_defaults(do=verbs.describe)
     verb = words.add_parser(
         "plan", parents=[what, device, engine, paths], help="what a run, or a suite, would do and cost"
     )
     verb.add_argument("--suite", metavar="NAME", help="a suite instead of a run")
     verb.add_argument("--size", default="small", help="size of the suite (default: small)")
+    verb.add_argument("--gpu", metavar="NAME", help="estimate for this GPU, which need not be here, by its data sheet: "
+                      "a100, h100, rtx4090, ... (default: a100 for --device cuda without one)")  # fmt: skip
     verb.set_defaults(do=verbs.plan)
     verb = words.add_parser("prepare", parents=[paths], help="make a dataset's arrays")
     verb.add_argument("--dataset", nargs="+", required=True, help="one or more, as for `run`")
     verb.set_defaults(do=verbs.prepare)
-    verb = words.add_parser("run", parents=[what, device, engine, paths], help="train, evaluate, write the record")
+    verb = words.add_parser("run", parents=[what, device, engine, log, paths], help="train, evaluate, write the record")
     verb.set_defaults(do=verbs.run)
-    verb = words.add_parser("suite", parents=[device, engine, paths], help="all runs of a suite, then its table")
+    verb = words.add_parser("suite", parents=[device, engine, log, paths], help="all runs of a suite, then its table")
     verb.add_argument("name", help="`list` shows them")
     verb.add_argument("--size", default="small", help="one of the suite's sizes (default: small)")
     verb.add_argument("--seed", nargs="+", type=int, help="instead of the suite's")
@@ -80,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
     )
     verb.set_defaults(do=verbs.suite)
     verb = words.add_parser(
-        "reproduce", parents=[device, paths], help="paper-size runs against the values that a paper published"
+        "reproduce", parents=[device, log, paths], help="paper-size runs against the values that a paper published"
     )
     verb.add_argument("--method", required=True, help="`list` shows them")
     verb.add_argument("--dataset", required=True, help="the dataset of the published values")
@@ -94,8 +107,17 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--n", type=positive, default=64, help="how many (default: 64)")
     verb.add_argument("--instances", metavar="DATASET", help="condition on images of this dataset, not of the "
                       "run's own (transfer; methods conditioned on images)")  # fmt: skip
+    verb.add_argument("--class", dest="label", metavar="N", help="all of this class or cluster, by number or name")
+    verb.add_argument("--attributes", metavar="1,0,1", help="all with these attributes: 1 with and 0 without, in order")
+    verb.add_argument("--instance", type=int, metavar="ROW", help="all for this training image, by its number")
     verb.add_argument("--out", type=path, required=True, metavar="DIR", help="where the PNG files go")
     verb.set_defaults(do=verbs.sample)
+    verb = words.add_parser("export", help="a finished run as safetensors with a model card, in Hugging Face's layout")
+    verb.add_argument("run", type=path, metavar="RUN", help="the folder of a finished run")
+    verb.add_argument("out", type=path, metavar="DIR", help="a new or empty folder")
+    verb.add_argument("--license", default="other", metavar="ID", help="of the weights, such as cc-by-nc-4.0 "
+                      "(default: other, not stated)")  # fmt: skip
+    verb.set_defaults(do=verbs.export)
     verb = words.add_parser(
         "eval", parents=[device, paths], help="score images made elsewhere, or a run by another protocol"
     )
@@ -115,12 +137,36 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="changes",
                       help="change a setting of the evaluation, such as k=3 or half_samples=0")  # fmt: skip
     verb.set_defaults(do=verbs.evaluate)
-    verb = words.add_parser("table", parents=[paths], help="CSV, LaTeX and Markdown tables from the records")
+    verb = words.add_parser(
+        "compare", parents=[paths], help="two methods, or two runs: which is better, and how certain"
+    )
+    verb.add_argument("a", metavar="A", help="a method, or the folder of a finished run")
+    verb.add_argument("b", metavar="B", help="another one")
+    verb.add_argument("--dataset", help="of two methods (default: one on which the suite `compare` has both)")
+    verb.set_defaults(do=verbs.compare)
+    verb = words.add_parser(
+        "table", parents=[paths], help="write all tables from the records, print the best rows of one"
+    )
+    verb.add_argument(
+        "name", nargs="?", help="which to print: a dataset or a suite (default: the latest run's dataset)"
+    )
+    verb.add_argument("--size", default="small", help="of a suite (default: small)")
+    verb.add_argument("--columns", nargs="+", default=[], metavar="ID", help="metrics to print, as fd or recall_judge; "
+                      "or all (default: the headline as far as a line holds it)")  # fmt: skip
+    verb.add_argument("--rows", nargs="+", default=[], metavar="TEXT", help="rows to print: parts of their labels, as "
+                      "a method's name; or all (default: the best 28)")  # fmt: skip
     verb.add_argument("--with", choices=["reference"], dest="beside", help="put these records, marked as own, into the "
                       "published tables of results/reference")  # fmt: skip
     verb.set_defaults(do=verbs.table)
-    verb = words.add_parser("report", parents=[paths], help="one HTML page of all results")
-    verb.add_argument("--out", type=path, metavar="FILE", help="the page (default: report.html in the results)")
+    verb = words.add_parser(
+        "report", parents=[paths], help="a small HTML site of all results: leaderboards, datasets, methods"
+    )
+    verb.add_argument(
+        "--out",
+        type=path,
+        metavar="FILE",
+        help="the front page (default: report.html in the results); the other pages go into a folder of its name",
+    )
     verb.set_defaults(do=verbs.report)
     verb = words.add_parser(
         "drift", parents=[paths], help="regression tests: have metrics, or a method's results, changed?"

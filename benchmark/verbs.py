@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 import benchmark
 from benchmark.core.errors import UserError
-from benchmark.core.names import printable
+from benchmark.core.names import path_component, printable
 from benchmark.core.registry import check_method, method_names
 from benchmark.core.signals import preemption_raised, signals_raised
+from benchmark.runs.logs import require_log
 
 if TYPE_CHECKING:
     import torch
@@ -97,18 +98,39 @@ def list_all(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def describe(arguments: argparse.Namespace) -> int:
+    """What is known of methods, datasets, metrics and suites."""
+    print("\n\n".join(printable(benchmark.describe(name, arguments.results)) for name in arguments.name))
+    return 0
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Two methods, or two runs, against each other."""
+    from benchmark.report.head_to_head import head_to_head
+
+    print(printable(head_to_head(arguments.a, arguments.b, arguments.results, arguments.dataset).text()))
+    return 0
+
+
 def summary_of(name: str) -> str:
     """The first line of the docstring of a method file's class, read from its text: importing it would import torch."""
     spec = importlib.util.find_spec(f"methods.{name}")
     assert spec is not None
     assert spec.origin is not None
-    classes = [node for node in ast.parse(Path(spec.origin).read_text()).body if isinstance(node, ast.ClassDef)]
+    try:
+        body = ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
+    except SyntaxError as error:
+        return f"cannot be used: line {error.lineno}: {error.msg}"
+    classes = [node for node in body if isinstance(node, ast.ClassDef)]
     docs = [ast.get_docstring(c) for c in classes if any(ast.unparse(base) == "Method" for base in c.bases)]
     if len(docs) == 1 and docs[0]:
         return docs[0].splitlines()[0]
     from benchmark.training.method import find_method  # a file that is laid out in another way
 
-    return find_method(name).summary
+    try:
+        return find_method(name).summary
+    except UserError as error:  # one file that is broken does not hide the others
+        return f"cannot be used: {error.what}"
 
 
 def plan(arguments: argparse.Namespace) -> int:
@@ -119,19 +141,29 @@ def plan(arguments: argparse.Namespace) -> int:
         from benchmark.runs.suites.cost import suite_plan
 
         paths, settings = paths_of(arguments), {"device": arguments.device, "threads": arguments.threads}
+        settings["gpu"] = arguments.gpu
         engine = engine_of(asked_engine(arguments))[0]
         print(suite_plan(arguments.suite, arguments.size, paths, seeds=arguments.seed, engine=engine, **settings))
         return 0
     wanted, paths = specs(arguments), paths_of(arguments)
-    from benchmark.runs.device import pick_device, use_threads
-    from benchmark.runs.plan import make_plan
+    from benchmark.runs.device import pick_device
+    from benchmark.runs.estimate import estimate, gpu_elsewhere, other_gpus
+    from benchmark.runs.recipe_choice import RecipeChoice, choose_recipe
     from benchmark.runs.spec import resolve
 
+    elsewhere = gpu_elsewhere(arguments.device, arguments.gpu) is not None
     for spec in wanted:
-        resolved = resolve(spec, paths)
-        use_threads(resolved, arguments.threads)
-        plan = make_plan(resolved, paths, pick_device(arguments.device))
-        print(plan.text())
+        choice = (
+            RecipeChoice(spec)
+            if elsewhere
+            else choose_recipe(spec, paths, pick_device(arguments.device), arguments.threads)
+        )
+        if choice.note:
+            print(choice.note, flush=True)
+        plan = choice.plan
+        if plan is None:
+            plan = estimate(resolve(choice.spec, paths), paths, arguments.device, arguments.threads, arguments.gpu)
+        print("\n".join(filter(None, [plan.text(), other_gpus(plan)])))
         if plan.warning():
             print(f"note: {plan.warning()}")
     return 0
@@ -157,6 +189,7 @@ def prepare(arguments: argparse.Namespace) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train and evaluate; one run after the other. The exit status is the worst run's."""
+    require_log(arguments.log)
     wanted = specs(arguments)
     require_results(arguments)
     return run_all(wanted, arguments)
@@ -171,17 +204,29 @@ def run_all(wanted: Sequence[RunSpec], arguments: argparse.Namespace) -> int:
     from benchmark.core import distributed
     from benchmark.core.errors import RunFailed
     from benchmark.runs import records
+    from benchmark.runs.recipe_choice import choose_recipe
     from benchmark.runs.run import run
     from benchmark.runs.spec import require_files, resolve
 
     status = 0
-    with taking_part(arguments.device):
-        resolved = [resolve(spec, paths) for spec in wanted]
+    with taking_part(arguments.device) as device:
+        choices = [choose_recipe(spec, paths, device, arguments.threads) for spec in wanted]
+        if distributed.is_main():
+            for note in dict.fromkeys(choice.note for choice in choices if choice.note):
+                print(note, flush=True)
+        resolved = [resolve(choice.spec, paths) for choice in choices]
         for one in resolved:
             require_files(one, paths)
         for one in resolved:
             try:
-                record = run(one, paths, device=arguments.device, quiet=arguments.quiet, threads=arguments.threads)
+                record = run(
+                    one,
+                    paths,
+                    device=arguments.device,
+                    quiet=arguments.quiet,
+                    threads=arguments.threads,
+                    log=arguments.log,
+                )
             except RunFailed as error:
                 say(error)
                 status = error.exit_code
@@ -217,6 +262,7 @@ def taking_part(device: str) -> Iterator[torch.device]:
 def reproduce(arguments: argparse.Namespace) -> int:
     """Run what a paper published at paper size, unless it was run, and compare its values with ours."""
     check_method(arguments.method)
+    require_log(arguments.log)
     require_results(arguments)
     from benchmark.core import distributed
     from benchmark.report.reproduction import cells_of, compare, listing, targets
@@ -241,6 +287,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
 def suite(arguments: argparse.Namespace) -> int:
     """Run what a suite lacks, then write its table."""
     check_suite(arguments.name, arguments.size)
+    require_log(arguments.log)
     require_results(arguments)
     from benchmark.core import distributed
     from benchmark.core.config import parse_overrides
@@ -265,6 +312,7 @@ def suite(arguments: argparse.Namespace) -> int:
             executor=arguments.executor,
             slurm=parse_overrides(arguments.slurm),
             engine=engine_of(asked_engine(arguments))[0],
+            log=arguments.log,
         )
         if distributed.is_main():
             found = find_records(arguments.results)
@@ -283,14 +331,23 @@ def sample(arguments: argparse.Namespace) -> int:
 
     require_writable(arguments.out)
     from benchmark.runs.device import pick_device
-    from benchmark.runs.finished import write_samples
+    from benchmark.runs.finished import Request, write_samples
+    from benchmark.runs.recipe_choice import trained_recipe
     from benchmark.runs.spec import resolve
 
-    for spec in wanted:
+    request = Request(arguments.label, arguments.attributes, arguments.instance)
+    for spec in (trained_recipe(spec, paths) for spec in wanted):
         folder = arguments.out if len(wanted) == 1 else arguments.out / f"{spec.method}-s{spec.seed}"
         device = pick_device(arguments.device)
-        write_samples(resolve(spec, paths), paths, device, arguments.n, folder, arguments.instances)
+        write_samples(resolve(spec, paths), paths, device, arguments.n, folder, arguments.instances, request)
         print(f"{arguments.n} pictures in {folder}")
+    return 0
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Write a finished run to a folder of the Hugging Face layout."""
+    for path in benchmark.export_run(arguments.run, arguments.out, license=arguments.license):
+        print(path)
     return 0
 
 
@@ -368,7 +425,13 @@ def drift(arguments: argparse.Namespace) -> int:
 
 
 def table(arguments: argparse.Namespace) -> int:
-    """Write all tables from the records; with the published rows only those of datasets and suites of one's own."""
+    """Write all tables from the records, and print the best rows of one of them.
+
+    With the published rows only those of datasets and suites of one's own.
+    """
+    from benchmark.report.find import find_table
+    from benchmark.report.table_summary import latest_dataset, summary_text
+
     if arguments.beside == "reference":
         from benchmark.report.beside_reference import find_beside_reference, write_tables_beside_reference
 
@@ -386,10 +449,14 @@ def table(arguments: argparse.Namespace) -> int:
         raise UserError(
             f"{arguments.results / 'records'}: no records", "tables are made of records alone", "make bench"
         )
-    for path in paths:
-        print(path)
-        if path.suffix == ".md" and not arguments.quiet:
-            print(printable(path.read_text(encoding="utf-8")))
+    if not arguments.quiet:
+        name = arguments.name or latest_dataset([one for one in found.records if one.is_own] or found.records)
+        shown = find_table(name, arguments.results, arguments.size, records=found.records)
+        print(printable(summary_text(shown, arguments.columns, arguments.rows)))
+        stem = path_component(shown.name)
+        names = [path.name for path in paths if path.stem == stem or path.stem.startswith(f"{stem}-")]
+        print(f"\nthis table in full: {', '.join(names)}")
+    print(f"{len(paths)} files of tables and figures: {arguments.results / 'tables'}")
     return found.exit_code
 
 

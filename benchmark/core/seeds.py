@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 from benchmark.core import distributed
@@ -11,7 +13,16 @@ _MASK = (1 << 64) - 1
 
 def seed_step(seed: int, t: int) -> None:
     """Seed every random draw of step t as a function of (seed, step, rank): resuming needs no random state."""
-    torch.manual_seed(derive_seed(seed, t, distributed.rank()))
+    own = derive_seed(seed, t, distributed.rank())
+    if _accelerated():
+        torch.manual_seed(own)
+    else:  # without a device there is one generator; torch's function would format the call stack to seed it later
+        torch.default_generator.manual_seed(own)
+
+
+@cache
+def _accelerated() -> bool:
+    return torch.accelerator.is_available()
 
 
 def derive_seed(*numbers: int) -> int:

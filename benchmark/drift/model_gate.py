@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.core.files import require_writable, write_json
-from benchmark.drift.gates import BASELINES, PASSED
+from benchmark.drift.gates import BASELINES, PASSED, worst
 from benchmark.drift.model_baseline import accept_model, model_baseline_path, read_model_baseline, select
 from benchmark.drift.model_comparison import compare
 from benchmark.runs.records import find_records
@@ -44,7 +44,7 @@ def model_gate(
     results: folder with the new runs' `records/`. source: folder whose records become the baseline with `accept`, the
     reason. config: beginning of a configuration's hash, where several were run. metrics: ids; None: all.
     0 pass or improved; 1 regressed; 3 incomparable; 4 a metric without baseline; 5 inconclusive (0 if allowed); 2
-    where all passed but a record could not be used. Raises UserErrors with their exit codes: 2 for bad
+    where a record could not be used. Raises UserErrors with their exit codes: 2 for bad
     input, 4 without a baseline.
     """
     if accept is not None:
@@ -64,4 +64,4 @@ def model_gate(
         write_json(json_file, report.to_dict(allow_inconclusive))
     print(report.table())
     print(report.text())
-    return report.exit_code(allow_inconclusive) or found.exit_code
+    return worst([report.exit_code(allow_inconclusive), found.exit_code])

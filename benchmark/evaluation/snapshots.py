@@ -103,6 +103,9 @@ class Snapshots:
             self.lines.append(line)
         distributed.barrier()
 
+    def logged(self, step: int, scalars: dict[str, float]) -> None:
+        """The log says nothing of snapshots."""
+
     def values(self) -> list[MetricValue]:
         """Mean of the last snapshots with the curve, of images also the best; none without snapshots."""
         return self.scorer.values(self.lines.read()) if self.scorer is not None else []

@@ -150,6 +150,13 @@ def snapshot_curves(table: Table) -> list[tuple[str, Column, list[Curve]]]:
     return [("snapshots" if i == 0 else kinds[i], column, lines) for i, (column, lines) in enumerate(found)]
 
 
+def row_curve(row: Row, column: Column, name: str) -> Curve | None:
+    """The curve of a row's scores at snapshots, of which a column of late means is the end; None where it has none."""
+    quantity = _quantity(column)
+    logs = _snapshot_logs(row, column) if quantity else []
+    return _curve(name, quantity, logs) if logs else None
+
+
 def _quantity(column: Column) -> str:
     """What a column of late means has the mean of: `fd`, `high_quality`; empty for all other columns."""
     return row_of(column.id).curve

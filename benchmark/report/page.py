@@ -1,4 +1,4 @@
-"""The report's HTML: what a page consists of, pictures as data URIs, and the template that lays it out.
+"""The report's page of all tables: what it consists of, pictures as data URIs, and the template that lays it out.
 
 The template escapes every text (jinja2, autoescape). Style and script stand in the page, pictures in data URIs, and a
 content security policy forbids everything else, so that the page makes no request.
@@ -211,8 +211,8 @@ class Album:
 # ---- HTML -----------------------------------------------------------------------------------------------------------
 
 
-def render(page: Page) -> str:
-    """The page as one HTML document."""
+def render(page: Page, home: str = "") -> str:
+    """The page as one HTML document. home: a link to the report's front page."""
     folder = paths.TEMPLATES
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
@@ -224,7 +224,7 @@ def render(page: Page) -> str:
     )
     environment.filters |= {"linked": linked, "breakable": breakable, "anchor": anchor, "number": number}
     style, script = (Markup((folder / name).read_text(encoding="utf-8")) for name in ("report.css", "report.js"))
-    return environment.get_template("report.html").render(page=page, style=style, script=script)
+    return environment.get_template("report.html").render(page=page, home=home, style=style, script=script)
 
 
 _ARXIV = re.compile(r"arXiv[: ]?(\d{4}\.\d{4,5})")

@@ -1,13 +1,18 @@
-"""The report: one HTML page of all results, complete in itself, readable without a network.
+"""The report: a small static site of all results, readable without a network.
 
-Numbers come from records, by the same tables as everywhere; pictures and curves from run folders, where these are
-still there. The same records and folders give the same bytes. `page` turns what is gathered here into HTML.
+The front page answers first: which method is best, how certain, at what cost. It links to the pages in a folder of its
+name: datasets, methods, comparisons of two (`benchmark.report.site`), and a page of all tables, which is gathered here
+and rendered by `page`. Each file is complete in itself.
+
+Numbers come from records, by the same tables as everywhere; small sample grids lie with the records; larger pictures
+and curves come from run folders, where these are still there. The same records and files give the same bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from benchmark.core.errors import UserError
 from benchmark.core.files import require_writable, write_text
@@ -19,6 +24,8 @@ from benchmark.report.page_dataset import dataset_section, more_pictures
 from benchmark.report.page_published import published_by_paper
 from benchmark.report.page_tables import listing_view, table_view
 from benchmark.report.published import CERTAINTY, PublishedValue, find_published, read_published
+from benchmark.report.site.links import TABLES
+from benchmark.report.site.views import front_page, pages, site_of
 from benchmark.report.suite_figures import suite_figures
 from benchmark.report.suite_tables import suite_claims, suite_tables
 from benchmark.report.tables import Table, cost_of, dataset_table
@@ -26,24 +33,42 @@ from benchmark.runs.records import Record, read_records
 
 
 def write_report(results: Path, out: Path | None = None, records: Sequence[Record] | None = None) -> Path:
-    """Write the report of all records under `results`, and its figures under `figures/`. Returns the page's path.
+    """Write the report of all records under `results`, and its figures under `figures/`. Returns the front page's path.
 
-    out: the HTML file; None: `report.html` in the results folder. records: those that `find_records` found; None: they
+    out: the front page's file; None: `report.html` in the results folder. The other pages lie in a folder of its name
+    without the ending. records: those that `find_records` found; None: they
     are read, and what cannot be used is named on standard error.
     Raises UserError without records, or when a file cannot be written; DataError for published values that cannot be
     read.
     """
     out = results / "report.html" if out is None else out
     if out.is_dir():
-        raise UserError(f"{out}: is a folder", "the report is one file", f"give a file, such as {out / 'report.html'}")
+        raise UserError(
+            f"{out}: is a folder", "the front page is one file", f"give a file, such as {out / 'report.html'}"
+        )
     records = read_records(results) if records is None else records
     if not records:
         raise UserError(f"{results / 'records'}: no records", "the report is made of records alone", "make bench")
     published = read_published(find_published(results))
-    for folder in (out.parent, results / "figures"):
+    below = pages_folder(out)
+    for folder in (out.parent, results / "figures", below):
         require_writable(folder)
-    write_text(out, render(gather(results, records, published)))
+    site = site_of(results, records, published, f"../{quote(out.name)}", f"{quote(below.name)}/")
+    for name, text in pages(site).items():
+        write_text(below / name, text)
+    write_text(tables_page(out), render(gather(results, records, published), site.front))
+    write_text(out, front_page(site))  # last: it links to the others
     return out
+
+
+def pages_folder(out: Path) -> Path:
+    """The folder of the pages that a front page links to."""
+    return out.with_suffix("") if out.suffix else out.with_name(f"{out.name}-pages")
+
+
+def tables_page(out: Path) -> Path:
+    """The page of all tables that belongs to a front page."""
+    return pages_folder(out) / TABLES
 
 
 def gather(results: Path, records: Sequence[Record], published: Sequence[PublishedValue]) -> Page:

@@ -41,15 +41,20 @@ def table_name(suite: Suite, size: str, dataset: str) -> str:
     return f"{suite.name}-{size}" + (f"-{dataset}" if several else "")
 
 
-def suite_tables(records: Sequence[Record], names: Sequence[str] | None = None) -> list[Table]:
-    """Tables of all suites, or of those named, at every size and dataset of which any cell has a record."""
+def suite_table_keys(records: Sequence[Record], names: Sequence[str] | None = None) -> list[tuple[Suite, str, str]]:
+    """Suite, size and dataset of every table of all suites, or of those named, of which any cell has a record."""
     return [
-        suite_table(suite, size, records, dataset)
+        (suite, size, dataset)
         for suite in map(find_suite, suite_names() if names is None else names)
         for size in suite.sizes
         for dataset in scope_of(suite, size).datasets
         if any(_matches(suite, size, records, dataset))
     ]
+
+
+def suite_tables(records: Sequence[Record], names: Sequence[str] | None = None) -> list[Table]:
+    """Tables of all suites, or of those named, at every size and dataset of which any cell has a record."""
+    return [suite_table(suite, size, records, dataset) for suite, size, dataset in suite_table_keys(records, names)]
 
 
 def suite_claims(records: Sequence[Record], names: Sequence[str] | None = None) -> list[CheckedClaim]:

@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmark.core.seeds import seed_step
 from benchmark.data.prepared import Dataset
+from benchmark.data.stream import Stream
 from benchmark.training.loop import stream_for
 from benchmark.training.method import Method, Trainable
 
@@ -38,7 +39,9 @@ class Part:
     seconds: float  # estimated, on the present device; 0 when it is found ready
     bytes: int  # of its files
     ready: bool = False
-    flops: float = 0.0  # floating-point operations a step of the method; not counted for stages
+    flops: float = 0.0  # floating-point operations a step of the method; of a stage only where it is counted
+    operators: float = 0.0  # of a step, where the part is counted
+    counted: bool = False  # seconds by counts of operations, see `counting`; else a step was timed
 
 
 def parameters(trainable: Trainable) -> dict[str, int]:
@@ -75,7 +78,7 @@ def single_step(trainable: Trainable, data: Dataset) -> tuple[int, float, float]
     trainable.cfg = replace(cfg, batch=few)
     try:
         clock, middle = _Clock(trainable, data), cfg.steps // 2 + 1
-        with _Flops() as counter:
+        with Flops() as counter:
             try:
                 seconds = clock.measure(middle)
             except (IndexError, RuntimeError, ValueError):  # what the first step has to make is not there
@@ -156,9 +159,14 @@ class _Probe:
         raise NotImplementedError
 
     def _step(self, t: int) -> None:
-        self.trainable._step = t
-        seed_step(0, t)
-        self.trainable.step(self.stream, _StepNumber(t, self.periods))
+        take_step(self.trainable, self.stream, _StepNumber(t, self.periods))
+
+
+def take_step(trainable: Trainable, stream: Stream, t: int) -> None:
+    """Step t of a run, without what the training loop does around it."""
+    trainable._step = int(t)
+    seed_step(0, int(t))
+    trainable.step(stream, t)
 
 
 class _Clock(_Probe):
@@ -178,7 +186,7 @@ class _Operations(_Probe):
     exact: ClassVar[bool] = True
 
     def measure(self, t: int) -> float:
-        with _Flops() as counter:
+        with Flops() as counter:
             self._step(t)
         return float(counter.total)
 
@@ -205,7 +213,7 @@ def step_flops(trainable: Trainable, data: Dataset) -> float:
     return mean_step(_Operations(trainable, data))
 
 
-class _Flops(TorchDispatchMode):
+class Flops(TorchDispatchMode):
     """Adds up what torch's own formulas say of every operation. torch's counter cannot follow autograd.grad."""
 
     def __init__(self) -> None:
@@ -215,12 +223,16 @@ class _Flops(TorchDispatchMode):
         self.total, self.formulas = 0, flop_registry
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
+        out = self.call(func, args, kwargs or {})
         if func is torch.ops.aten.convolution_backward.default and args[9] > 1:
             self.total += _grouped_backward_flops(*args)
         elif (formula := self.formulas.get(func._overloadpacket)) is not None:
             self.total += formula(*args, **(kwargs or {}), out_val=out)
         return out
+
+    def call(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """The operation's output."""
+        return func(*args, **kwargs)
 
 
 def _grouped_backward_flops(gradient: Any, x: Any, weight: Any, *rest: Any) -> int:

@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import copy
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from benchmark.core.config import content_hash, merge
-from benchmark.core.errors import ConfigError, UserError
+from benchmark.core.errors import ConfigError, UserError, suggest
 from benchmark.core.files import require_writable, write_text
 from benchmark.core.sealed import Identity
 from benchmark.core.seeds import derive_seed
 from benchmark.data.cards import card_with, find_card
+from benchmark.data.prepared import Dataset
 from benchmark.evaluation.networks import build_judges
 from benchmark.evaluation.sampling import stored
 from benchmark.runs.device import device_name
 from benchmark.runs.figures.of_run import instance_grid, save_each, spread
 from benchmark.runs.figures.pictures import save_grid
-from benchmark.runs.folder import GENERATOR, load_generator, run_identity, run_name
+from benchmark.runs.folder import GENERATOR, load_generator, require_finished, run_identity, run_name
 from benchmark.runs.records import Record, read_record, record_path, write_record
 from benchmark.runs.run import score, scoring_artifacts, trained_against
 from benchmark.runs.spec import Paths, Resolved, RunSpec, prepare_for, resolve
+from benchmark.runs.trained import BATCH, TrainedRun
 from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.loop import CHECKPOINT, load_checkpoint
 from benchmark.training.method import Method, construct
@@ -64,12 +66,8 @@ def _load_trained(method: Method, G: nn.Module, folder: Path, identity: Identity
     try:
         saved = load_checkpoint(folder, method.device, identity)
         assert saved is not None
-        if saved["step"] != method.cfg.steps:
-            raise ValueError(f"it was made after step {saved['step']}, and the run ended after {method.cfg.steps}")
+        require_finished(saved, G, method.cfg.steps)
         method.load_state_dict(saved["state"])
-        weights = saved["average"] or saved["state"]["G"]
-        if not all(torch.equal(p, weights[name]) for name, p in G.named_parameters()):
-            raise ValueError(f"its generator is not the one of {GENERATOR}")
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise not_a_checkpoint(folder / CHECKPOINT, error, "restore the file from a copy, or run it again") from None
 
@@ -137,14 +135,79 @@ def _resolve_as(run: str, spec: RunSpec, paths: Paths) -> tuple[RunSpec, Resolve
     return spec, resolve(spec, paths)
 
 
+@dataclass(frozen=True)
+class Request:
+    """What all samples are conditioned on, as the command line says it; None: as the method draws its conditions."""
+
+    label: str | None = None  # a class or cluster, by number or name
+    attributes: str | None = None  # 1,0,1: one number for each attribute of the dataset
+    instance: int | None = None  # a training image, by its row
+
+    def condition(self, run: TrainedRun) -> Any:
+        """The condition as `TrainedRun.sample` takes it. Raises ConfigError for one that the method does not take."""
+        kind, method = run.method.conditioning, run.method
+        taken = {
+            "--class": kind in ("class", "cluster") or bool(method.n_paired_classes),
+            "--attributes": kind == "attributes",
+            "--instance": kind in ("instance", "latent"),
+        }
+        given = {"--class": self.label, "--attributes": self.attributes, "--instance": self.instance}
+        for option, value in given.items():
+            if value is not None and not taken[option]:
+                others = " or ".join(name for name, fits in taken.items() if fits)
+                fix = f"use {others}" if others else "leave it out: the method is unconditional"
+                raise ConfigError(f"{option} {value}", f"the run is conditioned on: {kind}", fix)
+        if self.attributes is not None:
+            return self._attributes(run.data)
+        number = None if self.label is None else _class_number(self.label, run.data)
+        if number is not None and method.n_paired_classes:
+            if self.instance is None:
+                raise ConfigError(f"--class {self.label}", "the class is shown in an image", "give --instance, too")
+            return [[self.instance, number]]
+        return self.instance if number is None else number
+
+    def _attributes(self, data: Dataset) -> list[int]:
+        assert self.attributes is not None
+        parts, names = [part.strip() for part in self.attributes.split(",")], data.attribute_names
+        if len(parts) != len(names) or not set(parts) <= {"0", "1"}:
+            raise ConfigError(
+                f"--attributes {self.attributes}",
+                f"the run has {len(names)} attributes: {', '.join(names)}",
+                f"give {len(names)} numbers, 1 with and 0 without: {','.join('1' + '0' * (len(names) - 1))}",
+            )
+        return [int(part) for part in parts]
+
+
+def conditions_for(request: Request, run: TrainedRun, n: int) -> Tensor | None:
+    """The same condition n times, checked; None where nothing is requested."""
+    one = request.condition(run)
+    rows = [one] * n if run.method.conditioning == "attributes" and one is not None else one
+    return run.checked_conditions(n, rows)
+
+
+def _class_number(text: str, data: Dataset) -> int:
+    """A class by its number or its name."""
+    if text.isdecimal():
+        return int(text)
+    if text not in data.class_names:
+        raise ConfigError(f"--class {text}", "the dataset has no such class", suggest(text, data.class_names))
+    return list(data.class_names).index(text)
+
+
 def write_samples(
-    resolved: Resolved, paths: Paths, device: torch.device, n: int, folder: Path, instances: str | None = None
+    resolved: Resolved,
+    paths: Paths,
+    device: torch.device,
+    n: int,
+    folder: Path,
+    instances: str | None = None,
+    request: Request = Request(),
 ) -> None:
     """Write n pictures of a finished run as PNG files, and `asked.csv` with what each was asked to be.
 
     2-D points go to `points.csv`. instances: another dataset whose training images are asked for instead of the
-    method's own (transfer); beside the samples of the first ones they are in `instances.png`.
-    Raises ConfigError for a method that is not conditioned on images.
+    method's own (transfer); beside the samples of the first ones they are in `instances.png`. request: what all images
+    are conditioned on. Raises ConfigError for a method that is not conditioned on it.
     """
     name = resolved.method.name
     if instances is not None and resolved.method.cls.condition_on is Method.condition_on:
@@ -159,8 +222,12 @@ def write_samples(
         torch.manual_seed(derive_seed(0x5A3C))
         numbers = spread(len(other.train), 10)
         save_grid(folder / "instances.png", instance_grid(method, G, other, numbers, [""] * len(numbers), columns=8))
+    wanted = conditions_for(request, TrainedRun(resolved.folder, {}, method, G, data), n)
     torch.manual_seed(derive_seed(0x5A3B))
-    sample = [method.sample(G, min(250, n - first)) for first in range(0, n, 250)]
+    sample = [
+        method.sample(G, min(BATCH, n - first), None if wanted is None else wanted[first : first + BATCH])
+        for first in range(0, n, BATCH)
+    ]
     images = np.concatenate([stored(part.images) for part in sample])
     if data.is_points:
         write_text(folder / "points.csv", "x,y\n" + "".join(f"{x:.9g},{y:.9g}\n" for x, y in images))

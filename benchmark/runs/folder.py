@@ -72,16 +72,18 @@ def identity_in(folder: Path) -> Identity:
 
     Raises ConfigError when it is not the configuration of a run.
     """
-    path = folder / CONFIG
-    plain = load_yaml(path)
+    return identity_of(load_yaml(folder / CONFIG), str(folder / CONFIG), _AGAIN)
+
+
+def identity_of(config: dict[str, Any], where: str, fix: str) -> Identity:
+    """The same, of a configuration as `config.yaml` has it. Raises ConfigError, naming `where`, when it is none."""
     try:
+        plain = dict(config)
         seed, data_sha256 = plain.pop("seed"), plain.pop("data_sha256")
         known = {"method": str(plain["method"]), "version": plain["version"]}
         return known | {"seed": seed, "config_hash": content_hash(plain), "data_sha256": data_sha256}
     except (KeyError, AttributeError, TypeError, ValueError) as error:
-        raise ConfigError(
-            f"{path}: not the configuration of a run", f"{type(error).__name__}: {error}", _AGAIN
-        ) from None
+        raise ConfigError(f"{where}: not the configuration of a run", f"{type(error).__name__}: {error}", fix) from None
 
 
 def load_generator(folder: Path, G: nn.Module, results: Path, run: str, identity: Identity) -> nn.Module:
@@ -103,6 +105,18 @@ def load_generator(folder: Path, G: nn.Module, results: Path, run: str, identity
             _AGAIN,
         )
     return G
+
+
+def require_finished(saved: dict[str, Any], G: nn.Module, steps: int) -> None:
+    """Raise ValueError unless a checkpoint is of the run's last step and its generator is G, the one that was scored.
+
+    A checkpoint of an earlier version does not say which run it is of: its weights do.
+    """
+    if saved["step"] != steps:
+        raise ValueError(f"it was made after step {saved['step']}, and the run ended after {steps}")
+    weights = saved["average"] or saved["state"]["G"]
+    if not all(torch.equal(p.cpu(), weights[name].cpu()) for name, p in G.named_parameters()):
+        raise ValueError(f"its generator is not the one of {GENERATOR}")
 
 
 def weights_hash(net: nn.Module) -> str:

@@ -1,7 +1,8 @@
 """What a run would do, before it does it: parameters, steps, files, time and disk.
 
 The estimate is a dry run: the run's own stages and method are built on synthetic images of the dataset's shape, and a
-few of their steps are timed on the present device (`dry_run`).
+few of their steps are timed on the present device (`dry_run`), or their operations are counted (`counting`): where a
+step takes long, and for a GPU that is not here (`gpus`). `estimate` chooses.
 """
 
 from __future__ import annotations
@@ -23,15 +24,18 @@ from benchmark.data.prepare import find_prepared
 from benchmark.data.prepared import TINY, Dataset
 from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.networks import published_files, trained_here
+from benchmark.evaluation.sampling import BATCH as SAMPLED_TOGETHER
 from benchmark.evaluation.sampling import generate
 from benchmark.evaluation.tsne import KINDS
 from benchmark.nn.precision import precision_note
+from benchmark.runs.counting import Counting, Uncomputed, Work, counted_part
 from benchmark.runs.dry_run import Part, dry_run, parameters
+from benchmark.runs.gpus import ASSUMPTIONS, Gpu
 from benchmark.runs.memory import require_memory
 from benchmark.runs.spec import Paths, Resolved, missing
 from benchmark.training.artifacts import META, ArtifactStore
 from benchmark.training.capture import check_capture
-from benchmark.training.method import Method, Stage, construct
+from benchmark.training.method import Method, Stage, Trainable, construct
 
 FEW = 16  # images of a quick dry run, which encoders see whole
 LARGE_SIDE = 128  # pixels, from which on sampling is timed on fewer images
@@ -45,10 +49,29 @@ class Plan:
     resolved: Resolved
     device: torch.device
     parts: list[Part] = field(default_factory=list)
-    evaluation_s: float = 0.0
+    evaluation: EvaluationCost = field(default_factory=lambda: EvaluationCost())
+    gpu: Gpu | None = None  # the GPU, not here, for which times are estimated
     n_reference: int = 0  # images that the generated ones are compared with; 0: the data are not prepared yet
     data_note: str = ""  # of the prepared images
     missing: list[UserError] = field(default_factory=list)  # files the run needs and lacks
+
+    @property
+    def evaluation_s(self) -> float:
+        """Of sampling, features and t-SNE."""
+        return self.evaluation.seconds
+
+    def on(self, gpu: Gpu) -> Plan:
+        """The plan with the times of another GPU. Every part has been counted."""
+        own, precision = self.resolved.method.name, self.resolved.engine.precision
+        parts = [
+            replace(part, seconds=part.steps * gpu.seconds(part.flops, part.operators, precision))
+            if part.name == own
+            else replace(part, seconds=part.steps * gpu.seconds(part.flops, part.operators))
+            for part in self.parts
+            if part.counted or part.ready
+        ]
+        assert len(parts) == len(self.parts)
+        return replace(self, parts=parts, evaluation=self.evaluation.on(gpu), gpu=gpu)
 
     @property
     def seconds(self) -> float:
@@ -69,7 +92,7 @@ class Plan:
         """The plan for a reader."""
         r = self.resolved
         what = f"{r.method.name} on {r.card.name} ({r.card.resolution} px)"
-        lines = [f"{what}, recipe {r.recipe}, seed {r.spec.seed}, on {self.device}"]
+        lines = [f"{what}, recipe {r.recipe}, seed {r.spec.seed}, on {self.where}"]
         for part in self.parts:
             nets = ", ".join(f"{name} {n:,}" for name, n in part.parameters.items())
             cost = "ready" if part.ready else f"about {duration(part.seconds)}"
@@ -82,11 +105,27 @@ class Plan:
         images = f"{n_fake:>8,} images" if n_fake else f"as many images as the {r.evaluation.reference} split has,"
         cost, extractors = f"about {duration(self.evaluation_s)}", ", ".join(r.evaluation.extractors)
         lines.append(f"  {'evaluation':<12} {images} {cost:<18} extractors: {extractors}")
-        more = (self.data_note, precision_note(r.engine.precision, self.device))
+        device = torch.device("cuda") if self.gpu else self.device
+        more = (self.data_note, precision_note(r.engine.precision, device), self.source)
         lines += [f"  note: {note}" for note in [*r.notes, *filter(None, more)]]
         lines.append(f"  in all about {duration(self.seconds)}, {self.bytes / 1e6:.0f} MB in {r.folder}")
         lines += [f"  missing: {problem}".replace("\n", "\n  ") for problem in self.missing]
         return "\n".join(lines)
+
+    @property
+    def where(self) -> str:
+        """The device in words."""
+        return f"{self.gpu.name} (not here)" if self.gpu else str(self.device)
+
+    @property
+    def source(self) -> str:
+        """What the times rest on, where not all of them were measured; else nothing."""
+        if self.gpu:
+            return f"times follow from counted operations; {ASSUMPTIONS}. Peak rates: {self.gpu.source}"
+        counted = [part.name for part in self.parts if part.counted]
+        if not counted:
+            return ""
+        return f"times of {', '.join(counted)} follow from counted operations and this CPU's rate in a convolution"
 
     def warning(self) -> str:
         """A sentence for a run of more than a day that has a smaller recipe; else nothing."""
@@ -94,7 +133,7 @@ class Plan:
             return ""
         small = "small" in self.resolved.method.RECIPES and self.resolved.recipe != "small"
         advice = "; RECIPE=small is sized for a CPU" if small else ""
-        return f"this run would take about {duration(self.seconds)} on {self.device}{advice}. It can be continued."
+        return f"this run would take about {duration(self.seconds)} on {self.where}{advice}. It can be continued."
 
 
 def duration(seconds: float) -> str:
@@ -113,6 +152,7 @@ class DryRun(ArtifactStore):
     timed: dict[str, Part] = field(default_factory=dict)  # stages of earlier dry runs by their keys: each once a suite
     quick: bool = False  # see `dry_run`
     real_sha256: str | None = None  # of the prepared data, when it is there: stages that are ready can then be found
+    counting: Counting | None = None  # see `part_of`
 
     def train(self, stage: type[Stage], cfg: Any, **inputs: Any) -> nn.Module:
         """The untrained product of a stage, its cost noted."""
@@ -129,7 +169,9 @@ class DryRun(ArtifactStore):
             part = self.timed[key]
         else:
             again = partial(construct, stage, data=self.data, device=self.device, seed=0, **inputs)
-            part = self.timed[key] = dry_run(stage.name, trainable, self.data, again, quick=self.quick)
+            part = self.timed[key] = part_of(
+                stage.name, trainable, self.data, again, quick=self.quick, counting=self.counting
+            )
         self.parts.append(part)
         product = trainable.product().requires_grad_(False).eval()
         self._keys.append((product, key))
@@ -153,12 +195,13 @@ def make_plan(
     *,
     quick: bool = False,
     timed: dict[str, Part] | None = None,
+    counting: Counting | None = None,
 ) -> Plan:
     """Rehearse a run. Raises ConfigError for settings that do not fit together or into memory, UserError when the disk
     is too small.
 
     quick: see `dry_run`. timed: stages that plans of other runs on this device have timed, by their keys; this run's
-    are added.
+    are added. counting: see `part_of`.
     """
     data, prepared = (
         Dataset.tiny(resolved.card, FEW if quick else TINY),
@@ -174,6 +217,7 @@ def make_plan(
         timed={} if timed is None else timed,
         quick=quick,
         real_sha256=prepared.sha256 if prepared else None,
+        counting=counting,
     )
     plan = Plan(resolved, device, artifacts.parts, missing=missing(resolved, paths))
     cls, cfg = resolved.method.cls, resolved.config
@@ -181,13 +225,15 @@ def make_plan(
         stages = cls.stages(artifacts, cfg)
         method = construct(cls, cfg, data, device, 0, **stages)
     again = partial(construct, cls, data=data, device=device, seed=0, **stages)
-    artifacts.parts.append(dry_run(resolved.method.name, method, data, again, quick=quick))
+    artifacts.parts.append(part_of(resolved.method.name, method, data, again, quick=quick, counting=counting))
     for stage, settings in trained_here(resolved.evaluation, has_judge=bool(data.n_labels) and not data.is_points):
         artifacts.train(stage, settings)
     plan.data_note = prepared.repeated_note if prepared else ""
     plan.n_reference = len(prepared.split(resolved.evaluation.reference)) if prepared else 0
     further = [len(prepared.split(name)) for name in resolved.evaluation.references] if prepared else []
-    plan.evaluation_s = evaluation_seconds(method, resolved.evaluation, data, plan.n_reference, sum(further))
+    plan.evaluation = evaluation_cost(
+        method, resolved.evaluation, data, plan.n_reference, sum(further), counting=counting
+    )
     require_space(paths.results, 2 * plan.bytes, f"the run {resolved.run}")
     return plan
 
@@ -203,20 +249,68 @@ def cheap_start() -> Iterator[None]:
         nn.init.orthogonal_ = plain
 
 
-def evaluation_seconds(method: Method, cfg: EvalConfig, data: Dataset, n_reference: int, n_further: int = 0) -> float:
-    """Estimated seconds of sampling, timed on a few images, and of the feature passes and t-SNE, by known rates.
+def part_of(
+    name: str,
+    trainable: Trainable,
+    data: Dataset,
+    again: Callable[[Any], Trainable],
+    *,
+    quick: bool,
+    counting: Counting | None,
+) -> Part:
+    """A part's cost: counted where `counting` says so, else by `dry_run`."""
+    counted = counted_part(name, trainable, data, counting) if counting else None
+    return counted or dry_run(name, trainable, data, again, quick=quick)
+
+
+@dataclass(frozen=True)
+class EvaluationCost:
+    """Estimated seconds of an evaluation's parts."""
+
+    sampling_s: float = 0.0
+    features_s: float = 0.0  # of the extractors
+    features_flops: float = 0.0  # their operations, as far as their rates on a CPU tell
+    tsne_s: float = 0.0  # on the CPU, wherever the rest is computed
+    sampling: Work | None = None  # where it is counted
+
+    @property
+    def seconds(self) -> float:
+        """In all."""
+        return self.sampling_s + self.features_s + self.tsne_s
+
+    def on(self, gpu: Gpu) -> EvaluationCost:
+        """The same on a GPU that is not here. Sampling has been counted."""
+        assert self.sampling is not None
+        sampling_s = gpu.seconds(self.sampling.flops, self.sampling.operators)
+        return replace(self, sampling_s=sampling_s, features_s=gpu.seconds(self.features_flops, 0))
+
+
+def evaluation_cost(
+    method: Method,
+    cfg: EvalConfig,
+    data: Dataset,
+    n_reference: int,
+    n_further: int = 0,
+    counting: Counting | None = None,
+) -> EvaluationCost:
+    """Sampling, timed or counted on a few images, and the feature passes and t-SNE, by known rates.
 
     n_further: images of `eval.references`, each of which is compared with a generated one of its own.
     """
     n = 16 if data.resolution < LARGE_SIDE else 4
     n_fake = (cfg.n_fake or n_reference or ASSUMED_IMAGES) + n_further
     n_reference += n_further
-    began = time.perf_counter()
-    generate(method, method.G.eval(), n, cfg, data)
-    sampling = (time.perf_counter() - began) / n * n_fake
+    began, counter = time.perf_counter(), Uncomputed() if counting else None
+    with counter or nullcontext():
+        generate(method, method.G.eval(), n, cfg, data)
+    sampling_s, sampling = (time.perf_counter() - began) / n * n_fake, None
+    if counting and counter:
+        batches = -(-n_fake // SAMPLED_TOGETHER)
+        sampling = Work(counter.work.flops / n * n_fake, counter.work.operators * batches)
+        sampling_s = counting.seconds(sampling)
     features = sum((n_fake + n_reference) / EXTRACTOR_RATE.get(name, 100.0) for name in cfg.extractors)
     points = 2 * cfg.chamfer_points * cfg.tsne_seeds * len(KINDS) if cfg.embeds else 0
-    return sampling + features + points / TSNE_RATE
+    return EvaluationCost(sampling_s, features, features * CPU_FEATURE_FLOPS, points / TSNE_RATE, sampling)
 
 
 # Images a second on two idle CPU cores, measured; a GPU is far faster, so the estimate is cautious there.
@@ -233,6 +327,7 @@ EXTRACTOR_RATE = {
     "clip-l-14-336": 0.24,
     "judge": 5000.0,
 }
+CPU_FEATURE_FLOPS = 1e11  # FLOP/s behind these rates: Inception's, at 11.4 GFLOP an image
 ASSUMED_IMAGES = (
     50_000  # generated images, where there are to be as many as real ones and the data are not prepared yet
 )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,24 +31,33 @@ from benchmark.runs.device import device_name, peak_memory_mb, pick_device, use_
 from benchmark.runs.figures.feature_space import save_feature_space
 from benchmark.runs.figures.of_run import save_each, save_pictures
 from benchmark.runs.folder import GENERATOR, claim_folder, run_identity, save_sampling, weights_hash
+from benchmark.runs.logs import require_log
 from benchmark.runs.plan import make_plan
 from benchmark.runs.records import Record, read_record, record_path, write_record
 from benchmark.runs.spec import Paths, Resolved, prepare_for, require_files
 from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.capture import check_capture
-from benchmark.training.loop import train
+from benchmark.training.loop import Callback, Callbacks, train
 from benchmark.training.method import Method, construct
 from benchmark.training.tensors import save_tensors
 
 
 def run(
-    resolved: Resolved, paths: Paths, *, device: str = "auto", quiet: bool = False, threads: int | None = None
+    resolved: Resolved,
+    paths: Paths,
+    *,
+    device: str = "auto",
+    quiet: bool = False,
+    threads: int | None = None,
+    log: str | None = None,
 ) -> Record:
     """Train and evaluate one run, or find its record. Returns the record.
 
+    log: one of `LOGS`, written beside `log.jsonl`; it changes neither bits nor names.
     Raises UserError for anything the user can mend, before long work starts; RunFailed, after a record with the reason
     was written, when training or evaluation stopped; BusyError when another process works on the run.
     """
+    require_log(log)
     path = record_path(paths.results, resolved.run)
     if distributed.agree(path.exists()):
         return found_record(resolved, paths, path)
@@ -70,8 +81,8 @@ def run(
         distributed.barrier()
         with lock(resolved.folder / ".lock", f"the run {resolved.run}", wait=False):
             remove_torn(resolved.folder)
-            return _run(resolved, paths, data, where, quiet, plan.flops_per_step)
-    return _run(resolved, paths, data, where, quiet, 0.0)
+            return _run(resolved, paths, data, where, quiet, plan.flops_per_step, log)
+    return _run(resolved, paths, data, where, quiet, 0.0, log)
 
 
 def found_record(resolved: Resolved, paths: Paths, path: Path) -> Record:
@@ -94,7 +105,9 @@ def found_record(resolved: Resolved, paths: Paths, path: Path) -> Record:
     return record
 
 
-def _run(resolved: Resolved, paths: Paths, data: Dataset, device: torch.device, quiet: bool, flops: float) -> Record:
+def _run(
+    resolved: Resolved, paths: Paths, data: Dataset, device: torch.device, quiet: bool, flops: float, log: str | None
+) -> Record:
     """`run` with the data prepared and, on rank 0, the run's lock held. flops: a step's, from the rehearsal."""
     if distributed.is_main():
         claim_folder(resolved, data)
@@ -102,7 +115,7 @@ def _run(resolved: Resolved, paths: Paths, data: Dataset, device: torch.device, 
     failure: RunFailed | None = None
     result, times = None, {"training_s": 0.0, "stages_s": 0.0, "evaluation_s": 0.0}
     try:
-        result = _train_and_score(resolved, paths, data, device, quiet, times)
+        result = _train_and_score(resolved, paths, data, device, quiet, times, log)
         if result is not None:
             result["flops_per_step"] = flops
     except RunFailed as error:
@@ -161,7 +174,13 @@ def require_shares(resolved: Resolved, world: int) -> None:
 
 
 def _train_and_score(
-    resolved: Resolved, paths: Paths, data: Dataset, device: torch.device, quiet: bool, times: dict[str, float]
+    resolved: Resolved,
+    paths: Paths,
+    data: Dataset,
+    device: torch.device,
+    quiet: bool,
+    times: dict[str, float],
+    log: str | None,
 ) -> dict[str, Any] | None:
     """Stages, training, evaluation, pictures. Returns the record's `result`, on rank 0; fills in `times`."""
     artifacts = ArtifactStore(data, paths.artifacts, device, quiet)
@@ -172,17 +191,18 @@ def _train_and_score(
     method = construct(cls, cfg, data, device, seed, **stages)
     snapshots = Snapshots(method, resolved.evaluation, artifacts, folder)
     identity = run_identity(resolved, data)
-    outcome = train(
-        method,
-        data,
-        folder,
-        seed=derive_seed(seed, 1),
-        label=resolved.method.name,
-        quiet=quiet,
-        watch=snapshots,
-        identity=identity,
-        engine=resolved.engine,
-    )
+    with watching(log, snapshots, method, data, folder) as watch:
+        outcome = train(
+            method,
+            data,
+            folder,
+            seed=derive_seed(seed, 1),
+            label=resolved.method.name,
+            quiet=quiet,
+            watch=watch,
+            identity=identity,
+            engine=resolved.engine,
+        )
     times["training_s"] = outcome.seconds
     G = (outcome.average or method.G).eval()
     began = time.perf_counter()
@@ -195,7 +215,7 @@ def _train_and_score(
             save_sampling(folder, method, data, identity)
             shown = not quiet and sys.stderr.isatty()
             scored = score(method, G, resolved.evaluation, scoring, artifacts, show_progress=shown)
-            save_pictures(method, G, data, folder, shown=scoring.data)
+            save_pictures(method, G, data, folder, paths.results, resolved.run, shown=scoring.data)
             save_each(scored.pictures, folder)
             snapshots.pictures()
             if scored.border is not None:
@@ -224,6 +244,21 @@ def _train_and_score(
         "conditions": scored.conditions,
         "values": [value.to_dict() for value in [*scored.values, *snapshots.values()]],
     }
+
+
+@contextmanager
+def watching(log: str | None, snapshots: Snapshots, method: Method, data: Dataset, folder: Path) -> Iterator[Callback]:
+    """What looks at a run's training: its snapshots, and the log that is asked for."""
+    if log is None:
+        yield snapshots
+        return
+    from benchmark.runs.tensorboard import TensorBoard  # an optional package
+
+    board = TensorBoard(method, data, folder)
+    try:
+        yield Callbacks(snapshots, board)
+    finally:
+        board.close()
 
 
 def trained_against(artifacts: ArtifactStore) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.core.config import build, content_hash, merge, to_dict
+from benchmark.core.config import build, content_hash, field_names, merge, to_dict
 from benchmark.core.engine import EAGER, Engine, engine_of
 from benchmark.core.errors import ConfigError, UserError
 from benchmark.core.registry import check_method, method_names
@@ -132,6 +132,7 @@ def resolve(spec: RunSpec, paths: Paths) -> Resolved:
     recipe = method.default_recipe(card.name, card.default_recipe) if spec.recipe is None else spec.recipe
     card = card_with(_sized(card, recipe), data_changes) if data_changes else _sized(card, recipe)
     base = method.recipe(recipe, card.name)
+    _require_own_settings(changes, method)
     config = build(method.Config, merge(to_dict(base), changes), f"--set for {spec.method}")
     target = None if other is None else _transfer_card(str(other), card, method)
     evaluation = _evaluation(recipe, target or card, eval_changes)
@@ -144,6 +145,19 @@ def resolve(spec: RunSpec, paths: Paths) -> Resolved:
     folder = paths.results / "runs" / card.name / spec.method / leaf
     run = f"{card.name}-{spec.method}-{leaf}"
     return Resolved(spec, card, method, recipe, config, evaluation, run, folder, digest, target, engine)
+
+
+def _require_own_settings(changes: dict[str, Any], method: MethodFile) -> None:
+    """Raise ConfigError, with the key to write, for a setting of the evaluation or the dataset without its prefix."""
+    own = field_names(method.Config)
+    for key in changes:
+        for prefix, what, cls in (("eval", "evaluation", EvalConfig), ("data", "dataset", DatasetCard)):
+            if key not in own and key in field_names(cls):
+                raise ConfigError(
+                    f"--set {key}: unknown key of {method.name}",
+                    f"{key} is a setting of the {what}",
+                    f"write {prefix}.{key}={changes[key]}",
+                )
 
 
 def _transfer_card(name: str, own: DatasetCard, method: MethodFile) -> DatasetCard:

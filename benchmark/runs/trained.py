@@ -16,6 +16,8 @@ from benchmark.core.config import build, load_yaml
 from benchmark.core.errors import ArgumentError, ConfigError, UserError
 from benchmark.core.seeds import derive_seed
 from benchmark.data.prepared import Dataset
+from benchmark.runs import exported
+from benchmark.runs.exported import is_export, read_export
 from benchmark.runs.folder import (
     CONFIG,
     GENERATOR,
@@ -25,11 +27,13 @@ from benchmark.runs.folder import (
     load_generator,
     load_sampling,
     run_name,
+    weights_hash,
 )
-from benchmark.runs.limits import memory_bytes
+from benchmark.runs.limits import memory_bytes, require_within_limits
 from benchmark.runs.records import Record, read_record, record_path
 from benchmark.training.measurements import Sample
 from benchmark.training.method import Method, MethodFile, find_method
+from benchmark.training.tensors import not_a_checkpoint
 
 BATCH = 250  # images generated at once: fixed, so that it cannot move a sample
 _SEED = 0x5A3B  # of the samples of a finished run
@@ -43,7 +47,7 @@ class TrainedRun:
 
     folder: `results/runs/<dataset>/<method>/<recipe>-s<seed>-<hash>`. config: all its settings, as `config.yaml` has
     them. method: can sample, and nothing else. G: the generator that was scored. data: the dataset's outline, whose
-    names, shapes and labels are true and whose images are zero.
+    names, shapes and labels are true and whose images are zero. exported_as: the name of the run that an export is of.
     """
 
     folder: Path
@@ -51,15 +55,19 @@ class TrainedRun:
     method: Method
     G: nn.Module
     data: Dataset
+    exported_as: str | None = None
 
     @property
     def name(self) -> str:
         """The name of the run and of its record."""
-        return run_name(self.folder)
+        return self.exported_as or run_name(self.folder)
 
     @property
     def record(self) -> Record:
-        """The record, as it lies in the same results folder. Raises UserError when it is not there."""
+        """The record, in the same results folder. Raises UserError for an export, or when it is not there."""
+        if self.exported_as is not None:
+            reason = "an export has its run's numbers in the card alone"
+            raise UserError(f"{self.folder}: no record", reason, "read README.md, or the record in the results folder")
         return read_record(record_path(self.folder.absolute().parents[3], self.name))
 
     def sample(self, n: int, conditions: Conditions = None, *, seed: int = 0) -> Tensor:
@@ -80,7 +88,7 @@ class TrainedRun:
         another number of conditions, and for conditions that the method does not have.
         """
         n, seed = self._number(n), whole_number("seed", seed)
-        wanted = self._conditions(n, conditions)
+        wanted = self.checked_conditions(n, conditions)
         devices = [self.method.device] if self.method.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(derive_seed(_SEED, *([seed] if seed else [])))
@@ -104,8 +112,8 @@ class TrainedRun:
             raise ArgumentError(f"n = {n}", reason, "draw fewer at a time, with another seed each")
         return n
 
-    def _conditions(self, n: int, conditions: Conditions) -> Tensor | None:
-        """The conditions as a tensor, [n] or [n, A]."""
+    def checked_conditions(self, n: int, conditions: Conditions) -> Tensor | None:
+        """The conditions as a tensor, [n] or [n, A]. Raises ArgumentError for those that the method does not have."""
         if conditions is None:
             return None
         if self.method.conditioning == "none":
@@ -166,16 +174,18 @@ def _configured(config: dict[str, Any], path: Path) -> tuple[MethodFile, Any]:
 
 
 def load_run(folder: Path, device: torch.device) -> TrainedRun:
-    """Load a finished run from its folder alone.
+    """Load a finished run from its folder alone, or from that of its export.
 
-    Raises UserError when the folder is not one of a finished run, was written by a version that did not keep what
+    Raises UserError when the folder is neither, has a damaged file, was written by a version that did not keep what
     sampling needs, or does not fit the method's present code.
     """
+    if is_export(folder):
+        return _load_export(folder, device)
     if not is_run(folder):
         raise UserError(
             f"{folder}: not the folder of a finished run",
             f"{CONFIG} or {GENERATOR} is missing",
-            "give results/runs/<dataset>/<method>/<run> of a run that has ended",
+            "give results/runs/<dataset>/<method>/<run> of a run that has ended, or the folder of an export",
         )
     if not (folder / SAMPLING).is_file():
         raise UserError(
@@ -185,14 +195,41 @@ def load_run(folder: Path, device: torch.device) -> TrainedRun:
         )
     identity = identity_in(folder)  # refuses what is not the configuration of a run
     config = load_yaml(folder / CONFIG)
-    file, cfg = _configured(config, folder / CONFIG)
-    if config["version"] != file.cls.version_of(cfg):
-        raise ConfigError(
-            f"{folder}: made by version {config['version']} of {file.name}",
-            f"this is version {file.cls.version_of(cfg)}",
-            "run it again",
-        )
+    file, cfg = _present_method(config, folder / CONFIG)
     data, state = load_sampling(folder, device, identity)
     method = file.cls.for_sampling(cfg, data, device, state)
     load_generator(folder, method.G, folder.absolute().parents[3], run_name(folder), identity)
-    return TrainedRun(folder, config, method, method.G.eval().requires_grad_(False), data)
+    return TrainedRun(folder, config, method, _frozen(method.G), data)
+
+
+def _load_export(folder: Path, device: torch.device) -> TrainedRun:
+    """Load a run from the folder of its export. Raises UserError, naming the file, as `load_run`."""
+    found = read_export(folder)
+    file, cfg = _present_method(found.config, folder / exported.CONFIG)
+    model = folder / exported.MODEL
+    try:
+        require_within_limits(found.config, {}, found.config["seed"])
+        method = file.cls.for_sampling(cfg, found.data, device, found.state)
+        method.G.load_state_dict(found.weights)
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise not_a_checkpoint(model, error, "export the run again") from None
+    if (own := weights_hash(method.G)) != found.weights_sha256:
+        reason = f"their sha256 is {own[:12]}..., {exported.CONFIG} says {found.weights_sha256[:12]}..."
+        raise UserError(f"{model}: not the weights that were scored", reason, "export the run again")
+    return TrainedRun(folder, found.config, method, _frozen(method.G), found.data, found.run)
+
+
+def _present_method(config: dict[str, Any], path: Path) -> tuple[MethodFile, Any]:
+    """The method and the settings of a configuration. Raises ConfigError when its version is not the present one."""
+    file, cfg = _configured(config, path)
+    if config["version"] != file.cls.version_of(cfg):
+        raise ConfigError(
+            f"{path.parent}: made by version {config['version']} of {file.name}",
+            f"this is version {file.cls.version_of(cfg)}",
+            "run it again",
+        )
+    return file, cfg
+
+
+def _frozen(G: nn.Module) -> nn.Module:
+    return G.eval().requires_grad_(False)

@@ -10,7 +10,8 @@ import copy
 import math
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from benchmark.core import distributed
+from benchmark.core.allocator import keep_freed_memory
 from benchmark.core.engine import EAGER, Engine
 from benchmark.core.errors import RunFailed, UserError
 from benchmark.core.files import JsonLines
@@ -59,6 +61,7 @@ class EMA:
     net: nn.Module
     beta: float
     start_step: int = 0
+    _pairs: _Pairs | None = field(default=None, init=False, repr=False, compare=False)  # of the last live network
 
     @classmethod
     def of(cls, net: nn.Module, batch: int, half_life_images: float, start_step: int = 0) -> EMA:
@@ -71,9 +74,49 @@ class EMA:
         weight = 1.0
         if t >= self.start_step and factor > 0:
             weight = 1 - (self.beta if factor == 1 else self.beta ** (1 / factor))
-        torch._foreach_lerp_(list(self.net.parameters()), list(live.parameters()), weight)
-        for mine, theirs in zip(self.net.buffers(), live.buffers()):
-            mine.copy_(theirs)
+        if self._pairs is None or self._pairs.live is not live:
+            self._pairs = _Pairs(self.net, live)
+        mine, theirs = self._pairs.parameters()
+        torch._foreach_lerp_(mine, theirs, weight)
+        mine, theirs = self._pairs.buffers()
+        if mine:
+            torch._foreach_copy_(mine, theirs)
+
+
+class _Pairs:
+    """The tensors of two networks of the same modules, side by side: they are walked through once, not at each step.
+
+    What is kept are the modules' own tables, so that a tensor that a module replaces is the new one.
+    """
+
+    def __init__(self, net: nn.Module, live: nn.Module) -> None:
+        self.live = live
+        self._parameters = [_places(side.modules(), "_parameters") for side in (net, live)]
+        self._buffers = [_places(side.modules(), "_buffers") for side in (net, live)]
+
+    def parameters(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Those of the one, those of the other."""
+        return _at(self._parameters[0]), _at(self._parameters[1])
+
+    def buffers(self) -> tuple[list[Tensor], list[Tensor]]:
+        """As `parameters`."""
+        return _at(self._buffers[0]), _at(self._buffers[1])
+
+
+def _at(places: list[tuple[dict[str, Any], str]]) -> list[Tensor]:
+    return [table[name] for table, name in places]
+
+
+def _places(modules: Iterable[nn.Module], kind: str) -> list[tuple[dict[str, Any], str]]:
+    """Where the modules have their tensors: table and name, each tensor once."""
+    seen: set[int] = set()
+    places = []
+    for module in modules:
+        for name, tensor in getattr(module, kind).items():
+            if tensor is not None and id(tensor) not in seen:
+                seen.add(id(tensor))
+                places.append((getattr(module, kind), name))
+    return places
 
 
 class Log:
@@ -160,6 +203,31 @@ class Callback(Protocol):
     def __call__(self, step: int, G: nn.Module) -> None:
         """G, the average one where there is one, after a step."""
 
+    def logged(self, step: int, scalars: dict[str, float]) -> None:
+        """A line was written to the log: real images seen (`images`), and means since the line before. Every rank."""
+
+
+class Callbacks:
+    """Several callbacks as one, called in their order."""
+
+    def __init__(self, *parts: Callback) -> None:
+        self.parts = parts
+
+    def begin(self, step: int) -> None:
+        """Training starts, or continues after this step."""
+        for part in self.parts:
+            part.begin(step)
+
+    def __call__(self, step: int, G: nn.Module) -> None:
+        """G after a step."""
+        for part in self.parts:
+            part(step, G)
+
+    def logged(self, step: int, scalars: dict[str, float]) -> None:
+        """A line was written to the log."""
+        for part in self.parts:
+            part.logged(step, scalars)
+
 
 @saving_before_leaving
 def train(
@@ -182,11 +250,15 @@ def train(
     with the present step saved, when SIGUSR2 asks for it.
     """
     cfg = trainable.cfg
+    if trainable.device.type == "cpu":
+        keep_freed_memory()
     stream = stream_for(trainable, data, seed)
     average = _average(trainable)
     log = Log(folder / LOG)
     start, seconds = resume(folder, trainable, average, stream, log, identity)
     log.begin(start)
+    if start and not quiet and distributed.is_main():
+        print(f"{label}: resuming from step {start} of {cfg.steps}", flush=True)
     if watch is not None:
         watch.begin(start)
     shown = not quiet and distributed.is_main() and sys.stderr.isatty()
@@ -219,7 +291,12 @@ def train(
             began += time.perf_counter() - paused
         due = done % cfg.checkpoint_every == 0 or done == cfg.steps
         if done % cfg.log_every == 0 or due:
-            losses = log.flush(done, images_seen(cfg, done, stream.position))
+            images = images_seen(cfg, done, stream.position)
+            losses = log.flush(done, images)
+            if watch is not None and losses:
+                paused = time.perf_counter()
+                watch.logged(done, {"images": images, **losses})
+                began += time.perf_counter() - paused
             require_finite(trainable, label, folder)
             progress.set_postfix({name: f"{value:.3g}" for name, value in losses.items()}, refresh=False)
             reporter.report(done, losses)

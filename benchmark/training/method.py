@@ -7,15 +7,18 @@ The method owns the body of the loop (`step`: one iteration of the paper's algor
 from __future__ import annotations
 
 import importlib
+import os
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from benchmark.core import distributed
-from benchmark.core.errors import ConfigError, suggest
+from benchmark.core.errors import ConfigError, UserError, suggest
 from benchmark.core.registry import check_method, recipes_of
 from benchmark.core.seeds import derive_seed
 from benchmark.nn.batch_norm import normalise_over_ranks
@@ -324,9 +327,22 @@ class MethodFile:
 
 
 def find_method(name: str) -> MethodFile:
-    """Load a method file by name. Raises ConfigError as `check_method` does."""
+    """Load a method file by name.
+
+    Raises ConfigError as `check_method` does, and for a file that cannot be imported, with the line, or lacks a part.
+    """
     check_method(name)
-    module = importlib.import_module(f"methods.{name}")
+    try:
+        module = importlib.import_module(f"methods.{name}")
+    except UserError:
+        raise
+    except Exception as error:  # whatever the file does
+        raise _not_importable(name, error) from error
+    for part in ("Config", "RECIPES"):
+        if not hasattr(module, part):
+            raise ConfigError(
+                f"methods/{name}.py: no {part}", "a method file defines Config, RECIPES and a subclass of Method"
+            )
     classes = [
         v
         for v in vars(module).values()
@@ -337,6 +353,28 @@ def find_method(name: str) -> MethodFile:
             f"methods/{name}.py defines {len(classes)} subclasses of Method", "a method file is one method"
         )
     return MethodFile(name, classes[0], module.Config, module.RECIPES)
+
+
+def _not_importable(name: str, error: Exception) -> ConfigError:
+    """Names the line of a method's file at which its import failed: the last one that was reached in `methods/`."""
+    if isinstance(error, SyntaxError):
+        file, line = str(error.filename), error.lineno
+    else:
+        frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+        reached = [
+            frame for frame in frames if f"{os.sep}importlib{os.sep}" not in frame[0] and "<frozen" not in frame[0]
+        ]
+        own = [frame for frame in reached if Path(frame[0]).stem == name or Path(frame[0]).parent.name == "recipes"]
+        file, line = (own or reached)[-1]
+    shown = Path(file)
+    where = f"{shown.parent.name}/{shown.name}" if shown.parent.name in ("methods", "recipes") else str(shown)
+    lines = [line.strip() for line in str(error).splitlines()]
+    reason = "; ".join(line for line in lines if line and not line.startswith("For further information"))
+    return ConfigError(
+        f"{where}, line {line}: the method {name!r} cannot be imported",
+        f"{type(error).__name__}: {reason}",
+        "fix the file",
+    )
 
 
 C = TypeVar("C", bound=Trainable)

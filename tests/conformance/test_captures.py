@@ -66,6 +66,8 @@ REFUSED = {  # by settings of their own
     "selfcond": ({}, "clusters images"),
 }
 
+QUICK = ("dcgan", "pacgan", "sngan", "selfcond")  # the others are slow ones
+
 
 def configured(name: str, **changes: Any) -> Any:
     """A method's small recipe for digits, with a batch of 8 and so many steps."""
@@ -157,7 +159,10 @@ def capturable(name: str, changes: dict[str, Any]) -> bool:
     return not find_method(name).cls.uncapturable(configured(name, **changes))
 
 
-@pytest.mark.parametrize(("name", "changes"), [case for case in CASES if capturable(*case)])
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [pytest.param(*case, marks=[] if case[0] in QUICK else pytest.mark.slow) for case in CASES if capturable(*case)],
+)
 def test_a_captured_step_is_the_step(name: str, changes: dict[str, Any], tmp_path: Path) -> None:
     """Backend `eager` runs the captured graph by the same kernels: every bit is the same."""
     assert compare_steps(name, changes, "eager", tmp_path, 0.0) == VARIANTS.get(name, 1)

@@ -71,6 +71,8 @@ def run(*words: str, results: Path | str = "never") -> list[str]:
         ("--device gpu", ["--device gpu", "no such device", "did you mean 'cpu'?"]),
         ("--seed -1", ["seed -1", "not negative", "0, 1, 2"]),
         ("--set stps=5", ["stps: unknown key", "did you mean 'steps'?"]),
+        ("--set n_fake=9", ["n_fake: unknown key of infoscc", "setting of the evaluation", "write eval.n_fake=9"]),
+        ("--set resolution=8", ["setting of the dataset", "write data.resolution=8"]),
         ("--set encoder.ta=0.1", ["encoder.ta: unknown key", "did you mean 'tau'?"]),
         ("--set eval.n_fakes=9", ["n_fakes: unknown key", "did you mean 'n_fake'?"]),
         ("--set data.resolutoin=8", ["resolutoin: unknown key", "did you mean 'resolution'?"]),

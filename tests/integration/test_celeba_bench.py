@@ -121,7 +121,8 @@ def test_no_image_is_called_a_copy_where_none_is_held_out(data_root: Path, tmp_p
 def test_the_plan_of_the_paper_s_run_says_how_long_it_takes(
     data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["plan", "--method", "infoscc", "--dataset", "celeba", "--device", "cpu", "--data-root", str(data_root)]
+    words = ["plan", "--method", "infoscc", "--dataset", "celeba", "--device", "cpu", "--data-root", str(data_root),
+             "--recipe", "paper"]  # fmt: skip
     assert main([*words, "--results", str(tmp_path), "--set", "eval.extractors=[judge]"]) == 0
     text = capsys.readouterr().out
     assert "infoscc on celeba (128 px), recipe paper, seed 0, on cpu" in text

@@ -66,6 +66,11 @@ def test_a_run_prints_its_row_and_leaves_its_folder(finished: Finished) -> None:
         "samples.png",
         "curves.png",
     } <= names
+    results = left.folder.parents[3]
+    small = results / "samples" / f"{left.record['run']}.webp"
+    assert 0 < small.stat().st_size < 10_000
+    (real,) = (results / "samples" / "real").glob("digits-*.webp")
+    assert Image.open(small).size == Image.open(real).size == (4 * 16, 8 * 16)
     assert len(list((left.folder / "traversals").glob("L*_D*.png"))) == 2 * 6  # layers of 16 px, dimensions
     config = yaml.safe_load((left.folder / "config.yaml").read_text())
     assert config["config"] == left.record["config"]["config"]
@@ -144,6 +149,17 @@ def test_sample_writes_what_was_asked(finished: Finished, tmp_path: Path) -> Non
         assert (picture.size, picture.mode) == ((16, 16), "L")
     for row in rows:
         assert (tmp_path / "a" / row["file"]).read_bytes() == (tmp_path / "b" / row["file"]).read_bytes()
+
+
+def test_sample_of_one_class(finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["sample", *finished.arguments[1:], "--n", "3", "--out", str(tmp_path)]
+    assert main([*words, "--class", "4"]) == 0
+    assert [row["asked"] for row in csv.DictReader((tmp_path / "asked.csv").open())] == ["4"] * 3
+    capsys.readouterr()
+    assert main([*words, "--class", "11"]) == 2
+    assert "0 to 9" in capsys.readouterr().err
+    assert main([*words, "--attributes", "1,0"]) == 2
+    assert "use --class" in capsys.readouterr().err
 
 
 def test_prepare_says_what_it_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

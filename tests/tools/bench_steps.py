@@ -4,8 +4,11 @@
 
 "Networks alone" replays the calls that one step makes to G, D and the other trained networks: each with the same
 inputs, and where the step kept a graph, one backward pass through it. What the step adds is its losses, optimisers,
-penalties of second order, random draws and the harness. Times are of the processor, one thread, the median over steps;
-the two are measured in turn, so that a busy machine slows both. Stages are built but not trained: their cost is theirs.
+penalties of second order, random draws and the harness. "Kernels alone" runs the step's own convolutions and matrix
+products by themselves, forward and backward, at their own shapes and in the fastest memory order: the share of the step
+that they take is what remains if all else were free. Operators are those below autograd, views included. Times are of
+the processor, one thread, the median over steps, of each step the faster of two; all are measured in turn, so that a
+busy machine slows all. Stages are built but not trained: their cost is theirs.
 """
 
 from __future__ import annotations
@@ -17,19 +20,22 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
+from own_kernels import Alone, Operators
 from torch import Tensor, nn
 
+from benchmark.core.allocator import keep_freed_memory
 from benchmark.core.registry import method_names
 from benchmark.core.seeds import seed_step
 from benchmark.data.cards import card_with, find_card
 from benchmark.data.prepared import Dataset
+from benchmark.data.stream import Stream
 from benchmark.runs.plan import DryRun
 from benchmark.runs.spec import SMALL_SIDES
 from benchmark.training.loop import stream_for
@@ -116,29 +122,79 @@ def build(name: str, dataset: str, folder: Path) -> tuple[Method, Dataset]:
     return construct(file.cls, cfg, data, CPU, 0, **file.cls.stages(DryRun(data, folder, CPU, quiet=True), cfg)), data
 
 
-def measure(name: str, dataset: str, steps: int) -> tuple[float, float, int, int]:
-    """Seconds of a step, of its networks alone, parameters of G and D."""
+@dataclass
+class Cost:
+    """What a step of a method costs: processor's seconds, operators, floating-point operations."""
+
+    step: float
+    networks: float  # alone, by `replay`
+    kernels: float  # alone, by `own_kernels.Alone`
+    operators: int
+    flops: int
+
+    def cells(self) -> list[str]:
+        """As a row of the table."""
+        return [
+            f"{1000 * self.step:.1f}",
+            f"{1000 * self.networks:.1f}",
+            f"{self.step / self.networks:.2f}",
+            f"{1000 * self.kernels:.1f}",
+            f"{100 * self.kernels / self.step:.0f} %",
+            f"{self.flops / self.step / 1e9:.0f}",
+            f"{self.flops / self.kernels / 1e9:.0f}",
+            f"{self.operators:,.0f}",
+        ]
+
+
+COLUMNS = (
+    "Step, ms",
+    "Networks alone, ms",
+    "Ratio",
+    "Kernels alone, ms",
+    "Share of the step",
+    "GFLOP/s",
+    "attainable",
+    "Operators",
+    "Parameters of G",
+    "of D",
+)
+
+
+def measure(name: str, dataset: str, steps: int) -> tuple[Cost, int, int]:
+    """The cost of a step, parameters of G and D."""
     with tempfile.TemporaryDirectory() as folder:
         method, data = build(name, dataset, Path(folder))
         stream, nets = stream_for(method, data, seed=0), list(method.modules().values())
-        whole, alone = [], []
+        alone, costs = Alone(), []
         middle = method.cfg.steps // 2 + 1  # a method may begin with something cheaper
         for k, t in enumerate((0, *range(middle, middle + steps + 1))):
-            method._step = t
-            seed_step(0, t)
-            began = time.process_time()
-            method.step(stream, t)
-            spent = time.process_time() - began
-            seed_step(0, t)
-            with recorded(nets) as calls:
-                method.step(stream, t)
-            began = time.process_time()
-            replay(calls)
+            cost = cost_of(method, stream, nets, t, alone)
             if k >= 2:  # what happens once, and warming up, is over
-                whole.append(spent)
-                alone.append(time.process_time() - began)
-        sizes = [sum(p.numel() for p in net.parameters()) for net in (method.G, method.D)]  # type: ignore[attr-defined]
-        return statistics.median(whole), statistics.median(alone), sizes[0], sizes[1]
+                costs.append(cost)
+    sizes = [sum(p.numel() for p in net.parameters()) for net in (method.G, method.D)]  # type: ignore[attr-defined]
+    medians = (statistics.median(getattr(cost, field.name) for cost in costs) for field in fields(Cost))
+    return Cost(*medians), sizes[0], sizes[1]
+
+
+def cost_of(method: Method, stream: Stream, nets: list[nn.Module], t: int, alone: Alone) -> Cost:
+    """The cost of step t: the step again and again, with the same random numbers."""
+    method._step = t
+
+    def step() -> float:
+        seed_step(0, t)
+        began = time.process_time()
+        method.step(stream, t)
+        return time.process_time() - began
+
+    spent = min(step(), step())
+    with recorded(nets) as calls:
+        step()
+    began = time.process_time()
+    replay(calls)
+    networks = time.process_time() - began
+    with Operators() as operators:
+        step()
+    return Cost(spent, networks, alone.seconds(operators.kernels), operators.total, operators.flops)
 
 
 def main() -> None:
@@ -149,14 +205,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"| Method on {arguments.dataset} | Step, ms | Networks alone, ms | Ratio | Parameters of G | of D |")
-    print("|---|---|---|---|---|---|")
+    keep_freed_memory()  # as the loop does
+    print(f"| Method on {arguments.dataset} | {' | '.join(COLUMNS)} |")
+    print("|---" * (len(COLUMNS) + 1) + "|")
     for name in arguments.methods:
-        whole, alone, n_G, n_D = measure(name, arguments.dataset, arguments.steps)
-        print(
-            f"| {name} | {1000 * whole:.1f} | {1000 * alone:.1f} | {whole / alone:.2f} | {n_G:,} | {n_D:,} |",
-            flush=True,
-        )
+        cost, n_G, n_D = measure(name, arguments.dataset, arguments.steps)
+        print(f"| {name} | {' | '.join(cost.cells())} | {n_G:,} | {n_D:,} |", flush=True)
 
 
 if __name__ == "__main__":

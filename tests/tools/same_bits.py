@@ -36,6 +36,7 @@ ADDED: tuple[str, ...] = (
     "*/meta.json > entries_sha256*",  # by which a file that was damaged is noticed
     "*/features/numbers-*entries_sha256*",
     "*/runs/*/real_generated_tsne.*",  # its t-SNE of real beside generated images
+    "*/samples/*.webp",  # the small grids of images that go with records
 )
 
 MOST_LINES = 40  # of differences that are shown

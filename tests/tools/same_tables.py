@@ -78,7 +78,7 @@ def made_by(tree: Path, name: str, kept: Path | None) -> dict[str, str]:
         for verb in ("table", "report"):
             done = benchmark(tree, [verb, "--quiet", "--results", str(results)], folder / "scratch")
             items |= same_carried.printed(f"command {verb}", 0, done, folder)
-        made = files_of(results, ("tables", "figures", "report.html"))
+        made = files_of(results, ("tables", "figures", "report.html", "report"))
         return items | {path.relative_to(results).as_posix(): path_hash(path) for path in made}
 
 

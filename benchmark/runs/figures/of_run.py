@@ -15,6 +15,7 @@ from benchmark.data.stream import images_to_float
 from benchmark.evaluation.point_plots import save_scatter
 from benchmark.runs.figures.curves import save_curves
 from benchmark.runs.figures.pictures import grid_of_rows, save_embedding, save_grid
+from benchmark.runs.sample_files import samples_path, save_small_grid, save_small_real, save_small_scatter
 from benchmark.training.loop import LOG
 from benchmark.training.measurements import Grid, Picture
 from benchmark.training.method import Method
@@ -23,19 +24,28 @@ MOST_ROWS = 20  # of a grid of samples
 SCATTERED = 5000  # points of a scatter plot
 
 
-def save_pictures(method: Method, G: nn.Module, data: Dataset, folder: Path, shown: Dataset | None = None) -> None:
+def save_pictures(
+    method: Method, G: nn.Module, data: Dataset, folder: Path, results: Path, run: str, shown: Dataset | None = None
+) -> None:
     """The run folder's pictures: real and generated samples by condition, the method's own, the loss curves.
 
+    The first rows and columns of both grids are also written where the run's record goes, a few KB each.
     data: what the method learned from. shown: what it is asked for, where that is another dataset.
     """
     shown = shown or data
     torch.manual_seed(derive_seed(0x91C5))
     if data.is_points:
         fake = method.sample(G, SCATTERED).images.cpu().numpy()
-        save_scatter(folder / "samples.png", {"real": data.train.images[:SCATTERED], "generated": fake})
+        real = data.train.images[:SCATTERED]
+        save_scatter(folder / "samples.png", {"real": real, "generated": fake})
+        save_small_scatter(samples_path(results, run), real, fake)
+        save_small_real(results, data, None)
     else:
-        save_grid(folder / "samples.png", sample_grid(method, G, shown))
-        save_grid(folder / "real.png", real_grid(shown))
+        samples, real_images = sample_grid(method, G, shown), real_grid(shown)
+        save_grid(folder / "samples.png", samples)
+        save_grid(folder / "real.png", real_images)
+        save_small_grid(samples_path(results, run), samples)
+        save_small_real(results, shown, real_images)
     save_each(method.pictures(G, data), folder)
     save_curves(folder / "curves.png", folder / LOG)
 

@@ -83,6 +83,13 @@ def save_grid(path: Path, grid: Grid, scale: int | None = None) -> None:
     Values outside [-1, 1] are clamped. Pixels are repeated `scale` times, never interpolated; see `grid_layout`.
     Raises ValueError when names and images do not fit; UserError when the file cannot be written.
     """
+    picture = grid_picture(grid, scale)
+    with atomic(path) as file:
+        picture.save(file, "PNG")
+
+
+def grid_picture(grid: Grid, scale: int | None = None) -> Image.Image:
+    """The picture that `save_grid` writes, RGB."""
     layout = grid_layout(grid, scale)
     picture = Image.new("RGB", layout.size, "white")
     cells = to_uint8(grid.images.detach().float().cpu()).numpy()  # [rows, columns, C, S, S]
@@ -90,8 +97,7 @@ def save_grid(path: Path, grid: Grid, scale: int | None = None) -> None:
         for column in range(cells.shape[1]):
             picture.paste(_enlarged(cells[row, column], layout.scale), layout.box(row, column)[:2])
     _draw_names(picture, grid, layout)
-    with atomic(path) as file:
-        picture.save(file, "PNG")
+    return picture
 
 
 def grid_of_rows(images_by_row: Mapping[str, Tensor], columns: Sequence[str] = ()) -> Grid:

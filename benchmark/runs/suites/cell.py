@@ -43,6 +43,7 @@ class RunCell:
     quiet: bool
     threads: int | None
     alive: Path | None = None  # a lock that the suite's process holds; a job that finds it free ends; None: it goes on
+    log: str | None = None  # one of `LOGS`, written beside `log.jsonl`
 
     def __call__(self) -> CellStatus:
         """Run the cell, or find its record. Only an end by a signal gets out, so that the suite goes on."""
@@ -74,7 +75,9 @@ def run_cell(work: RunCell) -> CellStatus:
     if distributed.agree(path.exists()):
         return found(path)
     try:
-        record = run(work.resolved, work.paths, device=work.device, quiet=work.quiet, threads=work.threads)
+        record = run(
+            work.resolved, work.paths, device=work.device, quiet=work.quiet, threads=work.threads, log=work.log
+        )
     except RunFailed as error:
         return CellStatus("failed", f"failed: {error.what}", 1)
     except BusyError as error:

@@ -1,7 +1,7 @@
 """What running a suite would cost: time and disk of the cells that have no record yet, row by row and in all.
 
-A row that has finished runs costs what they cost; any other is rehearsed, until that has taken half a minute, or five
-seconds for one row: from then on a row costs as one of the same method, for as many images. Stages that several runs
+A row that has finished runs costs what they cost; any other is rehearsed, until that has taken five seconds, or one
+second for one row: from then on a row costs as one of the same method, for as many images. Stages that several runs
 share count once.
 """
 
@@ -20,12 +20,12 @@ from benchmark.runs.records import Record, read_records, record_path
 from benchmark.runs.suites.suite import SuiteCell, find_suite, resolved_cells
 
 if TYPE_CHECKING:
-    from benchmark.runs.dry_run import Part
+    from benchmark.runs.estimate import Estimator
     from benchmark.runs.spec import Paths, Resolved
 
 
-REHEARSED_S = 30.0  # seconds of rehearsals after which rows are estimated by others of the same method,
-SLOW_ROW_S = 5.0  # or of the rehearsal of one such row
+REHEARSED_S = 5.0  # seconds of rehearsals after which rows are estimated by others of the same method,
+SLOW_ROW_S = 1.0  # or of the rehearsal of one such row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,20 +53,26 @@ def suite_plan(
     threads: int | None = None,
     workers: int = 1,
     engine: Engine = EAGER,
+    gpu: str | None = None,
 ) -> str:
     """What running a suite would do and cost, for a reader: a line for each row and dataset, then all of it.
 
     A row that has finished runs costs what they cost; any other is rehearsed, which takes seconds.
     Raises ConfigError for a cell that cannot be resolved.
     """
+    from benchmark.runs.estimate import gpu_elsewhere
+    from benchmark.runs.gpus import ASSUMPTIONS
+
     suite = find_suite(name)
     todo = resolved_cells(suite, size, paths, seeds, engine)
-    costs = row_costs(todo, paths, device, threads)
+    costs = row_costs(todo, paths, device, threads, gpu)
     lines = [f"{suite.name}, {size}: {suite.title}", *budget_lines([run for _, run in todo])]
     for one in costs:
         labels = ", ".join(filter(None, (suite.rows[one.row].labels[column] for column in suite.columns)))
         lines.append(f"  {one.dataset}, {labels}: {_row_text(one)}")
     notes = dict.fromkeys(note for _, run in todo for note in run.notes)
+    if (where := gpu_elsewhere(device, gpu)) is not None:
+        notes[f"times on {where.name}, which is not here, follow from counted operations; {ASSUMPTIONS}"] = None
     return printable("\n".join([*lines, *(f"  note: {note}" for note in notes), f"  {total_text(costs, workers)}"]))
 
 
@@ -107,9 +113,12 @@ def total_text(costs: Sequence[RowCost], workers: int) -> str:
 
 
 def row_costs(
-    todo: Sequence[tuple[SuiteCell, Resolved]], paths: Paths, device: str, threads: int | None
+    todo: Sequence[tuple[SuiteCell, Resolved]], paths: Paths, device: str, threads: int | None, gpu: str | None = None
 ) -> list[RowCost]:
-    """The costs of the rows of a suite, each on each dataset, in order."""
+    """The costs of the rows of a suite, each on each dataset, in order. gpu: see `estimate`."""
+    from benchmark.runs.estimate import Estimator
+
+    estimator = Estimator(device, gpu)
     finished: dict[str, list[Record]] = defaultdict(list)
     for record in read_records(paths.results):
         if record.status == "done":
@@ -119,12 +128,11 @@ def row_costs(
         rows[cell.row, cell.dataset].append(resolved)
     found: list[RowCost] = []
     rehearsed: list[tuple[Resolved, RowCost, float]] = []  # with the seconds that the rehearsal took
-    timed: dict[str, Part] = {}
     began = time.perf_counter()
     for (row, dataset), runs in rows.items():
         n_todo = sum(not record_path(paths.results, run.run).exists() for run in runs)
         cost = RowCost(row, dataset, len(runs), n_todo, 0.0, 0, "")
-        if n_todo and (records := finished[runs[0].config_hash]):
+        if n_todo and not estimator.elsewhere and (records := finished[runs[0].config_hash]):
             cost = _measured(cost, records)
         elif n_todo:
             now = time.perf_counter()
@@ -132,7 +140,7 @@ def row_costs(
             if (like := _like(cost, runs[0], [one for one in rehearsed if one[2] > slow])) is not None:
                 cost = like
             else:
-                cost = _rehearsed(cost, runs[0], paths, device, threads, timed)
+                cost = _rehearsed(cost, runs[0], paths, threads, estimator)
                 rehearsed.append((runs[0], cost, time.perf_counter() - now))
         found.append(cost)
     return found
@@ -169,16 +177,10 @@ def _like(cost: RowCost, resolved: Resolved, rehearsed: Sequence[tuple[Resolved,
     return None
 
 
-def _rehearsed(
-    cost: RowCost, resolved: Resolved, paths: Paths, device: str, threads: int | None, timed: dict[str, Part]
-) -> RowCost:
+def _rehearsed(cost: RowCost, resolved: Resolved, paths: Paths, threads: int | None, estimator: Estimator) -> RowCost:
     """The cost of a rehearsal. Its last part but the judges' is the method; all others are shared."""
-    from benchmark.runs.device import pick_device, use_threads
-    from benchmark.runs.plan import make_plan
-
-    use_threads(resolved, threads)
     try:
-        plan = make_plan(resolved, paths, pick_device(device), quick=True, timed=timed)
+        plan = estimator.plan(resolved, paths, threads, quick=True)
     except Exception as error:  # whatever is wrong, the run itself will say it; an estimate stops nothing
         why = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         return dataclasses.replace(cost, seconds=None, source=f"no dry run: {why}")
@@ -192,7 +194,7 @@ def _rehearsed(
         cost,
         seconds=own.seconds + plan.evaluation_s,
         bytes=own.bytes,
-        source="rehearsed",
+        source="by counted operations" if own.counted else "rehearsed",
         shared=shared,
         flops=own.flops * own.steps,
     )

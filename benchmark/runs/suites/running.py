@@ -23,6 +23,7 @@ from benchmark.core.errors import ConfigError
 from benchmark.core.files import lock
 from benchmark.core.names import printable
 from benchmark.core.signals import Ended
+from benchmark.runs.logs import require_log
 from benchmark.runs.records import record_path
 from benchmark.runs.suites.cell import KINDS, CellStatus, RunCell, found
 from benchmark.runs.suites.cost import row_costs, total_text
@@ -51,19 +52,21 @@ def run_suite(
     executor: Literal["local", "slurm"] = "local",
     slurm: Mapping[str, Any] | None = None,
     engine: Engine = EAGER,
+    log: str | None = None,
 ) -> int:
     """Run every cell of a suite that has no record yet. Returns an exit status.
 
     A cell that fails keeps its reason and the others go on, unless `stop`. A failed record counts as run: move it away
     to try again. workers: cells at a time, each a job of its own; what they share is made once, under locks. executor:
     where jobs run; `local`, one worker: in this process. slurm: options of sbatch, by submitit's names. engine: how
-    steps are computed; such runs are rows of their own in the suite's table.
+    steps are computed; such runs are rows of their own in the suite's table. log: as of `run`.
     Status: 0 all done; 1 a run failed; 2 a cell cannot be run as it is configured; 3 another process works on a cell.
     Raises ConfigError, DataError or WeightsError before any training when a cell's configuration cannot be used.
     """
     from benchmark.core import distributed
     from benchmark.runs.spec import require_files
 
+    require_log(log)
     one_by_one = workers == 1 and executor == "local"
     jobs = job_executor(executor, paths, workers, slurm or {})  # mistakes in its options come out first
     suite = find_suite(name)
@@ -73,7 +76,7 @@ def run_suite(
         require_files(known, paths)
     if not one_by_one and threads is None and scope_of(suite, size).recipe == "small":
         threads = 1  # as in one process: how the environment of a job is set must not decide it
-    work = [RunCell(known, paths, device, quiet or not one_by_one, threads) for known in resolved]
+    work = [RunCell(known, paths, device, quiet or not one_by_one, threads, log=log) for known in resolved]
     if not quiet and distributed.is_main():
         with distributed.alone():
             costs = row_costs(pairs, paths, device, threads)

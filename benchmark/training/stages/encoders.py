@@ -52,7 +52,7 @@ BATCH = 256  # images encoded at once
 class FeatureConfig:
     """Which encoder, and which of its layers."""
 
-    # the encoder
+    # the network that embeds an image, and how it learns; pixels: no network
     name: Literal["simclr", "classifier", "rotnet", "autoencoder", "alexnet", "lite0", "resnet50", "pixels"] = "simclr"
     layer: PositiveInt | None = None  # counted from 1; None: the last, of rotnet the second (its authors' best)
     input_px: PositiveInt | None = None  # side to which alexnet's (None: 224) and resnet50's (224) input is resized

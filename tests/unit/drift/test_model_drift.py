@@ -1,5 +1,7 @@
 import json
 import math
+import os
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -373,6 +375,31 @@ def test_the_verb_writes_a_table_and_json(accepted: Path, capsys: pytest.Capture
     }
     assert report["metrics"][1]["power_margin"] == pytest.approx(0.5, abs=1e-3), "half of the means lie above it"
     assert report["metrics"][1]["power_three_sd"] < 1e-3, "three sd are less than the margin here"
+
+
+def test_a_record_that_cannot_be_used_is_the_worst(accepted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the order of docs/drift.md: 2 before 1."""
+    write_all(accepted / "new", "fd_judge", [11.0, 11.1, 10.9])
+    assert model_gate("sngan", "digits", accepted / "new", baselines=accepted) == gates.REGRESSION
+    (accepted / "new" / "records" / "torn.json").write_text("{")
+    assert model_gate("sngan", "digits", accepted / "new", baselines=accepted) == gates.USAGE
+    assert "torn.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("status", [gates.PASSED, gates.REGRESSION, gates.INCOMPARABLE, gates.INCONCLUSIVE])
+def test_make_ends_with_two_and_names_the_status(status: int, tmp_path: Path) -> None:
+    """As docs/drift.md says: a recipe's status is not make's."""
+    command = tmp_path / "python"
+    command.write_text(f"#!/bin/sh\nexit {status}\n")
+    command.chmod(0o755)
+    (tmp_path / "ready").touch()
+    words = ["make", "-f", str(paths.CHECKOUT / "Makefile"), "drift", f"PY={command}", f"READY={tmp_path / 'ready'}"]
+    done = subprocess.run(
+        words, cwd=paths.CHECKOUT, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "LC_ALL": "C"},
+    )  # fmt: skip
+    assert done.returncode == (2 if status else 0)
+    assert (f"Error {status}" in done.stderr) == bool(status)
 
 
 def test_exit_statuses_of_files(accepted: Path) -> None:

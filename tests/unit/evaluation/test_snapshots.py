@@ -26,7 +26,7 @@ from benchmark.data.stream import Stream
 from benchmark.evaluation import snapshots
 from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.snapshots import Snapshots, snapshot_steps
-from benchmark.runs.dry_run import _Flops, step_flops
+from benchmark.runs.dry_run import Flops, step_flops
 from benchmark.runs.spec import Paths, RunSpec, resolve
 from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.measurements import Sample
@@ -427,12 +427,12 @@ def test_operations_of_a_grouped_convolution(transposed: bool) -> None:
     """Forward 2 N h w c_out (c_in / groups) k^2, where the kernel is applied; as many for either gradient."""
     kind = nn.ConvTranspose2d if transposed else nn.Conv2d
     conv, x = kind(8, 16, 3, groups=4, bias=False), torch.randn(2, 8, 6, 6, requires_grad=True)
-    with _Flops() as counter:
+    with Flops() as counter:
         y = conv(x)
         forward = counter.total
         torch.autograd.grad(y.sum(), [x, conv.weight])
     assert forward == 2 * 2 * ((6 * 6) * 8 * (16 // 4) if transposed else (4 * 4) * 16 * (8 // 4)) * 9
     assert counter.total == 3 * forward
-    with _Flops() as counter:
+    with Flops() as counter:
         torch.autograd.grad(conv(x).sum(), x)
     assert counter.total == 2 * forward

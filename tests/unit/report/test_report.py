@@ -21,7 +21,7 @@ from benchmark.core.errors import DataError, UserError
 from benchmark.evaluation.value import MetricValue
 from benchmark.report import page as report_page
 from benchmark.report.published import PUBLISHED_FIELDS, find_published
-from benchmark.report.report import write_report
+from benchmark.report.report import tables_page, write_report
 from benchmark.report.tables import dataset_table
 from benchmark.runs import records as records_module
 from benchmark.runs.records import read_records, write_record
@@ -165,7 +165,8 @@ def parse(html: str) -> Element:
 
 
 def page_of(results: Path) -> Element:
-    return parse(write_report(results).read_text(encoding="utf-8"))
+    """The page of all tables; test_site.py is about the others."""
+    return parse(tables_page(write_report(results)).read_text(encoding="utf-8"))
 
 
 def cells_of(table: Element) -> list[list[str]]:
@@ -178,7 +179,9 @@ def requests_of(page: Element) -> list[str]:
     for element in page.every():
         for name in ("src", "srcset", "data", "poster", "action", "background", "href", "xlink:href"):
             address = element[name]
-            follows = element.tag == "a" and name == "href" and address.startswith(("#", "https://arxiv.org/abs/"))
+            follows = (
+                element.tag == "a" and name == "href" and address.startswith(("#", "../", "https://arxiv.org/abs/"))
+            )
             if address and not follows and not address.startswith("data:image/png;base64,"):
                 wanted.append(f"{element.tag} {name}={address}")
         if element.tag == "style" and re.search(r"@import|url\(", element.text):
@@ -203,7 +206,8 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def page(untouched: Path, tmp_path_factory: pytest.TempPathFactory) -> Element:
     """Their report."""
-    return parse(write_report(untouched, tmp_path_factory.mktemp("page") / "a.html").read_text(encoding="utf-8"))
+    front = write_report(untouched, tmp_path_factory.mktemp("page") / "a.html")
+    return parse(tables_page(front).read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -240,9 +244,14 @@ def test_a_page_that_made_one_would_be_seen(added: str) -> None:
 def test_the_same_records_give_the_same_bytes(three: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = tmp_path_factory.mktemp("copy")
     shutil.copytree(three, other, dirs_exist_ok=True)
-    page = write_report(three).read_bytes()
-    assert page == write_report(other, other / "elsewhere" / "page.html").read_bytes()
-    assert str(three).encode() not in page
+    front, elsewhere = write_report(three), write_report(other, other / "elsewhere" / "report.html")
+    assert front.read_bytes() == elsewhere.read_bytes()
+    names = sorted(path.name for path in front.with_suffix("").iterdir())
+    assert "tables.html" in names
+    for name in names:
+        here, there = ((page.with_suffix("") / name).read_bytes() for page in (front, elsewhere))
+        assert here == there, name
+        assert str(three).encode() not in here, name
 
 
 def test_what_records_say_is_text_and_never_markup(tmp_path: Path) -> None:
@@ -486,9 +495,9 @@ def test_a_large_picture_becomes_smaller(three: Path) -> None:
 
 
 def test_the_page_has_a_limit_and_says_what_it_costs(three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = write_report(three).stat().st_size
+    whole = tables_page(write_report(three)).stat().st_size
     monkeypatch.setattr(report_page, "MOST_PICTURE_BYTES", 25_000)
-    page = write_report(three)
+    page = tables_page(write_report(three))
     uris = re.findall(r'src="(data:[^"]*)"', page.read_text(encoding="utf-8"))
     assert 0 < sum(map(len, uris)) <= 25_000
     assert page.stat().st_size < whole

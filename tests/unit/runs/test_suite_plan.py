@@ -16,7 +16,7 @@ from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.evaluation.config import EvalConfig
 from benchmark.runs import dry_run as rehearsal
-from benchmark.runs.plan import cheap_start, evaluation_seconds
+from benchmark.runs.plan import cheap_start, evaluation_cost
 from benchmark.runs.records import read_records
 from benchmark.runs.spec import Paths
 from benchmark.runs.suites.cost import RowCost, suite_plan, total_text
@@ -140,7 +140,7 @@ def test_the_plan_charges_t_sne_where_it_is_asked_for(monkeypatch: pytest.Monkey
     data: Any = SimpleNamespace(resolution=32)
     without = EvalConfig(n_fake=1000)
     asked = dataclasses.replace(without, encoder=SimCLRConfig(steps=1, batch=8), chamfer_points=300, tsne_seeds=3)
-    costs = [evaluation_seconds(method, cfg, data, n_reference=1000) for cfg in (without, asked)]
+    costs = [evaluation_cost(method, cfg, data, n_reference=1000).seconds for cfg in (without, asked)]
     assert costs[0] == pytest.approx(2000 / 5000, abs=0.1), "the judge's rate"
     assert costs[1] - costs[0] == pytest.approx(3 * 2 * 600 / 60, abs=0.1), "seeds, protocols, points"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import statistics
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,8 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+import methods
+from benchmark.__main__ import main
 from benchmark.core import distributed
 from benchmark.core.config import STRICT, build
 from benchmark.core.errors import ConfigError
@@ -162,3 +166,35 @@ def test_integers_are_taken_where_adam_wants_floats() -> None:
     assert all(type(beta) is float for beta in cfg.betas)
     loss: Tensor = torch.nn.Parameter(torch.zeros(1))
     torch.optim.Adam([loss], betas=cfg.betas)
+
+
+HEAD = "from benchmark.training import GANConfig, Method\n\nclass Config(GANConfig): ...\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("import os\n\nnothing_is_called_so()\n", ["broken.py, line 3", "NameError", "nothing_is_called_so"]),
+        ("x = 1\ndef f(:\n", ["broken.py, line 2", "SyntaxError"]),
+        ("\nfrom benchmark.training import Nothing\n", ["broken.py, line 2", "ImportError", "Nothing"]),
+        (f"{HEAD}RECIPES = {{'small': {{'default': Config(steps=-1)}}}}\n", ["broken.py, line 4"]),
+        (f"{HEAD}class Broken(Method): ...\n", ["broken.py: no RECIPES"]),
+    ],
+)
+def test_a_method_file_that_cannot_be_imported_is_named_with_its_line(
+    text: str, parts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.py").write_text(text)
+    monkeypatch.setattr("methods.__path__", [*methods.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "methods.broken", raising=False)
+    assert main(["run", "--method", "broken", "--device", "cpu", "--results", str(tmp_path / "r")]) == 2
+    message = capsys.readouterr().err
+    for part in parts:
+        assert part in message
+    assert "Traceback" not in message
+    assert len(message.splitlines()) < 6
+    sys.modules.pop("methods.broken", None)
+    assert main(["list"]) == 0
+    shown = capsys.readouterr().out
+    assert "cannot be used: " in shown or "  broken " in shown
+    assert "\n  sngan " in shown, "the others are still listed"

@@ -109,6 +109,19 @@ def test_lines_after_the_checkpoint_are_dropped_on_resume(tmp_path: Path) -> Non
     assert torch.equal(resumed.net.weight, whole.net.weight)
 
 
+def test_a_training_that_continues_says_from_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cfg = TrainConfig(steps=8, batch=4, log_every=1, checkpoint_every=3)
+    settings: Any = {"seed": 1, "label": "Counter"}
+    with pytest.raises(Stopped):
+        run(Counter, cfg, tmp_path, stop_at=5)
+    again = construct(Counter, cfg, DATA, CPU, 0)
+    assert "resuming" not in capsys.readouterr().out
+    train(again, DATA, tmp_path, **settings)
+    assert "Counter: resuming from step 3 of 8\n" in capsys.readouterr().out
+    train(construct(Counter, cfg, DATA, CPU, 0), DATA, tmp_path, **settings, quiet=True)
+    assert capsys.readouterr().out == "", "quiet means quiet"
+
+
 @pytest.mark.parametrize("log_every", [1, 4, 100])
 def test_a_training_that_was_asked_to_leave_continues_to_the_same_lines(log_every: int, tmp_path: Path) -> None:
     """Twice, between two lines and between two checkpoints: each line is still the mean over all of its steps."""

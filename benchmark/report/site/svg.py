@@ -1,0 +1,211 @@
+"""Plots of the report as inline SVG: a few KB each, sharp at every size, readable without script or network.
+
+Colours come from the style sheet's variables, so that plots follow the reader's light or dark mode. Every text is
+escaped. Sizes are in the units of the view box.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+from benchmark.core.names import printable
+from benchmark.report.site.numbers import brief
+
+WIDTH, HEIGHT = 480, 330
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 20, 16, 46
+_WIDE = 10  # a ratio of largest to smallest from which an axis is logarithmic
+_LABEL = 12.0  # px of a label's line
+_LETTER = 7.0  # px of a letter, about
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a scatter plot; a labelled one is named in the plot, the others on hovering."""
+
+    name: str
+    x: float
+    y: float
+    kind: str = ""  # decides colour and shape: a conditioning
+    labelled: bool = False
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line of a chart, with a band where it has one."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+    colour: int | None = None  # of the palette; None: grey, and not named
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A scale from values to the view box."""
+
+    low: float
+    high: float
+    log: bool
+    start: float
+    end: float
+
+    @classmethod
+    def of(cls, values: Sequence[float], start: float, end: float, may_be_log: bool = True) -> Axis:
+        """An axis with room on both sides, logarithmic where the values are positive and far apart."""
+        low, high = min(values), max(values)
+        log = may_be_log and low > 0 and high / low >= _WIDE
+        if log:
+            room = (high / low) ** 0.06
+            return cls(low / room, high * room, True, start, end)
+        room = 0.06 * (high - low) or abs(high) * 0.1 or 1.0
+        bottom = low - room
+        return cls(0.0 if low >= 0 > bottom else bottom, high + room, False, start, end)
+
+    def at(self, value: float) -> float:
+        """Where a value lies in the view box."""
+        if self.log:
+            value, low, high = (math.log(max(v, 1e-300)) for v in (value, self.low, self.high))
+        else:
+            low, high = self.low, self.high
+        return round(self.start + (value - low) / (high - low) * (self.end - self.start), 1)
+
+    def ticks(self) -> list[float]:
+        """Round values on the axis."""
+        return _log_ticks(self.low, self.high) if self.log else _linear_ticks(self.low, self.high)
+
+
+def _linear_ticks(low: float, high: float, most: int = 6) -> list[float]:
+    power = 10.0 ** math.floor(math.log10((high - low) / most))
+    step = next(power * k for k in (1, 2, 5, 10, 20) if (high - low) / (power * k) <= most)
+    first = math.ceil(low / step)
+    return [round(i * step, 12) for i in range(first, math.floor(high / step) + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for factors in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [k * 10.0**power for power in powers for k in factors if low <= k * 10.0**power <= high]
+        if len(ticks) <= 8:
+            break
+    return ticks
+
+
+def scatter(points: Sequence[Point], x_name: str, y_name: str, title: str) -> Markup:
+    """Points with names; empty for fewer than two."""
+    points = [point for point in points if math.isfinite(point.x) and math.isfinite(point.y)]
+    if len(points) < 2:
+        return Markup("")
+    x = Axis.of([point.x for point in points], _LEFT, WIDTH - _RIGHT)
+    y = Axis.of([point.y for point in points], HEIGHT - _BOTTOM, _TOP)
+    parts = [_frame(x, y, x_name, y_name)]
+    taken: list[tuple[float, float, float]] = [(x.at(p.x) - 5, y.at(p.y), 10.0) for p in points]
+    for point in sorted(points, key=lambda p: p.y):
+        px, py = x.at(point.x), y.at(point.y)
+        text = f"{_text(point.name)}: {_text(x_name)} {brief(point.x)}, {_text(y_name)} {brief(point.y)}"
+        kind = _class(point.kind)
+        weight = "pt front" if point.labelled else "pt"
+        parts.append(f'<g class="{weight} {kind}">{_marker(point.kind, px, py)}<title>{text}</title></g>')
+        if point.labelled:
+            width = len(point.name) * _LETTER
+            right = px + 9 + width <= WIDTH  # else the name is left of its point
+            label_y = _free(px + 8 if right else px - 8 - width, py, width, taken)
+            where = f'x="{px + 9 if right else px - 9:.1f}" y="{label_y + 4:.1f}"'
+            parts.append(
+                f'<text class="name" {where} text-anchor="{"start" if right else "end"}">{_text(point.name)}</text>'
+            )
+    return _svg(parts, title)
+
+
+def _free(x: float, y: float, width: float, taken: list[tuple[float, float, float]]) -> float:
+    """The height nearest to y at which a label covers no other."""
+    for shift in (sign * step * _LABEL / 2 for step in range(16) for sign in (-1, 1)):
+        at = y + shift
+        if not any(abs(at - other) < _LABEL and x < left + w and left < x + width for left, other, w in taken):
+            taken.append((x, at, width))
+            return at
+    return y
+
+
+def lines(series: Sequence[Series], x_name: str, y_name: str, title: str, may_be_log: bool = True) -> Markup:
+    """Lines over images seen, the coloured ones named at their ends; empty without any."""
+    series = [one for one in series if len(one.x)]
+    if not series:
+        return Markup("")
+    x = Axis.of([value for one in series for value in one.x], _LEFT, WIDTH - 165, may_be_log=False)
+    y = Axis.of([v for one in series for v in (*one.y, *one.low, *one.high)], HEIGHT - _BOTTOM, _TOP, may_be_log)
+    parts = [_frame(x, y, x_name, y_name)]
+    taken: list[tuple[float, float, float]] = []
+    for one in sorted(series, key=lambda s: s.colour is not None):
+        colour = "grey" if one.colour is None else f"c{one.colour % 8}"
+        if one.colour is not None and one.low:
+            edge = [*zip(one.x, one.low), *reversed(list(zip(one.x, one.high)))]
+            parts.append(f'<polygon class="band {colour}" points="{_path(edge, x, y)}"/>')
+        path = _path(list(zip(one.x, one.y)), x, y)
+        parts.append(f'<polyline class="line {colour}" points="{path}"><title>{_text(one.name)}</title></polyline>')
+        if one.colour is not None:
+            px, py = x.at(one.x[-1]), y.at(one.y[-1])
+            at = _free(px + 6, py, len(one.name) * _LETTER, taken)
+            parts.append(f'<circle class="end {colour}" cx="{px}" cy="{py}" r="3"/>')
+            parts.append(f'<text class="name" x="{px + 8:.1f}" y="{at + 4:.1f}">{_text(one.name)}</text>')
+    return _svg(parts, title)
+
+
+def _path(points: Sequence[tuple[float, float]], x: Axis, y: Axis) -> str:
+    return " ".join(f"{x.at(a)},{y.at(b)}" for a, b in points)
+
+
+def _frame(x: Axis, y: Axis, x_name: str, y_name: str) -> str:
+    """Grid, ticks and names of both axes."""
+    parts = []
+    for value in x.ticks():
+        at = x.at(value)
+        parts.append(f'<line class="grid" x1="{at}" x2="{at}" y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/>')
+        parts.append(
+            f'<text class="tick" x="{at}" y="{HEIGHT - _BOTTOM + 16}" text-anchor="middle">{brief(value)}</text>'
+        )
+    for value in y.ticks():
+        at = y.at(value)
+        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{x.end}" y1="{at}" y2="{at}"/>')
+        parts.append(f'<text class="tick" x="{_LEFT - 6}" y="{at + 4}" text-anchor="end">{brief(value)}</text>')
+    middle = (_LEFT + x.end) / 2
+    scales = [f"{name} (log)" if axis.log else name for name, axis in ((x_name, x), (y_name, y))]
+    parts.append(f'<text class="axis" x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">{_text(scales[0])}</text>')
+    parts.append(f'<text class="axis" transform="translate(14 {(HEIGHT - _BOTTOM + _TOP) / 2}) rotate(-90)" '
+                 f'text-anchor="middle">{_text(scales[1])}</text>')  # fmt: skip
+    return "".join(parts)
+
+
+_SHAPES = ("none", "class", "attributes", "cluster", "instance", "latent")
+
+
+def _class(kind: str) -> str:
+    """The style class of a conditioning."""
+    return f"k-{kind if kind in _SHAPES else 'other'}"
+
+
+def _marker(kind: str, x: float, y: float) -> str:
+    """A shape for each conditioning, so that colour is not needed to tell them apart."""
+    if kind in ("class", "attributes"):
+        return f'<rect x="{x - 5}" y="{y - 5}" width="10" height="10" rx="1.5"/>'
+    if kind == "cluster":
+        return f'<path d="M{x} {y - 6.5}l6 11h-12z"/>'
+    if kind == "instance":
+        return f'<path d="M{x} {y - 7}l7 7l-7 7l-7 -7z"/>'
+    if kind == "latent":
+        return f'<path d="M{x} {y + 6.5}l6 -11h-12z"/>'
+    return f'<circle cx="{x}" cy="{y}" r="5.5"/>'
+
+
+def _text(text: str) -> str:
+    return str(escape(printable(text)))
+
+
+def _svg(parts: Sequence[str], title: str) -> Markup:
+    head = f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{_text(title)}">'
+    return Markup(head + "".join(parts) + "</svg>")
