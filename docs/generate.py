@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import argparse
 import ast
-import io
+import importlib
 import os
 import re
-import tokenize
 from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 from benchmark.__main__ import parser
 from benchmark.core.config import to_dict
+from benchmark.core.field_docs import FieldDoc, field_docs
 from benchmark.core.registry import method_names
 from benchmark.data.cards import list_cards
 from benchmark.metrics.catalogue import METRICS
@@ -205,47 +205,25 @@ def aliases_in(path: Path) -> Iterator[tuple[str, ast.expr]]:
 
 
 def classes_in(path: Path) -> Iterator[ConfigClass]:
-    """The strict configuration classes of a file."""
+    """The strict configuration classes of a file, each with the fields that it declares itself."""
     source = path.read_text()
     if "config=STRICT" not in source:
         return
-    comments = comments_of(source)
+    module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
     for node in ast.parse(source).body:
         if isinstance(node, ast.ClassDef) and any("config=STRICT" in ast.unparse(d) for d in node.decorator_list):
-            found = tuple(field_of(one, comments) for one in node.body if is_field(one))  # type: ignore[arg-type]
+            docs = [doc for doc in field_docs(getattr(module, node.name)) if doc.owner == node.name]
             bases = tuple(ast.unparse(base) for base in node.bases)
-            yield ConfigClass(node.name, path.relative_to(ROOT), ast.get_docstring(node) or "", bases, found)
+            about = ast.get_docstring(node) or ""
+            yield ConfigClass(node.name, path.relative_to(ROOT), about, bases, tuple(map(field_text, docs)))
 
 
-def is_field(node: ast.stmt) -> bool:
-    """Whether a line of a class is a field: annotated, and no class variable."""
-    return isinstance(node, ast.AnnAssign) and "ClassVar" not in ast.unparse(node.annotation)
-
-
-def comments_of(source: str) -> dict[int, tuple[bool, str]]:
-    """By line number: whether a comment has its line to itself, and its text."""
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    found = [token for token in tokens if token.type == tokenize.COMMENT]
-    return {t.start[0]: (not t.line[: t.start[1]].strip(), t.string.lstrip("# ")) for t in found}
-
-
-def field_of(node: ast.AnnAssign, comments: dict[int, tuple[bool, str]]) -> FieldText:
-    """A field with the comment behind it, or else the lines of comment above it."""
-    assert isinstance(node.target, ast.Name)
-    behind = comments.get(node.end_lineno or node.lineno)
-    if behind is not None:
-        comment = behind[1]
-    else:
-        above: list[str] = []
-        line = node.lineno - 1
-        while line in comments and comments[line][0]:
-            above.insert(0, comments[line][1])
-            line -= 1
-        comment = " ".join(above)
-    default = "" if node.value is None else default_text(node.value)
-    if node.target.id == "kind":
-        comment = "of source; its file is `benchmark/data/sources/KIND.py`"
-    return FieldText(node.target.id, type_text(node.annotation), default, comment)
+def field_text(doc: FieldDoc) -> FieldText:
+    """A field in the words of the page."""
+    kind = type_text(ast.parse(doc.type, mode="eval").body)
+    default = "" if doc.default is None else default_text(ast.parse(doc.default, mode="eval").body)
+    comment = "of source; its file is `benchmark/data/sources/KIND.py`" if doc.name == "kind" else doc.about
+    return FieldText(doc.name, kind, default, comment)
 
 
 _TYPES = {
