@@ -106,7 +106,7 @@ format: $(READY)  ## lay the code out
 	$(PY) -m ruff format .
 
 docs: $(READY)  ## the documentation site in docs/_build/html; the first call installs Sphinx
-	@$(PY) -c 'import furo, myst_parser, sphinx' 2>/dev/null || $(PY) -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@$(PY) -c 'import furo, myst_parser, sphinx' 2>/dev/null || $(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[docs]'
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo docs/_build/html/index.html
 
