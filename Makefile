@@ -27,7 +27,7 @@ SUITE_SEEDS := $(if $(filter-out file,$(origin SEEDS)),--seed $(SEEDS))
 TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2) --dist loadfile --max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan suite reproduce coverage error-rates table report drift drift-model baseline same same-tables test test-slow test-slurm fuzz kill-test gpu-check lint check format overhead speed throughput memory lock clean
+.PHONY: help bench plan suite reproduce coverage error-rates table report drift drift-model baseline same same-tables test test-slow test-slurm fuzz kill-test gpu-check lint check format docs terms overhead speed throughput memory lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -36,7 +36,7 @@ bench: $(READY)  ## train METHOD on DATASET for each of SEEDS, write its rows (R
 	@$(PY) -m benchmark run $(WHAT) $(if $(LOG),--log $(LOG)) $(PLACES)
 	@$(PY) -m benchmark table --quiet $(PLACES)
 
-plan: $(READY)  ## what `make bench`, or with SUITE= (SIZE=) `make suite`, would do and cost
+plan: $(READY)  ## what `make bench`, or `make suite` (SUITE= SIZE=), would do and cost
 	@$(PY) -m benchmark plan $(if $(SUITE),--suite "$(SUITE)" $(if $(SIZE),--size $(SIZE)) $(SUITE_SEEDS) $(ENGINE),$(WHAT)) $(PLACES)
 
 suite: $(READY)  ## all runs of SUITE=name (SIZE= SEEDS= WORKERS=n EXECUTOR=local|slurm SLURM="key=value"), then its tables
@@ -47,7 +47,7 @@ reproduce: $(READY)  ## paper-size runs of METHOD on DATASET (TABLE=suite) again
 	@$(PY) -m benchmark reproduce --method $(METHOD) --dataset "$(DATASET)" $(if $(TABLE),--table "$(TABLE)") \
 	  $(SUITE_SEEDS) $(if $(RECORDS_ONLY),--records-only) $(PLACES)
 
-coverage: $(READY)  ## write docs/coverage.md: what stands for each table and figure of the papers
+coverage: $(READY)  ## write docs/coverage.md: what reproduces each table and figure of the papers
 	$(PY) -m benchmark.report.coverage
 
 error-rates: $(READY)  ## how often are verdicts wrong? simulated from the published records; writes docs/error-rates.csv (half an hour)
@@ -59,17 +59,17 @@ table: $(READY)  ## CSV, LaTeX and Markdown tables from the records (WITH=refere
 report: $(READY)  ## leaderboards, datasets, methods as a small HTML site: results/report.html, or OUT=file
 	@$(PY) -m benchmark report $(PLACES) $(if $(OUT),--out "$(OUT)")
 
-drift: $(READY)  ## have the metrics moved? seconds, no training
+drift: $(READY)  ## regression test of the metrics: seconds, no training
 	@$(PY) -m benchmark drift --quiet
 
-drift-model: $(READY)  ## new records of METHOD on DATASET against their baseline (METRICS="fd_judge ...": fewer tell more)
+drift-model: $(READY)  ## new records of METHOD on DATASET against their baseline (METRICS="fd_judge ...": fewer have more power)
 	@$(PY) -m benchmark drift --model $(METHOD) --dataset "$(DATASET)" $(if $(METRICS),--metrics $(METRICS)) $(PLACES)
 
 baseline: $(READY)  ## accept the present numbers, REASON="..."; with METHOD= DATASET= a model's
 	@$(PY) -m benchmark drift --accept "$(REASON)" \
 	  $(if $(filter-out file,$(origin METHOD)),--model $(METHOD) --dataset "$(DATASET)")
 
-same: $(READY)  ## do tiny runs of everything leave the same bits as at REV=<commit>? 3 minutes, the first time 6 (KEEP=folder)
+same: $(READY)  ## do tiny runs of everything give the same bits as at REV=<commit>? 3 minutes, the first time 6 (KEEP=folder)
 	$(PY) tests/tools/same_bits.py "$(REV)" $(if $(KEEP),--keep "$(KEEP)")
 
 same-tables: $(READY)  ## are the published tables, and the report (as at REV=<commit>), what the records give? a minute
@@ -105,13 +105,21 @@ format: $(READY)  ## lay the code out
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-overhead: $(READY)  ## the harness's step beside a hand-written loop
+docs: $(READY)  ## the documentation site in docs/_build/html; the first call installs Sphinx
+	@$(PY) -c 'import furo, myst_parser, sphinx' 2>/dev/null || $(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[docs]'
+	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
+
+terms: $(READY)  ## how often texts use odd terms, by the list in tests/tools/terms.py
+	$(PY) tests/tools/terms.py
+
+overhead: $(READY)  ## the harness's step against a hand-written loop
 	$(PY) tests/tools/bench_overhead.py
 
-speed: $(READY)  ## a step of each method beside its networks alone
+speed: $(READY)  ## a step of each method against its networks alone
 	$(PY) tests/tools/bench_steps.py --dataset "$(DATASET)"
 
-throughput: $(READY)  ## our evaluation beside torch-fidelity's and clean-fid's, the same pictures and weights
+throughput: $(READY)  ## our evaluation against torch-fidelity's and clean-fid's, the same images and weights
 	$(PY) tests/tools/bench_evaluation.py
 
 memory: $(READY)  ## peak memory of the metrics on 50,000 features of 2,048 numbers (an hour; N=6000 for minutes)

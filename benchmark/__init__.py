@@ -98,8 +98,8 @@ def prepare(
 ) -> Dataset:
     """Turn a dataset into arrays, once, and return it: uint8 images (N, H, W, C) with labels, by split.
 
-    dataset: a name of `list_datasets`, a card's .yaml file, or a folder or zip file of images.
-    results: the folder under which the arrays are kept. data_root: where datasets lie; None: $GANTLET_DATA, else
+    dataset: a name of `list_datasets`, a dataset config (.yaml), or a folder or zip file of images.
+    results: the folder under which the arrays are kept. data_root: where datasets are; None: $GANTLET_DATA, else
     `data`. Raises DataError naming files that are missing or cannot be read, UserError when the disk is full.
     """
     from benchmark.data.cards import find_card
@@ -156,16 +156,16 @@ def run(
 ) -> Record:
     """Train and evaluate one method on one dataset with one seed, or find the record of that very run.
 
-    method, dataset: names of `list_methods` and `list_datasets`; the dataset may also be a card's .yaml file, or a
-    folder or zip file of images. recipe: the settings to start from, "small" or "paper"; None: the dataset's own.
+    method, dataset: names of `list_methods` and `list_datasets`; the dataset may also be a dataset config (.yaml),
+    or a folder or zip file of images. recipe: the settings to start from, "small" or "paper"; None: the dataset's own.
     settings: what differs from the recipe, as keywords: `steps=500`, `encoder={"steps": 100}`; `eval={...}` changes the
-    evaluation and `data={...}` the dataset's card; `precision="bf16"` and `capture="compile"` say how a step of the GAN
+    evaluation and `data={...}` the dataset; `precision="bf16"` and `capture="compile"` say how a step of the GAN
     is computed. results: the folder of runs, records and tables. data_root: where
     datasets lie; None: $GANTLET_DATA, else `data`. device: "auto", "cpu" or "cuda". threads: of CPU kernels; None: one
     for the small recipes, else all. quiet: print nothing. log: "tensorboard" also writes scalars and grids of samples
     for TensorBoard into the run's folder; no number and no name depends on it.
 
-    A run that was stopped continues from its last checkpoint to the same bits.
+    A stopped run resumes from its last checkpoint; the result is bit-identical.
     Raises UserError, with a hint, for anything in the arguments or files before any long work starts; RunFailed when
     training or evaluation stopped, after a record with the reason was written; BusyError when another process holds
     the run.
@@ -227,14 +227,14 @@ def score(
 
     images: a folder, a zip, .npz or .npy file; float images [N, C, S, S] in [-1, 1], which are rounded to 8 bits; uint8
     images (N, H, W, C); or the folder of a finished run, which is scored once more against its own dataset.
-    reference: a dataset's name, a card, or a path of images; None for a run's folder. labels: class numbers [N] of
-    images in memory; of files, the sub-folders give them. name: of the row in tables. extractors: "judge", "lite0",
-    "inception", "dinov2", "torchvision:MODEL", ...; None: the evaluation classifier where the reference has labels,
-    else lite0. resolution: the side in pixels to which images of files are brought. settings: of the evaluation, such
-    as `k=3`, or in one mapping as `run` takes them, `eval={"reference": "test"}`: a run's reference is a split of its
-    own dataset. Images of others have few metrics unless `metrics="all"`.
+    reference: a dataset's name, a dataset config, or a path of images; None for a run's folder. labels: class numbers
+    [N] of images in memory; of files, the sub-folders give them. name: of the row in tables. extractors: "judge",
+    "lite0", "inception", "dinov2", "torchvision:MODEL", ...; None: the evaluation classifier where the reference has
+    labels, else lite0. resolution: the side in pixels to which images of files are brought. settings: of the
+    evaluation, such as `k=3`, or in one mapping as `run` takes them, `eval={"reference": "test"}`: a run's reference is
+    a split of its own dataset. Images of others have few metrics unless `metrics="all"`.
 
-    Returns the record, which is also written under `results`: tables show it beside those of runs.
+    Returns the record, which is also written under `results`: tables show it with those of runs.
     Raises DataError or ConfigError, naming the thing, before any long work.
     """
     from benchmark.core.config import merge
@@ -269,7 +269,7 @@ def score(
             raise UserError(
                 f"{given}: reference, resolution and name",
                 "a run is scored against its own dataset",
-                "leave them out, or write its pictures with `sample` and score these",
+                "leave them out, or write its images with `sample` and score these",
             )
         return rescore(given, paths, changes, where, quiet=quiet)
     return score_pictures(request_for(given, reference, changes, resolution, name), paths, where, quiet=quiet)

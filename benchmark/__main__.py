@@ -1,4 +1,4 @@
-"""The command line: `python -m benchmark VERB`, also installed as `gantlet`.
+"""The command line: `python -m benchmark COMMAND`, also installed as `gantlet`.
 
 Names and files are checked before anything heavy is imported, so that a missing dataset is reported at once.
 """
@@ -27,32 +27,34 @@ def parser() -> argparse.ArgumentParser:
     """The command line's grammar."""
     top = argparse.ArgumentParser(prog="gantlet", description="Train and compare GANs in one harness, by one protocol.")
     top.add_argument("--version", action="version", version=f"gantlet {__version__}")
-    words = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+    words = top.add_subparsers(dest="verb", required=True, metavar="COMMAND")
 
     paths = argparse.ArgumentParser(add_help=False)
     paths.add_argument("--data-root", type=path, default=Path(os.environ.get("GANTLET_DATA") or "data"), metavar="DIR",
-                        help="where datasets lie (default: $GANTLET_DATA, else data)")  # fmt: skip
+                        help="where datasets are (default: $GANTLET_DATA, else data)")  # fmt: skip
     paths.add_argument("--results", type=path, default=Path("results"), metavar="DIR", help="where runs and tables go")
     paths.add_argument("--quiet", action="store_true", help="no progress, only the outcome")
 
     what = argparse.ArgumentParser(add_help=False)
     what.add_argument("--method", nargs="+", default=["infoscc"], help="one or more; `list` shows them")
-    what.add_argument("--dataset", default="digits", help="a card's name, a card's file, a folder or zip of pictures")
+    what.add_argument(
+        "--dataset", default="digits", help="a dataset's name, a dataset config (YAML), or a folder or zip of images"
+    )
     what.add_argument("--seed", nargs="+", type=int, help="one or more (default: 0, or a suite's own)")
-    what.add_argument("--recipe", help="settings to start from: small or paper (default: the dataset's; on a CPU "
-                      "small where that would take more than two days)")  # fmt: skip
+    what.add_argument("--recipe", help="the settings to start from: small or paper (default: the dataset's; on a "
+                      "CPU small where that would take more than two days)")  # fmt: skip
     what.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="changes",
-                      help="change a setting; eval.KEY the evaluation's, data.KEY the dataset card's")  # fmt: skip
+                      help="change a setting; eval.KEY the evaluation's, data.KEY the dataset's")  # fmt: skip
     what.add_argument("--protocol", choices=list(PROTOCOLS), help="a paper's evaluation instead of the suite's")
     device = argparse.ArgumentParser(add_help=False)
     device.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    device.add_argument("--threads", type=positive, metavar="N", help="of CPU kernels (default: $OMP_NUM_THREADS, "
-                        "else 1 for the small recipes and all cores for others)")  # fmt: skip
+    device.add_argument("--threads", type=positive, metavar="N", help="number of CPU threads (default: "
+                        "$OMP_NUM_THREADS, else 1 for the small recipes and all cores for others)")  # fmt: skip
 
     engine = argparse.ArgumentParser(add_help=False)
-    engine.add_argument("--precision", choices=["fp32", "tf32", "bf16"], help="of the GAN's training steps (default: "
-                        "fp32); another one makes runs and rows of their own")  # fmt: skip
-    engine.add_argument("--capture", choices=["none", "compile", "graph"], help="of the GAN's training steps: "
+    engine.add_argument("--precision", choices=["fp32", "tf32", "bf16"], help="number format of the training steps "
+                        "(default: fp32); others are runs and rows of their own")  # fmt: skip
+    engine.add_argument("--capture", choices=["none", "compile", "graph"], help="how training steps are launched: "
                         "compile them, or record them as CUDA graphs (default: none)")  # fmt: skip
 
     log = argparse.ArgumentParser(add_help=False)
@@ -70,12 +72,12 @@ def parser() -> argparse.ArgumentParser:
         "plan", parents=[what, device, engine, paths], help="what a run, or a suite, would do and cost"
     )
     verb.add_argument("--suite", metavar="NAME", help="a suite instead of a run")
-    verb.add_argument("--size", default="small", help="of the suite (default: small)")
+    verb.add_argument("--size", default="small", help="size of the suite (default: small)")
     verb.add_argument("--gpu", metavar="NAME", help="estimate for this GPU, which need not be here, by its data sheet: "
                       "a100, h100, rtx4090, ... (default: a100 for --device cuda without one)")  # fmt: skip
     verb.set_defaults(do=verbs.plan)
     verb = words.add_parser("prepare", parents=[paths], help="make a dataset's arrays")
-    verb.add_argument("--dataset", nargs="+", required=True)
+    verb.add_argument("--dataset", nargs="+", required=True, help="one or more, as for `run`")
     verb.set_defaults(do=verbs.prepare)
     verb = words.add_parser("run", parents=[what, device, engine, log, paths], help="train, evaluate, write the record")
     verb.set_defaults(do=verbs.run)
@@ -83,8 +85,8 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("name", help="`list` shows them")
     verb.add_argument("--size", default="small", help="one of the suite's sizes (default: small)")
     verb.add_argument("--seed", nargs="+", type=int, help="instead of the suite's")
-    verb.add_argument("--workers", type=positive, metavar="N", help="runs at a time (default: one a core for runs of "
-                      "one thread on the CPU, else 1)")  # fmt: skip
+    verb.add_argument("--workers", type=positive, metavar="N", help="number of runs at a time (default: one a core for "
+                      "runs of one thread on the CPU, else 1)")  # fmt: skip
     verb.add_argument("--executor", choices=["local", "slurm"], default="local", help="where runs run, with --workers")
     verb.add_argument(
         "--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="options of sbatch, by submitit's names"
@@ -99,10 +101,12 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--seed", nargs="+", type=int, help="instead of the suite's")
     verb.add_argument("--records-only", action="store_true", help="train nothing: compare the records there are")
     verb.set_defaults(do=verbs.reproduce)
-    verb = words.add_parser("sample", parents=[what, device, engine, paths], help="pictures from a finished run")
+    verb = words.add_parser(
+        "sample", parents=[what, device, engine, paths], help="generated images from a finished run"
+    )
     verb.add_argument("--n", type=positive, default=64, help="how many (default: 64)")
-    verb.add_argument("--instances", metavar="DATASET", help="ask for images of this dataset, not of the run's own "
-                      "(transfer; methods conditioned on images)")  # fmt: skip
+    verb.add_argument("--instances", metavar="DATASET", help="condition on images of this dataset, not of the "
+                      "run's own (transfer; methods conditioned on images)")  # fmt: skip
     verb.add_argument("--class", dest="label", metavar="N", help="all of this class or cluster, by number or name")
     verb.add_argument("--attributes", metavar="1,0,1", help="all with these attributes: 1 with and 0 without, in order")
     verb.add_argument("--instance", type=int, metavar="ROW", help="all for this training image, by its number")
@@ -115,21 +119,21 @@ def parser() -> argparse.ArgumentParser:
                       "(default: other, not stated)")  # fmt: skip
     verb.set_defaults(do=verbs.export)
     verb = words.add_parser(
-        "eval", parents=[device, paths], help="score anyone's pictures, or a run by another protocol"
+        "eval", parents=[device, paths], help="score images made elsewhere, or a run by another protocol"
     )
-    verb.add_argument("pictures", type=path, metavar="PATH", help="a folder, zip, .npz or .npy file of pictures, or "
+    verb.add_argument("pictures", type=path, metavar="PATH", help="a folder, zip, .npz or .npy file of images, or "
                       "the folder of a finished run")  # fmt: skip
     verb.add_argument("--reference", metavar="DATASET|PATH", help="what they are compared with: a dataset's name, or "
-                      "pictures as PATH; a run has its own dataset")  # fmt: skip
+                      "images as PATH; a run has its own dataset")  # fmt: skip
     verb.add_argument("--extractors", nargs="+", metavar="NAME", help="judge, lite0, lite2, inception, "
                       "inception-clean, dinov2, dinov2-b, clip-b-32, clip-l-14, clip-l-14-336, torchvision:MODEL "
                       "(default: the judge where the reference has labels, else lite0)")  # fmt: skip
     verb.add_argument("--protocol", choices=list(PROTOCOLS), help="a paper's evaluation (default: suite)")
     verb.add_argument("--all", action="store_true", help="all metrics instead of the few that a table's headline has")
-    verb.add_argument("--n", type=positive, metavar="N", help="score this many of the pictures (default: all)")
-    verb.add_argument("--resolution", type=positive, metavar="SIDE", help="bring pictures and reference to this side "
+    verb.add_argument("--n", type=positive, metavar="N", help="score this many of the images (default: all)")
+    verb.add_argument("--resolution", type=positive, metavar="SIDE", help="resize images and reference to this side "
                       "in pixels (default: as they are)")  # fmt: skip
-    verb.add_argument("--name", help="of the row in tables (default: the path's)")
+    verb.add_argument("--name", help="name of the row in tables (default: the path's)")
     verb.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="changes",
                       help="change a setting of the evaluation, such as k=3 or half_samples=0")  # fmt: skip
     verb.set_defaults(do=verbs.evaluate)
@@ -165,17 +169,17 @@ def parser() -> argparse.ArgumentParser:
     )
     verb.set_defaults(do=verbs.report)
     verb = words.add_parser(
-        "drift", parents=[paths], help="do metrics, or a method's results, still give what they gave?"
+        "drift", parents=[paths], help="regression tests: have metrics, or a method's results, changed?"
     )
     verb.add_argument("--model", metavar="METHOD", help="compare new records of this method with its baseline")
     verb.add_argument("--dataset", help="with --model")
-    verb.add_argument("--accept", metavar="REASON", help="make the present numbers the baseline")
+    verb.add_argument("--accept", metavar="REASON", help="accept the present numbers as the baseline")
     verb.add_argument("--records", type=path, default=Path("results/reference"), metavar="DIR",
                       help="with --model --accept: whose records become the baseline")  # fmt: skip
-    verb.add_argument("--config", metavar="HASH", help="beginning of a configuration's hash, where there are several")
+    verb.add_argument("--config", metavar="HASH", help="the start of a configuration's hash, where there are several")
     verb.add_argument("--metrics", nargs="+", metavar="ID", help="only these (default: all)")
-    verb.add_argument("--json", type=path, metavar="FILE", help="write the report there, too")
-    verb.add_argument("--allow-inconclusive", action="store_true", help="too few seeds to tell is no failure")
+    verb.add_argument("--json", type=path, metavar="FILE", help="also write the report to this file")
+    verb.add_argument("--allow-inconclusive", action="store_true", help="an inconclusive result is no failure")
     verb.set_defaults(do=verbs.drift)
     return top
 
@@ -207,7 +211,7 @@ def _reader_is_gone() -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb. Exit status: 0 done, 1 a run failed, 2 bad input, 3 busy, 130 interrupted, 143 or 129 terminated.
+    """Run a command. Exit status: 0 done, 1 a run failed, 2 bad input, 3 busy, 130 interrupted, 143 or 129 terminated.
 
     141: whatever reads the output has closed it.
     """

@@ -36,7 +36,7 @@ class Config(GANConfig):
 
 
 class ACGAN(Method):
-    """AC-GAN: a class head on the discriminator's features steers the generator; SNGAN's residual nets, hinge loss."""
+    """AC-GAN: a class head on the discriminator's features steers the generator; SNGAN's networks, hinge loss."""
 
     cfg: Config
 
@@ -77,7 +77,7 @@ class ACGAN(Method):
 
     @torch.no_grad()
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
-        """Images of the asked labels; by default of uniform classes, or of training images' attributes."""
+        """Images of the requested labels; by default of uniform classes, or of training images' attributes."""
         conditions = self.labels.draw(n) if conditions is None else conditions.to(self.device)
         return Sample(self.generate(G, conditions), conditions.long())
 
@@ -94,7 +94,7 @@ class ACGAN(Method):
         return logits
 
 
-_CIFAR = Config(  # SNGAN's nets with StudioGAN's optimiser and schedule [S]
+_CIFAR = Config(  # SNGAN's networks with StudioGAN's optimiser and schedule [S]
     steps=100_000,
     batch=64,
     lr_G=2e-4,

@@ -1,7 +1,7 @@
 """BigGAN (Brock, Donahue, Simonyan; ICLR 2019, arXiv 1809.11096): class-conditional, or with one constant label.
 
-Residual nets under spectral norm; classes enter G through its normalisations and D through a projection,
-D(x, y) = psi(phi(x)) + <e_y, phi(x)>. IC-GAN (Casanova et al., NeurIPS 2021) trains the same nets as its baselines:
+Residual networks under spectral norm; classes enter G through its normalisations and D through a projection,
+D(x, y) = psi(phi(x)) + <e_y, phi(x)>. IC-GAN (Casanova et al., NeurIPS 2021) trains the same networks as its baselines:
 its unconditional BigGAN is this one with a label that never changes.
 """
 
@@ -29,7 +29,7 @@ class Config(GANConfig):
     conditional: bool = True  # on the data's classes, where it has them; False: one constant label [I]
     fake_classes: Literal["uniform", "training"] = "uniform"  # of D's and G's fakes: uniform [C], or as in the data
     z_dim: PositiveInt = 120  # of the latent; a hierarchical one is cut to equal parts [P]
-    ch: PositiveInt = 64  # unit of the nets' widths [P]
+    ch: PositiveInt = 64  # unit of the networks' widths [P]
     hierarchical: bool = True  # every block reads its own part of z [P]
     class_embedding: NonNegativeInt = 128  # shared by G's blocks [P]; 0: tables of their own [C: CIFAR-10]
     attention: bool = True  # at side 32 of 64, 64 of 128 and 256 pixels [P]
@@ -115,7 +115,7 @@ class BigGAN(Method):
 
     @torch.no_grad()
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
-        """Images of the asked classes, by default uniform ones; with a constant label nothing is asked."""
+        """Images of the requested classes, by default uniform ones; with a constant label there are no conditions."""
         if self.conditioning == "none":
             return Sample(G(self.z(n), torch.zeros(n, dtype=torch.int64, device=self.device)), None)
         if conditions is None:

@@ -27,8 +27,8 @@ from methods.recipes import cgan
 class Config(GANConfig):
     """[P] the projection paper; [C] its authors' code; [ours] chosen here. Concatenation has no settings to follow."""
 
-    conditioning: Literal["concatenation", "projection"] = "projection"  # how y enters both nets
-    backbone: Literal["resnet", "sndcgan"] = "resnet"  # residual nets [P], or plain ones; projection has the first
+    conditioning: Literal["concatenation", "projection"] = "projection"  # how y enters both networks
+    backbone: Literal["resnet", "sndcgan"] = "resnet"  # residual networks [P], or plain ones; projection has the first
     loss: Literal["hinge", "non_saturating"] = "hinge"  # [P] eq. 15, 16
     z_dim: PositiveInt = 128  # of the latent, without y [P]
     width: PositiveInt | None = None  # channels of the narrowest hidden layer; None: the paper's
@@ -52,7 +52,7 @@ class CGAN(Method):
         if cfg.conditioning == "projection":
             if cfg.backbone != "resnet":
                 raise ConfigError(
-                    "conditioning = projection with the sndcgan nets",
+                    "conditioning = projection with the sndcgan networks",
                     "their discriminator pools no features to project on",
                     "set backbone=resnet, or conditioning=concatenation",
                 )
@@ -66,7 +66,7 @@ class CGAN(Method):
         self.opt_D = self.adam(self.D, cfg.lr_D, cfg.betas)
 
     def step(self, stream: Stream, t: int) -> dict[str, Tensor]:
-        """n_dis updates of D, each on fresh images, then one of G; fakes are of labels drawn for them."""
+        """n_dis updates of D, each on fresh images, then one of G; generated images are of labels drawn for them."""
         for _ in range(self.cfg.n_dis):
             batch = next(stream)
             x, y = batch.images, self.labels.of(batch)  # [B, C, S, S], [B] or [B, A]
@@ -97,7 +97,7 @@ class CGAN(Method):
 
     @torch.no_grad()
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
-        """Images of the asked labels; by default of uniform classes, or of training images' attributes."""
+        """Images of the requested labels; by default of uniform classes, or of training images' attributes."""
         conditions = self.labels.draw(n) if conditions is None else conditions.to(self.device)
         return Sample(self.generate(G, conditions), conditions.long())
 

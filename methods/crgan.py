@@ -1,4 +1,4 @@
-"""Consistency regularisation: CR-GAN and its improved forms, on the nets of SNGAN and BigGAN.
+"""Consistency regularisation: CR-GAN and its improved forms, on the networks of SNGAN and BigGAN.
 
 Zhang, Zhang, Odena, Lee; ICLR 2020, arXiv 1910.12027 (CR-GAN) and Zhao, Singh, Lee, Zhang, Odena, Zhang; AAAI 2021,
 arXiv 2002.04724 (bCR, zCR, ICR). D is asked to answer alike for an image and its augmented copy. T: augmentation,
@@ -149,7 +149,7 @@ class CRGAN(Method):
 
     @torch.no_grad()
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
-        """Images of the asked classes, by default uniform ones; nothing is asked without conditioning."""
+        """Images of the requested classes, by default uniform ones; there are no conditions without conditioning."""
         conditions = self.labels(n) if conditions is None else conditions.to(self.device)
         return Sample(self.generate(G, self.z(n), conditions), conditions)
 
@@ -160,9 +160,9 @@ def _max_shift(cfg: Config, data: Dataset) -> int:
 
 
 def _check_classes(cfg: Config, data: Dataset) -> None:
-    """Classes are there and the nets can take them. Raises ConfigError."""
+    """Classes are there and the networks can take them. Raises ConfigError."""
     if cfg.backbone != "biggan":
-        raise ConfigError("conditional = true", f"the {cfg.backbone} nets take no classes", "set backbone=biggan")
+        raise ConfigError("conditional = true", f"the {cfg.backbone} networks take no classes", "set backbone=biggan")
     if data.conditioning != "class":
         raise ConfigError("conditional = true", f"{data.name} has no classes", "set conditional=false")
 

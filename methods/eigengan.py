@@ -98,7 +98,7 @@ class EigenGAN(Method):
 
     @torch.no_grad()
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
-        """Unconditional: nothing is asked."""
+        """Unconditional: there are no conditions."""
         return Sample(self.generate(G, n), None)
 
     @torch.no_grad()

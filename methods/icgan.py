@@ -81,7 +81,7 @@ Pairs = tuple[Tensor, Tensor, Tensor | None]  # images [B, C, S, S], instance fe
 
 
 class ICGAN(InstanceConditioned, Method):
-    """IC-GAN: real images are neighbours of an instance whose frozen features condition both nets; with classes too."""
+    """IC-GAN: G and D are conditioned on an instance's features; its neighbours are real; with classes, too."""
 
     cfg: Config
     G: BigGANGenerator | StyleGAN2Generator
@@ -209,7 +209,7 @@ def _check(cfg: Config, data: Dataset) -> None:
         raise ConfigError("class_conditional = true", f"{data.name} has no classes", "set class_conditional=false")
     if cfg.class_conditional and cfg.backbone != "biggan":
         what = f"class_conditional = true with backbone = {cfg.backbone}"
-        raise ConfigError(what, "the class-conditional model is defined for BigGAN's nets", "set backbone=biggan")
+        raise ConfigError(what, "the class-conditional model is defined for BigGAN's networks", "set backbone=biggan")
     if cfg.pl_weight and cfg.backbone != "stylegan2":
         what, mend = (
             f"pl_weight = {cfg.pl_weight:g} with backbone = {cfg.backbone}",

@@ -184,7 +184,7 @@ class InfoSCC(Method):
 
     @torch.no_grad()
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
-        """Images of the asked labels; by default of uniform classes, or of attributes from fair coins [C]."""
+        """Images of the requested labels; by default of uniform classes, or of attributes from fair coins [C]."""
         if conditions is None and self.conditioning == "attributes":
             conditions = torch.randint(2, (n, self.n_labels), device=self.device)
         elif conditions is None:

@@ -1,11 +1,11 @@
 """Latent space conditioning (Durall, Ho, Pfreundt, Keuper; VISAPP 2021): a generator steered by features, no labels.
 
 A frozen network E turns an image into features f; the generator gets [z ; f]. The discriminator never sees f: it gets
-couples of images, and which couples are true is read off the feature space of the batch. Symbols are the paper's.
+pairs of images, and which pairs are true is read off the feature space of the batch. Symbols are the paper's.
 
   Algorithm 1   for every x_i of a batch, its nearest and its farthest image by L1 between features    `couples`
   eq. 2-4       adv = [x_i, G(z_i, f_i)] false, same = [x_i, x_nearest(i)] true, diff = [x_i, x_farthest(i)] false
-  Algorithm 2   G fools D with adv couples in every step, D learns all three in every n-th               `step`
+  Algorithm 2   G fools D with adv pairs in every step, D learns all three in every n-th               `step`
 
 Algorithm 2 as printed ascends the same L_adv for both networks, which would make G help D; here G descends it.
 """
@@ -47,7 +47,7 @@ class Config(GANConfig):
     adv_weight: NonNegativeFloat = 1.0  # lambda_a; 0 leaves the term out of D's loss [ours: values not given]
     same_weight: NonNegativeFloat = 1.0  # lambda_s
     diff_weight: NonNegativeFloat = 1.0  # lambda_d
-    adv_real: Literal["anchor", "nearest"] = "anchor"  # first image of an adv couple; nearest: no prize for copies
+    adv_real: Literal["anchor", "nearest"] = "anchor"  # first image of an adv pair; nearest: no prize for copies
     oracle_pairs: bool = False  # ablation: true classes decide which neighbours are right; no longer label-free
     neighbour_pool: Literal["batch", "bank"] = "batch"  # where neighbours are looked for [P]; bank: all training images
     far_mode: Literal["max", "random"] = "max"  # the farthest [P], or one of the farthest 10 % of the batch
@@ -67,7 +67,7 @@ class Couples(NamedTuple):
     near: Tensor  # [B, C, S, S] "real correct"
     far: Tensor  # [B, C, S, S] "real wrong"
     f: Tensor  # [B, f_dim] what G is given
-    logs: dict[str, Tensor]  # how good the couples are
+    logs: dict[str, Tensor]  # how good the pairs are
 
 
 def distances(f: Tensor, own: slice = slice(None)) -> Tensor:
@@ -78,7 +78,7 @@ def distances(f: Tensor, own: slice = slice(None)) -> Tensor:
 def neighbours(P: Tensor, far_mode: str = "max", first: int = 0) -> tuple[Tensor, Tensor]:
     """The nearest and the farthest other image of each row of distances [b, B]: indices [b], [b].
 
-    An image is never its own neighbour: of a couple of equal images D would only learn that equal pixels are true.
+    An image is never its own neighbour: of a pair of equal images D would only learn that equal pixels are true.
     Among equal distances the first is taken. far_mode "random": one of the farthest 10 %, drawn. first: which image of
     the batch the first row is.
     """
@@ -98,7 +98,7 @@ def steered_by_labels(P: Tensor, y: Tensor, own: slice = slice(None)) -> Tensor:
 
 
 class LatentCond(FeatureConditioned, Method):
-    """Latent-conditioned SNGAN: G gets an image's features, D couples of images that a feature space calls alike."""
+    """Latent-conditioned SNGAN: G gets an image's features, D pairs of images with similar features."""
 
     cfg: Config
     D: nn.Module
@@ -133,7 +133,7 @@ class LatentCond(FeatureConditioned, Method):
         self.opt_D = self.adam(self.D, cfg.lr_D, cfg.betas)
 
     def step(self, stream: Stream, t: int) -> dict[str, Tensor]:
-        """Algorithm 2: D in every n-th step (n_dis times where the ratio is SNGAN's), then G on the same couples."""
+        """Algorithm 2: D in every n-th step (n_dis times where the ratio is SNGAN's), then G on the same pairs."""
         cfg, losses = self.cfg, {}
         c = self.couples(next(stream), stream)
         if t % cfg.g_steps_per_d == 0:
@@ -170,7 +170,7 @@ class LatentCond(FeatureConditioned, Method):
         return Couples(x, near.images, far.images, f, quality_of_pairs(self.data, batch, near, far))
 
     def loss_D(self, c: Couples, x_fake: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Eq. 5 as D minimises it, and the logits of each kind of couple."""
+        """Eq. 5 as D minimises it, and the logits of each kind of pair."""
         cfg = self.cfg
         true, false = TRUE_AND_FALSE[cfg.loss]
         if cfg.pairing == "couples":
@@ -182,7 +182,7 @@ class LatentCond(FeatureConditioned, Method):
         else:  # the minimax loss of eq. 1, on images, or on images beside f
             terms = {"adv": (1.0, false, self.adv(c, x_fake)), "real": (1.0, true, self.beside(c.x, c.f))}
         active = {name: term for name, term in terms.items() if term[0]}
-        # one pass for all couples: D has no batch norm, so they do not see each other
+        # one pass for all pairs: D has no batch norm, so they do not see each other
         joint = at_least_float32(self.D(torch.cat([x for _, _, x in active.values()])))
         logits = dict(zip(active, joint.chunk(len(active))))
         loss = sum(weight * side(logits[name]).mean() for name, (weight, side, _) in active.items())
@@ -191,7 +191,7 @@ class LatentCond(FeatureConditioned, Method):
 
     @in_float32
     def loss_G(self, l_adv: Tensor) -> Tensor:
-        """G's side of eq. 2, from D's logits of adv couples [B]: G descends log(1 - D), or ascends log D."""
+        """G's side of eq. 2, from D's logits of adv pairs [B]: G descends log(1 - D), or ascends log D."""
         if self.cfg.loss == "hinge":
             return -l_adv.mean()
         return softplus(-l_adv).mean() if self.cfg.g_loss == "ns" else -softplus(l_adv).mean()
@@ -214,7 +214,7 @@ class LatentCond(FeatureConditioned, Method):
 
     @torch.no_grad()
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
-        """Images for the features of the asked rows of the bank [n]; by default of rows drawn with replacement."""
+        """Images for the features of the requested rows of the bank [n]; by default of rows drawn with replacement."""
         if conditions is None:
             conditions = self.bank.draw(n)
         conditions = conditions.to(self.device)

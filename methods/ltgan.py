@@ -42,9 +42,9 @@ class Config(GANConfig):
     backbone: Literal["sndcgan", "resnet", "biggan", "stylegan2"] = "sndcgan"  # [P] sec. 4.1; resnet is SNGAN's
     loss: Literal["hinge", "non_saturating"] = "hinge"  # [P] eq. 2; StyleGAN's is eq. 1
     z_dim: PositiveInt = 128  # of the latent [C]
-    width: PositiveInt | None = None  # of the nets (their `base`, `width`, `ch`); None: the published one
+    width: PositiveInt | None = None  # of the networks (their `base`, `width`, `ch`); None: the published one
     conditional: bool = False  # class-conditional BigGAN; both images of a pair have one class [P]
-    biggan: Literal["imagenet", "cifar10"] = "cifar10"  # which of BigGAN-PyTorch's nets [C]
+    biggan: Literal["imagenet", "cifar10"] = "cifar10"  # which of BigGAN-PyTorch's networks [C]
     adam_eps: PositiveFloat = 1e-8  # of G's and D's Adam; 1e-6 on ImageNet [C]
 
     sigma_z: PositiveFloat = 1.0  # std of z, sec. 3.2; a standard normal [ours: value lost]
@@ -240,7 +240,9 @@ def _check(cfg: Config, data: Dataset) -> None:
         )
     if cfg.conditional and cfg.backbone != "biggan":
         raise ConfigError(
-            "conditional = true", f"the {cfg.backbone} nets take no class", "set backbone=biggan or conditional=false"
+            "conditional = true",
+            f"the {cfg.backbone} networks take no class",
+            "set backbone=biggan or conditional=false",
         )
     if cfg.conditional and data.conditioning != "class":
         raise ConfigError("conditional = true", f"{data.name} has no classes", "set conditional=false")

@@ -27,7 +27,7 @@ from benchmark.nn.selfcond import MixtureGenerator
 from benchmark.training import Dataset, Grid, Method, NonNegativeFloat, Picture, Sample, Stream
 from benchmark.training.plain_gan import PlainGAN, PlainGANConfig, noised, plain_recipes
 
-ROWS = 10  # generators of the picture at most, and images of each
+ROWS = 10  # generators of the image at most, and images of each
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -82,7 +82,7 @@ class MGAN(PlainGAN, Method):
 
     @torch.no_grad()
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
-        """Each image from a generator drawn uniformly [P]; nothing is asked."""
+        """Each image from a generator drawn uniformly [P]; there are no conditions."""
         k = torch.randint(self.cfg.K, (n,), device=self.device)
         return Sample(G(self.normal(n, self.cfg.z_dim), k), None)
 

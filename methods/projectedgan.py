@@ -105,7 +105,7 @@ class ProjectedGAN(Method):
 
     @torch.no_grad()
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
-        """Unconditional: nothing is asked. Fresh noise in every image."""
+        """Unconditional: there are no conditions. Fresh noise in every image."""
         return Sample(G(self.z(n)).clamp(-1, 1), None)
 
 

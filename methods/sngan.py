@@ -1,7 +1,7 @@
 """SNGAN (Miyato, Kataoka, Koyama, Yoshida; ICLR 2018, arXiv 1802.05957): the unconditional baseline of several papers.
 
 The discriminator's weights are divided by their largest singular value, W / sigma(W), which bounds its Lipschitz
-constant by that of its activations; losses and nets are otherwise plain.
+constant by that of its activations; losses and networks are otherwise plain.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from methods.recipes import sngan
 class Config(GANConfig):
     """[P] paper, appendix; [S] the SNDCGAN of compare_gan, which LT-GAN and CR-GAN build on; [ours] chosen here."""
 
-    backbone: Literal["resnet", "sndcgan"] = "resnet"  # the paper's residual nets, or its plain ones
+    backbone: Literal["resnet", "sndcgan"] = "resnet"  # the paper's residual networks, or its plain ones
     loss: Literal["hinge", "non_saturating"] = "hinge"  # [P] eq. 16, 17
     z_dim: PositiveInt = 128  # of the latent [P]
     width: PositiveInt | None = None  # channels of the narrowest hidden layer; None: the paper's
@@ -32,7 +32,7 @@ class Config(GANConfig):
 
 
 class SNGAN(Method):
-    """SNGAN: spectrally normalised discriminator, residual (ResNet) or plain (SNDCGAN) nets; unconditional baseline."""
+    """SNGAN: spectrally normalised discriminator, residual or plain (SNDCGAN) networks; unconditional baseline."""
 
     cfg: Config
     D: nn.Module
@@ -63,7 +63,7 @@ class SNGAN(Method):
 
     @torch.no_grad()
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
-        """Unconditional: nothing is asked."""
+        """Unconditional: there are no conditions."""
         return Sample(G(self.z(n)), None)
 
 

@@ -32,7 +32,7 @@ N_TURNS = 4  # 0, 90, 180 and 270 degrees
 class Config(GANConfig):
     """[P] paper; [C] the authors' code, google/compare_gan; [M] kwotsin/mimicry's baseline; [ours] chosen here."""
 
-    backbone: Literal["resnet", "sndcgan"] = "resnet"  # SNGAN's residual nets or its plain ones [P]
+    backbone: Literal["resnet", "sndcgan"] = "resnet"  # SNGAN's residual networks or its plain ones [P]
     loss: Literal["hinge", "non_saturating"] = "hinge"  # [P]
     z_dim: PositiveInt = 128  # of the latent [P]
     width: PositiveInt | None = None  # channels of the narrowest hidden layer; None: the published one
@@ -66,7 +66,7 @@ class RotationDiscriminator(nn.Module):
 
 
 class SSGAN(Method):
-    """SS-GAN: the discriminator also tells by which quarter turn an image was rotated; unconditional."""
+    """SS-GAN: the discriminator also predicts the rotation of an image (quarter turns); unconditional."""
 
     cfg: Config
     D: RotationDiscriminator
@@ -117,7 +117,7 @@ class SSGAN(Method):
 
     @torch.no_grad()
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
-        """Unconditional: nothing is asked."""
+        """Unconditional: there are no conditions."""
         return Sample(G(self.z(n)), None)
 
 

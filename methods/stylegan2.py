@@ -113,7 +113,7 @@ class StyleGAN2(Method):
 
     @torch.no_grad()
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
-        """Unconditional: nothing is asked. One style an image, fresh noise, no truncation."""
+        """Unconditional: there are no conditions. One style an image, fresh noise, no truncation."""
         return Sample(G(self.z(n)).clamp(-1, 1), None)
 
 

@@ -1,4 +1,4 @@
-"""Errors that a user can mend. The command line prints them without a traceback."""
+"""Errors that a user can fix. The command line prints them without a traceback."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class UserError(Exception):
     def __init__(self, what: str, why: str = "", mend: str = "") -> None:
         self.what, self.why, self.mend = what, why, mend
         super().__init__(
-            "\n".join(line for line in (what, why and f"  why:  {why}", mend and f"  mend: {mend}") if line)
+            "\n".join(line for line in (what, why and f"  why:  {why}", mend and f"  fix:  {mend}") if line)
         )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class AttributeTable:
-    """One row a picture."""
+    """One row an image."""
 
     path: Path
     attribute_names: tuple[str, ...]
@@ -60,7 +60,7 @@ def read_attributes(path: Path) -> AttributeTable:
     if {"0", "-1"} <= {level.strip() for level in levels}:
         raise DataError(f"{path}: both 0 and -1 occur", "either could mean no, or not known", "write 0/1 or -1/1")
     if not files:
-        raise DataError(f"{path}: the table has no rows", mend="give it one row a picture")
+        raise DataError(f"{path}: the table has no rows", mend="give it one row an image")
     table = np.frombuffer(b"".join(values), dtype=np.uint8).reshape(len(files), len(header))
     return AttributeTable(path, tuple(header), files, table)
 

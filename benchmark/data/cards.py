@@ -1,8 +1,8 @@
-"""Data set cards: one YAML file says where pictures come from and what is served of them.
+"""Dataset configs: one YAML file says where images come from and what is served of them.
 
 Nothing heavy is imported here: a missing data set is reported within a second of the start.
 
-A card for one's own pictures, given to a command as its path:
+A config for one's own images, given to a command as its path:
 
     name: flowers
     title: My flowers, one folder a species
@@ -14,7 +14,7 @@ A card for one's own pictures, given to a command as its path:
     conditioning: class
     flip_ok: true                            # a mirrored flower is still that flower
 
-No card is needed for the defaults: the path of a folder or of a zip file works where a card's name does.
+No card is needed for the defaults: the path of a folder or of a zip file works where a dataset config's name does.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from benchmark.data.trees import open_tree, own_split
 
 __all__ = ["DatasetCard", "card_with", "find_card", "fingerprint", "list_cards", "load_card", "locate"]
 
-MIN_SIDE = 8  # pixels, of pictures
-MAX_NAME = 100  # characters of a card's name: two of them and a hash fit into the name of a file
+MIN_SIDE = 8  # pixels, of images
+MAX_NAME = 100  # characters of a dataset config's name: two of them and a hash fit into the name of a file
 
 # `--set attribute_set=10` arrives as a number; the names of sets are text.
 SetName = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
@@ -64,13 +64,13 @@ class DatasetCard:
     attribute_set: SetName | None = None  # the one served; none: every attribute of the source
     n_classes: Annotated[int, Field(gt=0)] | None = None  # where it is known before the data is there
     imbalance: Annotated[float, Field(ge=1)] | None = added(None)  # first class's training images over the last one's
-    flip_ok: bool = False  # does mirroring left-right keep the label, and the picture plausible?
+    flip_ok: bool = False  # does mirroring left-right keep the label, and the image plausible?
     # own: the source's train/test where it has one, else hash of the file name. all: train is every image, and the test
     # split is what it was, now a part of train: nothing is held out
     split: Literal["own", "hash", "all"] = "own"
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2  # held-out share of a split by hash
     follow_links: bool = added(False)  # also serve images that lie outside of the source's folder, reached by links?
-    licence: str = ""
+    licence: str = ""  # of the images
     homepage: str = ""  # the official page; named when files are missing
     default_recipe: Literal["small", "paper"] = "small"  # of the methods' recipes
 
@@ -122,7 +122,7 @@ def check(card: DatasetCard, where: str) -> DatasetCard:
 
 
 def _check_classes(card: DatasetCard, where: str) -> None:
-    """Classes made of attributes name attributes that there are, and are as many as the card says."""
+    """Classes made of attributes name attributes that there are, and are as many as the dataset config says."""
     choice = card.source.classes_from
     if choice is None:
         return
@@ -138,13 +138,13 @@ def _check_classes(card: DatasetCard, where: str) -> None:
 
 
 def _check_shape(card: DatasetCard, where: str) -> None:
-    """Points have one shape and no picture's handling; pictures need a side and a channel or three."""
+    """Points have one shape and no image's handling; images need a side and a channel or three."""
     if card.source.is_points:
         allowed = {"resolution": 1, "channels": 2, "crop": "none", "pad": 0, "flip_ok": False, "split": "own"}
-        reason = f"a source of kind {card.source.kind!r} makes 2-D points, not pictures"
+        reason = f"a source of kind {card.source.kind!r} makes 2-D points, not images"
     else:
         allowed = {"resolution": max(card.resolution, MIN_SIDE), "channels": 1 if card.channels == 1 else 3}
-        reason = f"a picture has a side of at least {MIN_SIDE} pixels, and one channel or three"
+        reason = f"an image has a side of at least {MIN_SIDE} pixels, and one channel or three"
     for key, value in allowed.items():
         if getattr(card, key) != value:
             raise ConfigError(
@@ -171,7 +171,9 @@ def load_card(path: Path) -> DatasetCard:
     card = _build(load_yaml(path), str(path))
     if path.parent == card_folder() and card.name != path.stem:
         raise ConfigError(
-            f"{path}: name: {card.name!r}", "a card of the suite is named as its file", f"write name: {path.stem}"
+            f"{path}: name: {card.name!r}",
+            "a dataset config of the suite is named as its file",
+            f"write name: {path.stem}",
         )
     return card
 
@@ -188,9 +190,9 @@ def _build(values: Mapping[str, Any], where: str) -> DatasetCard:
 
 
 def find_card(name_or_path: str) -> DatasetCard:
-    """The card of this name, of this .yaml file, or made for this folder or zip file of pictures.
+    """The card of this name, of this .yaml file, or made for this folder or zip file of images.
 
-    Raises DataError for a name that is not known, offering the nearest; ConfigError for a card with errors.
+    Raises DataError for a name that is not known, offering the nearest; ConfigError for a dataset config with errors.
     """
     if not name_or_path.strip():  # as a path it would be the present folder
         raise DataError(
@@ -207,12 +209,12 @@ def find_card(name_or_path: str) -> DatasetCard:
     raise DataError(
         f"unknown data set {name_or_path!r}",
         suggest(name_or_path, [card.stem for card in card_folder().glob("*.yaml")]),
-        "give a card's name, the path of a .yaml card, or the path of a folder or zip file of pictures",
+        "give a dataset's name, the path of a .yaml dataset config, or the path of a folder or zip file of images",
     )
 
 
 def _beside(card: DatasetCard, folder: Path) -> DatasetCard:
-    """A user's card with those paths of its source made absolute that exist beside the card."""
+    """A user's card with those paths of its source made absolute that exist beside the dataset config."""
     paths = {key: getattr(card.source, key) for key in card.source.path_keys}
     found = {key: str(folder / path) for key, path in paths.items() if path and (folder / user_path(path)).exists()}
     return card_with(card, {"source": found})

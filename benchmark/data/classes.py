@@ -76,7 +76,7 @@ def with_classes(card: DatasetCard, opened: SourceImages, choice: ClassesFrom) -
 
 
 def subset(opened: SourceImages, rows: np.ndarray) -> SourceImages:
-    """Only some rows of an opened source of pictures."""
+    """Only some rows of an opened source of images."""
 
     def of(values: np.ndarray | None) -> np.ndarray | None:
         return None if values is None else values[rows]

@@ -1,4 +1,4 @@
-"""Anyone's pictures, as they are: a folder, a zip file, or arrays in an .npz or .npy file, to be scored.
+"""Anyone's images, as they are: a folder, a zip file, or arrays in an .npz or .npy file, to be scored.
 
 Nothing is resized or cropped unless a side is asked for: a metric's own resize is part of its protocol, and another one
 before it would move the number.
@@ -26,14 +26,14 @@ from benchmark.data.images import decoded, explain, to_array
 from benchmark.data.layout import MAX_CLASSES, MAX_SHOWN
 from benchmark.data.sources.base import SourceImages
 
-IN_MEMORY_BYTES = 2**31  # of pictures; more are kept on the disk
+IN_MEMORY_BYTES = 2**31  # of images; more are kept on the disk
 IMAGE_KEYS = ("images", "arr_0", "samples", "x")  # of .npz files: ours, numpy's own, common ones
 LABEL_KEYS = ("labels", "arr_1", "label", "y")
 
 
 @dataclass(frozen=True)
 class Collection:
-    """Pictures in memory, with labels where they have some."""
+    """Images in memory, with labels where they have some."""
 
     name: str
     images: np.ndarray  # uint8 (N, H, W, C), C = 1 or 3
@@ -52,12 +52,12 @@ def is_collection(path: Path) -> bool:
 def read_collection(
     path: Path, *, channels: int = 3, side: int | None = None, limit: int | None = None, progress: bool = False
 ) -> Collection:
-    """All pictures of a folder, zip, .npz or .npy file, in an order that depends on their names alone.
+    """All images of a folder, zip, .npz or .npy file, in an order that depends on their names alone.
 
-    channels: 3 turns grey pictures to RGB, 1 turns colours to grey; arrays are not turned. side: cut the central square
+    channels: 3 turns grey images to RGB, 1 turns colours to grey; arrays are not turned. side: cut the central square
     and resize it (bicubic, antialiased) to this many pixels; None: as they are, all of one size. limit: this many, a
     fair sample. Sub-folders, StyleGAN's dataset.json or an array of labels give the classes.
-    Raises DataError naming the file: missing, damaged, of another size than the others, floats, no pictures.
+    Raises DataError naming the file: missing, damaged, of another size than the others, floats, no images.
     """
     if not path.exists():
         raise DataError(f"{path}: no such file or folder", mend="check the path")
@@ -103,7 +103,7 @@ def _as_is(image: Image.Image, channels: int) -> np.ndarray:
 def _read_all(
     opened: SourceImages, rows: range, read: Callable[[Image.Image], np.ndarray], progress: bool
 ) -> np.ndarray:
-    """Every picture of these rows, read by a few threads. Raises DataError naming those that cannot be."""
+    """Every image of these rows, read by a few threads. Raises DataError naming those that cannot be."""
 
     def one(row: int) -> np.ndarray | str:
         try:
@@ -131,11 +131,11 @@ def _read_all(
     if bad:
         size = "" if images is None else f" (others have {images.shape[2]} x {images.shape[1]} px)"
         raise DataError(
-            f"pictures that cannot be scored with the others{size}",
+            f"images that cannot be scored with the others{size}",
             "\n        ".join(bad),
             "replace damaged files; where sizes differ, give --resolution SIDE to bring all to one",
         )
-    assert images is not None  # a folder without pictures was refused
+    assert images is not None  # a folder without images was refused
     return images
 
 
@@ -177,7 +177,7 @@ def _channels_last(path: Path, images: np.ndarray) -> np.ndarray:
     if images.dtype != np.uint8:
         raise DataError(
             f"{path}: images of dtype {images.dtype}",
-            "pictures are scored as 8-bit, and what range these numbers have is not known",
+            "images are scored as 8-bit, and what range these numbers have is not known",
             "for images in [-1, 1]: ((x + 1) * 127.5).round().clip(0, 255).astype('uint8')",
         )
     if images.ndim == 3:
@@ -198,7 +198,7 @@ def _labels(path: Path, labels: np.ndarray, n: int) -> np.ndarray:
         raise DataError(
             f"{path}: labels of dtype {labels.dtype} and shape {labels.shape}",
             f"{n} class numbers 0, 1, ... are needed, one for each image",
-            "leave them out if the pictures have no classes",
+            "leave them out if the images have no classes",
         )
     if len(labels) and int(labels.max()) >= MAX_CLASSES:
         raise DataError(

@@ -1,6 +1,6 @@
 """Drawn colour shapes whose class and attributes are known exactly.
 
-Every picture shows one shape (the class) in red or blue ink, large or small, filled or as an outline, on a dark or a
+Every image shows one shape (the class) in red or blue ink, large or small, filled or as an outline, on a dark or a
 light ground, with or without a frame: five independent fair binary attributes. Place, size, angle and colour vary
 within each. Picture number `i` is a function of (seed, i) alone.
 """
@@ -25,7 +25,7 @@ HUE_JITTER = 0.035
 
 
 def truth(seed: int, i: int) -> tuple[int, tuple[int, ...]]:
-    """Class and attributes (N_BITS) of picture `i`; each value is fair and independent."""
+    """Class and attributes (N_BITS) of image `i`; each value is fair and independent."""
     rng = np.random.default_rng([seed, i])
     return int(rng.integers(len(CLASSES))), tuple(int(bit) for bit in rng.integers(2, size=N_BITS))
 

@@ -1,4 +1,4 @@
-"""From a picture file of any kind to uint8 bytes of one size: the only place where pixels are changed."""
+"""From an image file of any kind to uint8 bytes of one size: the only place where pixels are changed."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ FILTERS = {
     "box": Image.Resampling.BOX,
     "nearest": Image.Resampling.NEAREST,
 }
-# What files with the endings of pictures are. Pillow's other readers stay unused:
+# What files with the endings of images are. Pillow's other readers stay unused:
 # some start other programs.
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM")
-MAX_PIXELS = 2**26  # of a picture: 8,192 x 8,192 take up to 0.9 GB while they are decoded and converted
-MAX_FILE_BYTES = 2**28  # of a picture's file, also inside an archive that inflates it
-LARGE_PIXELS = 2**23  # from here on pictures are decoded one at a time
+MAX_PIXELS = 2**26  # of an image: 8,192 x 8,192 take up to 0.9 GB while they are decoded and converted
+MAX_FILE_BYTES = 2**28  # of an image's file, also inside an archive that inflates it
+LARGE_PIXELS = 2**23  # from here on images are decoded one at a time
 _one_large = threading.Lock()
 
-# `open_image` refuses such pictures by itself, earlier than Pillow and as an error.
+# `open_image` refuses such images by itself, earlier than Pillow and as an error.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 EXIF_ORIENTATION = 0x0112
@@ -35,7 +35,7 @@ WIDE_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # Pillow's modes of grey w
 
 
 def open_image(file: Any, size_bytes: int) -> Image.Image:
-    """A picture, not yet decoded, of a path or an open file.
+    """A image, not yet decoded, of a path or an open file.
 
     Raises ValueError for an empty file, and for one too large to be decoded safely; Pillow raises its own errors.
     """
@@ -56,7 +56,7 @@ def open_image(file: Any, size_bytes: int) -> Image.Image:
 
 
 def to_array(image: Image.Image, card: DatasetCard) -> tuple[np.ndarray, list[str]]:
-    """A picture as the card wants it: uint8 [H, W, C], and the kinds of conversion it needed.
+    """A image as the dataset config wants it: uint8 [H, W, C], and the kinds of conversion it needed.
 
     Order: first frame, EXIF orientation, grey or RGB, crop, pad, resize.
     Raises ValueError for pixels whose range is not defined; Pillow raises its own errors for broken files.
@@ -137,7 +137,7 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
 
 
 def explain(error: Exception) -> str:
-    """Why a picture could not be read, in a few words."""
+    """Why an image could not be read, in a few words."""
     if isinstance(error, UnidentifiedImageError):
-        return "not a picture, or its header is damaged"
+        return "not an image, or its header is damaged"
     return str(error) or type(error).__name__

@@ -250,7 +250,7 @@ def check_prepared(folder: Path, meta: dict[str, Any], card: DatasetCard | None)
     if content_hash(contents) != meta["sha256"]:
         raise ValueError("meta.json was damaged or changed: its contents do not have the hash that it says")
     if card is not None and _decisive(meta["card"]) != json.loads(json.dumps(_decisive(to_dict(card)))):
-        raise ValueError("meta.json was damaged or changed: its card is not the one that names the folder")
+        raise ValueError("meta.json was damaged or changed: its dataset config is not the one that names the folder")
     arrays = {path.name for path in folder.glob("*.npy")}
     for name in sorted(arrays.symmetric_difference(meta["files"])):
         raise ValueError(f"{name}: {'not listed in meta.json' if name in arrays else 'missing'}")

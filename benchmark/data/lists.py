@@ -1,4 +1,4 @@
-"""Text files that list the pictures of a split. Nothing heavy is imported here."""
+"""Text files that list the images of a split. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def read_list(path: Path) -> list[tuple[str, int]]:
         raise DataError(
             f"{path}: {len(bad)} bad lines" if bad else f"{path}: it lists nothing",
             "\n        ".join(bad[:MAX_SHOWN]),
-            f"a line is a picture's relative path, a blank, and the number of its class, below {MAX_CLASSES:,}",
+            f"a line is an image's relative path, a blank, and the number of its class, below {MAX_CLASSES:,}",
         )
     return rows
 

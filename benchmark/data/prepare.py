@@ -1,6 +1,6 @@
 """Turn a source once into arrays on the disk, keyed by its content; everything later reads those bytes.
 
-Pictures become uint8, points float32.
+Images become uint8, points float32.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from benchmark.data.layout import FORMAT, MAX_SHOWN
 from benchmark.data.prepared import REPEATED, Dataset
 from benchmark.data.sources.base import SourceImages
 
-CHUNK_BYTES = 16 * 2**20  # decoded pictures held in memory at a time
-CHUNK_IMAGES = 128  # at most so many pictures in a chunk
+CHUNK_BYTES = 16 * 2**20  # decoded images held in memory at a time
+CHUNK_IMAGES = 128  # at most so many images in a chunk
 
 
 def prepare(card: DatasetCard, data_root: Path, cache: Path, progress: bool = True) -> Dataset:
@@ -55,7 +55,7 @@ def prepare(card: DatasetCard, data_root: Path, cache: Path, progress: bool = Tr
 
 
 def find_prepared(card: DatasetCard, data_root: Path, cache: Path) -> Dataset | None:
-    """The prepared data set if it is in `cache` already. Reads no pictures."""
+    """The prepared data set if it is in `cache` already. Reads no images."""
     try:
         folder = _folder(card, data_root, cache)
     except DataError:
@@ -73,18 +73,18 @@ def _complete(folder: Path) -> bool:
 
 
 def open_source(card: DatasetCard, data_root: Path) -> SourceImages:
-    """The card's source with the labels that the card serves, and no others.
+    """The card's source with the labels that the dataset config serves, and no others.
 
-    Raises DataError naming what is missing, what cannot be read, or which labels do not fit the pictures.
+    Raises DataError naming what is missing, what cannot be read, or which labels do not fit the images.
     """
     opened = card.source.open(card, data_root)
     if card.conditioning != "class":
         opened.labels, opened.class_names = None, ()
     elif card.n_classes is not None and len(opened.class_names) != card.n_classes:
         raise DataError(
-            f"data set {card.name}: {len(opened.class_names)} classes, but its card says {card.n_classes}",
+            f"data set {card.name}: {len(opened.class_names)} classes, but its dataset config says {card.n_classes}",
             f"found: {', '.join(opened.class_names[:MAX_SHOWN])}",
-            "correct n_classes in the card, or the folders",
+            "correct n_classes in the dataset config, or the folders",
         )
     if card.conditioning == "attributes":
         _choose(card, opened)
@@ -94,7 +94,7 @@ def open_source(card: DatasetCard, data_root: Path) -> SourceImages:
 
 
 def _choose(card: DatasetCard, opened: SourceImages) -> None:
-    """Keep only the attributes that the card serves, in its order."""
+    """Keep only the attributes that the dataset config serves, in its order."""
     wanted = card.attribute_names or opened.attribute_names
     for name in wanted:
         if name not in opened.attribute_names:
@@ -139,18 +139,18 @@ def split(card: DatasetCard, source: SourceImages) -> dict[str, np.ndarray]:
     for name, rows in splits.items():
         if len(rows) == 0:
             raise DataError(
-                f"data set {card.name}: no picture falls in {name}",
-                f"it has {len(source.names)} picture{'s' * (len(source.names) != 1)} in all",
-                "add pictures, or put them into train/ and test/ sub-folders",
+                f"data set {card.name}: no image falls in {name}",
+                f"it has {len(source.names)} image{'s' * (len(source.names) != 1)} in all",
+                "add images, or put them into train/ and test/ sub-folders",
             )
     if source.labels is not None and not card.source.has_drawn_labels:
         seen = set(source.labels[splits["train"]].tolist())
         absent = [name for k, name in enumerate(source.class_names) if k not in seen]
         if absent:
             raise DataError(
-                f"data set {card.name}: no training picture of {', '.join(absent[:MAX_SHOWN])}",
-                "every picture of it falls in the test split",
-                "add pictures, or put them into train/ and test/ sub-folders",
+                f"data set {card.name}: no training image of {', '.join(absent[:MAX_SHOWN])}",
+                "every image of it falls in the test split",
+                "add images, or put them into train/ and test/ sub-folders",
             )
     return splits
 
@@ -178,7 +178,7 @@ def _write(
     if bad:
         more = " (there may be more)" if len(bad) == MAX_SHOWN else ""
         raise DataError(
-            f"data set {card.name}: {len(bad)} picture{'s' * (len(bad) > 1)} cannot be read{more}",
+            f"data set {card.name}: {len(bad)} image{'s' * (len(bad) > 1)} cannot be read{more}",
             "\n        ".join(bad),
             "replace them by whole files, or delete them",
         )
@@ -198,7 +198,7 @@ def _write_images(
     bad: list[str],
     bar: Any,
 ) -> None:
-    """Write one array of pictures, piece by piece, as numpy's `save` would, and add the hash of each to `marks`.
+    """Write one array of images, piece by piece, as numpy's `save` would, and add the hash of each to `marks`.
 
     Written front to back rather than through a memory map: on a full disk that is an error, not a killed process.
     """

@@ -1,4 +1,4 @@
-"""A prepared data set: uint8 pictures, or float32 points, that the trainer and the metrics read alike."""
+"""A prepared data set: uint8 images, or float32 points, that the trainer and the metrics read alike."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from benchmark.data.layout import FORMAT, check_prepared
 from benchmark.data.mixtures import Mixture, draw_points
 from benchmark.data.sources.base import SourceKind
 
-TINY = 64  # pictures a split of a synthetic stand-in
+TINY = 64  # images a split of a synthetic stand-in
 
 
 @dataclass
@@ -54,11 +54,11 @@ class Dataset:
     test: Split
     meta: dict[str, Any] = field(default_factory=dict)  # meta.json; empty for a stand-in
     parts: dict[str, np.ndarray] = field(default_factory=dict)  # rows of the test split that make up a named part
-    source: dict[str, Any] = field(default_factory=dict)  # the card's source; its kind's class says its keys
+    source: dict[str, Any] = field(default_factory=dict)  # the dataset config's source; its kind's class says its keys
 
     @property
     def is_points(self) -> bool:
-        """Are its rows 2-D points? Then `images` are float32 [N, 2], and no picture's metric applies."""
+        """Are its rows 2-D points? Then `images` are float32 [N, 2], and no image's metric applies."""
         kind = kind_of(self.source)
         return kind is not None and kind.is_points
 
@@ -120,7 +120,7 @@ class Dataset:
 
     @classmethod
     def load(cls, folder: Path, card: DatasetCard | None = None) -> Dataset:
-        """Open a prepared folder and check every byte; pictures stay on the disk until they are used.
+        """Open a prepared folder and check every byte; images stay on the disk until they are used.
 
         card: what it was prepared of. Raises DataError when the folder is damaged, incomplete or of another card.
         """
@@ -216,7 +216,7 @@ class Dataset:
 
 
 def mixture_of(data: DatasetCard | Dataset) -> Mixture:
-    """The mixture that a card, a prepared data set or a stand-in draws its points from.
+    """The mixture that a dataset config, a prepared data set or a stand-in draws its points from.
 
     Raises DataError for data that are no points.
     """
@@ -228,7 +228,7 @@ def mixture_of(data: DatasetCard | Dataset) -> Mixture:
 
 
 def _source_of_points(data: Dataset) -> SourceKind | None:
-    """The source that a data set of points came from; None for pictures."""
+    """The source that a data set of points came from; None for images."""
     kind = kind_of(data.source)
     if kind is None or not kind.is_points:
         return None
@@ -253,7 +253,7 @@ def _load_split(folder: Path, name: str, meta: dict[str, Any]) -> Split:
     )
     for part, array in (("labels", split.labels), ("attributes", split.attributes)):
         if array is not None and len(array) != len(images):
-            raise ValueError(f"{name}: {len(images)} pictures, but {len(array)} {part}")
+            raise ValueError(f"{name}: {len(images)} images, but {len(array)} {part}")
     if len(images) != meta["counts"][name]:
-        raise ValueError(f"{name}: {len(images)} pictures, but meta.json says {meta['counts'][name]}")
+        raise ValueError(f"{name}: {len(images)} images, but meta.json says {meta['counts'][name]}")
     return split

@@ -1,4 +1,4 @@
-"""Batches of training pictures: a pure function of (seed, images drawn), so that resuming needs no random state.
+"""Batches of training images: a pure function of (seed, images drawn), so that resuming needs no random state.
 
 Image number `p` of a run, counted over all ranks, is entry `p mod N` of the permutation of epoch `p div N`; whether it
 is mirrored is drawn beside the permutation. The batch size and the number of ranks change nothing of that.
@@ -17,7 +17,7 @@ from benchmark.core import distributed
 from benchmark.core.errors import UserError
 from benchmark.data.prepared import Split
 
-MEMORY_SHARE = 0.25  # of the free memory that the pictures of one split may take
+MEMORY_SHARE = 0.25  # of the free memory that the images of one split may take
 PERMUTATION, FLIP = 0, 1  # streams of random numbers of an epoch
 
 
@@ -75,7 +75,7 @@ def _layout(images: torch.Tensor) -> torch.memory_format:
 class Stream:
     """Endless batches of one split.
 
-    split: a prepared split. Pictures that take less than a quarter of the free memory move to the device once, as
+    split: a prepared split. Images that take less than a quarter of the free memory move to the device once, as
         uint8; others are gathered from the disk batch by batch.
     batch: images a batch over all ranks together; rank r gets the r-th contiguous share.
     seed: at least 0; with the position it fixes every batch.
@@ -146,7 +146,7 @@ def _generator(seed: int, epoch: int, stream: int) -> np.random.Generator:
 
 
 def in_order(split: Split, batch: int, device: torch.device | str) -> Iterator[Batch]:
-    """Every picture of a split once, in order, unmirrored; the last batch may be smaller."""
+    """Every image of a split once, in order, unmirrored; the last batch may be smaller."""
     rows = _Rows(split, torch.device(device), keep=False)
     for start in range(0, len(split), batch):
         yield rows.batch(np.arange(start, min(start + batch, len(split))), None)

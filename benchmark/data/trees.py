@@ -35,11 +35,11 @@ class Tree:
         return [name for name in inside if "/" not in name]
 
     def has_pictures_in(self, below: str) -> bool:
-        """Do pictures lie directly in the folder `below`?"""
+        """Do images lie directly in the folder `below`?"""
         return any(name.startswith(below) and "/" not in name[len(below) :] for name in self.pictures)
 
     def open(self, name: str) -> Image.Image:
-        """The picture of this name, not yet decoded. Raises whatever Pillow raises, ValueError for an empty file."""
+        """The image of this name, not yet decoded. Raises whatever Pillow raises, ValueError for an empty file."""
         raise NotImplementedError
 
     def text(self, name: str) -> str:
@@ -93,7 +93,7 @@ class ZipTree(Tree):
 
 
 def open_picture(path: Path) -> Image.Image:
-    """A picture file, not yet decoded. Raises as `Tree.open`."""
+    """A image file, not yet decoded. Raises as `Tree.open`."""
     from benchmark.data.images import open_image
 
     return open_image(path, path.stat().st_size)

@@ -314,7 +314,7 @@ def _require_formulas(inputs: frozen.Frozen) -> None:
         raise DriftError(
             "these numbers cannot become a baseline\n" + "\n".join(f"  {check.message}" for check in wrong),
             "they contradict a closed form or another library",
-            "mend the metric first",
+            "fix the metric first",
         )
 
 

@@ -21,12 +21,12 @@ from benchmark.metrics.boundary import Boundary, boundary_accuracy
 from benchmark.metrics.correlation import Correlation, attribute_correlation
 from benchmark.metrics.extractors.trained import JudgeExtractor
 
-MOST_LABELS = 10  # that have columns and pictures of their own; LT-GAN has 4 attributes [ours]
+MOST_LABELS = 10  # that have columns and images of their own; LT-GAN has 4 attributes [ours]
 MOST_PAIRS = 10  # of attributes, with columns of their own; LT-GAN has 6 [ours]
 
 
 def boundary_values(context: EvaluationContext) -> list[MetricValue]:
-    """How well a plane in latent space separates images with a label from those without; pictures of moves across it.
+    """How well a plane in latent space separates images with a label from those without; images of moves across it.
 
     The means over labels are of balanced accuracies; the columns of single labels are LT-GAN's: plain accuracies.
     """

@@ -1,7 +1,7 @@
 """The border effect: images that do not show the class they were asked for are asked for from between the classes.
 
 Latent-space-conditioned GAN (Durall et al., VISAPP 2021, fig. 5) shows the conditioning features by t-SNE, coloured by
-class and by whether the generated image has it. Here that picture is drawn for every method that is given an image's
+class and by whether the generated image has it. Here that image is drawn for every method that is given an image's
 features, and a number stands beside it: the share of hits among the thirds of least, middle and largest margin. Where
 the data have attributes in place of classes, each attribute is a pair of classes of its own: present and absent. Data
 without labels have no border: nothing says whether an image shows what was requested.

@@ -26,15 +26,15 @@ Extra = Literal["cas", "lpips", "ppl", "ppl_judge", "boundary", "correlation", "
 class ExtraConfig:
     """Sizes. The papers' are in the comments; these are for minutes on two cores [ours]."""
 
-    cas: CASConfig = CASConfig()
+    cas: CASConfig = CASConfig()  # the classifier of the classification accuracy score
     lpips_conditions: PositiveInt = 50  # conditions whose images are compared with one another
     lpips_images: Annotated[int, Field(ge=2)] = 5  # images of each
     ppl_pairs: Annotated[int, Field(ge=10)] = 500  # StyleGAN: 100,000
-    ppl_sampling: Literal["full", "end"] = "full"
+    ppl_sampling: Literal["full", "end"] = "full"  # where on a path its length is measured; end: at its start
     boundary_latents: Annotated[int, Field(ge=100)] = 5000  # LT-GAN: 500,000
     boundary_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # from each end; LT-GAN: 0.02, of 500,000
     correlation_images: Annotated[int, Field(ge=100)] | None = added(None)  # new ones; None: those that are scored
-    steer_trajectories: PositiveInt = 16
+    steer_trajectories: PositiveInt = 16  # latents that are moved
     steer_iterations: PositiveInt = 25  # Plumerault et al.: 50
     fsd_images: Annotated[int, Field(ge=2)] = added(10_000)  # at most, of each set [C: Self-Conditioned GAN]
     segmenter: SegmenterConfig = added(SegmenterConfig())  # the segmentation network of FSD, which a user gives

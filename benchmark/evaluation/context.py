@@ -127,7 +127,7 @@ class ImageSet:
         if mine != (side, side):
             raise ConfigError(
                 f"extractor {name}",
-                f"it knows pictures of {side} px, these have {mine[1]} x {mine[0]}",
+                f"it knows images of {side} px, these have {mine[1]} x {mine[0]}",
                 f"give --resolution {side}, or --extractors lite0",
             )
 

@@ -1,4 +1,4 @@
-"""Numbers of one set of images against another, from one feature pass: what a run and anyone's pictures share."""
+"""Numbers of one set of images against another, from one feature pass: what a run and anyone's images share."""
 
 from __future__ import annotations
 

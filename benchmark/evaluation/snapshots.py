@@ -224,7 +224,7 @@ class PointScorer:
         self.mixture = mixture_of(artifacts.data)
 
     def begin(self, step: int) -> None:
-        """Forget the points of steps that will be taken again, and keep real ones for the pictures."""
+        """Forget the points of steps that will be taken again, and keep real ones for the images."""
         remove_torn(self.kept)
         for path in self.kept.glob("[0-9]*.npy"):
             if int(path.stem) > step:

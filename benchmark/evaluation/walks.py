@@ -1,4 +1,4 @@
-"""Pictures of walks through latent space: along a direction that moves images, and across the boundary of a label.
+"""Images of walks through latent space: along a direction that moves images, and across the boundary of a label.
 
 Rows are the first latents of a seed, none chosen; in a class-conditional generator each row has a class of its own.
 """
@@ -16,7 +16,7 @@ from benchmark.metrics.boundary import Boundary
 from benchmark.metrics.steerability import ALPHAS
 from benchmark.training.measurements import Grid
 
-N_ROWS = 6  # latents of a picture
+N_ROWS = 6  # latents of an image
 DISTANCES = tuple(float(a) for a in range(-3, 4))  # from a boundary, in standard deviations of z [InterFaceGAN]
 
 

@@ -138,7 +138,7 @@ METRICS: tuple[MetricRow, ...] = (
     ),
     MetricRow(
         "control_accuracy_judge", "Control accuracy (judge)", "higher",
-        "how often the harness's classifier sees what was asked for; higher is better",
+        "share of samples in which the evaluation classifier sees the requested label; higher is better",
         ("classifier",), "InfoSCC-GAN, sec. 4; macro average and interval are ours", scale="logit", headline=True,
     ),
     MetricRow(

@@ -22,7 +22,7 @@ class Chamfer:
     """Mean squared nearest-neighbour distances between L2-normalised embeddings; each direction lies in [0, 4]."""
 
     two_way: float  # sum of both directions, the headline
-    real_to_fake: float  # misses modes -> large; blind to fakes far from every real image
+    real_to_fake: float  # misses modes -> large; blind to generated images far from every real image
     fake_to_real: float  # invents modes -> large; blind to real images that nothing resembles
 
 
@@ -77,7 +77,7 @@ def chamfer_tsne(
 
     protocol "suite": init pca, learning rate auto. "paper": init random, learning rate 200, the defaults of the
     scikit-learn 0.24 that InfoSCC-GAN's code pins. Both: perplexity 30, 1000 iterations, embeddings not normalised.
-    The one-way sum is zero for equal sets, grows with N, and does not see fakes far from every real image.
+    The one-way sum is zero for equal sets, grows with N, and does not see generated images far from every real image.
     tsne_seeds: random_state of each repetition. max_points: most points allowed, N + M; t-SNE needs minutes beyond it.
     Source: InfoSCC-GAN, sec. 4 and its published code (one direction, squared, summed).
     Raises MetricError for bad embeddings, an unknown protocol, no seeds, N + M <= 30 or N + M > max_points.

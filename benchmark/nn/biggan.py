@@ -1,7 +1,7 @@
 """BigGAN's generator and discriminator, conditioned on classes, on instance features, on both or on nothing.
 
 Sources: Brock et al., "Large scale GAN training for high fidelity natural image synthesis" (ICLR 2019), appendix B;
-the constants of initialisation and spectral norm, and the nets of side 32 and 64, follow the authors' PyTorch code
+the constants of initialisation and spectral norm, and the networks of side 32 and 64, follow the authors' PyTorch code
 (BigGAN-PyTorch); conditioning on an instance follows Casanova et al., "Instance-conditioned GAN" (NeurIPS 2021),
 appendix, and its code.
 
@@ -29,12 +29,12 @@ START = 4  # side of the generator's first map
 
 @dataclass(frozen=True)
 class Ladder:
-    """Widths for one image side, as multiples of the nets' `ch`."""
+    """Widths for one image side, as multiples of the networks' `ch`."""
 
     G: tuple[int, ...]  # the first map, then each block; every block doubles the side
     D: tuple[int, ...]  # each block
     D_halvings: int  # the first so many blocks of D halve the side
-    attention: int | None  # side of the map that gets self-attention, in both nets
+    attention: int | None  # side of the map that gets self-attention, in both networks
 
 
 LADDERS = {
@@ -50,7 +50,7 @@ def ladder(side: int) -> Ladder:
     """The widths for an image side. Raises ConfigError for a side without any."""
     if side not in LADDERS:
         raise ConfigError(
-            f"image side {side} for BigGAN's nets",
+            f"image side {side} for BigGAN's networks",
             f"their layers are defined for the sides {', '.join(map(str, LADDERS))}",
             "prepare the dataset at one of these sides",
         )
@@ -175,7 +175,7 @@ class BigGANGenerator(nn.Module):
     hierarchical: z is cut into one part for the first layer and one for each block; otherwise all of z goes into the
         first layer. `z_dim` of the built net is what the parts add up to, at most the one asked for.
     n_classes: 0 for no classes; then y is not read. class_embedding: length of e_y, shared by all blocks and not
-        spectrally normed; 0: each normalisation has its own table of classes (the authors' CIFAR-10 nets), which
+        spectrally normed; 0: each normalisation has its own table of classes (the authors' CIFAR-10 networks), which
         excludes a hierarchical z and instances.
     instance_dim: length of h, 0 for none; then h is not read. instance_embedding: length of e_h.
     attention: True for the published place, False or None for none, a number for the map of that side.

@@ -21,7 +21,9 @@ def n_doublings(side: int) -> int:
     """How often a 4 x 4 map doubles to reach `side`. Raises ConfigError unless side is a power of two, at least 8."""
     if side < 8 or side & (side - 1):
         raise ConfigError(
-            f"image side {side}", "these nets double a 4 x 4 map, so the side must be 8, 16, 32, ...", "use such a side"
+            f"image side {side}",
+            "these networks double a 4 x 4 map, so the side must be 8, 16, 32, ...",
+            "use such a side",
         )
     return int(math.log2(side)) - 2
 

@@ -68,7 +68,7 @@ class JudgeNet(nn.Module):
 class StackedJudgeNet(nn.Module):
     """One digit classifier for the three channels of stacked digits (ours).
 
-    The digits of a picture are independent, so its joint logits are the sums l0[a] + l1[b] + l2[c] of its channels'
+    The digits of an image are independent, so its joint logits are the sums l0[a] + l1[b] + l2[c] of its channels'
     logits: their softmax is the product of the three, and the cross entropy over the 1000 classes a * 100 + b * 10 + c
     is the sum of the three digits'. A network of 1000 free outputs would see a tenth of each digit's examples a class.
     """

@@ -1,4 +1,4 @@
-"""The nets of Self-Conditioned GAN: an MLP pair for points in the plane, two DCGAN-like pairs, a residual pair.
+"""The networks of Self-Conditioned GAN: an MLP pair for points in the plane, two DCGAN-like pairs, a residual pair.
 
 Sources: Liu, Bau, Yang, Zhu, Torralba, "Diverse Image Generation via Self-Conditioned GANs" (CVPR 2020), appendix, and
 its published code [C]; the residual pair, the class code of the generators and their names are those of Mescheder,
@@ -115,7 +115,7 @@ def halvings(side: int, backbone: str) -> int:
     n = (side // 4).bit_length() - 1
     if n < 1 or 4 << n != side:
         raise ConfigError(
-            f"image side {side} for the nets {backbone!r}",
+            f"image side {side} for the networks {backbone!r}",
             "they halve it until it is 4",
             "prepare the dataset at a side of 8, 16, 32, 64, 128 or 256 pixels",
         )

@@ -26,7 +26,7 @@ def _start(side: int) -> int:
     """Side of the coarsest map, an eighth of the image's."""
     if side < 8 or side % 8:
         raise ConfigError(
-            f"image side {side} for the SNDCGAN nets",
+            f"image side {side} for the SNDCGAN networks",
             "they halve it three times, so it must be a multiple of 8",
             f"prepare the dataset at side {max(8, 8 * round(side / 8))}",
         )

@@ -3,7 +3,7 @@
 Sources: Miyato et al., "Spectral Normalization for GANs" (ICLR 2018), appendix B, tables 4-6; the widths of sides 48 to
 128, the initialisation and the nearest-neighbour doubling follow the authors' code (pfnet-research/sngan_projection).
 Rectifiers are out of place: a shortcut sees the block's input, not its rectified copy.
-With classes they are the nets of Miyato and Koyama, "cGANs with projection discriminator" (ICLR 2018), eq. 3.
+With classes they are the networks of Miyato and Koyama, "cGANs with projection discriminator" (ICLR 2018), eq. 3.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def plan(side: int) -> Plan:
     """The widths for an image side. Raises ConfigError for a side without a plan."""
     if side not in PLANS:
         raise ConfigError(
-            f"image side {side} for SNGAN's residual nets",
+            f"image side {side} for SNGAN's residual networks",
             f"their layers are defined for the sides {', '.join(map(str, PLANS))}",
-            "prepare the dataset at one of these sides, or use the sndcgan nets",
+            "prepare the dataset at one of these sides, or use the sndcgan networks",
         )
     return PLANS[side]
 

@@ -43,13 +43,13 @@ def _widths(side: int, base: int, max_width: int) -> dict[int, int]:
     if side < 8 or side & (side - 1):
         near = 2 ** max(3, round(math.log2(max(side, 1))))
         raise ConfigError(
-            f"image side {side} for the StyleGAN2 nets",
+            f"image side {side} for the StyleGAN2 networks",
             "they double a 4 x 4 map up to it, so it must be a power of two from 8 on",
             f"prepare the dataset at side {near}",
         )
     if base < side:
         raise ConfigError(
-            f"base = {base} for the StyleGAN2 nets at side {side}",
+            f"base = {base} for the StyleGAN2 networks at side {side}",
             "the finest layer has base / side channels, which would be none",
             f"give at least {side}",
         )

@@ -98,7 +98,7 @@ def found_record(resolved: Resolved, paths: Paths, path: Path) -> Record:
             continue  # the pictures are gone: the record is what is left of them
         if known.sha256 != data.sha256:
             raise ConfigError(
-                f"{path}: made of other pictures",
+                f"{path}: made of other images",
                 f"{card.name} has changed since: sha256 {known.sha256[:12]} then, {data.sha256[:12]} now",
                 "move the record and its run folder away to run on the new ones",
             )

@@ -169,7 +169,7 @@ def _transfer_card(name: str, own: DatasetCard, method: MethodFile) -> DatasetCa
     if method.cls.condition_on is Method.condition_on:
         raise ConfigError(what, f"{method.name} is not conditioned on images", "use icgan or latentcond")
     if card.source.is_points:
-        raise ConfigError(what, f"{card.name} is made of 2-D points", "give a dataset of pictures")
+        raise ConfigError(what, f"{card.name} is made of 2-D points", "give a dataset of images")
     if card.name == own.name:
         raise ConfigError(what, "the run learns from this dataset already", "leave transfer out")
     return card_with(card, {"resolution": own.resolution, "channels": own.channels})

@@ -82,15 +82,15 @@ def request_for(
             )
     elif not is_collection(pictures) or not pictures.exists():
         raise DataError(
-            f"{pictures}: no pictures to score",
+            f"{pictures}: no images to score",
             "it is no folder, zip, .npz or .npy file" if pictures.exists() else "no such file or folder",
-            "give the path of generated pictures, or of the folder of a run",
+            "give the path of generated images, or of the folder of a run",
         )
     if reference is None:
         raise ConfigError(
             f"eval {pictures.name if isinstance(pictures, Collection) else pictures}",
-            "what the pictures are compared with is missing",
-            "give --reference: a dataset's name (`list` shows them), or the path of real pictures",
+            "what the images are compared with is missing",
+            "give --reference: a dataset's name (`list` shows them), or the path of real images",
         )
     path = user_path(reference)
     base = to_dict(EvalConfig(metrics="few", extractors=("lite0",), missing_weights="unavailable"))
@@ -98,7 +98,7 @@ def request_for(
     if not (is_collection(path) and path.exists()):
         card = find_card(reference)
         if card.source.is_points:
-            raise ConfigError(f"--reference {card.name}", "it is made of 2-D points", "give a dataset of pictures")
+            raise ConfigError(f"--reference {card.name}", "it is made of 2-D points", "give a dataset of images")
         has_labels = card.conditioning != "none"
         base |= {"extractors": ["judge"] if has_labels else ["lite0"]}
         base["judge"] = to_dict(judge_recipe(card.default_recipe, card.name))
@@ -145,9 +145,9 @@ def score_pictures(request: Request, paths: Paths, device: torch.device, quiet: 
     _require_two(request.pictures if isinstance(request.pictures, Path) else pictures.name, len(pictures))
     if cfg.n_fake is not None and len(pictures) < cfg.n_fake:
         raise DataError(
-            f"{request.name or pictures.name}: {len(pictures):,} pictures"
+            f"{request.name or pictures.name}: {len(pictures):,} images"
             if isinstance(request.pictures, Collection)
-            else f"{request.pictures}: {len(pictures):,} pictures",
+            else f"{request.pictures}: {len(pictures):,} images",
             f"{cfg.n_fake:,} are asked for, and a distance depends on how many there are",
             f"draw more, or give --n {len(pictures)}",
         )
@@ -188,7 +188,7 @@ def score_pictures(request: Request, paths: Paths, device: torch.device, quiet: 
 def _require_two(where: Path | str, n: int) -> None:
     """Raise DataError for a single picture: it has no covariance, and no neighbour in its own set."""
     if n < 2:
-        raise DataError(f"{where}: 1 picture", "at least two are needed to compare sets", "give more pictures")
+        raise DataError(f"{where}: 1 image", "at least two are needed to compare sets", "give more images")
 
 
 def _reference(request: Request, paths: Paths, device: torch.device, quiet: bool, shown: bool) -> _Against:

@@ -156,7 +156,7 @@ class FeatureConditioned(ImageConditioned):
         return construct(cls, cfg, data, device, 0, E=None, maps=None, reduced={"f": state["f"].to(device)}, bank=None)
 
     def measurements(self, G: nn.Module, data: Dataset) -> Iterator[Measurement]:
-        """Does the k-th neighbour show an image's label? Table 2, by L1 [P]: in E's maps, which decide the couples.
+        """Does the k-th neighbour show an image's label? Table 2, by L1 [P]: in E's maps, which decide the pairs.
 
         And in f, which G is given [ours].
         """
@@ -186,7 +186,7 @@ class FeatureConditioned(ImageConditioned):
 def embedding_labels(split: Split, data: Dataset, n: int) -> tuple[Tensor, list[str]]:
     """What colours the first n images of a split: classes [n] or attributes [n, A], and their names.
 
-    Without labels all have one colour: the picture then shows the shape of the feature space alone.
+    Without labels all have one colour: the image then shows the shape of the feature space alone.
     """
     if split.labels is not None:
         return torch.tensor(split.labels[:n]), list(data.class_names)

@@ -1,4 +1,4 @@
-"""Real and generated images in an encoder's features, for a picture of both."""
+"""Real and generated images in an encoder's features, for an image of both."""
 
 from __future__ import annotations
 

@@ -284,7 +284,7 @@ class Method(Trainable):
         return None
 
     def pictures(self, G: nn.Module, data: Dataset) -> Iterator[Picture]:
-        """Pictures of the method's own, by file name: traversals, embeddings."""
+        """Images of the method's own, by file name: traversals, embeddings."""
         return iter(())
 
     def measurements(self, G: nn.Module, data: Dataset) -> Iterator[Measurement]:

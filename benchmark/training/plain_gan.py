@@ -31,7 +31,7 @@ class PlainGANConfig(GANConfig):
 
     betas: tuple[Beta, Beta] = (0.0, 0.99)  # Adam's moment decay rates [C]
     ema_half_life_images: NonNegativeFloat = 0  # no average where G has batch normalisation [C]
-    backbone: BackboneName = "shallow"  # nets: mlp for points, shallow or deep for 32 px, resnet2 for 128 px
+    backbone: BackboneName = "shallow"  # networks: mlp for points, shallow or deep for 32 px, resnet2 for 128 px
     width_G: PositiveInt | None = None  # channels of G's last (mlp: of each) hidden layer; None: the published
     width_D: PositiveInt | None = None  # channels of D's first (mlp: of each) hidden layer; None: the published
     z_dim: PositiveInt = 128  # of the latent [C]
@@ -88,7 +88,7 @@ class PlainGAN(Trainable):
 
     @torch.no_grad()
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
-        """Unconditional: nothing is asked."""
+        """Unconditional: there are no conditions."""
         return Sample(G(self.normal(n, self.cfg.z_dim)), None)
 
 

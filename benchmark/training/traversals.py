@@ -1,4 +1,4 @@
-"""Pictures of what one part of a generator's input does, the others held still."""
+"""Images of what one part of a generator's input does, the others held still."""
 
 from __future__ import annotations
 

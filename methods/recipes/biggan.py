@@ -40,7 +40,7 @@ _CIFAR = {
 # ImageNet at side 64, 400 above, 500 over COCO-Stuff and 110 or 220 over ImageNet-LT. Batches are over all GPUs.
 _IMAGENET64 = _published(steps=500_000, batch=256, lr_G=1e-4, lr_D=1e-4, flip=True)
 _IMAGENET128 = _published(steps=250_000, batch=2048, lr_G=1e-4, lr_D=4e-4, flip=True, ch=96)
-_IMAGENET256 = {**_IMAGENET128, "ch": 64, "flip": False}  # the "half capacity" nets
+_IMAGENET256 = {**_IMAGENET128, "ch": 64, "flip": False}  # the "half capacity" networks
 _COCO128 = _published(
     steps=75_000, batch=256, lr_G=1e-4, lr_D=4e-4, n_dis=2, flip=True, ch=48, translation=True, conditional=False
 )
@@ -50,7 +50,7 @@ _LT64 = _published(
 )  # fake_classes: ours; uniform ones would make rare classes common for D
 _LT128 = {**_LT64, "lr_G": 1e-4, "lr_D": 1e-4, "n_dis": 2}
 
-_SMALL = {  # the pattern of the CIFAR-10 nets with a hierarchical latent, sized for two cores [ours]
+_SMALL = {  # the pattern of the CIFAR-10 networks with a hierarchical latent, sized for two cores [ours]
     "steps": 900,
     "batch": 32,
     "lr_G": 2e-4,

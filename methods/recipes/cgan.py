@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from methods.recipes.code_bases import SNDCGAN, SNGAN_CIFAR10
 
-_CIFAR = {  # cGAN-PD on SNGAN's nets and schedule [C]
+_CIFAR = {  # cGAN-PD on SNGAN's networks and schedule [C]
     **SNGAN_CIFAR10,
     "steps": 50_000,
     "flip": True,
@@ -12,7 +12,7 @@ _CIFAR = {  # cGAN-PD on SNGAN's nets and schedule [C]
     "checkpoint_every": 2500,
 }
 # The supervised baseline of latent-space conditioning (Durall et al., VISAPP 2021, fig. 7), whose settings are not
-# published: compare_gan's for the plain nets, and 50,000 steps [ours].
+# published: compare_gan's for the plain networks, and 50,000 steps [ours].
 _MNIST = {
     **SNDCGAN,
     "conditioning": "concatenation",
@@ -22,7 +22,7 @@ _MNIST = {
     "log_every": 500,
     "checkpoint_every": 2500,
 }
-_SMALL = {  # the plain nets of SNGAN's small recipe [ours]
+_SMALL = {  # the plain networks of SNGAN's small recipe [ours]
     "conditioning": "concatenation",
     "backbone": "sndcgan",
     "width": 16,

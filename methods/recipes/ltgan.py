@@ -13,7 +13,7 @@ _SNDCGAN = {
     "checkpoint_every": 5000,
 }
 _SNDCGAN_FACES = {**_SNDCGAN, "steps": 100_000, "layer": 7, "pool": 8}  # CelebA-HQ 128 px [P]; the pool [ours]
-# nets [P]; Adam: SNGAN's
+# networks [P]; Adam: SNGAN's
 _STL = {**_SNDCGAN, "backbone": "resnet", "layer": 5, "pool": 3, "betas": (0.0, 0.9), "n_dis": 5}
 _BIGGAN = {
     **_SNDCGAN,
@@ -34,7 +34,7 @@ _IMAGENET = {  # the paper starts the task from the checkpoint of these settings
     "pool": 2,
     "hidden": None,
 }
-_STYLEGAN2 = {  # [C] rosinality's StyleGAN at 128 px; StyleGAN2's nets in place of progressive growing [ours]
+_STYLEGAN2 = {  # [C] rosinality's StyleGAN at 128 px; StyleGAN2's networks in place of progressive growing [ours]
     "backbone": "stylegan2",
     "loss": "non_saturating",
     "steps": 525_000,  # [P]

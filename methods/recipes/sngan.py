@@ -47,7 +47,7 @@ _SMALL = {
     "ema_half_life_images": 5000,
 }
 
-# On a thousand digits at 16 px the plain nets lose most modes (FD-judge 181 after 1,200 steps, one class seen), the
+# On a thousand digits at 16 px the plain networks lose most modes (FD-judge 181 after 1,200 steps, one class seen), the
 # residual ones do not (26, ten classes) [ours: measured].
 _SMALL_RESNET = {**_SMALL, "backbone": "resnet", "width": 32, "betas": (0.0, 0.9), "steps": 1500}
 

@@ -92,7 +92,7 @@ def test_folders_to_score(kind: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     said = complaint(capsys, "eval", folder, "--reference", reference, "--results", results, *EVAL)
     assert said.startswith("gantlet: ")
     assert str(folder) in said or str(reference) in said or "images" in said
-    assert "mend: " in said
+    assert "fix: " in said
     assert not list(results.glob("records/*"))
 
 

@@ -101,7 +101,7 @@ def test_a_record_of_other_pictures_is_not_shown_as_if_it_were_of_these(
 
     monkeypatch.setattr(benchmark.runs.run, "prepare_for", changed)
     assert main(finished.arguments) == 2
-    assert "made of other pictures" in capsys.readouterr().err
+    assert "made of other images" in capsys.readouterr().err
 
 
 def test_plan_costs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Sources made of picture files: class folders, StyleGAN's dataset.json, tables of attributes."""
+"""Sources made of image files: class folders, StyleGAN's dataset.json, tables of attributes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Part:
-    """A folder of a tree that holds one split, or all pictures."""
+    """A folder of a tree that holds one split, or all images."""
 
     tree: Tree
     below: str  # the folder, ending with "/"; "" is the root
     is_test: bool | None  # None: no split of its own
-    listed: dict[str, str] | None = None  # class of each picture, where a file beside the pictures says it
+    listed: dict[str, str] | None = None  # class of each image, where a file beside the images says it
 
     @property
     def where(self) -> str:
@@ -33,9 +33,9 @@ class Part:
 
 
 def open_pictures(card: DatasetCard, tree: Tree, test_tree: Tree | None = None) -> SourceImages:
-    """Pictures in class folders, flat, or labelled by StyleGAN's dataset.json; `test_tree` holds the test split.
+    """Images in class folders, flat, or labelled by StyleGAN's dataset.json; `test_tree` holds the test split.
 
-    Raises DataError naming empty class folders, pictures outside of any, and classes that only one split has.
+    Raises DataError naming empty class folders, images outside of any, and classes that only one split has.
     """
     if test_tree is not None:
         parts = [Part(tree, base(tree), False), Part(test_tree, base(test_tree), True)]
@@ -47,7 +47,7 @@ def open_pictures(card: DatasetCard, tree: Tree, test_tree: Tree | None = None) 
 
 
 def open_parts(card: DatasetCard, parts: list[Part]) -> SourceImages:
-    """The pictures of all parts. Raises DataError as `open_pictures` does."""
+    """The images of all parts. Raises DataError as `open_pictures` does."""
     import numpy as np
 
     rows: list[tuple[Part, str]] = []
@@ -55,11 +55,11 @@ def open_parts(card: DatasetCard, parts: list[Part]) -> SourceImages:
     for part in parts:
         names = [name for name in part.tree.pictures if name.startswith(part.below)]
         if not names:
-            raise DataError(f"{part.where}: no pictures", "no file in it has the ending of a picture", "add pictures")
+            raise DataError(f"{part.where}: no images", "no file in it has the extension of an image", "add images")
         rows += [(part, name) for name in names]
         if card.conditioning == "class":
             classes |= {(str(part.tree.where), name): label for name, label in _classes(part, names).items()}
-    # By hash of the name: the first n pictures are then a fair sample, not one class.
+    # By hash of the name: the first n images are then a fair sample, not one class.
     rows.sort(key=lambda row: _name_hash(row[1]))
     labels = [classes[str(part.tree.where), name] for part, name in rows] if classes else []
     class_names = _common_classes(card, rows, labels)
@@ -85,7 +85,7 @@ def _name_hash(name: str) -> bytes:
 
 
 def _classes(part: Part, names: list[str]) -> dict[str, str]:
-    """Class of each picture of a part: as a list says where there is one, else its folder directly in the part."""
+    """Class of each image of a part: as a list says where there is one, else its folder directly in the part."""
     listed = part.listed or _dataset_json(part, names)
     if listed is not None:
         return listed
@@ -93,7 +93,7 @@ def _classes(part: Part, names: list[str]) -> dict[str, str]:
     outside = [name for name in names if "/" not in inside[name]]
     if outside:
         raise DataError(
-            f"{part.where}: {len(outside)} pictures lie outside of any class folder",
+            f"{part.where}: {len(outside)} images lie outside of any class folder",
             "\n        ".join(outside[:MAX_SHOWN]),
             "move them into one sub-folder a class, or write conditioning: none",
         )
@@ -101,9 +101,9 @@ def _classes(part: Part, names: list[str]) -> dict[str, str]:
     empty = sorted(set(part.tree.children(part.below)) - set(labels.values()))
     if empty:
         raise DataError(
-            f"{part.where}: class folders without a picture",
+            f"{part.where}: class folders without an image",
             "\n        ".join(empty[:MAX_SHOWN]),
-            "add pictures, or delete the folders",
+            "add images, or delete the folders",
         )
     return labels
 
@@ -125,15 +125,15 @@ def _dataset_json(part: Part, names: list[str]) -> dict[str, str] | None:
 
 
 def match_names(table: str, pictures: set[str], listed: set[str]) -> None:
-    """Raise DataError unless exactly the pictures are listed, naming up to ten of those that are not."""
+    """Raise DataError unless exactly the images are listed, naming up to ten of those that are not."""
     problems = []
-    for what, names in (("no row for", pictures - listed), ("no picture for the row of", listed - pictures)):
+    for what, names in (("no row for", pictures - listed), ("no image for the row of", listed - pictures)):
         problems += [f"{what} {name}" for name in sorted(names)[:MAX_SHOWN]]
         if len(names) > MAX_SHOWN:
             problems.append(f"... and {len(names) - MAX_SHOWN:,} more")
     if problems:
         raise DataError(
-            f"{table}: its rows and the pictures do not match",
+            f"{table}: its rows and the images do not match",
             "\n        ".join(problems),
             "add what is missing, or delete what is too much",
         )
@@ -150,13 +150,13 @@ def _common_classes(card: DatasetCard, rows: list[tuple[Part, str]], labels: lis
             raise DataError(
                 f"data set {card.name}: the {'test' if is_test else 'train'} split lacks classes",
                 ", ".join(sorted(names - present)[:MAX_SHOWN]),
-                "both splits need a picture of every class",
+                "both splits need an image of every class",
             )
     return tuple(sorted(names, key=int if all(name.isdecimal() for name in names) else None))
 
 
 def with_attributes(tree: Tree, names: dict[str, str], table: AttributeTable) -> SourceImages:
-    """The pictures of a tree, each with its row of the table."""
+    """The images of a tree, each with its row of the table."""
     match_names(str(table.path), set(names), set(table.files))
     row = {file: i for i, file in enumerate(table.files)}
     order = sorted(names, key=_name_hash)

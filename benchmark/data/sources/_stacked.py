@@ -1,4 +1,4 @@
-"""Stacked digits: three independent digits as the channels of one picture, 1000 classes with equal probability.
+"""Stacked digits: three independent digits as the channels of one image, 1000 classes with equal probability.
 
 After Unrolled GAN and PacGAN, with the 100,000 fixed triples of Self-Conditioned GAN. Channels are in the order of the
 class's digits: class 274 shows a 2 in red, a 7 in green and a 4 in blue.
@@ -11,7 +11,7 @@ from PIL import Image
 
 from benchmark.data.sources.base import SourceImages
 
-N_STACKED = 3  # digits in a picture
+N_STACKED = 3  # digits in an image
 N_DIGITS = 10
 PLACES = N_DIGITS ** np.arange(N_STACKED)[::-1]  # 100, 10, 1
 
@@ -19,7 +19,7 @@ PLACES = N_DIGITS ** np.arange(N_STACKED)[::-1]  # 100, 10, 1
 def open_stacked(digits: SourceImages, counts: tuple[int, int], seed: int) -> SourceImages:
     """Triples of opened digits, drawn with replacement; train triples of train digits, test triples of test digits.
 
-    digits: grey pictures with labels 0..9 and a split of their own. counts: train and test triples.
+    digits: grey images with labels 0..9 and a split of their own. counts: train and test triples.
     """
     assert digits.is_test is not None
     assert digits.labels is not None

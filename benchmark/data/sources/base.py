@@ -35,10 +35,10 @@ Positive = Annotated[float, Field(gt=0)]
 
 @dataclass
 class SourceImages:
-    """An opened source: its pictures with their labels, none of them decoded yet; or its points."""
+    """An opened source: its images with their labels, none of them decoded yet; or its points."""
 
     names: list[str]  # N, relative paths; the split by hash looks at them
-    read: Callable[[int], Image.Image]  # picture of a row; may raise whatever Pillow raises
+    read: Callable[[int], Image.Image]  # image of a row; may raise whatever Pillow raises
     where: Callable[[int], str]  # its full path, for messages
     is_test: np.ndarray | None = None  # bool [N], the source's own split; None: it has none
     split_rule: str = ""  # the own split in words
@@ -46,9 +46,9 @@ class SourceImages:
     class_names: tuple[str, ...] = ()
     attributes: np.ndarray | None = None  # uint8 [N, A]
     attribute_names: tuple[str, ...] = ()
-    ignored: int = 0  # files that are no pictures
+    ignored: int = 0  # files that are no images
     parts: dict[str, np.ndarray] = field(default_factory=dict)  # bool [N]: named parts of the source's own test split
-    points: np.ndarray | None = None  # float32 [N, 2] of a source of points, which has no pictures to read
+    points: np.ndarray | None = None  # float32 [N, 2] of a source of points, which has no images to read
 
     def held_out(self, card: DatasetCard) -> np.ndarray:
         """Which rows are in the test split, bool [N]: by the source's own split, or by hash of the names."""
@@ -60,7 +60,7 @@ class SourceImages:
 
 
 class SourceKind:
-    """A kind of source: a strict pydantic dataclass whose fields are the keys of `source` in a card.
+    """A kind of source: a strict pydantic dataclass whose fields are the keys of `source` in a dataset config.
 
     The fields are part of the key of the prepared data: their names, order and defaults do not change. Paths among them
     are relative to the data root unless they are absolute; `~` is the home folder.
@@ -70,7 +70,7 @@ class SourceKind:
     path_keys: ClassVar[tuple[str, ...]] = ()  # fields that name files or folders
     serves: ClassVar[tuple[Literal["class", "attributes"], ...]] = ()  # labels it can serve, besides "none"
     known_attributes: ClassVar[tuple[str, ...] | None] = None  # every attribute, where they are known beforehand
-    is_points: ClassVar[bool] = False  # its rows are points [2] of `mixture`, not pictures
+    is_points: ClassVar[bool] = False  # its rows are points [2] of `mixture`, not images
     is_stacked: ClassVar[bool] = False  # its channels are independent digits
     has_drawn_labels: ClassVar[bool] = False  # labels are drawn at random: one split may lack a class by chance
     classes_from: ClassesFrom | None = None  # classes made of its attributes; a field of the kinds that have attributes
@@ -105,12 +105,12 @@ class SourceKind:
         return ()
 
     def mixture(self) -> Mixture | None:
-        """The mixture that the points are drawn from; None for pictures."""
+        """The mixture that the points are drawn from; None for images."""
         return None
 
     def open(self, card: DatasetCard, data_root: Path) -> SourceImages:
-        """List the pictures, with all labels that are known; no picture is decoded.
+        """List the images, with all labels that are known; no image is decoded.
 
-        Raises DataError naming what is missing, what cannot be read, or which labels do not fit the pictures.
+        Raises DataError naming what is missing, what cannot be read, or which labels do not fit the images.
         """
         raise NotImplementedError

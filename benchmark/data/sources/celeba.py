@@ -45,7 +45,7 @@ class CelebA(SourceKind):
     kind: Literal["celeba"] = "celeba"
     path: str = "celeba"  # folder
     train_partitions: tuple[Partition, ...] = (0, 1)  # validation joins train: nothing is tuned on it here  [ours]
-    test_partitions: tuple[Partition, ...] = (2,)
+    test_partitions: tuple[Partition, ...] = (2,)  # those of the held-out images
     classes_from: ClassesFrom | None = added(None)  # classes made of attributes, instead of or beside these
 
     path_keys = ("path",)
@@ -75,7 +75,7 @@ class CelebA(SourceKind):
         tree = open_tree(pictures if pictures.suffix == ".zip" else pictures.parent, card.follow_links)
         names = {PurePosixPath(name).name: name for name in tree.pictures}
         if len(names) < len(tree.pictures):
-            raise DataError(f"{pictures}: pictures of the same name", "the tables go by name", "keep one of each name")
+            raise DataError(f"{pictures}: images of the same name", "the tables go by name", "keep one of each name")
         opened = with_attributes(tree, names, read_attributes(attributes))
         partition = read_partition(partitions)
         lost = [name for name in names if name not in partition]

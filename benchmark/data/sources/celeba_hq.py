@@ -29,8 +29,8 @@ class CelebAHQ(SourceKind):
 
     kind: Literal["celeba_hq"] = "celeba_hq"
     path: str = "CelebAMask-HQ"  # folder
-    n_test: Count = 3000  # pictures held out at random, of 30,000  [P: LT-GAN]
-    seed: Seed = 0  # of the split  [ours: which pictures LT-GAN held out is not published]
+    n_test: Count = 3000  # images held out at random, of 30,000  [P: LT-GAN]
+    seed: Seed = 0  # of the split  [ours: which images LT-GAN held out is not published]
     classes_from: ClassesFrom | None = added(None)  # classes made of attributes, instead of or beside these
 
     path_keys = ("path",)
@@ -42,7 +42,7 @@ class CelebAHQ(SourceKind):
         return below(resolve(data_root, self.path), [f"{PICTURES}/*.jpg", *attributes])
 
     def files(self, data_root: Path) -> list[Path]:
-        """The pictures and their attributes; the masks beside them are not read."""
+        """The images and their attributes; the masks beside them are not read."""
         return [resolve(data_root, self.path) / name for name in (PICTURES, ATTRIBUTES)]
 
     def open(self, card: DatasetCard, data_root: Path) -> SourceImages:
@@ -53,9 +53,9 @@ class CelebAHQ(SourceKind):
         tree = FolderTree(folder / PICTURES, card.follow_links)
         if self.n_test >= len(tree.pictures):
             raise DataError(
-                f"data set {card.name}: {len(tree.pictures):,} pictures, of which {self.n_test:,} are to be held out",
+                f"data set {card.name}: {len(tree.pictures):,} images, of which {self.n_test:,} are to be held out",
                 "none is left to train on",
-                "unpack all 30,000 pictures, or lower source.n_test",
+                "unpack all 30,000 images, or lower source.n_test",
             )
         if self._needs_attributes(card):
             names = {name: name for name in tree.pictures}

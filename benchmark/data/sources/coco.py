@@ -1,13 +1,13 @@
-"""COCO-Stuff as IC-GAN and the layout-to-image papers before it use it: pictures with a few large objects.
+"""COCO-Stuff as IC-GAN and the layout-to-image papers before it use it: images with a few large objects.
 
 The rule [C: facebookresearch/ic_gan, after sg2im]: an object counts when its bounding box covers more than `min_area`
-of the picture and its category is not "other"; crowds count in validation only. A picture is used when it has stuff
-annotations and `min_objects` to `max_objects` such objects. Of validation, the first `skip_val` used pictures are left
+of the image and its category is not "other"; crowds count in validation only. A image is used when it has stuff
+annotations and `min_objects` to `max_objects` such objects. Of validation, the first `skip_val` used images are left
 out. Published counts: 75,777 to train on, 2,050 to evaluate with.
 
-The pictures to evaluate with have two parts. `seen`: the set of categories among a picture's counted objects is that of
-some training picture; `unseen`: it is that of none (Hamming distance 0, and more, between the sets) [C]. Published
-counts: 675 and 1,375. The authors' code reads them from lists of theirs; that a picture's set is made of the objects
+The images to evaluate with have two parts. `seen`: the set of categories among an image's counted objects is that of
+some training image; `unseen`: it is that of none (Hamming distance 0, and more, between the sets) [C]. Published
+counts: 675 and 1,375. The authors' code reads them from lists of theirs; that an image's set is made of the objects
 that count is ours.
 """
 
@@ -37,14 +37,14 @@ NOT_AN_OBJECT = "other"  # COCO-Stuff's category of everything that has no other
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Coco(SourceKind):
-    """COCO-Stuff as IC-GAN uses it: train2017/, val2017/ and annotations/; pictures with a few large objects."""
+    """COCO-Stuff as IC-GAN uses it: train2017/, val2017/ and annotations/; images with a few large objects."""
 
     kind: Literal["coco"] = "coco"
     path: str = "coco"  # folder
-    min_objects: Count = 3  # in a picture  [P] [C]
-    max_objects: Count = 8  # in a picture  [P] [C]
-    min_area: Share = 0.02  # share of the picture that an object's box must exceed to count  [P] [C]
-    skip_val: Annotated[int, Field(ge=0)] = 1024  # first pictures of val2017 left out: they are for validation  [P] [C]
+    min_objects: Count = 3  # in an image  [P] [C]
+    max_objects: Count = 8  # in an image  [P] [C]
+    min_area: Share = 0.02  # share of the image that an object's box must exceed to count  [P] [C]
+    skip_val: Annotated[int, Field(ge=0)] = 1024  # first images of val2017 left out: they are for validation  [P] [C]
 
     path_keys = ("path",)
 
@@ -53,17 +53,17 @@ class Coco(SourceKind):
         return below(resolve(data_root, self.path), (*(f"{part}/*.jpg" for part in PICTURES), *ANNOTATIONS))
 
     def files(self, data_root: Path) -> list[Path]:
-        """The pictures and annotations of both parts, and nothing else of the folder."""
+        """The images and annotations of both parts, and nothing else of the folder."""
         return [resolve(data_root, self.path) / name for name in (*PICTURES, *ANNOTATIONS)]
 
     def parts(self) -> tuple[str, ...]:
-        """Pictures with a combination of categories that the training pictures have, and those with another."""
+        """Images with a combination of categories that the training images have, and those with another."""
         return ("seen", "unseen")
 
     def open(self, card: DatasetCard, data_root: Path) -> SourceImages:
-        """The pictures that the rule keeps, train2017 to train on and val2017 held out.
+        """The images that the rule keeps, train2017 to train on and val2017 held out.
 
-        Raises DataError naming annotations that cannot be read, or up to ten pictures that are not there.
+        Raises DataError naming annotations that cannot be read, or up to ten images that are not there.
         """
         import numpy as np
 
@@ -72,7 +72,7 @@ class Coco(SourceKind):
         val = val[self.skip_val :]
         if not val:
             raise DataError(
-                f"data set {card.name}: no picture is left to evaluate with",
+                f"data set {card.name}: no image is left to evaluate with",
                 f"the first {self.skip_val} of val2017 that the rule keeps are left out",
                 "put all of val2017 there, or lower source.skip_val",
             )
@@ -83,7 +83,7 @@ class Coco(SourceKind):
         lost = [name for name in names if name not in there]
         if lost:
             raise DataError(
-                f"data set {card.name}: {len(lost)} pictures are missing in {folder}",
+                f"data set {card.name}: {len(lost)} images are missing in {folder}",
                 "\n        ".join(lost[:MAX_SHOWN]),
                 f"unpack the whole archives from {card.homepage}",
             )
@@ -102,7 +102,7 @@ class Coco(SourceKind):
 
 
 def chosen_pictures(source: Coco, folder: Path, part: str) -> dict[str, frozenset[str]]:
-    """The pictures of a part that the rule keeps, in the order of the instances file: {file name: categories}.
+    """The images of a part that the rule keeps, in the order of the instances file: {file name: categories}.
 
     Categories are those of the objects that count. Raises DataError for annotations that are damaged.
     """
@@ -117,7 +117,7 @@ def chosen_pictures(source: Coco, folder: Path, part: str) -> dict[str, frozense
 def _chosen(source: Coco, folder: Path, part: str) -> dict[str, frozenset[str]]:
     instances, stuff = (_annotations(folder / f"annotations/{what}_{part}.json") for what in ("instances", "stuff"))
     area = {image["id"]: image["width"] * image["height"] for image in instances["images"]}
-    objects: defaultdict[int, list[str]] = defaultdict(list)  # categories of a picture's objects that count
+    objects: defaultdict[int, list[str]] = defaultdict(list)  # categories of an image's objects that count
     for file in (instances, stuff):
         category = {entry["id"]: entry["name"] for entry in file["categories"]}
         for entry in file["annotations"]:

@@ -19,7 +19,7 @@ class Digits(SourceKind):
     """scikit-learn's 1,797 handwritten digits, 8x8 grey; they come with the library."""
 
     kind: Literal["digits"] = "digits"
-    test_share: Share = 1 / 3  # share of each class that is held out  [ours: 1,797 pictures are few]
+    test_share: Share = 1 / 3  # share of each class that is held out  [ours: 1,797 images are few]
     seed: Seed = 0  # of the stratified split
 
     serves = ("class",)

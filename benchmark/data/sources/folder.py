@@ -1,4 +1,4 @@
-"""A folder of pictures."""
+"""A folder of images."""
 
 from __future__ import annotations
 

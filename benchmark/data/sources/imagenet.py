@@ -19,7 +19,7 @@ from benchmark.data.trees import FolderTree
 if TYPE_CHECKING:
     from benchmark.data.cards import DatasetCard
 
-SOLUTION = "LOC_val_solution.csv"  # Kaggle's classes of the validation pictures
+SOLUTION = "LOC_val_solution.csv"  # Kaggle's classes of the validation images
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -41,9 +41,9 @@ class ImageNet(SourceKind):
         return [resolve(data_root, self.path) / name for name in ("train", "val", SOLUTION)]
 
     def open(self, card: DatasetCard, data_root: Path) -> SourceImages:
-        """The validation pictures are held out; classes are numbered by their sorted WordNet ids.
+        """The validation images are held out; classes are numbered by their sorted WordNet ids.
 
-        Raises DataError as `open_parts`, and for validation pictures that LOC_val_solution.csv does not name.
+        Raises DataError as `open_parts`, and for validation images that LOC_val_solution.csv does not name.
         """
         folder = resolve(data_root, self.path)
         train, val = (FolderTree(folder / name, card.follow_links) for name in ("train", "val"))
@@ -52,7 +52,7 @@ class ImageNet(SourceKind):
 
 
 def _solution(path: Path, val: FolderTree) -> dict[str, str]:
-    """WordNet id of each validation picture, from rows such as "ILSVRC2012_val_00000001,n01751748 111 108 ..."."""
+    """WordNet id of each validation image, from rows such as "ILSVRC2012_val_00000001,n01751748 111 108 ..."."""
     try:
         rows = [row for row in csv.reader(read_text(path).splitlines()) if row][1:]
     except csv.Error as error:

@@ -1,4 +1,4 @@
-"""Pictures that text files list."""
+"""Images that text files list."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Listed(SourceKind):
-    """Pictures that two text files list, a line a picture: its path below `path`, a blank, its class number."""
+    """Images that two text files list, a line an image: its path below `path`, a blank, its class number."""
 
     kind: Literal["list"] = "list"
-    path: str  # folder of the pictures
+    path: str  # folder of the images
     train_list: str  # text file
     test_list: str  # text file
     n_train: Count | None = None  # lines of the whole train list, where it is known
@@ -32,31 +32,31 @@ class Listed(SourceKind):
     serves = ("class",)
 
     def required(self, card: DatasetCard, data_root: Path) -> list[str]:
-        """The folder and the lists; `open` looks for each picture."""
+        """The folder and the lists; `open` looks for each image."""
         return [str(resolve(data_root, path)) for path in (self.path, self.train_list, self.test_list)]
 
     def files(self, data_root: Path) -> list[Path]:
-        """The lists and the pictures that they name."""
+        """The lists and the images that they name."""
         lists = [resolve(data_root, path) for path in (self.train_list, self.test_list)]
         folder = resolve(data_root, self.path)
         return [*lists, *(folder / name for path in lists if path.exists() for name, _ in read_list(path))]
 
     def open(self, card: DatasetCard, data_root: Path) -> SourceImages:
-        """Raises DataError naming pictures that are not there, and classes that a split lacks."""
+        """Raises DataError naming images that are not there, and classes that a split lacks."""
         import numpy as np
 
         folder = resolve(data_root, self.path)
         train, test = (read_list(resolve(data_root, path)) for path in (self.train_list, self.test_list))
         if self.n_train is not None and len(train) != self.n_train:
             raise DataError(
-                f"{resolve(data_root, self.train_list)}: it lists {len(train):,} pictures instead of {self.n_train:,}",
+                f"{resolve(data_root, self.train_list)}: it lists {len(train):,} images instead of {self.n_train:,}",
                 "it is not the published list, or not the whole one",
                 f"fetch it again from {card.homepage}, or change source.n_train",
             )
         both = sorted({name for name, _ in train} & {name for name, _ in test})
         if both:
             raise DataError(
-                f"data set {card.name}: {len(both)} pictures are in both lists",
+                f"data set {card.name}: {len(both)} images are in both lists",
                 "\n        ".join(both[:MAX_SHOWN]),
                 "keep each in one list: a method must not be scored on what it was trained on",
             )
@@ -67,7 +67,7 @@ class Listed(SourceKind):
         lost = [name for name, _ in rows if not (folder / name).is_file()]
         if lost:
             raise DataError(
-                f"data set {card.name}: {len(lost)} listed pictures are missing in {folder}",
+                f"data set {card.name}: {len(lost)} listed images are missing in {folder}",
                 "\n        ".join(lost[:MAX_SHOWN]),
                 "put them there, or correct the list",
             )
@@ -92,7 +92,7 @@ def _class_names(card: DatasetCard, train: list[tuple[str, int]], test: list[tup
             raise DataError(
                 f"data set {card.name}: the {part} list lacks classes",
                 ", ".join(map(str, absent[:MAX_SHOWN])),
-                "both lists need a picture of every class number from 0",
+                "both lists need an image of every class number from 0",
             )
     folders: dict[int, set[str]] = {}
     for name, label in (*train, *test):

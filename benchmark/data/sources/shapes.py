@@ -21,17 +21,17 @@ class Shapes(SourceKind):
     """Drawn colour shapes, 32x32 RGB, with a known class and known attributes."""
 
     kind: Literal["shapes"] = "shapes"
-    n_train: Annotated[int, Field(gt=0)] = 6000  # pictures
-    n_test: Annotated[int, Field(gt=0)] = 2000  # pictures
+    n_train: Annotated[int, Field(gt=0)] = 6000  # images
+    n_test: Annotated[int, Field(gt=0)] = 2000  # images
     seed: Seed = 0  # of the drawing
-    n_unseen: Annotated[int, Field(ge=0, lt=160)] = added(0)  # of the 160 kinds of picture (class and attributes),
-    # drawn with the seed, that training pictures never show; the parts of test are then `seen` and `unseen`
+    n_unseen: Annotated[int, Field(ge=0, lt=160)] = added(0)  # of the 160 kinds of image (class and attributes),
+    # drawn with the seed, that training images never show; the parts of test are then `seen` and `unseen`
 
     serves = ("class", "attributes")
     known_attributes = ("red", "large", "filled", "dark_background", "frame")
 
     def parts(self) -> tuple[str, ...]:
-        """Held-out pictures of kinds that training pictures show, and of other kinds; none where all are shown."""
+        """Held-out images of kinds that training images show, and of other kinds; none where all are shown."""
         return ("seen", "unseen") if self.n_unseen else ()
 
     def open(self, card: DatasetCard, data_root: Path) -> SourceImages:
@@ -43,7 +43,7 @@ class Shapes(SourceKind):
         kinds = [(k, bits) for k in range(len(drawn_shapes.CLASSES)) for bits in product((0, 1), repeat=5)]
         drawn = np.random.default_rng(self.seed).permutation(len(kinds))[: self.n_unseen]
         unseen = {kinds[k] for k in drawn.tolist()}
-        numbers: list[int] = []  # of the pictures, which decide what they show
+        numbers: list[int] = []  # of the images, which decide what they show
         i = 0
         while len(numbers) < self.n_train + self.n_test:
             if len(numbers) >= self.n_train or drawn_shapes.truth(self.seed, i) not in unseen:

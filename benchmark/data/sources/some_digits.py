@@ -23,8 +23,8 @@ class SomeDigits(SourceKind):
 
     kind: Literal["some_digits"] = "some_digits"
     classes: Annotated[tuple[Annotated[int, Field(ge=0, le=9)], ...], Field(min_length=1)]  # in this order
-    test_share: Share = 1 / 3
-    seed: Seed = 0
+    test_share: Share = 1 / 3  # held-out share
+    seed: Seed = 0  # of the split
 
     serves = ("class",)
 

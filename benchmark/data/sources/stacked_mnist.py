@@ -19,7 +19,7 @@ MNIST = TorchVision(dataset="MNIST")
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class StackedMNIST(SourceKind):
-    """Random triples of MNIST digits as the channels of a picture (Stacked-MNIST); train of train, test of test."""
+    """Random triples of MNIST digits as the channels of an image (Stacked-MNIST); train of train, test of test."""
 
     kind: Literal["stacked_mnist"] = "stacked_mnist"
     n_train: Count = 100_000  # triples  [P: Self-Conditioned GAN, whose code draws them anew, unseeded, each run]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from benchmark.data.cards import DatasetCard
 
-# Pictures of 3 x 96 x 96 bytes in each of the binary files.
+# Images of 3 x 96 x 96 bytes in each of the binary files.
 SIDE = 96
 PICTURES = {"unlabeled": 100_000, "train": 5_000, "test": 8_000}
 
@@ -28,6 +28,7 @@ class STL10(SourceKind):
 
     kind: Literal["stl10"] = "stl10"
     path: str = "stl10_binary"  # folder
+    # files that are trained on
     train_parts: Annotated[tuple[Literal["unlabeled", "train"], ...], Field(min_length=1)] = ("unlabeled",)
 
     path_keys = ("path",)
@@ -46,7 +47,7 @@ class STL10(SourceKind):
         check_sizes(self.sizes(data_root), f"fetch it again from {card.homepage}")
 
     def open(self, card: DatasetCard, data_root: Path) -> SourceImages:
-        """The pictures, 96x96 RGB, without labels."""
+        """The images, 96x96 RGB, without labels."""
         import numpy as np
         from PIL import Image
 

@@ -1,4 +1,4 @@
-"""Pictures with a table of attributes."""
+"""Images with a table of attributes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Table(SourceKind):
     """Picture files and a table of binary attributes: first column the file's name, the others 0/1 or -1/1."""
 
     kind: Literal["table"] = "table"
-    path: str  # folder or zip file of the pictures
+    path: str  # folder or zip file of the images
     table: str  # CSV file, or TXT file in CelebA's form
     classes_from: ClassesFrom | None = added(None)  # classes made of attributes, instead of or beside these
 
@@ -32,7 +32,7 @@ class Table(SourceKind):
     serves = ("attributes",)
 
     def open(self, card: DatasetCard, data_root: Path) -> SourceImages:
-        """Every picture with its attributes, or those of `classes_from` alone."""
+        """Every image with its attributes, or those of `classes_from` alone."""
         tree = open_tree(resolve(data_root, self.path), card.follow_links)
         table = read_attributes(resolve(data_root, self.table))
         names = {name: name for name in tree.pictures}  # name in the table -> name in the tree

@@ -1,4 +1,4 @@
-"""Zip files of pictures."""
+"""Zip files of images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Zip(SourceKind):
-    """What a folder may hold, inside a zip file; pictures are read from it directly, nothing is unpacked."""
+    """What a folder may hold, inside a zip file; images are read from it directly, nothing is unpacked."""
 
     kind: Literal["zip"] = "zip"
     path: str  # zip file

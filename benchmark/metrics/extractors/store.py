@@ -24,7 +24,7 @@ from benchmark.core.sealed import check_entries, seal_entries
 from benchmark.metrics.extractors.base import Extractor, Features, extract
 
 VERSION = 1  # raised when the same extractor would give other features of the same images
-BATCH = 32  # images a forward pass: fixed, so that it cannot move a number; 250 take twice the time in large nets
+BATCH = 32  # images a forward pass: fixed, so that it cannot move a number; 250 take twice the time in large networks
 
 
 def images_sha256(images: np.ndarray) -> str:

@@ -50,7 +50,7 @@ def _check_names(suite: Suite, where: str) -> None:
                 f"{where}: {name!r}", "a name of a column, a size or a row is one line of text", "write it as one line"
             )
     if "" in (*suite.columns, *suite.sizes):
-        raise ConfigError(f"{where}: a column or size without a name", "it stands in tables", "give it a name")
+        raise ConfigError(f"{where}: a column or size without a name", "it is a heading of tables", "give it a name")
 
 
 def _check_lists(one: Suite | Size, where: str) -> None:

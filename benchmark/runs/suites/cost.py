@@ -183,7 +183,7 @@ def _rehearsed(cost: RowCost, resolved: Resolved, paths: Paths, threads: int | N
         plan = estimator.plan(resolved, paths, threads, quick=True)
     except Exception as error:  # whatever is wrong, the run itself will say it; an estimate stops nothing
         why = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        return dataclasses.replace(cost, seconds=None, source=f"no rehearsal: {why}")
+        return dataclasses.replace(cost, seconds=None, source=f"no dry run: {why}")
     own = next(part for part in plan.parts if part.name == resolved.method.name)
     shared = {
         (cost.dataset, part.name, part.steps, *part.parameters.items()): part.seconds

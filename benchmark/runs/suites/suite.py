@@ -94,7 +94,7 @@ class Claim:
     """One row is better than another, says the source or say we, before the runs are made."""
 
     claim: Annotated[str, Field(min_length=1)]  # in words
-    by: Literal["paper", "ours"]
+    by: Literal["paper", "ours"]  # whose claim it is
     better: Annotated[dict[str, str], Field(min_length=1)]  # labels of the one row, as many as tell it from all others
     than: Annotated[dict[str, str], Field(min_length=1)]  # of the other
     metric: str  # its id, or the beginning of it: fd is fd_judge or fd_inception, whichever a table has first
@@ -104,11 +104,11 @@ class Claim:
 class Size:
     """What one size changes; None: as the suite says."""
 
-    dataset: Datasets | None = None
-    recipe: str | None = None
-    seeds: Seeds | None = None
-    metrics: tuple[str, ...] | None = None
-    images: Annotated[int, Field(gt=0)] | None = None
+    dataset: Datasets | None = None  # one or several
+    recipe: str | None = None  # settings to start from
+    seeds: Seeds | None = None  # of every row
+    metrics: tuple[str, ...] | None = None  # columns of the table, by id
+    images: Annotated[int, Field(gt=0)] | None = None  # seen by every row's discriminator
     set: dict[str, Any] = Field(default_factory=dict)  # laid over the suite's changes, under the row's
 
 
@@ -117,18 +117,18 @@ class Suite:
     """A table to make."""
 
     name: str  # of the file
-    title: str
+    title: str  # one line
     source: str  # the paper and its table, or why the suite exists
-    dataset: Datasets
-    recipe: str
-    seeds: Seeds
-    columns: Annotated[tuple[str, ...], Field(min_length=1)]
-    rows: Annotated[tuple[SuiteRow, ...], Field(min_length=1)]
-    sizes: Annotated[dict[str, Size], Field(min_length=1)]
-    metrics: tuple[str, ...] = ()
+    dataset: Datasets  # one or several
+    recipe: str  # settings to start from
+    seeds: Seeds  # of every row
+    columns: Annotated[tuple[str, ...], Field(min_length=1)]  # names of the label columns
+    rows: Annotated[tuple[SuiteRow, ...], Field(min_length=1)]  # each a method with its changes and labels
+    sizes: Annotated[dict[str, Size], Field(min_length=1)]  # what each size changes, by its name
+    metrics: tuple[str, ...] = ()  # columns of the table, by id
     images: Annotated[int, Field(gt=0)] | None = None  # seen by every row's discriminator; None: as the rows say
-    set: dict[str, Any] = Field(default_factory=dict)
-    published: PublishedColumns | None = None
+    set: dict[str, Any] = Field(default_factory=dict)  # changes of every row
+    published: PublishedColumns | None = None  # the values that the source reports
     published_also: tuple[PublishedColumns, ...] = ()  # of other datasets, at other sizes
     plot: str | None = None  # a label column of numbers: a figure has the metrics against it
     claims: tuple[Claim, ...] = ()  # tested by `benchmark.report.claims`

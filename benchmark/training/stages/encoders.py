@@ -224,7 +224,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of
 
 def _resnet50(artifacts: ArtifactStore, cfg: FeatureConfig) -> FeatureNet:
     problem, path = _find_resnet50(cfg)
-    rehearsal = not artifacts.data.meta  # random pictures: only shapes and times are wanted
+    rehearsal = not artifacts.data.meta  # random images: only shapes and times are wanted
     if problem and not rehearsal:
         raise problem
     layers = _resnet_layers(_load_resnet50(path) if path else resnet50(weights=None))

@@ -44,7 +44,7 @@ RECIPES = {
     "small": {
         "default": _SMALL,
         "digits": JudgeConfig(steps=500),
-        "stacked_digits": JudgeConfig(steps=300, width=16),  # three digits a picture: each step sees 192 of them
+        "stacked_digits": JudgeConfig(steps=300, width=16),  # three digits an image: each step sees 192 of them
         "cifar10": replace(_SMALL, steps=2500),
         "cifar10_jpeg": replace(_SMALL, steps=2500),
     },

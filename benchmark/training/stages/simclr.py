@@ -40,7 +40,7 @@ class SimCLRConfig(TrainConfig):
     """Settings of the contrastive encoder; defaults are InfoSCC-GAN's (configuration files of its code)."""
 
     net: Literal["conv", "resnet18", "resnet50"] = "resnet50"  # paper: ResNet-50, random initialisation
-    stem: Stem = added("imagenet")  # of the residual nets; cifar: for images of 32 pixels (Chen et al., B.9)
+    stem: Stem = added("imagenet")  # of the residual networks; cifar: for images of 32 pixels (Chen et al., B.9)
     width: PositiveInt = 16  # first width of the `conv` encoder, whose h has 8 x width values [ours]
     z_dim: PositiveInt = 128  # width of the projection
     tau: PositiveFloat = 0.5  # temperature of the softmax over similarities

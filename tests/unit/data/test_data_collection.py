@@ -119,7 +119,7 @@ def test_what_is_missing_empty_or_damaged_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         read_collection(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no pictures"):
+    with pytest.raises(DataError, match="no images"):
         read_collection(tmp_path / "empty")
     write(tmp_path / "s", pictures(3))
     (tmp_path / "s" / "torn.png").write_bytes((tmp_path / "s" / "000.png").read_bytes()[:60])

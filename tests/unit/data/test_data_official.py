@@ -164,7 +164,7 @@ def test_celeba_hq_serves_its_attributes_when_asked(tmp_path):
 
 def test_too_few_faces_to_hold_out_is_named(tmp_path):
     write_celeba_hq(tmp_path)
-    assert "20 pictures, of which 3,000" in refused(find_card("celeba_hq"), tmp_path)
+    assert "20 images, of which 3,000" in refused(find_card("celeba_hq"), tmp_path)
 
 
 # ImageNet
@@ -225,7 +225,7 @@ def test_imagenet_is_cropped_then_resized(tmp_path):
 
 def test_a_class_that_is_missing_in_imagenet_is_noticed(tmp_path):
     write_imagenet(tmp_path)
-    assert "3 classes, but its card says 1000" in refused(imagenet_card(n_classes=1000), tmp_path)
+    assert "3 classes, but its dataset config says 1000" in refused(imagenet_card(n_classes=1000), tmp_path)
 
 
 # Lists
@@ -259,7 +259,7 @@ def test_faults_of_lists_are_named(tmp_path):
     path.write_text(whole.replace("_3.JPEG 0", "_9.JPEG 0"))
     assert "train/n01440764/n01440764_9.JPEG" in refused(list_card(), tmp_path)
     path.write_text("".join(whole.splitlines(keepends=True)[:-1]))
-    assert "it lists 6 pictures instead of 7" in refused(list_card(), tmp_path)
+    assert "it lists 6 images instead of 7" in refused(list_card(), tmp_path)
     text = refused(list_card(source={"n_train": None}), tmp_path)
     assert "the train list lacks classes" in text
     path.write_text("train/a.JPEG\n../b.JPEG 0\n/c.JPEG 1\n")

@@ -278,7 +278,7 @@ def test_celeba_that_broke_off_is_noticed(tmp_path):
         prepare(find_card("celeba"), root, tmp_path / "cache", progress=False)
     table.write_text(whole)
     (root / "celeba" / "img_align_celeba" / "000007.jpg").unlink()
-    with pytest.raises(DataError, match=r"no picture for the row of 000007\.jpg"):
+    with pytest.raises(DataError, match=r"no image for the row of 000007\.jpg"):
         prepare(find_card("celeba"), root, tmp_path / "cache", progress=False)
 
 
@@ -308,8 +308,8 @@ def test_bad_pictures_are_named_all_of_them(tmp_path):
     files = classes()
     files |= {"cat/empty.png": b"", "cat/broken.png": good[: len(good) // 2], "dog/text.jpg": b"no picture at all"}
     message = refused(folder_card(write(tmp_path / "pics", files)), tmp_path)
-    assert "3 pictures cannot be read" in message
-    for name, reason in (("empty", "0 bytes"), ("broken", "truncated"), ("text", "not a picture")):
+    assert "3 images cannot be read" in message
+    for name, reason in (("empty", "0 bytes"), ("broken", "truncated"), ("text", "not an image")):
         line = next(line for line in message.splitlines() if name in line)
         assert str(tmp_path / "pics") in line
         assert reason in line
@@ -361,18 +361,18 @@ def test_a_class_that_one_split_lacks_is_named(tmp_path):
 def test_a_class_without_training_pictures_is_named(tmp_path):
     lone = next(name for name in (f"owl/{i}.png" for i in range(100)) if in_test(name, 0.2))
     message = refused(folder_card(write(tmp_path / "pics", classes() | {lone: png(0)})), tmp_path)
-    assert "no training picture of owl" in message
+    assert "no training image of owl" in message
 
 
 def test_no_pictures_and_too_few(tmp_path):
     (tmp_path / "void").mkdir()
-    assert "no pictures" in refused(folder_card(tmp_path / "void", "none"), tmp_path)
-    assert "no picture falls in" in refused(folder_card(write(tmp_path / "one", {"a.png": png(1)}), "none"), tmp_path)
+    assert "no images" in refused(folder_card(tmp_path / "void", "none"), tmp_path)
+    assert "no image falls in" in refused(folder_card(write(tmp_path / "one", {"a.png": png(1)}), "none"), tmp_path)
 
 
 def test_a_wrong_number_of_classes_is_refused(tmp_path):
     message = refused(folder_card(write(tmp_path / "pics", classes()), n_classes=3), tmp_path)
-    assert "2 classes, but its card says 3" in message
+    assert "2 classes, but its dataset config says 3" in message
 
 
 @pytest.mark.parametrize("name", ["../evil.png", "/etc/evil.png", "cat\\..\\..\\evil.png", "C:\\evil.png"])
@@ -403,7 +403,7 @@ def test_links_to_folders_are_followed_once(tmp_path):
         ("f,odd,big\n" + rows() + "3.png,1,0\n", "row 22: 3.png was already given in row 5"),
         ("f,odd,big\n" + rows().replace("3.png,1,0", "3.png,1,-1", 1), "both 0 and -1"),
         ("f,odd,big\n" + rows(19), "no row for 19.png"),
-        ("f,odd,big\n" + rows(21), "no picture for the row of 20.png"),
+        ("f,odd,big\n" + rows(21), "no image for the row of 20.png"),
         ("f,odd,odd\n" + rows(), "does not name the attributes"),
         ("", "does not name the attributes"),
         ("f,odd,big\n", "no rows"),

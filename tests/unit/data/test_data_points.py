@@ -119,6 +119,6 @@ def test_a_card_of_points_has_one_shape(changes, message):
 
 def test_another_number_of_modes_needs_the_card_to_say_so(tmp_path):
     more = card_with(find_card("ring2d"), {"source": {**FEW["source"], "n_modes": 12}})
-    with pytest.raises(DataError, match="12 classes, but its card says 8"):
+    with pytest.raises(DataError, match="12 classes, but its dataset config says 8"):
         made(more, tmp_path)
     assert made(card_with(more, {"n_classes": 12}), tmp_path).n_classes == 12

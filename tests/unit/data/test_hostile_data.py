@@ -154,7 +154,7 @@ def listed(tmp_path: Path, train: str, test: str) -> DatasetCard:
 @pytest.mark.parametrize(
     ("train", "test", "part"),
     [
-        ("0.png 0\n1.png 1\n", "2.png 0\n./1.png 1\n", "1 pictures are in both lists"),
+        ("0.png 0\n1.png 1\n", "2.png 0\n./1.png 1\n", "1 images are in both lists"),
         ("0.png 0\n1.png 1\n.//0.png 1\n", "2.png 0\n3.png 1\n", "line 3: 0.png has class 1, but class 0 above"),
         ("0.png 0\n1.png 1000000000000\n", "2.png 0\n", "line 2"),
         ("0.png 0\n1.png -1\n", "2.png 0\n", "line 2"),

@@ -56,7 +56,7 @@ def test_finished_runs_say_what_the_next_will_cost(
 
 
 def test_a_row_that_cannot_be_rehearsed_is_counted(paths: Paths) -> None:
-    unknown = RowCost(0, "digits", 3, 3, None, 0, "no rehearsal: the disk is too small")
+    unknown = RowCost(0, "digits", 3, 3, None, 0, "no dry run: the disk is too small")
     assert total_text([unknown], 1) == "3 cells, 0 done, 3 to do; 3 of them could not be estimated"
 
 
