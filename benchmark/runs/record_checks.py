@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, ConfigDict, StringConstraints, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from benchmark.core.config import canonical
 from benchmark.core.names import has_control
 
 if TYPE_CHECKING:
@@ -236,25 +235,18 @@ def _slug(name: str) -> str:
 
 
 def copies(records: Iterable[Record]) -> dict[str, str]:
-    """Records whose result is that of another to the bit, with that other run's name: under another seed, or, where
-    images were scored, under another name.
+    """Runs whose result is that of another run with another seed, to the bit, with that other run's name.
 
-    Two seeds never train the same weights and draw the same samples, and images that were scored once are one row.
+    Two seeds never train the same weights and draw the same samples. Scored images have no seed: the same ones under
+    two names are two rows, as their user wishes.
     """
-    first: dict[tuple[Any, ...], Record] = {}
+    first: dict[tuple[str, str, str], Record] = {}
     found = {}
     for record in records:
         result = record.result
-        if result is None or not result.samples_sha256:
+        if result is None or not result.weights_sha256 or not result.samples_sha256:
             continue
-        if record.recipe == "pictures":  # the name is part of their hash: their settings tell more
-            reference = None if result.data is None else result.data.sha256
-            key: tuple[Any, ...] = ("pictures", result.samples_sha256, reference, canonical(record.config))
-        elif result.weights_sha256:
-            key = (record.config_hash, result.weights_sha256, result.samples_sha256)
-        else:
-            continue
-        original = first.setdefault(key, record)
-        if original.seed != record.seed or (record.recipe == "pictures" and original.run != record.run):
+        original = first.setdefault((record.config_hash, result.weights_sha256, result.samples_sha256), record)
+        if original.seed != record.seed:
             found[record.run] = original.run
     return found

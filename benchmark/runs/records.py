@@ -265,7 +265,7 @@ class FoundRecords:
 def find_records(results: Path) -> FoundRecords:
     """All records under a results folder, by run name.
 
-    One that cannot be read, or is a copy of another under another seed or name, is left out with the reason.
+    One that cannot be read, or is a copy of another under another seed, is left out with the reason.
     """
     records, left_out = [], []
     for path in _files(results / "records"):
@@ -276,7 +276,7 @@ def find_records(results: Path) -> FoundRecords:
     copied = copies(records)
     for copy, original in copied.items():
         what = f"{record_path(results, copy)}: a copy of {original}"
-        left_out.append(UserError(what, "what it was made of is the same to the bit", "remove one of the two"))
+        left_out.append(UserError(what, "its weights and samples are the same to the bit", "remove one of the two"))
     return FoundRecords([record for record in records if record.run not in copied], left_out)
 
 
