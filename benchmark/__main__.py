@@ -48,8 +48,13 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--protocol", choices=list(PROTOCOLS), help="a paper's evaluation instead of the suite's")
     device = argparse.ArgumentParser(add_help=False)
     device.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    device.add_argument("--threads", type=positive, metavar="N", help="number of CPU threads (default: "
-                        "$OMP_NUM_THREADS, else 1 for the small recipes and all cores for others)")  # fmt: skip
+    device.add_argument(
+        "--threads",
+        type=positive,
+        metavar="N",
+        help="number of CPU threads (default: $OMP_NUM_THREADS; else for small recipes 2 in `run` and 1 in suites, for "
+        "others all cores)",
+    )
 
     engine = argparse.ArgumentParser(add_help=False)
     engine.add_argument("--precision", choices=["fp32", "tf32", "bf16"], help="number format of the training steps "
@@ -215,6 +220,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     141: whatever reads the output has closed it.
     """
+    # Before torch is loaded: threads that spin while they wait slow each other down on a busy machine
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     parsed: Any = parser().parse_args(arguments)
     try:
         status = parsed.do(parsed)

@@ -204,6 +204,7 @@ def run_all(wanted: Sequence[RunSpec], arguments: argparse.Namespace) -> int:
     from benchmark.core import distributed
     from benchmark.core.errors import RunFailed
     from benchmark.runs import records
+    from benchmark.runs.device import threads_alone
     from benchmark.runs.recipe_choice import choose_recipe
     from benchmark.runs.run import run
     from benchmark.runs.spec import require_files, resolve
@@ -224,7 +225,7 @@ def run_all(wanted: Sequence[RunSpec], arguments: argparse.Namespace) -> int:
                     paths,
                     device=arguments.device,
                     quiet=arguments.quiet,
-                    threads=arguments.threads,
+                    threads=threads_alone(one, arguments.threads),
                     log=arguments.log,
                 )
             except RunFailed as error:
