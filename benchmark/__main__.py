@@ -220,8 +220,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     141: whatever reads the output has closed it.
     """
-    # Before torch is loaded: threads that spin while they wait slow each other down on a busy machine
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Before torch is loaded: threads that spin for long while they wait slow each other down on a busy machine
+    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
     parsed: Any = parser().parse_args(arguments)
     try:
         status = parsed.do(parsed)

@@ -39,8 +39,8 @@ def threads_alone(resolved: Resolved, threads: int | None) -> int | None:
     """Threads of a run that is the only one its command does at a time: two for the small recipes, where two cores are.
 
     On two idle cores of an AVX-512 CPU a step of InfoSCC-GAN at 16 px takes 55 ms with one thread and 37 ms with two.
-    The command line lets threads sleep while they wait (`OMP_WAIT_POLICY`): spinning beside another busy process, two
-    threads took ten times as long as one.
+    The command line lets threads that wait sleep after some microseconds (`GOMP_SPINCOUNT`). Beside two other busy
+    processes two threads then take twice as long as one, and with libgomp's own setting ten times.
     """
     if threads is not None or "OMP_NUM_THREADS" in os.environ or resolved.recipe != "small" or distributed.world() > 1:
         return threads

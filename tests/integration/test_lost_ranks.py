@@ -110,6 +110,7 @@ def test_rank_0_is_lost_while_the_other_waits_for_it(stop: signal.Signals, start
     assert_named(ended(second, LOST_S), 0)
 
 
+@pytest.mark.slow
 def test_of_three_ranks_both_others_name_the_lost_one(start: Start, tmp_path: Path) -> None:
     processes = ranks(start, "train", tmp_path, world=3)
     for r in range(3):

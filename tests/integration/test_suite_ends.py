@@ -120,6 +120,7 @@ def test_a_stopped_suite_says_what_was_stopped_and_how_to_continue(
 
 
 @needs_proc
+@pytest.mark.slow
 def test_a_preempted_job_saves_its_step_and_gives_the_same_record(tmp_path: Path, paths: Paths) -> None:
     """SIGUSR2 in the middle: a checkpoint at a step that has none by itself; resumed, the record is bit for bit."""
     (tmp_path / "rates.yaml").write_text(LONG)

@@ -88,7 +88,13 @@ def perform(block: Block, checkout: Path) -> None:
         assert done.returncode == 0, f"{block.text}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+QUICK = ("python", "add-metric")  # the others take up to a minute each
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, id=page.stem, marks=[] if page.stem in QUICK else pytest.mark.slow) for page in PAGES],
+)
 def test_the_blocks_of_a_tutorial_run(page: Path, checkout: Path) -> None:
     found = blocks(page)
     assert found

@@ -431,12 +431,12 @@ def test_a_finished_run_is_asked_for_pairs() -> None:
     for bad, what in (
         ([[5, 10]], "classes from 10"),
         ([[64, 1]], "images from 64"),
-        ([[1, 2]] * 2, r"numbers \[3, 2\]"),
+        ([[1, 2]] * 2, r"of shape \[3, 2\] are needed"),
     ):
         with pytest.raises(ValueError, match=what):
             run.sample(3, bad)
     plain = icgan(data)
-    with pytest.raises(ValueError, match=r"whole numbers \[3\]"):
+    with pytest.raises(ValueError, match=r"of shape \[3\] are needed"):
         TrainedRun(Path(), {}, plain, plain.G.eval(), data).sample(3, [[5, 1]])
 
 
