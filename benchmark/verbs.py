@@ -146,7 +146,7 @@ def plan(arguments: argparse.Namespace) -> int:
         print(suite_plan(arguments.suite, arguments.size, paths, seeds=arguments.seed, engine=engine, **settings))
         return 0
     wanted, paths = specs(arguments), paths_of(arguments)
-    from benchmark.runs.device import pick_device
+    from benchmark.runs.device import pick_device, threads_alone
     from benchmark.runs.estimate import estimate, gpu_elsewhere, other_gpus
     from benchmark.runs.recipe_choice import RecipeChoice, choose_recipe
     from benchmark.runs.spec import resolve
@@ -162,7 +162,9 @@ def plan(arguments: argparse.Namespace) -> int:
             print(choice.note, flush=True)
         plan = choice.plan
         if plan is None:
-            plan = estimate(resolve(choice.spec, paths), paths, arguments.device, arguments.threads, arguments.gpu)
+            resolved = resolve(choice.spec, paths)
+            threads = threads_alone(resolved, arguments.threads)
+            plan = estimate(resolved, paths, arguments.device, threads, arguments.gpu)
         print("\n".join(filter(None, [plan.text(), other_gpus(plan)])))
         if plan.warning():
             print(f"note: {plan.warning()}")

@@ -149,7 +149,7 @@ class CRGAN(Method):
 
     @torch.no_grad()
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
-        """Images of the requested classes, by default uniform ones; there are no conditions without conditioning."""
+        """Images of the requested classes, by default uniform ones; without conditioning there are none."""
         conditions = self.labels(n) if conditions is None else conditions.to(self.device)
         return Sample(self.generate(G, self.z(n), conditions), conditions)
 

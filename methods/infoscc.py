@@ -96,9 +96,9 @@ class InfoSCC(Method):
         """Stages 1 and 2: the encoder, then the classifier on its embeddings."""
         _conditioning(cfg, artifacts.data)  # a mistake is reported before the encoder is trained
         encoder = artifacts.train(SimCLR, cfg.encoder)
-        e = artifacts.compute(encode, encoder=encoder)
-        clusters = artifacts.compute(cluster, embeddings=e, k=cfg.n_clusters) if cfg.labels == "clusters" else None
-        classifier = artifacts.train(LinearClassifier, cfg.classifier, embeddings=e, clusters=clusters)
+        h = artifacts.compute(encode, encoder=encoder)
+        clusters = artifacts.compute(cluster, embeddings=h, k=cfg.n_clusters) if cfg.labels == "clusters" else None
+        classifier = artifacts.train(LinearClassifier, cfg.classifier, embeddings=h, clusters=clusters)
         return {"E": encoder, "C": classifier, "clusters": clusters}
 
     @staticmethod

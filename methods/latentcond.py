@@ -5,7 +5,7 @@ pairs of images, and which pairs are true is read off the feature space of the b
 
   Algorithm 1   for every x_i of a batch, its nearest and its farthest image by L1 between features    `couples`
   eq. 2-4       adv = [x_i, G(z_i, f_i)] false, same = [x_i, x_nearest(i)] true, diff = [x_i, x_farthest(i)] false
-  Algorithm 2   G fools D with adv pairs in every step, D learns all three in every n-th               `step`
+  Algorithm 2   G fools D with adv pairs in every step, D learns all three in every n-th                 `step`
 
 Algorithm 2 as printed ascends the same L_adv for both networks, which would make G help D; here G descends it.
 """

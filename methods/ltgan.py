@@ -239,11 +239,8 @@ def _check(cfg: Config, data: Dataset) -> None:
             f"set sigma_eps below {cfg.sigma_z}",
         )
     if cfg.conditional and cfg.backbone != "biggan":
-        raise ConfigError(
-            "conditional = true",
-            f"the {cfg.backbone} networks take no class",
-            "set backbone=biggan or conditional=false",
-        )
+        what = f"the {cfg.backbone} networks take no class"
+        raise ConfigError("conditional = true", what, "set backbone=biggan or conditional=false")
     if cfg.conditional and data.conditioning != "class":
         raise ConfigError("conditional = true", f"{data.name} has no classes", "set conditional=false")
 

@@ -27,7 +27,7 @@ from benchmark.nn.selfcond import MixtureGenerator
 from benchmark.training import Dataset, Grid, Method, NonNegativeFloat, Picture, Sample, Stream
 from benchmark.training.plain_gan import PlainGAN, PlainGANConfig, noised, plain_recipes
 
-ROWS = 10  # generators of the image at most, and images of each
+ROWS = 10  # generators shown at most, and images of each
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -35,7 +35,7 @@ WIDE_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # Pillow's modes of grey w
 
 
 def open_image(file: Any, size_bytes: int) -> Image.Image:
-    """A image, not yet decoded, of a path or an open file.
+    """An image, not yet decoded, of a path or an open file.
 
     Raises ValueError for an empty file, and for one too large to be decoded safely; Pillow raises its own errors.
     """
@@ -56,7 +56,7 @@ def open_image(file: Any, size_bytes: int) -> Image.Image:
 
 
 def to_array(image: Image.Image, card: DatasetCard) -> tuple[np.ndarray, list[str]]:
-    """A image as the dataset config wants it: uint8 [H, W, C], and the kinds of conversion it needed.
+    """An image as the dataset config wants it: uint8 [H, W, C], and the kinds of conversion it needed.
 
     Order: first frame, EXIF orientation, grey or RGB, crop, pad, resize.
     Raises ValueError for pixels whose range is not defined; Pillow raises its own errors for broken files.

@@ -93,7 +93,7 @@ class ZipTree(Tree):
 
 
 def open_picture(path: Path) -> Image.Image:
-    """A image file, not yet decoded. Raises as `Tree.open`."""
+    """An image file, not yet decoded. Raises as `Tree.open`."""
     from benchmark.data.images import open_image
 
     return open_image(path, path.stat().st_size)

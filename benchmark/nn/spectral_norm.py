@@ -25,8 +25,8 @@ class _SpectralNorm(parametrizations._SpectralNorm):
 def spectral_norm(layer: Layer, eps: float = 1e-12) -> Layer:
     """The layer itself, whose weight is from now on divided by its largest singular value.
 
-    layer: linear, convolution or table. eps: added to the lengths of the singular vectors. Buffers, random numbers and
-    names in a checkpoint are those of `torch.nn.utils.parametrizations.spectral_norm`.
+    layer: linear, convolution or table. eps: the least length by which a singular vector is divided. Buffers, random
+    numbers and names in a checkpoint are those of `torch.nn.utils.parametrizations.spectral_norm`.
     """
     transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
     dim = 1 if isinstance(layer, transposed) else 0  # of the outputs

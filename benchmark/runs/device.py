@@ -32,7 +32,7 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda", distributed.local_rank())
 
 
-SMALL_ALONE = 2  # threads of a small recipe's run that has the machine to itself; more gain nothing
+SMALL_ALONE = 2  # threads of a small recipe's run that has the machine to itself; more were not tried
 
 
 def threads_alone(resolved: Resolved, threads: int | None) -> int | None:
@@ -40,7 +40,7 @@ def threads_alone(resolved: Resolved, threads: int | None) -> int | None:
 
     On two idle cores of an AVX-512 CPU a step of InfoSCC-GAN at 16 px takes 55 ms with one thread and 37 ms with two.
     The command line lets threads that wait sleep after some microseconds (`GOMP_SPINCOUNT`). Beside two other busy
-    processes two threads then take twice as long as one, and with libgomp's own setting ten times.
+    processes two threads then take twice as long as one. By libgomp's own setting one such process made it ten times.
     """
     if threads is not None or "OMP_NUM_THREADS" in os.environ or resolved.recipe != "small" or distributed.world() > 1:
         return threads

@@ -197,6 +197,7 @@ def _training(record: Record) -> str:
         "Device": device.get("device"),
         "Versions": _versions(device),
         "Precision": record.config.get("precision"),
+        "Capture": record.config.get("capture"),
     }
     lines = [f"- {name}: {_line(str(value))}" for name, value in facts.items() if value not in (None, "")]
     return "## Training\n\n" + "\n".join(lines)

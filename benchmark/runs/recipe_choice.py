@@ -12,6 +12,7 @@ import torch
 
 from benchmark.core import distributed
 from benchmark.core.registry import recipes_of
+from benchmark.runs.device import threads_alone
 from benchmark.runs.estimate import estimate
 from benchmark.runs.folder import GENERATOR
 from benchmark.runs.plan import Plan, duration
@@ -53,10 +54,10 @@ def _choose(spec: RunSpec, paths: Paths, device: torch.device, threads: int | No
     if default.recipe == "small" or not _has_small(default) or _is_begun(default, paths):
         return RecipeChoice(spec)
     small = resolve(replace(spec, recipe="small"), paths)
-    full = estimate(default, paths, device.type, threads)
+    full = estimate(default, paths, device.type, threads_alone(default, threads))
     if full.seconds <= TOO_LONG_S and not _is_unfinished(small, paths):
         return RecipeChoice(spec, plan=full)
-    plan = estimate(small, paths, device.type, threads)
+    plan = estimate(small, paths, device.type, threads_alone(small, threads))
     note = (
         f"{spec.method} on {default.card.name}: recipe small, about {duration(plan.seconds)} on this CPU; recipe "
         f"{default.recipe} would take about {duration(full.seconds)} (RECIPE={default.recipe}, or "

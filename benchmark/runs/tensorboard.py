@@ -111,10 +111,8 @@ class TensorBoard:
     def _add_scalars(self, step: int, scalars: Mapping[str, float | None]) -> None:
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        finite = {
-            name: value if value is not None and math.isfinite(value) else math.nan for name, value in scalars.items()
-        }
-        self._add(step, [Summary.Value(tag=name, simple_value=value) for name, value in finite.items()])
+        values = [Summary.Value(tag=name, simple_value=_finite(value)) for name, value in scalars.items()]
+        self._add(step, values)
 
     def _add(self, step: int, values: list[Any]) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
@@ -127,7 +125,7 @@ class TensorBoard:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """A failed write is the user's to mend."""
+        """A failed write is the user's to fix."""
         try:
             yield
         except OSError as error:

@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import CellType, FunctionType
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchmark.core import distributed
+from benchmark.core.engine import Capture
 from benchmark.core.errors import ConfigError, RunFailed, UserError
 from benchmark.data.stream import Batch, Stream
 from benchmark.training.graphs import Graphs
@@ -27,7 +28,6 @@ from benchmark.training.held import Counted, Held, Served, host_randomness
 from benchmark.training.method import Trainable
 from benchmark.training.questions import Moment, Variant, same_variant
 
-Capture = Literal["none", "compile", "graph"]
 Scalars = dict[str, Tensor]
 Run = Callable[[list[Batch]], Scalars]  # a whole step, given the batches that it draws
 Record = Callable[[Run, list[Batch]], Run]  # captures a step; the batches have the shapes of all later ones

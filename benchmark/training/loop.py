@@ -10,8 +10,7 @@ import copy
 import math
 import sys
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -61,7 +60,6 @@ class EMA:
     net: nn.Module
     beta: float
     start_step: int = 0
-    _pairs: _Pairs | None = field(default=None, init=False, repr=False, compare=False)  # of the last live network
 
     @classmethod
     def of(cls, net: nn.Module, batch: int, half_life_images: float, start_step: int = 0) -> EMA:
@@ -74,49 +72,9 @@ class EMA:
         weight = 1.0
         if t >= self.start_step and factor > 0:
             weight = 1 - (self.beta if factor == 1 else self.beta ** (1 / factor))
-        if self._pairs is None or self._pairs.live is not live:
-            self._pairs = _Pairs(self.net, live)
-        mine, theirs = self._pairs.parameters()
-        torch._foreach_lerp_(mine, theirs, weight)
-        mine, theirs = self._pairs.buffers()
-        if mine:
-            torch._foreach_copy_(mine, theirs)
-
-
-class _Pairs:
-    """The tensors of two networks of the same modules, side by side: they are walked through once, not at each step.
-
-    What is kept are the modules' own tables, so that a tensor that a module replaces is the new one.
-    """
-
-    def __init__(self, net: nn.Module, live: nn.Module) -> None:
-        self.live = live
-        self._parameters = [_places(side.modules(), "_parameters") for side in (net, live)]
-        self._buffers = [_places(side.modules(), "_buffers") for side in (net, live)]
-
-    def parameters(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Those of the one, those of the other."""
-        return _at(self._parameters[0]), _at(self._parameters[1])
-
-    def buffers(self) -> tuple[list[Tensor], list[Tensor]]:
-        """As `parameters`."""
-        return _at(self._buffers[0]), _at(self._buffers[1])
-
-
-def _at(places: list[tuple[dict[str, Any], str]]) -> list[Tensor]:
-    return [table[name] for table, name in places]
-
-
-def _places(modules: Iterable[nn.Module], kind: str) -> list[tuple[dict[str, Any], str]]:
-    """Where the modules have their tensors: table and name, each tensor once."""
-    seen: set[int] = set()
-    places = []
-    for module in modules:
-        for name, tensor in getattr(module, kind).items():
-            if tensor is not None and id(tensor) not in seen:
-                seen.add(id(tensor))
-                places.append((getattr(module, kind), name))
-    return places
+        torch._foreach_lerp_(list(self.net.parameters()), list(live.parameters()), weight)
+        if buffers := list(self.net.buffers()):
+            torch._foreach_copy_(buffers, list(live.buffers()))
 
 
 class Log:

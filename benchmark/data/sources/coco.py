@@ -1,7 +1,7 @@
 """COCO-Stuff as IC-GAN and the layout-to-image papers before it use it: images with a few large objects.
 
 The rule [C: facebookresearch/ic_gan, after sg2im]: an object counts when its bounding box covers more than `min_area`
-of the image and its category is not "other"; crowds count in validation only. A image is used when it has stuff
+of the image and its category is not "other"; crowds count in validation only. An image is used when it has stuff
 annotations and `min_objects` to `max_objects` such objects. Of validation, the first `skip_val` used images are left
 out. Published counts: 75,777 to train on, 2,050 to evaluate with.
 
