@@ -18,13 +18,6 @@ def method_names() -> list[str]:
     return sorted(path.stem for folder in _method_folders() for path in Path(folder).glob("[!_]*.py"))
 
 
-def method_path(name: str) -> Path | None:
-    """The file of a method; None where there is none of this name."""
-    return next(
-        (path for folder in _method_folders() for path in Path(folder).glob("[!_]*.py") if path.stem == name), None
-    )
-
-
 def _method_folders() -> Iterable[str]:
     """Where the method files lie: as the package says where it is loaded, and may have been extended."""
     if loaded := sys.modules.get("methods"):

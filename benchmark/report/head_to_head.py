@@ -17,6 +17,7 @@ from benchmark.core.moderated import MOST_SEEDS
 from benchmark.core.registry import check_method
 from benchmark.report.claims import effect, p_text
 from benchmark.report.compare import ColumnRows, Comparison, column_rows, fixed_comparisons
+from benchmark.report.plain_table import aligned
 from benchmark.report.suite_tables import suite_tables
 from benchmark.report.tables import Column, Row, Table, dataset_table, same_networks
 from benchmark.runs.folder import CONFIG, run_name
@@ -47,7 +48,7 @@ class HeadToHead:
         lines = [f"{a} against {b} on {self.dataset} (table {self.table.name}, records of {self.source})"]
         width = max(map(len, self.names))
         lines += [f"  {name:<{width}}  {_runs_text(row)}" for name, row in zip(self.names, self.rows)]
-        lines += ["", *_aligned([("metric", a, b, f"{a} to {b}", "p", "verdict"), *map(self._cells, self.tests)])]
+        lines += ["", *aligned([("metric", a, b, f"{a} to {b}", "p", "verdict"), *map(self._cells, self.tests)])]
         lines += ["", *SCALES]
         return "\n".join([*lines, *self._setting_lines()])
 
@@ -91,11 +92,6 @@ def _runs_text(row: Row) -> str:
     result = record.result_or_empty
     seen = f", {result.images_seen:,} images seen" if result.images_seen else ""
     return f"recipe {record.recipe}, {row.runs} runs, seeds {seeds}{seen}"
-
-
-def _aligned(lines: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
-    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths)).rstrip() for line in lines]
 
 
 # ---- finding the rows -----------------------------------------------------------------------------------------------

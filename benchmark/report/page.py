@@ -211,9 +211,8 @@ class Album:
 # ---- HTML -----------------------------------------------------------------------------------------------------------
 
 
-def render(page: Page, home: str = "") -> str:
-    """The page as one HTML document. home: a link to the report's front page."""
-    folder = paths.TEMPLATES
+def templates(folder: Path) -> jinja2.Environment:
+    """The templates of a folder: every text from a record is escaped, and printable."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
         autoescape=True,
@@ -223,6 +222,13 @@ def render(page: Page, home: str = "") -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"linked": linked, "breakable": breakable, "anchor": anchor, "number": number}
+    return environment
+
+
+def render(page: Page, home: str = "") -> str:
+    """The page as one HTML document. home: a link to the report's front page."""
+    folder = paths.TEMPLATES
+    environment = templates(folder)
     style, script = (Markup((folder / name).read_text(encoding="utf-8")) for name in ("report.css", "report.js"))
     return environment.get_template("report.html").render(page=page, home=home, style=style, script=script)
 

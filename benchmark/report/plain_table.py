@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,3 +42,9 @@ def cell_text(cell: PlainCell) -> str:
     if cell is None:
         return EMPTY
     return f"{cell:,}" if isinstance(cell, int) else format_cell(summary([cell])) if isinstance(cell, float) else cell
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of cells for a terminal: each column as wide as its widest cell."""
+    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths)).rstrip() for line in lines]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmark.core.errors import ConfigError, suggest
+from benchmark.report.plain_table import aligned
 from benchmark.report.tables import Column, Row, Table
 from benchmark.runs.records import Record
 
@@ -38,7 +39,7 @@ def summary_text(table: Table, columns: Sequence[str] = (), rows: Sequence[str] 
     ]
     if not columns:
         lines = _narrowed(lines, len(labels))
-    text = [table.title, *_aligned(lines)]
+    text = [table.title, *aligned(lines)]
     if chosen and chosen[0].better:
         text.append(f"sorted by {chosen[0].name}, {chosen[0].direction}; ~ not significantly worse than the best")
     if len(shown) < len(found):
@@ -90,11 +91,6 @@ def _rank(row: Row, column: Column) -> tuple[bool, float]:
 
 def _narrowed(lines: list[list[str]], n_labels: int) -> list[list[str]]:
     """As many metrics as fit into a line, and at least one."""
-    while len(lines[0]) > n_labels + 2 and max(map(len, _aligned(lines))) > WIDTH:
+    while len(lines[0]) > n_labels + 2 and max(map(len, aligned(lines))) > WIDTH:
         lines = [[*line[:-2], line[-1]] for line in lines]
     return lines
-
-
-def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
-    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths)).rstrip() for line in lines]

@@ -232,11 +232,6 @@ def _all_pairs(board: Board, column: Column) -> Pairs:
 # ---- from records to boards -----------------------------------------------------------------------------------------
 
 
-def make_boards(records: Sequence[Record]) -> list[Board]:
-    """All boards that a metric ranks: see `all_boards`."""
-    return [board for board in all_boards(records) if board.columns]
-
-
 def all_boards(records: Sequence[Record]) -> list[Board]:
     """All boards: comparisons of methods first, the main suite on the main dataset before all others.
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -200,8 +199,3 @@ def _curves(board: Board, entry: Entry) -> dict[str, Any]:
                 if all(map(math.isfinite, map(float, values)))
             ]
     return found
-
-
-def options(values: Sequence[str]) -> list[str]:
-    """Distinct values of a filter, in order of first appearance."""
-    return list(dict.fromkeys(values))

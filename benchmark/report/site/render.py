@@ -9,8 +9,7 @@ import jinja2
 from markupsafe import Markup
 
 from benchmark.core import paths
-from benchmark.core.names import printable
-from benchmark.report.page import anchor, breakable, linked
+from benchmark.report.page import templates
 from benchmark.report.site.data import VERDICTS, as_script
 from benchmark.report.site.numbers import brief, duration, value_text
 
@@ -19,16 +18,8 @@ _FOLDER = paths.TEMPLATES / "site"
 
 @cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=lambda value: printable(value) if type(value) is str else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"linked": linked, "breakable": breakable, "brief": brief, "duration": duration,
-                            "value_text": value_text, "as_script": as_script, "anchor": anchor}  # fmt: skip
+    environment = templates(_FOLDER)
+    environment.filters |= {"brief": brief, "duration": duration, "value_text": value_text, "as_script": as_script}
     environment.globals |= {"VERDICTS": VERDICTS}
     return environment
 

@@ -19,7 +19,7 @@ from benchmark.report.plain_table import EMPTY
 from benchmark.report.published import PublishedValue
 from benchmark.report.site.boards import Board, Entry, Place, Ranking, all_boards, method_titles
 from benchmark.report.site.data import board_data, compare_data, page_data, settings
-from benchmark.report.site.fields import field_docs
+from benchmark.report.site.fields import meanings
 from benchmark.report.site.links import TABLES, compare_file, dataset_file, file_name, method_file
 from benchmark.report.site.numbers import brief, seeds_text, value_text
 from benchmark.report.site.pictures import Picture, Pictures
@@ -436,7 +436,7 @@ def _letters(text: str) -> str:
 
 def config_view(record: Record) -> list[tuple[str, str, str]]:
     """The settings of a run's method: key, value, meaning. Settings of nested parts have none of their own."""
-    docs = field_docs(record.method)
+    docs = meanings(record.method)
     plain = {key.removeprefix("config."): value for key, value in settings(record).items() if key.startswith("config.")}
     return [(key, value, docs.get(key.partition(".")[0], "") if "." not in key else "") for key, value in plain.items()]
 

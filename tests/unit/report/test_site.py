@@ -18,15 +18,15 @@ from made_records import write
 from benchmark.report import compare
 from benchmark.report.published import PublishedValue
 from benchmark.report.report import write_report
-from benchmark.report.site.boards import Board, make_boards
+from benchmark.report.site.boards import Board, all_boards
 from benchmark.report.site.data import as_script
-from benchmark.report.site.fields import field_docs
+from benchmark.report.site.fields import meanings
 from benchmark.report.site.numbers import brief, duration, seeds_text
 from benchmark.report.site.pictures import Pictures
 from benchmark.report.site.svg import Axis, Point, Series, lines, scatter
 from benchmark.report.site.views import Track, front_of, leaderboard, site_of
 from benchmark.runs import records as records_module
-from benchmark.runs.records import find_records, read_records
+from benchmark.runs.records import Record, find_records, read_records
 from benchmark.runs.sample_files import samples_path, save_small_grid
 from benchmark.training.measurements import Grid
 
@@ -54,8 +54,13 @@ def results(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def ranked_boards(records: list[Record]) -> list[Board]:
+    """The boards that a metric ranks."""
+    return [board for board in all_boards(records) if board.columns]
+
+
 def board_of(results: Path) -> Board:
-    (board,) = make_boards(read_records(results))
+    (board,) = ranked_boards(read_records(results))
     return board
 
 
@@ -167,7 +172,7 @@ def reference_boards() -> list[Board]:
         for r in read_records(paths.REFERENCE)
         if r.dataset == "digits" and r.method in ("biggan", "cgan", "dcgan", "icgan")
     ]
-    return make_boards(records)
+    return ranked_boards(records)
 
 
 # ---- what is drawn --------------------------------------------------------------------------------------------------
@@ -239,10 +244,10 @@ def test_numbers_for_readers() -> None:
 
 
 def test_fields_have_the_comments_of_the_source() -> None:
-    docs = field_docs("sngan")
+    docs = meanings("sngan")
     assert docs["z_dim"] == "of the latent [P]"
     assert docs["n_dis"] == "discriminator updates a step"
-    assert field_docs("no_such_method")["n_dis"] == "discriminator updates a step"
+    assert meanings("no_such_method")["n_dis"] == "discriminator updates a step"
 
 
 # ---- pages ----------------------------------------------------------------------------------------------------------
