@@ -12,7 +12,7 @@ from benchmark.training.method import find_method
 
 @cache
 def meanings(method: str) -> dict[str, str]:
-    """The meaning of each field of a method's `Config`; of a method that there is not, of the settings that all have."""
+    """What each field of a method's `Config` means; of an unknown method, the fields that all methods have."""
     try:
         config: type = find_method(method).Config
     except ConfigError:
