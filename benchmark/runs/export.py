@@ -17,7 +17,7 @@ from benchmark.runs.folder import identity_in, load_sampling, require_finished
 from benchmark.runs.model_card import NOT_STATED, model_card
 from benchmark.runs.records import Record
 from benchmark.runs.trained import TrainedRun, load_run
-from benchmark.training.loop import CHECKPOINT, load_checkpoint
+from benchmark.training.checkpoints import CHECKPOINT, load_checkpoint
 from benchmark.training.tensors import not_a_checkpoint
 
 _CPU = torch.device("cpu")

@@ -31,7 +31,7 @@ from benchmark.runs.run import score, scoring_artifacts, trained_against
 from benchmark.runs.spec import Paths, Resolved, RunSpec, prepare_for, resolve
 from benchmark.runs.trained import BATCH, TrainedRun
 from benchmark.training.artifacts import ArtifactStore
-from benchmark.training.loop import CHECKPOINT, load_checkpoint
+from benchmark.training.checkpoints import CHECKPOINT, load_checkpoint
 from benchmark.training.method import Method, construct
 from benchmark.training.tensors import not_a_checkpoint
 

@@ -26,8 +26,8 @@ from benchmark.data.prepared import Dataset
 from benchmark.evaluation.sampling import standing_statistics
 from benchmark.runs.figures.of_run import sample_grid
 from benchmark.runs.figures.pictures import grid_picture
-from benchmark.training.loop import LOG
 from benchmark.training.method import Method
+from benchmark.training.progress import LOG
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.event_pb2 import Event

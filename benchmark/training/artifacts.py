@@ -30,7 +30,8 @@ from benchmark.data.prepared import Dataset
 from benchmark.metrics.extractors.hashes import network_hashes
 from benchmark.metrics.extractors.store import FeatureStore
 from benchmark.metrics.extractors.trained import state_hash
-from benchmark.training.loop import CHECKPOINT, train
+from benchmark.training.checkpoints import CHECKPOINT
+from benchmark.training.loop import train
 from benchmark.training.method import Stage, construct
 from benchmark.training.states import require_entries
 from benchmark.training.tensors import load_tensors, not_a_checkpoint, save_tensors

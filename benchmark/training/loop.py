@@ -6,23 +6,19 @@ was killed and started again computes the same bits on the same machine as one t
 
 from __future__ import annotations
 
-import copy
-import math
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from benchmark.core import distributed
 from benchmark.core.allocator import keep_freed_memory
 from benchmark.core.engine import EAGER, Engine
-from benchmark.core.errors import RunFailed, UserError
-from benchmark.core.files import JsonLines
+from benchmark.core.errors import RunFailed
 from benchmark.core.sealed import Identity
 from benchmark.core.seeds import seed_step
 from benchmark.core.signals import Preempted, must_leave, saving_before_leaving
@@ -30,12 +26,11 @@ from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
 from benchmark.nn.precision import training_precision
 from benchmark.training.capture import stepper
+from benchmark.training.checkpoints import resume, save_checkpoint
 from benchmark.training.config import GANConfig, TrainConfig
+from benchmark.training.ema import EMA
 from benchmark.training.method import Trainable
-from benchmark.training.tensors import load_with_identity, not_a_checkpoint, save_tensors
-
-CHECKPOINT = "checkpoint.pt"
-LOG = "log.jsonl"
+from benchmark.training.progress import LOG, Log, Reporter
 
 
 class NonFiniteLoss(RunFailed):
@@ -47,86 +42,6 @@ class NonFiniteLoss(RunFailed):
             "a loss became NaN or infinite; the last good checkpoint is kept",
             f"look at the last lines of {folder / LOG}; a lower learning rate is the usual cure",
         )
-
-
-@dataclass
-class EMA:
-    """Exponential moving average of a network's parameters; its buffers are copied.
-
-    Source: beta = 0.5^(batch / half-life), the half-life counted in images (Karras et al. 2018; InfoSCC-GAN's code).
-    Until start_step it is a copy of the network (BigGAN's code).
-    """
-
-    net: nn.Module
-    beta: float
-    start_step: int = 0
-
-    @classmethod
-    def of(cls, net: nn.Module, batch: int, half_life_images: float, start_step: int = 0) -> EMA:
-        """Start an average at the network's present weights."""
-        return cls(copy.deepcopy(net).requires_grad_(False).eval(), 0.5 ** (batch / half_life_images), start_step)
-
-    @torch.no_grad()
-    def update(self, live: nn.Module, t: int, factor: float = 1.0) -> None:
-        """Move the average towards the live network after step t. factor: of the half-life; 0 makes it a copy."""
-        weight = 1.0
-        if t >= self.start_step and factor > 0:
-            weight = 1 - (self.beta if factor == 1 else self.beta ** (1 / factor))
-        torch._foreach_lerp_(list(self.net.parameters()), list(live.parameters()), weight)
-        if buffers := list(self.net.buffers()):
-            torch._foreach_copy_(buffers, list(live.buffers()))
-
-
-class Log:
-    """Means of the scalars over the steps since the last line and over ranks, one JSON line each.
-
-    Between lines the host waits for no device.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.lines = JsonLines(path)
-        self.sums: dict[str, Tensor] = {}
-        self.counts: dict[str, int] = {}
-
-    def begin(self, step: int) -> None:
-        """Drop the lines after the checkpoint that is resumed from: those steps are computed again."""
-        if distributed.is_main():
-            self.lines.keep(lambda line: line["step"] <= step)
-
-    def add(self, scalars: dict[str, Tensor]) -> None:
-        """Add one step's scalars."""
-        for name, value in scalars.items():
-            value = value.detach()
-            self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
-            self.counts[name] = self.counts.get(name, 0) + 1
-
-    def state_dict(self) -> dict[str, Any]:
-        """The sums since the last line, of every rank. Every rank calls."""
-        return {
-            "sums": {name: distributed.gather(total.reshape(1)) for name, total in self.sums.items()},
-            "counts": self.counts,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from sums that were kept; over another number of ranks from their mean."""
-        same = all(len(totals) == distributed.world() for totals in state["sums"].values())
-        for name, totals in state["sums"].items():
-            self.sums[name] = totals[distributed.rank()] if same else totals.mean(0)
-            self.counts[name] = int(state["counts"][name])
-
-    def flush(self, step: int, images: int) -> dict[str, float]:
-        """Write the means since the last line. Returns them. Every rank calls; each has seen its share of the batch."""
-        totals = distributed.means(list(self.sums.values()))
-        means = {name: float(total) / self.counts[name] for name, total in zip(self.sums, totals)}
-        self.sums, self.counts = {}, {}
-        if means and distributed.is_main():
-            self.lines.append({"step": step, "images": images, **_finite(means)})
-        return means
-
-
-def _finite(values: dict[str, float]) -> dict[str, float | None]:
-    """JSON has no NaN: it becomes null."""
-    return {name: value if abs(value) < float("inf") else None for name, value in values.items()}
 
 
 @dataclass
@@ -311,118 +226,3 @@ def require_finite(trainable: Trainable, label: str, folder: Path) -> None:
     bad = int(distributed.largest(trainable.first_bad_step))
     if bad >= 0:
         raise NonFiniteLoss(label, bad, folder)
-
-
-class Reporter:
-    """Progress as plain lines for logs: about one every ten seconds, and the last."""
-
-    def __init__(self, label: str, total: int, enabled: bool, every_s: float = 10.0) -> None:
-        self.label, self.total, self.enabled, self.every_s = label, total, enabled, every_s
-        self.since = time.perf_counter()
-        self.steps: int | None = None  # done when the last line was printed
-
-    def report(self, done: int, losses: dict[str, float]) -> None:
-        """Print a line when one is due."""
-        now = time.perf_counter()
-        if self.steps is None:
-            self.steps = done
-            return
-        if not self.enabled or (now - self.since < self.every_s and done < self.total):
-            return
-        rate = (done - self.steps) / max(now - self.since, 1e-9)
-        text = "  ".join(f"{name} {value:.4g}" for name, value in losses.items())
-        print(f"{self.label}: step {done}/{self.total}  {rate:.1f} steps/s  {text}", flush=True)
-        self.since, self.steps = now, done
-
-
-def save_checkpoint(
-    folder: Path,
-    trainable: Trainable,
-    average: EMA | None,
-    progress: dict[str, Any],
-    label: str,
-    identity: Identity | None = None,
-) -> None:
-    """Replace the folder's checkpoint, whole or not at all. Only rank 0 writes.
-
-    progress: steps done (`step`), images drawn (`position`), seconds spent (`seconds`), state of the log (`log`).
-    Raises RunFailed, on every rank, instead of saving a weight that is not finite.
-    """
-    for name, net in trainable.modules().items():
-        if not all(bool(torch.isfinite(p).all()) for p in net.parameters()):
-            raise RunFailed(
-                f"{label}: non-finite weight in {name} at step {progress['step'] - 1}",
-                "the last good checkpoint is kept",
-            )
-    if not distributed.is_main():
-        return
-    saved = {
-        **progress,
-        "state": trainable.state_dict(),
-        "average": average.net.state_dict() if average else None,
-    }
-    save_tensors(folder / CHECKPOINT, saved, identity)
-
-
-def resume(
-    folder: Path,
-    trainable: Trainable,
-    average: EMA | None,
-    stream: Stream,
-    log: Log,
-    identity: Identity | None = None,
-) -> tuple[int, float]:
-    """Continue from the folder's checkpoint where there is one. Returns the steps done and the seconds they took.
-
-    Raises UserError when the checkpoint is damaged, does not say that it is of `identity`, or has other networks.
-    """
-    if (saved := load_checkpoint(folder, trainable.device, identity, earlier_versions=False)) is None:
-        return 0, 0.0
-    try:
-        step, position, seconds = _progress(saved, trainable.cfg.steps)
-        if average is not None:
-            average.net.load_state_dict(saved["average"])
-        elif saved["average"] is not None:
-            raise ValueError("it has an average generator, and this run keeps none")
-        trainable.load_state_dict(saved["state"])
-        stream.position = position
-        log.load_state_dict(saved.get("log") or {"sums": {}})  # an earlier version keeps none: it saves at a line
-        return step, seconds
-    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise not_a_checkpoint(folder / CHECKPOINT, error) from None
-
-
-def _progress(saved: dict[str, Any], steps: int) -> tuple[int, int, float]:
-    """Steps done, images drawn and seconds spent of a checkpoint. Raises ValueError for what cannot be."""
-    step, position, seconds = saved["step"], saved["position"], saved["seconds"]
-    if type(step) is not int or not 0 < step <= steps:
-        raise ValueError(f"it was made after step {step}, and this run has steps 1 to {steps}")
-    if type(position) is not int or position < 0:
-        raise ValueError(f"it says that {position} images were drawn")
-    if type(seconds) not in (int, float) or not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f"it says that {seconds} seconds were spent")
-    return step, position, float(seconds)
-
-
-def load_checkpoint(
-    folder: Path, device: torch.device, identity: Identity | None = None, *, earlier_versions: bool = True
-) -> dict[str, Any] | None:
-    """The folder's checkpoint, or None. Raises UserError when the file is not one, or of another than `identity`.
-
-    earlier_versions: take a checkpoint that does not say what it is of. To continue from one would mix two runs if it
-    was copied there: nothing in the folder proves that it was not, since `config.yaml` is there before it. What reads a
-    finished run compares it with the generator instead.
-    """
-    path = folder / CHECKPOINT
-    if not path.exists():
-        return None
-    saved, own = load_with_identity(path, device, identity)
-    if own is None and identity is not None and not earlier_versions:
-        raise UserError(
-            f"{path}: does not say which run it is of",
-            "it was written by an earlier version, and to continue from it could mix two runs",
-            f"remove {path} to start again, or finish the run with the version that began it",
-        )
-    if not isinstance(saved, dict):
-        raise not_a_checkpoint(path, TypeError(f"it holds a {type(saved).__name__}"))
-    return saved

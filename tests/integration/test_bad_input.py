@@ -24,7 +24,7 @@ import benchmark.training.loop
 from benchmark.__main__ import main
 from benchmark.core.config import parse_overrides, parse_yaml
 from benchmark.runs.spec import Paths, RunSpec, resolve
-from benchmark.training.loop import load_checkpoint
+from benchmark.training.checkpoints import load_checkpoint
 from methods.infoscc import InfoSCC
 
 Complain = Callable[..., str]

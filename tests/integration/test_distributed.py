@@ -21,7 +21,7 @@ from benchmark.core import distributed
 from benchmark.nn.batch_norm import normalise_over_ranks
 from benchmark.nn.losses import nt_xent
 from benchmark.nn.stylegan2 import with_minibatch_std
-from benchmark.training.loop import LOG
+from benchmark.training.progress import LOG
 from methods.latentcond import distances, neighbours
 
 PATCH = [*INFOSCC, "discriminator=patch", "patch_layers=2", "patch_width=4"]  # batch norm in D

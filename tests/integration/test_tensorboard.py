@@ -18,8 +18,8 @@ from benchmark.__main__ import main
 from benchmark.core.errors import ConfigError, UserError
 from benchmark.core.files import JsonLines
 from benchmark.runs.logs import require_log
-from benchmark.training import loop
 from benchmark.training.loop import Callbacks
+from benchmark.training.progress import Log
 
 RUN = [*TINY, *DIGITS, "width=4", "steps=10", "checkpoint_every=4", "eval.n_fake=60", "eval.metrics=few"]
 installed = importlib.util.find_spec("tensorboard") is not None
@@ -115,14 +115,14 @@ def test_a_run_that_began_without_has_its_first_scalars(tmp_path: Path, monkeypa
     class Stopped(Exception):
         pass
 
-    flush = loop.Log.flush
+    flush = Log.flush
 
-    def stopping(log: loop.Log, step: int, images: int) -> dict[str, float]:
+    def stopping(log: Log, step: int, images: int) -> dict[str, float]:
         if step == 8:
             raise Stopped
         return flush(log, step, images)
 
-    monkeypatch.setattr(loop.Log, "flush", stopping)
+    monkeypatch.setattr(Log, "flush", stopping)
     with pytest.raises(Stopped):
         main(without_log(tmp_path / "results"))
     monkeypatch.undo()

@@ -17,8 +17,10 @@ from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.nn.losses import r1, relativistic
 from benchmark.runs.dry_run import step_flops
-from benchmark.training.loop import LOG, load_checkpoint, stream_for, train
+from benchmark.training.checkpoints import load_checkpoint
+from benchmark.training.loop import stream_for, train
 from benchmark.training.method import construct
+from benchmark.training.progress import LOG
 from methods.r3gan import R3GAN, RECIPES, Config, annealed
 
 CPU = torch.device("cpu")

@@ -19,7 +19,8 @@ from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset, Split
 from benchmark.runs.device import peak_memory_mb
 from benchmark.training.artifacts import ArtifactStore, key_names
-from benchmark.training.loop import load_checkpoint, train
+from benchmark.training.checkpoints import load_checkpoint
+from benchmark.training.loop import train
 from benchmark.training.method import Method, Stage, construct, find_method
 
 CARD = "cifar10"  # whose shapes and recipes are used; no file of it is read

@@ -16,9 +16,9 @@ from benchmark.evaluation.point_plots import save_scatter
 from benchmark.runs.figures.curves import save_curves
 from benchmark.runs.figures.pictures import grid_of_rows, save_embedding, save_grid
 from benchmark.runs.sample_files import samples_path, save_small_grid, save_small_real, save_small_scatter
-from benchmark.training.loop import LOG
 from benchmark.training.measurements import Grid, Picture
 from benchmark.training.method import Method
+from benchmark.training.progress import LOG
 
 MOST_ROWS = 20  # of a grid of samples
 SCATTERED = 5000  # points of a scatter plot

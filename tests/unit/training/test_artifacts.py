@@ -14,7 +14,7 @@ from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
 from benchmark.training.artifacts import META, VALUE, ArtifactStore
-from benchmark.training.loop import CHECKPOINT
+from benchmark.training.checkpoints import CHECKPOINT
 from benchmark.training.method import Stage, TrainConfig, construct
 from benchmark.training.stages.classifier import LinearClassifier, LinearClassifierConfig
 from benchmark.training.stages.clustering import cluster

@@ -16,8 +16,9 @@ from benchmark.core.errors import UserError
 from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.training.artifacts import META, VALUE, ArtifactStore
+from benchmark.training.checkpoints import CHECKPOINT, load_checkpoint
 from benchmark.training.config import TrainConfig
-from benchmark.training.loop import CHECKPOINT, load_checkpoint, train
+from benchmark.training.loop import train
 from benchmark.training.method import Trainable, construct
 from benchmark.training.stages.simclr import SimCLR, SimCLRConfig
 from benchmark.training.tensors import load_tensors, save_tensors

@@ -16,17 +16,11 @@ from benchmark.core.signals import Preempted, preemption_raised
 from benchmark.data.cards import find_card
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
-from benchmark.training.loop import (
-    CHECKPOINT,
-    EMA,
-    LOG,
-    Log,
-    NonFiniteLoss,
-    TrainResult,
-    load_checkpoint,
-    train,
-)
+from benchmark.training.checkpoints import CHECKPOINT, load_checkpoint
+from benchmark.training.ema import EMA
+from benchmark.training.loop import NonFiniteLoss, TrainResult, train
 from benchmark.training.method import GANConfig, Method, Stage, TrainConfig, construct
+from benchmark.training.progress import LOG, Log
 from benchmark.training.stages.simclr import SimCLRConfig, recipe
 from benchmark.training.tensors import load_tensors, save_tensors
 from methods.sngan import SNGAN, Config
