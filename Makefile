@@ -27,7 +27,7 @@ SUITE_SEEDS := $(if $(filter-out file,$(origin SEEDS)),--seed $(SEEDS))
 TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2) --dist loadfile --max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan suite reproduce coverage error-rates table report drift drift-model baseline same same-tables test test-slow test-slurm fuzz kill-test gpu-check lint check format docs terms overhead speed throughput memory lock clean
+.PHONY: help bench plan suite reproduce coverage error-rates table report drift drift-model baseline same same-tables test test-slow test-slurm fuzz kill-test gpu-check lint check format docs terms overhead speed peers throughput memory lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -116,8 +116,12 @@ terms: $(READY)  ## how often texts use odd terms, by the list in tests/tools/te
 overhead: $(READY)  ## the harness's step against a hand-written loop
 	$(PY) tests/tools/bench_overhead.py
 
-speed: $(READY)  ## a step of each method against its networks alone
+speed: $(READY)  ## a step of each method against its networks alone, and where its time goes
 	$(PY) tests/tools/bench_steps.py --dataset "$(DATASET)"
+	$(PY) tests/tools/step_parts.py --dataset "$(DATASET)"
+
+peers: $(READY)  ## a step of SNGAN against the same networks in CHECKOUT, of mimicry or StudioGAN
+	$(PY) tests/tools/bench_peers.py $(CHECKOUT)
 
 throughput: $(READY)  ## our evaluation against torch-fidelity's and clean-fid's, the same images and weights
 	$(PY) tests/tools/bench_evaluation.py
