@@ -59,7 +59,7 @@ def ours(batch: int) -> tuple[Step, Sizes]:
         method.step(stream, t)
         t += 1
 
-    return step, _sizes(method.G, method.D)  # type: ignore[arg-type]
+    return step, _sizes(method.G, method.D)  # type: ignore[attr-defined]
 
 
 def mimicry(checkout: Path, batch: int) -> tuple[Step, Sizes]:
