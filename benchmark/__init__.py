@@ -194,19 +194,22 @@ def load_run(folder: PathLike, *, device: str = "cpu") -> TrainedRun:
     return load(_path("folder", folder, example), pick_device(device))
 
 
-def export_run(folder: PathLike, out: PathLike, *, license: str = "other") -> list[Path]:
+def export_run(folder: PathLike, out: PathLike, *, license: str = "other", sampler: bool = False) -> list[Path]:
     """Write a finished run to a folder of the Hugging Face layout, which `load_run` reads. Returns the files.
 
     folder: of a finished run, a record's `folder`. out: a new or empty folder. license: of the weights, an identifier
     of Hugging Face such as "cc-by-nc-4.0"; "other": not stated. The files: generator and discriminator as safetensors,
-    `config.json`, what sampling needs, samples, and a model card with the record's numbers.
+    `config.json`, what sampling needs, samples, and a model card with the record's numbers. sampler: also write
+    `sampler.pt2`, from which torch alone can sample: `torch.export.load("sampler.pt2").module()`, 16 images a call.
     Raises UserError when the run is not finished or has no record, when a file is damaged or of another run, and when
     `out` is not empty.
     """
     from benchmark.runs.export import export_run as export
 
     source = _path("folder", folder, "'results/runs/digits/sngan/small-s0-0123abcd'")
-    return export(source, _path("out", out, "'exported'"), arguments.text("license", license, "'cc-by-nc-4.0'"))
+    return export(
+        source, _path("out", out, "'exported'"), arguments.text("license", license, "'cc-by-nc-4.0'"), sampler
+    )
 
 
 def score(

@@ -122,6 +122,9 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("out", type=path, metavar="DIR", help="a new or empty folder")
     verb.add_argument("--license", default="other", metavar="ID", help="of the weights, such as cc-by-nc-4.0 "
                       "(default: other, not stated)")  # fmt: skip
+    verb.add_argument(
+        "--sampler", action="store_true", help="also write sampler.pt2, from which torch alone can sample"
+    )
     verb.set_defaults(do=verbs.export)
     verb = words.add_parser(
         "eval", parents=[device, paths], help="score images made elsewhere, or a run by another protocol"

@@ -349,7 +349,9 @@ def sample(arguments: argparse.Namespace) -> int:
 
 def export(arguments: argparse.Namespace) -> int:
     """Write a finished run to a folder of the Hugging Face layout."""
-    for path in benchmark.export_run(arguments.run, arguments.out, license=arguments.license):
+    for path in benchmark.export_run(
+        arguments.run, arguments.out, license=arguments.license, sampler=arguments.sampler
+    ):
         print(path)
     return 0
 

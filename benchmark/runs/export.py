@@ -16,6 +16,7 @@ from benchmark.runs.exported import CARD, SAMPLES, Exported, is_export, write_ex
 from benchmark.runs.folder import identity_in, load_sampling, require_finished
 from benchmark.runs.model_card import NOT_STATED, model_card
 from benchmark.runs.records import Record
+from benchmark.runs.sampler_file import SAMPLER, write_sampler
 from benchmark.runs.trained import TrainedRun, load_run
 from benchmark.training.checkpoints import CHECKPOINT, load_checkpoint
 from benchmark.training.tensors import not_a_checkpoint
@@ -23,10 +24,11 @@ from benchmark.training.tensors import not_a_checkpoint
 _CPU = torch.device("cpu")
 
 
-def export_run(folder: Path, out: Path, license: str = NOT_STATED) -> list[Path]:
+def export_run(folder: Path, out: Path, license: str = NOT_STATED, sampler: bool = False) -> list[Path]:
     """Write a finished run to the empty folder `out`, in the layout of Hugging Face models. Returns the files.
 
-    folder: of a finished run with its record. license: of the weights, such as `mit` or `cc-by-nc-4.0`.
+    folder: of a finished run with its record. license: of the weights, such as `mit` or `cc-by-nc-4.0`. sampler: also
+    write `sampler.pt2`, which torch alone can sample from.
     Raises UserError when the run is not finished, its files are damaged or of another run, its weights are not those of
     the record, or `out` is not empty.
     """
@@ -42,7 +44,9 @@ def export_run(folder: Path, out: Path, license: str = NOT_STATED) -> list[Path]
     if has_picture:
         with open(folder / SAMPLES, "rb") as source, atomic(out / SAMPLES) as copy:
             shutil.copyfileobj(source, copy)
-    card = model_card(trained, record, license=license, picture=SAMPLES if has_picture else None)
+    if sampler:  # before the card, which tells of it
+        write_sampler(out / SAMPLER, trained)
+    card = model_card(trained, record, license=license, picture=SAMPLES if has_picture else None, sampler=sampler)
     write_text(out / CARD, card)
     write_export(out, exported, str(record.environment.get("gantlet") or "unknown"))
     return sorted(out.iterdir())

@@ -14,6 +14,7 @@ from benchmark.core.names import printable
 from benchmark.core.plain_yaml import dump_yaml
 from benchmark.runs.record_fields import RecordedValue
 from benchmark.runs.records import Record
+from benchmark.runs.sampler_file import SAMPLER, N, example_conditions
 from benchmark.runs.trained import TrainedRun
 from benchmark.training.method import find_method
 
@@ -21,8 +22,18 @@ NOT_STATED = "other"  # the licence where nobody states one, as Hugging Face cal
 _MOST_NAMES = 40  # of classes or attributes that the card lists
 
 
-def model_card(trained: TrainedRun, record: Record, *, license: str = NOT_STATED, picture: str | None = None) -> str:
-    """The card's text. license: of the weights, an identifier as Hugging Face has it. picture: the file of samples."""
+def model_card(
+    trained: TrainedRun,
+    record: Record,
+    *,
+    license: str = NOT_STATED,
+    picture: str | None = None,
+    sampler: bool = False,
+) -> str:
+    """The card's text. license: of the weights, an identifier as Hugging Face has it. picture: the file of samples.
+
+    sampler: is there a file that torch alone can sample from?
+    """
     data = trained.config["data"]
     parts = [
         f"---\n{dump_yaml(_front_matter(trained, record, license))}---",
@@ -30,6 +41,7 @@ def model_card(trained: TrainedRun, record: Record, *, license: str = NOT_STATED
         f"{find_method(record.method).summary}",
         f"![Samples of the generator]({picture})\n\nSamples, not selected." if picture else "",
         _usage(trained),
+        _usage_of_sampler(trained) if sampler else "",
         _results(record),
         _training(record),
         _training_data(trained, record),
@@ -121,6 +133,17 @@ images = trained.sample(64, seed=0)  # {shape}"""
     more = ", ..." if len(names) > _MOST_NAMES else ""
     text = f"## Use\n\n```python\n{code}\n```\n\nThe same seed gives the same images. {asked}"
     return f"{text}\n\n{listed}{more}" if listed else text
+
+
+def _usage_of_sampler(trained: TrainedRun) -> str:
+    conditions = example_conditions(trained)
+    given = "" if conditions is None else f"conditions)  # whole numbers {list(conditions.shape)}, as above"
+    code = f"""import torch
+
+sample = torch.export.load("{SAMPLER}").module()
+images = sample({given or f")  # {N} of them"}"""
+    text = f"Without gantlet, with torch alone, {N} at a time; `torch.manual_seed` decides which:"
+    return f"{text}\n\n```python\n{code}\n```"
 
 
 _CONDITIONS = {

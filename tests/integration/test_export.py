@@ -29,7 +29,9 @@ from benchmark.core.sealed import SEAL_KEY, seal_entries
 from benchmark.runs.exported import CARD, CONFIG, DISCRIMINATOR, MODEL, SAMPLES, SAMPLING
 from benchmark.runs.folder import identity_of, weights_hash
 from benchmark.runs.records import Record
+from benchmark.runs.sampler_file import SAMPLER, N, example_conditions
 
+SLOW = pytest.mark.slow
 FEW = [*TINY, "steps=4", "eval.n_fake=60", "eval.metrics=few"]
 ENCODER = ["features.encoder.steps=2", "features.encoder.batch=16", "features.encoder.width=4"]
 SMALL_NETS = [item for item in INFOSCC if item not in DIGITS]
@@ -119,6 +121,36 @@ def test_a_fresh_process_elsewhere_reads_an_export(exported: Path, record: Recor
     assert os.listdir(tmp_path / "empty") == ["images.npy"], "nothing else is made"
     images = np.load(tmp_path / "empty" / "images.npy")
     assert np.array_equal(images, gantlet.load_run(record.folder).sample(6).numpy())
+
+
+@pytest.mark.parametrize("case", ["class", *(pytest.param(case, marks=SLOW) for case in CASES if case != "class")])
+def test_torch_alone_samples_from_the_written_sampler(case: str, tmp_path: Path) -> None:
+    """In a process that knows neither this package nor its methods, from a folder with nothing else."""
+    run = trained(case, tmp_path / "results")
+    gantlet.export_run(run.folder, tmp_path / "export", sampler=True)
+    live = gantlet.load_run(run.folder)
+    conditions = example_conditions(live)
+    (tmp_path / "alone").mkdir()
+    shutil.copy(tmp_path / "export" / SAMPLER, tmp_path / "alone")
+    code = (
+        "import sys, torch\n"
+        "sys.modules['benchmark'] = sys.modules['methods'] = None  # an import of either fails\n"
+        "sample = torch.export.load('sampler.pt2').module()\n"
+        "torch.manual_seed(5)\n"
+        "conditions = torch.load('conditions.pt')\n"
+        "torch.save(sample() if conditions is None else sample(conditions), 'images.pt')\n"
+    )
+    torch.save(conditions, tmp_path / "alone" / "conditions.pt")
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path / "alone", env=environment(), capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    torch.manual_seed(5)
+    with torch.no_grad():
+        expected = live.method.sample(live.G, N, conditions).images
+    assert torch.equal(torch.load(tmp_path / "alone" / "images.pt"), expected)
+    card = (tmp_path / "export" / CARD).read_text()
+    assert f'torch.export.load("{SAMPLER}")' in card
 
 
 def front_matter(card: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@
 
 One thread. The shares are of the operators' own time as torch's profiler sees it. What a step takes beyond them is
 `Python`: its lines, autograd's bookkeeping, the launch of each operator. The time of a step is taken without the
-profiler.
+profiler. These are times on the clock: run it where nothing else does.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def kind_of(operator: str) -> str:
     return next(kind for kind, parts in KINDS.items() if any(part in operator for part in parts))
 
 
-def parts_of(name: str, dataset: str, steps: int) -> tuple[float, dict[str, float]]:
-    """Milliseconds of a step, and the share of each kind."""
+def parts_of(name: str, dataset: str, steps: int) -> dict[str, float]:
+    """The share of a step's time by kind."""
     with tempfile.TemporaryDirectory() as folder:
         method, data = build(name, dataset, Path(folder))
         stream = stream_for(method, data, seed=0)
@@ -84,7 +84,7 @@ def parts_of(name: str, dataset: str, steps: int) -> tuple[float, dict[str, floa
     shares = {kind: spent[kind] / step for kind in KINDS}
     scale = min(1.0, 1.0 / max(1e-9, sum(shares.values())))  # the profiler's own cost can exceed the step
     shares = {kind: share * scale for kind, share in shares.items()}
-    return 1000 * step, {**shares, "Python": 1 - sum(shares.values())}
+    return {**shares, "Python": 1 - sum(shares.values())}
 
 
 def main() -> None:
@@ -96,7 +96,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()  # as the loop does
-    columns = ["Step, ms", *(kind.capitalize() for kind in KINDS), "Python"]
+    columns = [*(kind.capitalize() for kind in KINDS), "Python"]
     print(f"| Method on {arguments.dataset} | {' | '.join(columns)} |")
     print("|:--" + "|--:" * len(columns) + "|")
     for name in arguments.methods:
