@@ -29,7 +29,8 @@ def tsne_chamfer(context: EvaluationContext) -> list[MetricValue]:
     real, fake = (embed(encoder.net, images) for images in (reference.images[np.sort(rows)], generated.images[:n]))
     values = []
     for kind in KINDS:
-        found = chamfer_tsne(real, fake, tsne_seeds=range(cfg.tsne_seeds), protocol=kind, max_points=2 * n)
+        seeds, threads = range(cfg.tsne_seeds), torch.get_num_threads()
+        found = chamfer_tsne(real, fake, tsne_seeds=seeds, protocol=kind, max_points=2 * n, n_jobs=threads)
         settings = context.protocol | {
             "encoder": encoder.identity["encoder"],
             "chamfer_points": n,

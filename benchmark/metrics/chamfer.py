@@ -72,6 +72,7 @@ def chamfer_tsne(
     tsne_seeds: Sequence[int] = (0, 1, 2, 3, 4),
     protocol: Literal["suite", "paper"] = "suite",
     max_points: int = 6_000,
+    n_jobs: int = 1,
 ) -> ChamferTSNE:
     """Chamfer distance after ONE 3-D t-SNE of real [N, d] and fake [M, d] embeddings together. Lower is better.
 
@@ -79,12 +80,14 @@ def chamfer_tsne(
     scikit-learn 0.24 that InfoSCC-GAN's code pins. Both: perplexity 30, 1000 iterations, embeddings not normalised.
     The one-way sum is zero for equal sets, grows with N, and does not see generated images far from every real image.
     tsne_seeds: random_state of each repetition. max_points: most points allowed, N + M; t-SNE needs minutes beyond it.
+    n_jobs: repetitions at once, each by one thread; no bit depends on it.
     Source: InfoSCC-GAN, sec. 4 and its published code (one direction, squared, summed).
     Raises MetricError for bad embeddings, an unknown protocol, no seeds, N + M <= 30 or N + M > max_points.
     """
     import sklearn  # a second to import, and no other distance needs it
     from joblib import Parallel, delayed
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     real, fake = row_pair(real, fake, min_rows=1)
     if protocol not in ("suite", "paper"):
@@ -95,8 +98,10 @@ def chamfer_tsne(
     _check_point_count(len(real) + len(fake), settings["perplexity"], max_points)
     both = np.concatenate([real, fake])
     repetitions = (delayed(TSNE(**settings, random_state=int(seed)).fit_transform)(both) for seed in tsne_seeds)
+    with threadpool_limits(1):
+        embedded = Parallel(n_jobs=min(n_jobs, len(tsne_seeds)))(repetitions)  # [N + M, 3] each
     sums, means = [], []
-    for points in Parallel(n_jobs=-1)(repetitions):  # [N + M, 3] each; the bits do not depend on how many run at once
+    for points in embedded:
         points = points.astype(np.float64)
         a, b = points[: len(real)], points[len(real) :]
         real_sq, fake_sq = _nearest_sq(a, b, 1024), _nearest_sq(b, a, 1024)
