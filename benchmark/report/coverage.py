@@ -66,7 +66,7 @@ def read_papers(path: Path = LINES) -> list[Paper]:
         for item in paper.items:
             where = f"{path}: {paper.paper}, {item.item}"
             if not (item.suite or item.image or item.why_not):
-                raise ConfigError(where, "nothing stands for it", "name a suite or an image, or say why there is none")
+                raise ConfigError(where, "nothing reproduces it", "name a suite or an image, or say why there is none")
             if item.suite:
                 _check_part(find_suite(item.suite), item, where)
     return found
@@ -153,7 +153,7 @@ def _paper_text(found: dict[str, Any] | None, n: int | None) -> tuple[str, str]:
 
 INTRODUCTION = f"""# Coverage
 
-Every table and figure of the five papers, tables of two baselines, and what in this repository stands for each.
+Every table and figure of the five papers, tables of two baselines, and what reproduces each.
 `make coverage` writes this page.
 
 - **Suite or image**: `make suite SUITE=name SIZE=paper` runs the table; an image is a file in each run's folder.

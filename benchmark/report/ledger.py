@@ -132,11 +132,11 @@ def ledger(records: Iterable[Record]) -> PlainTable:
         "supervision",
         "What each method was given",
         6,
-        ("Method", "Dataset", "Labels", "Pretrained encoders", "Encoders of its own", "Samples are asked for"),
+        ("Method", "Dataset", "Labels", "Pretrained encoders", "Encoders of its own", "Samples are conditioned on"),
         tuple(sorted(lines)),
         (
-            "Beside the images of the training split, which every method has. Labels or attributes: the generator is "
-            "asked for them, pairs are chosen by them, or an encoder has learned them.",
+            "In addition to the images of the training split, which every method has. Labels or attributes: the generator "
+            "is conditioned on them, pairs are chosen by them, or an encoder has learned them.",
             "Encoders: in brackets what they learned from. Those of its own are trained on the same training split, or "
             "never. A discriminator's own features, which Self-Conditioned GAN clusters, are no encoder.",
         ),

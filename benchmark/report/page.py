@@ -50,7 +50,6 @@ class HtmlCell:
     note: str = ""  # below the text
     more: str = ""  # below the note; behind a click where it is long
     link: str = ""
-    remembered: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ the best of its runs, so do we. Only runs of one configuration count: the presen
 
 The tolerance is ours, and the same for all papers: `TOLERANCES` has it in words. Papers give one run, or the mean of a
 few, and rarely the spread; two code bases with one recipe commonly differ by as much. The values are those in the
-suites' files: read in the source, or in a text that quotes it, never remembered.
+suites' files: read in the source, or in a text that quotes it.
 """
 
 from __future__ import annotations
