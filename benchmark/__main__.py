@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
                         "compile them, or record them as CUDA graphs (default: none)")  # fmt: skip
 
     log = argparse.ArgumentParser(add_help=False)
-    log.add_argument("--log", choices=LOGS, help="beside log.jsonl: tensorboard writes scalars and grids of samples "
+    log.add_argument("--log", choices=LOGS, help="in addition to log.jsonl: tensorboard writes scalars and grids of samples "
                      "to the run's folder (needs gantlet[tensorboard])")  # fmt: skip
 
     verb = words.add_parser("list", help="methods, datasets, metrics and suites, a line each")

@@ -237,7 +237,7 @@ def run_all(wanted: Sequence[RunSpec], arguments: argparse.Namespace) -> int:
             if distributed.is_main():
                 records.show(record)
                 again = f"  to try again, remove {records.record_path(paths.results, record.run)}"
-                grid = f"  pictures: {one.folder}{os.sep}samples.png and beside it"
+                grid = f"  images: {one.folder}{os.sep}samples.png and next to it"
                 print(grid if record.status == "done" else again)
                 status = status if record.status == "done" else RunFailed.exit_code
     return status
@@ -343,7 +343,7 @@ def sample(arguments: argparse.Namespace) -> int:
         folder = arguments.out if len(wanted) == 1 else arguments.out / f"{spec.method}-s{spec.seed}"
         device = pick_device(arguments.device)
         write_samples(resolve(spec, paths), paths, device, arguments.n, folder, arguments.instances, request)
-        print(f"{arguments.n} pictures in {folder}")
+        print(f"{arguments.n} images in {folder}")
     return 0
 
 

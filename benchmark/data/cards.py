@@ -261,4 +261,4 @@ _SPLIT_NOTES: dict[str, str] = {}  # a table asks for those of hundreds of recor
 
 def card_with(card: DatasetCard, changes: Mapping[str, Any]) -> DatasetCard:
     """The card with some fields changed (`--set data.resolution=64`). Raises ConfigError as `load_card` does."""
-    return _build(merge(to_dict(card), changes), f"card {card.name}")
+    return _build(merge(to_dict(card), changes), f"dataset config {card.name}")

@@ -162,7 +162,7 @@ def _write(
     marks: dict[str, array[int]] = {name: array("Q") for name in splits}
     bad: list[str] = []
     n = sum(len(rows) for rows in splits.values())
-    with tqdm(total=n, desc=f"preparing {card.name}", unit=" pictures", disable=not progress) as bar:
+    with tqdm(total=n, desc=f"preparing {card.name}", unit=" images", disable=not progress) as bar:
         for name, rows in splits.items():
             if len(bad) == MAX_SHOWN:
                 break

@@ -89,7 +89,7 @@ def clean_commit(root: Path = paths.CHECKOUT) -> str:
         head = git("rev-parse", "--short=12", "HEAD", root=root)
         status = git("status", "--porcelain", "--", *CODE, root=root)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise DriftError("git cannot be asked for the commit", str(error), "run in a checkout with git") from None
+        raise DriftError("git cannot report the commit", str(error), "run in a checkout with git") from None
     if head.returncode or status.returncode:
         raise DriftError(f"{root}: not a git checkout", "a baseline belongs to a commit", "run in a checkout")
     if changes := status.stdout.splitlines():

@@ -65,7 +65,7 @@ def find_lpips_weights(
         if not error.what.endswith("is missing"):
             raise
         place = f"put {source.files[0]} (sha256 {source.digits}...) from {source.url} there"
-        raise WeightsError(error.what, error.why, f"{place}: no other net can stand in for it") from None
+        raise WeightsError(error.what, error.why, f"{place}: no other network replaces it") from None
 
 
 class LPIPS:

@@ -246,10 +246,10 @@ class BigGANGenerator(nn.Module):
         """[e_y, e_h], the part of the condition that all blocks see."""
         parts = []
         if self.embed is not None:
-            assert y is not None, "a generator of classes is asked for a class"
+            assert y is not None, "a generator of classes needs a class"
             parts.append(look_up(self.embed.weight, y))
         if self.instance is not None:
-            assert h is not None, "a generator of instances is asked for an instance"
+            assert h is not None, "a generator of instances needs an instance"
             parts.append(self.instance(h))
         return parts
 

@@ -43,7 +43,7 @@ class Condition(nn.Module):
         """z [N, d], c [N] int64 or None -> [N, d + dim]."""
         if self.embedding is None:
             return z
-        assert c is not None, "a conditional generator is asked for a condition"
+        assert c is not None, "a conditional generator needs a condition"
         return torch.cat([z, F.normalize(self.embedding(c), dim=1)], 1)
 
 

@@ -148,7 +148,7 @@ def score_pictures(request: Request, paths: Paths, device: torch.device, quiet: 
             f"{request.name or pictures.name}: {len(pictures):,} images"
             if isinstance(request.pictures, Collection)
             else f"{request.pictures}: {len(pictures):,} images",
-            f"{cfg.n_fake:,} are asked for, and a distance depends on how many there are",
+            f"{cfg.n_fake:,} are requested, and a distance depends on how many there are",
             f"draw more, or give --n {len(pictures)}",
         )
     name = check_row_name(request.name or pictures.name)

@@ -128,7 +128,7 @@ class FeatureConditioned(ImageConditioned):
         if h.shape[1] != len(mean):
             raise ConfigError(
                 f"features of {data.name}: {h.shape[1]} numbers",
-                f"G was trained on {len(mean)}: f_source = map keeps places, so the side must be equal",
+                f"G was trained on {len(mean)}: f_source = map keeps positions, so the side must be equal",
                 f"prepare {data.name} at {self.data.resolution} px, or train with f_source=mean",
             )
         return (h.to(self.device) - mean) / std @ axes

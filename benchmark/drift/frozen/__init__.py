@@ -65,7 +65,7 @@ def load(folder: Path = paths.FROZEN) -> Frozen:
 def _read(path: Path, expected: str) -> dict[str, np.ndarray]:
     """Every array of a file whose hash is the expected one."""
     if not path.is_file():
-        raise DataError(f"{path}: missing", "the drift gate compares numbers of frozen inputs", "git restore it")
+        raise DataError(f"{path}: missing", "the regression test compares numbers of frozen inputs", "git restore it")
     if sha256_file(path) != expected:
         raise DataError(f"{path}: not the frozen bytes", f"its sha256 is not the {expected[:12]} of {MANIFEST}",
                         "git restore it")  # fmt: skip

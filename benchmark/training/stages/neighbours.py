@@ -159,7 +159,7 @@ def possible_k(data: Dataset, k: int, n: int) -> int:
     """k, or fewer on the few images of a synthetic stand-in. Raises ConfigError where real data lack k others."""
     if n < 2 or (data.meta and k >= n):
         raise ConfigError(
-            f"k = {k}", f"{data.name} has {n} training images, {n - 1} besides each", "choose fewer neighbours"
+            f"k = {k}", f"{data.name} has {n} training images, {n - 1} others for each", "choose fewer neighbours"
         )
     return min(k, n - 1)
 
