@@ -102,7 +102,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
         "icgan_coco": Protocol(
             "IC-GAN on COCO-Stuff [C]: FID by TensorFlow's Inception against the training set, the evaluation set and "
             "the parts of that with seen and with unseen combinations of categories; as many generated images as each "
-            "has, conditioned on its own images; both sides kept as JPEG of quality 75, the default of the code's writer",
+            "has, conditioned on its own images; both sides kept as JPEG of quality 75, the default of their code",
             {
                 "extractors": ("inception",),
                 "reference": "train",
@@ -175,7 +175,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
             ),
         ),
         "latentcond": Protocol(
-            "Latent Space Conditioning on GANs [P]: FID and IS; accuracy of the class of the image that the generator is "
+            "Latent Space Conditioning on GANs [P]: FID and IS; accuracy of the class of the image that G is "
             "conditioned on",
             {"extractors": ("inception",), "reference": "train", "n_fake": 50_000, "conditions": "empirical"},
             (

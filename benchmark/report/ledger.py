@@ -135,8 +135,8 @@ def ledger(records: Iterable[Record]) -> PlainTable:
         ("Method", "Dataset", "Labels", "Pretrained encoders", "Encoders of its own", "Samples are conditioned on"),
         tuple(sorted(lines)),
         (
-            "In addition to the images of the training split, which every method has. Labels or attributes: the generator "
-            "is conditioned on them, pairs are chosen by them, or an encoder has learned them.",
+            "In addition to the images of the training split, which every method has. Labels or attributes: the "
+            "generator is conditioned on them, pairs are chosen by them, or an encoder has learned them.",
             "Encoders: in brackets what they learned from. Those of its own are trained on the same training split, or "
             "never. A discriminator's own features, which Self-Conditioned GAN clusters, are no encoder.",
         ),

@@ -1,4 +1,4 @@
-"""Frozen inputs of the drift gate: small arrays that never change, so that a number made of them moves only with code.
+"""Frozen inputs of the metric test: small arrays that never change, so that a number made of them moves only with code.
 
 Files and contents, all made once by `benchmark.drift.frozen.make`:
 
