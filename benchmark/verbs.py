@@ -1,4 +1,4 @@
-"""The verbs of the command line, a short function each. The grammar is in `__main__`, the work in the rooms below.
+"""The commands of the command line, a short function each. The grammar is in `__main__`, the work in the rooms below.
 
 Names and files are checked before anything heavy is imported, so that a missing dataset is reported at once.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def specs(arguments: argparse.Namespace) -> list[RunSpec]:
-    """The runs a command asks for, its names and files checked first and fast."""
+    """The runs a command requests, its names and files checked first and fast."""
     from benchmark.core.config import merge, parse_overrides
     from benchmark.data.cards import find_card, locate
 
@@ -328,7 +328,7 @@ def suite(arguments: argparse.Namespace) -> int:
 
 
 def sample(arguments: argparse.Namespace) -> int:
-    """Write pictures from a finished run, with a list of what each was asked to be."""
+    """Write images from a finished run, with a list of what each was to be."""
     wanted, paths = specs(arguments), paths_of(arguments)
     from benchmark.core.files import require_writable
 
@@ -355,7 +355,7 @@ def export(arguments: argparse.Namespace) -> int:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Score pictures, or a finished run once more."""
+    """Score images, or a finished run once more."""
     from benchmark.core.config import merge, parse_overrides
 
     changes = parse_overrides(arguments.changes)
@@ -402,7 +402,7 @@ def report(arguments: argparse.Namespace) -> int:
 
 
 def drift(arguments: argparse.Namespace) -> int:
-    """Run a drift gate, or accept a baseline."""
+    """Run a regression test, or accept a baseline."""
     a = arguments
     if (a.model is None) != (a.dataset is None):
         raise UserError("drift: --model and --dataset", "each needs the other", "give both or neither")
@@ -477,5 +477,5 @@ def require_file(path: Path, option: str) -> None:
 
 
 def say(error: UserError) -> None:
-    """Print what a user can mend."""
+    """Print what a user can fix."""
     print(printable(f"gantlet: {error}"), file=sys.stderr, flush=True)

@@ -88,7 +88,7 @@ def _find(suite: Suite, claim: Claim, table: Table) -> CheckedClaim | None:
 
 
 def _places(one: CheckedClaim, table: Table) -> tuple[int, int]:
-    """The places of a claim's rows in its table."""
+    """The indices of a claim's rows in its table."""
     at = {id(row): place for place, row in enumerate(table.rows)}
     return at[id(one.better)], at[id(one.than)]
 

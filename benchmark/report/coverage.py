@@ -1,8 +1,8 @@
-"""Which table or figure of which paper the suite stands for: `docs/coverage.md`, made from `coverage.yaml`.
+"""Which table or figure of which paper the suite reproduces: `docs/coverage.md`, made from `coverage.yaml`.
 
     python -m benchmark.report.coverage [--results DIR]     # or `make coverage`
 
-The list says, for every table and figure of the papers, which suite or image stands for it and what differs. What can
+The list says, for every table and figure of the papers, which suite or image reproduces it and what differs. What can
 be computed is not written by hand. `coverage_state.json` keeps what takes minutes: which small sizes were run, on how
 many seeds and for how long (from the records in --results), and what the paper sizes cost (a dry run of each row). An
 entry is made again when its suite has changed.
@@ -40,15 +40,15 @@ class Item:
     """One table or figure of a paper."""
 
     item: Annotated[str, Field(min_length=1)]  # its number, and what it shows
-    suite: str | None = None  # the suite that stands for it
+    suite: str | None = None  # the suite that reproduces it
     size: str = "paper"  # the suite's size that has the paper's budget
     dataset: str | None = None  # of that size, where it has several; None: all of them
     method: str | None = None  # whose row of the suite is meant; None: all rows
     published: bool = True  # whether the suite's published values are of this table
-    image: str | None = None  # the file of a run, or of the report, that stands for it
+    image: str | None = None  # the file of a run, or of the report, that reproduces it
     made: str = "with every run"  # when the image is drawn, where no suite is named
     differs: str = ""  # what is not as in the paper
-    why_not: str = ""  # why nothing stands for it
+    why_not: str = ""  # why nothing reproduces it
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

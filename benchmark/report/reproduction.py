@@ -179,7 +179,7 @@ def cells_of(wanted: Sequence[Target], seeds: Sequence[int] | None = None) -> li
     for target in wanted:
         places = rows.setdefault((target.suite.name, target.size), (target.suite, set()))[1]
         places.add((target.row, target.dataset))
-    found: dict[tuple[str, int], SuiteCell] = {}  # suites may ask for one run, and in different words
+    found: dict[tuple[str, int], SuiteCell] = {}  # suites may request one run, and in different words
     for (_, size), (suite, places) in rows.items():
         for cell in cells(suite, size, seeds):
             if (cell.row, cell.dataset) in places:
@@ -189,7 +189,7 @@ def cells_of(wanted: Sequence[Target], seeds: Sequence[int] | None = None) -> li
 
 
 def compare(wanted: Sequence[Target], records: Sequence[Record]) -> list[Reproduction]:
-    """Each published value beside ours, made from the records."""
+    """Each published value next to ours, made from the records."""
     found = []
     for target in wanted:
         mine = rows_with_records(target.suite, target.size, records, target.dataset)[target.row]
