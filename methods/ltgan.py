@@ -102,7 +102,7 @@ class LTGAN(Method):
         for _ in range(cfg.n_dis):
             batch = next(stream)
             code = self.code(len(batch.images))
-            if task_on:  # moved images are among them: half of them [P says that D sees them; the share is ours]
+            if task_on:  # half of these images are moved ones [P says that D sees them; the share is ours]
                 code = self.half_moved(code)
             with torch.no_grad():
                 x_fake = self.net.generate(self.G, code)

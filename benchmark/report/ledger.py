@@ -62,7 +62,8 @@ def given(record: Record) -> Given:
     """What the run's method was given, by its configuration and by what its generator is conditioned on.
 
     Labels count when the generator is conditioned on them, when pairs or neighbours are chosen by them, and when an
-    encoder has learned them. A run that failed says nothing of the first, so the answer is `UNKNOWN` where the rest says none.
+    encoder has learned them. A run that failed says nothing of the first, so the answer is `UNKNOWN` where the rest
+    says none.
     """
     config = record.config.get("config", {})
     kind = "attributes" if record.config.get("data", {}).get("conditioning") == "attributes" else "labels"

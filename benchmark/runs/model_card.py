@@ -17,12 +17,12 @@ from benchmark.runs.records import Record
 from benchmark.runs.trained import TrainedRun
 from benchmark.training.method import find_method
 
-NOT_STATED = "other"  # the licence where nobody states one, as Hugging Face calls it
-_MOST_NAMES = 40  # of classes or attributes that the card lists
+NOT_STATED = "other"  # the licence where none is stated, as Hugging Face calls it
+_MOST_NAMES = 40  # of classes or attributes that it lists
 
 
 def model_card(trained: TrainedRun, record: Record, *, license: str = NOT_STATED, picture: str | None = None) -> str:
-    """The card's text. license: of the weights, an identifier as Hugging Face has it. picture: the file of samples."""
+    """The text. license: of the weights, an identifier as Hugging Face has it. picture: the file of samples."""
     data = trained.config["data"]
     parts = [
         f"---\n{dump_yaml(_front_matter(trained, record, license))}---",
