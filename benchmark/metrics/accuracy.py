@@ -89,13 +89,13 @@ def class_accuracy(logits: Array, asked: Array) -> Accuracy:
     n, n_classes = rows.shape
     if n_classes < 2:
         raise MetricError("logits: one class", "with one class every image is right", "use attribute_accuracy")
-    labels = int_labels("asked classes", asked, n, n_classes)
+    labels = int_labels("requested classes", asked, n, n_classes)
     counts = np.bincount(labels, minlength=n_classes)
     if (counts > 0).sum() < 2:
         raise MetricError(
-            f"asked classes: only class {labels[0]}",
+            f"requested classes: only class {labels[0]}",
             "a generator that ignores the label could score 1",
-            "ask for every class, equally often",
+            "request every class, equally often",
         )
     hits = np.bincount(labels[rows.argmax(axis=1) == labels], minlength=n_classes)
     present = counts > 0
@@ -115,7 +115,7 @@ def attribute_accuracy(logits: Array, asked: Array, threshold: float = 0.5) -> A
     Raises MetricError for bad logits, labels or threshold.
     """
     rows = float_rows("logits", logits, min_rows=1)
-    wanted = binary_rows("asked attributes", asked, rows.shape)
+    wanted = binary_rows("requested attributes", asked, rows.shape)
     right = (_sigmoid_above(rows, threshold)) == wanted
     attributes = tuple(_one_attribute(right[:, a], wanted[:, a]) for a in range(rows.shape[1]))
     both = [(a.balanced.value, _balanced_n(a.on.n, a.off.n)) for a in attributes if a.balanced and a.on and a.off]

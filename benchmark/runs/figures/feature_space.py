@@ -47,7 +47,7 @@ def _border_of_classes(conditions: RequestedImages, points: np.ndarray, names: S
     scatter_classes(by_class, points, conditions.labels, names)
     by_class.set_title("by class")
     missed = _hits_and_misses(by_hit, points, conditions.hits)
-    by_hit.set_title(f"requested class: missed for {missed:.1%} of the images")
+    by_hit.set_title(f"class asked for: missed for {missed:.1%} of the images")
     for axes in (by_class, by_hit):
         name_tsne_axes(axes)
         axes.legend(loc="best", frameon=False, fontsize=8, markerscale=1.5)

@@ -26,8 +26,8 @@ what the source reports of further datasets, as `published` and each row's `publ
 `images: 64000`, of a suite or a size, gives all rows one budget: so many images seen by the discriminator, whatever the
 row's batch and number of discriminator updates; the steps follow. A row's `sizes: {small: {...}}` are changes of that
 row at that size; a row with `only: [paper]` is left out at any other. A row with `trained_on: imagenet64` is a
-transfer: its method, which is conditioned on images, learns from that dataset, is conditioned on images of the
-suite's, and is scored on it.
+transfer: its method, one conditioned on images, learns from that dataset; it gets images of the suite's dataset, and is
+scored on that.
 """
 
 from __future__ import annotations
