@@ -90,7 +90,7 @@ fuzz: $(READY)  ## bad inputs at random: no traceback, nothing silently used (SE
 kill-test: $(READY)  ## runs killed at random moments end with the same bits (SEED=n KILLS=n of each run; 10 minutes)
 	OMP_NUM_THREADS=1 $(PY) tests/tools/kill_test.py $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS))
 
-gpu-check: $(READY)  ## all there is to measure on a CUDA card, MINUTES=8 a call, each goes on where the last stopped (OUT=folder PARTS= METHODS=)
+gpu-check: $(READY)  ## all there is to measure on a CUDA GPU, MINUTES=8 a call, each goes on where the last stopped (OUT=folder PARTS= METHODS=)
 	@$(PY) tests/tools/gpu_check.py --minutes $(or $(MINUTES),8) $(if $(OUT),--out "$(OUT)") \
 	  $(if $(PARTS),--parts $(PARTS)) $(if $(METHODS),--methods $(METHODS))
 

@@ -302,7 +302,7 @@ def table(
     """The table of a dataset, or of a suite at one of its sizes, made from the records under `results`.
 
     `.to_frame()` is a pandas DataFrame, one row for each method and setting. headline: of a dataset, only the columns
-    that a page can hold. A suite of several datasets is asked for as "suite-size-dataset", as its file is called.
+    that a page can hold. A suite of several datasets is named "suite-size-dataset", as its file is called.
     with_reference: the published table, with a row "(own)" for each of these records' settings.
     A record that cannot be used is left out, with a warning that names it. Raises UserError when there are no records
     of it.

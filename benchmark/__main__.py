@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
                         "compile them, or record them as CUDA graphs (default: none)")  # fmt: skip
 
     log = argparse.ArgumentParser(add_help=False)
-    log.add_argument("--log", choices=LOGS, help="beside log.jsonl: tensorboard writes scalars and grids of samples "
+    log.add_argument("--log", choices=LOGS, help="next to log.jsonl: tensorboard writes scalars and grids of samples "
                      "to the run's folder (needs gantlet[tensorboard])")  # fmt: skip
 
     verb = words.add_parser("list", help="methods, datasets, metrics and suites, a line each")
@@ -212,7 +212,7 @@ def positive(text: str) -> int:
 
 
 def _reader_is_gone() -> bool:
-    """Whether standard output is a pipe that nobody reads any more."""
+    """Whether standard output is a pipe that is no longer read."""
     state = select.poll()
     state.register(sys.stdout.fileno(), 0)  # an error is reported unasked
     return bool(state.poll(0))
@@ -237,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with suppress(OSError):  # the terminal may be what was closed
             print("gantlet: stopped; the same command continues from the last checkpoint", file=sys.stderr, flush=True)
         return stop.exit_code if isinstance(stop, Ended) else 130
-    except BrokenPipeError:  # who reads the output has enough of it, as `| head` has
+    except BrokenPipeError:  # the reader of the output has enough of it, as `| head` has
         if not _reader_is_gone():
             raise  # it was another pipe: an error like any other
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes nowhere

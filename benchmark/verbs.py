@@ -1,4 +1,4 @@
-"""The verbs of the command line, a short function each. The grammar is in `__main__`, the work in the rooms below.
+"""The commands of the command line, a short function each. The grammar is in `__main__`, the work in the rooms below.
 
 Names and files are checked before anything heavy is imported, so that a missing dataset is reported at once.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def specs(arguments: argparse.Namespace) -> list[RunSpec]:
-    """The runs a command asks for, its names and files checked first and fast."""
+    """The runs a command requests, its names and files checked first and fast."""
     from benchmark.core.config import merge, parse_overrides
     from benchmark.data.cards import find_card, locate
 
@@ -237,7 +237,7 @@ def run_all(wanted: Sequence[RunSpec], arguments: argparse.Namespace) -> int:
             if distributed.is_main():
                 records.show(record)
                 again = f"  to try again, remove {records.record_path(paths.results, record.run)}"
-                grid = f"  pictures: {one.folder}{os.sep}samples.png and beside it"
+                grid = f"  images: {one.folder}{os.sep}samples.png and next to it"
                 print(grid if record.status == "done" else again)
                 status = status if record.status == "done" else RunFailed.exit_code
     return status
@@ -328,7 +328,7 @@ def suite(arguments: argparse.Namespace) -> int:
 
 
 def sample(arguments: argparse.Namespace) -> int:
-    """Write pictures from a finished run, with a list of what each was asked to be."""
+    """Write images from a finished run, with a list of what each was to be."""
     wanted, paths = specs(arguments), paths_of(arguments)
     from benchmark.core.files import require_writable
 
@@ -343,7 +343,7 @@ def sample(arguments: argparse.Namespace) -> int:
         folder = arguments.out if len(wanted) == 1 else arguments.out / f"{spec.method}-s{spec.seed}"
         device = pick_device(arguments.device)
         write_samples(resolve(spec, paths), paths, device, arguments.n, folder, arguments.instances, request)
-        print(f"{arguments.n} pictures in {folder}")
+        print(f"{arguments.n} images in {folder}")
     return 0
 
 
@@ -357,7 +357,7 @@ def export(arguments: argparse.Namespace) -> int:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Score pictures, or a finished run once more."""
+    """Score images, or a finished run once more."""
     from benchmark.core.config import merge, parse_overrides
 
     changes = parse_overrides(arguments.changes)
@@ -404,7 +404,7 @@ def report(arguments: argparse.Namespace) -> int:
 
 
 def drift(arguments: argparse.Namespace) -> int:
-    """Run a drift gate, or accept a baseline."""
+    """Run a regression test, or accept a baseline."""
     a = arguments
     if (a.model is None) != (a.dataset is None):
         raise UserError("drift: --model and --dataset", "each needs the other", "give both or neither")
@@ -479,5 +479,5 @@ def require_file(path: Path, option: str) -> None:
 
 
 def say(error: UserError) -> None:
-    """Print what a user can mend."""
+    """Print what a user can fix."""
     print(printable(f"gantlet: {error}"), file=sys.stderr, flush=True)

@@ -27,7 +27,7 @@ class Config(GANConfig):
     """[P] paper; [C] the authors' BigGAN-PyTorch; [I] IC-GAN's code, which builds on it; [ours] chosen here."""
 
     conditional: bool = True  # on the data's classes, where it has them; False: one constant label [I]
-    fake_classes: Literal["uniform", "training"] = "uniform"  # of D's and G's fakes: uniform [C], or as in the data
+    fake_classes: Literal["uniform", "training"] = "uniform"  # of D's and G's images: uniform [C], or as in the data
     z_dim: PositiveInt = 120  # of the latent; a hierarchical one is cut to equal parts [P]
     ch: PositiveInt = 64  # unit of the networks' widths [P]
     hierarchical: bool = True  # every block reads its own part of z [P]

@@ -1,7 +1,7 @@
 """Consistency regularisation: CR-GAN and its improved forms, on the networks of SNGAN and BigGAN.
 
 Zhang, Zhang, Odena, Lee; ICLR 2020, arXiv 1910.12027 (CR-GAN) and Zhao, Singh, Lee, Zhang, Odena, Zhang; AAAI 2021,
-arXiv 2002.04724 (bCR, zCR, ICR). D is asked to answer alike for an image and its augmented copy. T: augmentation,
+arXiv 2002.04724 (bCR, zCR, ICR). D is trained to answer alike for an image and its augmented copy. T: augmentation,
 Delta: a small move of the latent.
 
   CR   D: lambda_real (D(x) - D(T(x)))^2

@@ -4,8 +4,8 @@ The loss is that of Goodfellow et al. (2014) with the non-saturating generator:
 
   min_D  -E log sigma(D(x)) - E log(1 - sigma(D(G(z))))          min_G  -E log sigma(D(G(z)))
 
-The nets are those of Self-Conditioned GAN (Liu et al., CVPR 2020) without its condition: this is the row "GAN" of its
-tables, for points in the plane too. The step is shared with PacGAN: `benchmark.training.plain_gan.PlainGAN.step`.
+The networks are those of Self-Conditioned GAN (Liu et al., CVPR 2020) without its condition: this is the row "GAN" of
+its tables, for points in the plane too. The step is shared with PacGAN: `benchmark.training.plain_gan.PlainGAN.step`.
 """
 
 from __future__ import annotations

@@ -193,9 +193,9 @@ class ICGAN(InstanceConditioned, Method):
 
     @torch.no_grad()
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
-        """Images for the instances asked for, rows of the bank; by default those that `default_conditions` says.
+        """Images for the requested instances, rows of the bank; by default those that `default_conditions` says.
 
-        With classes, each image is given that of a random one of its instance's `targets`, or the one asked for: a
+        With classes, each image is given that of a random one of its instance's `targets`, or the requested one: a
         pair of an instance of one class and another class is the paper's class swap.
         """
         j, y = self.draw(n) if conditions is None else self.requested(conditions)

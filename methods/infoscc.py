@@ -1,6 +1,6 @@
 """InfoSCC-GAN (Kinakh, Drozdova, Quetant, Golling, Voloshynovskiy; NeurIPS 2021 workshop, arXiv 2112.09653).
 
-A generator whose class control comes from a frozen classifier over a frozen contrastive encoder, asked every n-th
+A generator whose class control comes from a frozen classifier over a frozen contrastive encoder, used every n-th
 step, while the discriminator never sees a label. Symbols are the paper's: E encoder, C classifier, G the mapper with
 the EigenGAN generator, D discriminator, y labels, eps the Gaussian of the mapper, z_1..z_K the layers' own latents.
 
@@ -137,7 +137,7 @@ class InfoSCC(Method):
             self.update(loss_cls, self.opt_G)
             losses["class"] = loss_cls
 
-        for i in range(cfg.n_dis):  # b) D tells real from generated; it sees no label
+        for i in range(cfg.n_dis):  # b) D separates real and generated; it sees no label
             if i:
                 x, y_real = self.labelled(next(stream))
             with torch.no_grad():
@@ -204,7 +204,7 @@ class InfoSCC(Method):
 
     @torch.no_grad()
     def pictures(self, G: nn.Module, data: Dataset) -> Iterator[Picture]:
-        """Traversals as the poster's "L0 D1", the encoder's embedding, grids over each input, real beside generated."""
+        """Traversals as the poster's "L0 D1", the encoder's embedding, grids over each input, real and generated."""
         y = self.sample(G, 8).conditions
         assert y is not None
         y = torch.arange(8, device=self.device) % self.n_labels if y.ndim == 1 else y

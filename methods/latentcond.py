@@ -41,7 +41,7 @@ class Config(GANConfig):
     """[P] paper; [ours] chosen here, mostly because the paper is silent."""
 
     features: FeatureConfig  # E and its layer: of the neighbours, and of what G is given
-    f_source: Literal["mean", "map"] = "mean"  # G's f: E's maps averaged over places, or laid flat [ours]
+    f_source: Literal["mean", "map"] = "mean"  # G's f: E's maps averaged over positions, or laid flat [ours]
     f_dim: NonNegativeInt = 128  # at most so many principal components of it; 0: all as they are [ours]
     pairing: Literal["couples", "single", "naive"] = "couples"  # D(x, x') [P]; D(x), the baseline; D(x, f), Fig. 1's
     adv_weight: NonNegativeFloat = 1.0  # lambda_a; 0 leaves the term out of D's loss [ours: values not given]
@@ -54,7 +54,7 @@ class Config(GANConfig):
     loss: Literal["bce", "hinge"] = "bce"  # eq. 2-5 are cross-entropies [P]
     g_loss: Literal["ns", "minimax"] = "ns"  # min -log D(adv), or the printed min log(1 - D(adv)), which saturates
     g_steps_per_d: PositiveInt = 1  # Algorithm 2's n; SNGAN's n_dis is the reverse, so never both > 1
-    backbone: Literal["sndcgan", "resnet"] = "sndcgan"  # SNGAN's plain or residual nets; the paper does not say which
+    backbone: Literal["sndcgan", "resnet"] = "sndcgan"  # SNGAN's plain or residual one; the paper does not say which
     z_dim: PositiveInt = 128  # of the noise [ours]
     width: PositiveInt | None = None  # channels of the narrowest hidden layer; None: the backbone's
     linear_decay: bool = added(False)  # both learning rates fall linearly to 0, as SNGAN's do
@@ -179,7 +179,7 @@ class LatentCond(FeatureConditioned, Method):
                 "same": (cfg.same_weight, true, torch.cat([c.x, c.near], 1)),  # eq. 3
                 "diff": (cfg.diff_weight, false, torch.cat([c.x, c.far], 1)),  # eq. 4
             }
-        else:  # the minimax loss of eq. 1, on images, or on images beside f
+        else:  # the minimax loss of eq. 1, on images, or on images with f
             terms = {"adv": (1.0, false, self.adv(c, x_fake)), "real": (1.0, true, self.beside(c.x, c.f))}
         active = {name: term for name, term in terms.items() if term[0]}
         # one pass for all pairs: D has no batch norm, so they do not see each other
@@ -197,7 +197,7 @@ class LatentCond(FeatureConditioned, Method):
         return softplus(-l_adv).mean() if self.cfg.g_loss == "ns" else -softplus(l_adv).mean()
 
     def adv(self, c: Couples, x_fake: Tensor) -> Tensor:
-        """What D sees of generated images: beside a real image [B, 2C, S, S]; alone; or beside f."""
+        """What D sees of generated images: with a real image [B, 2C, S, S]; alone; or with f."""
         if self.cfg.pairing == "couples":
             return torch.cat([c.x if self.cfg.adv_real == "anchor" else c.near, x_fake], 1)
         return self.beside(x_fake, c.f)

@@ -8,7 +8,7 @@ answerable; D only plays the GAN. Symbols are the paper's: E an inner layer of D
   L_A = BCE(A([delta(z_1, eps_1), delta(z_2, eps_2)]), eps_1 = eps_2),   min_{G, A} L_G + lambda L_A,   min_D L_D
 
 The copies of the paper that could be read have lost most of its inline numbers: sigma_eps, lambda, the warm-up, the
-pooling, A's width. What stands for them here is marked [ours].
+pooling, A's width. What replaces them here is marked [ours].
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class LTGAN(Method):
         for _ in range(cfg.n_dis):
             batch = next(stream)
             code = self.code(len(batch.images))
-            if task_on:  # moved images are fakes like others: half of them [P says that D sees them; the share is ours]
+            if task_on:  # half of these images are moved ones [P says that D sees them; the share is ours]
                 code = self.half_moved(code)
             with torch.no_grad():
                 x_fake = self.net.generate(self.G, code)
@@ -167,7 +167,7 @@ class LTGAN(Method):
         return binary_cross_entropy_with_logits(logits, same), ((logits > 0) == (same > 0)).float().mean()
 
     def compare(self, delta: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
-        """Every change beside another one: A's logits [N] and the truth [N] float, 1 where one eps made both.
+        """Every change paired with another one: A's logits [N] and the truth [N] float, 1 where one eps made both.
 
         which: the number of the eps of each image [N]; numbers are compared, never the values of eps.
         """
@@ -195,7 +195,7 @@ class LTGAN(Method):
 
     @torch.no_grad()
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
-        """Images of plain latents, one style each; of the asked classes, or of uniform ones, where G has classes."""
+        """Images of plain latents, one style each; of the requested classes, or of uniform ones, if G has classes."""
         code = self.code(n, mix=False)
         if conditions is not None and self.cfg.conditional:
             code = replace(code, y=conditions.to(self.device))

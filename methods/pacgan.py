@@ -5,8 +5,8 @@ modes than the data is found out by how alike its samples are:
 
   min_D  -E log sigma(D(x_1, ..., x_m)) - E log(1 - sigma(D(G(z_1), ..., G(z_m))))
 
-Everything else is the plain GAN (`benchmark.training.plain_gan.PlainGAN.step`): the nets are those of Self-Conditioned
-GAN (Liu et al., CVPR 2020), whose tables have it as PacGAN2, PacGAN3 and PacGAN4.
+Everything else is the plain GAN (`benchmark.training.plain_gan.PlainGAN.step`): the networks are those of
+Self-Conditioned GAN (Liu et al., CVPR 2020), whose tables have it as PacGAN2, PacGAN3 and PacGAN4.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmark.training.plain_gan import PlainGAN, PlainGANConfig, plain_recipes
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config(PlainGANConfig):
-    """Beside the setting of Self-Conditioned GAN's code. [P] paper."""
+    """In addition to the setting of Self-Conditioned GAN's code. [P] paper."""
 
     m: Annotated[int, Field(ge=1, le=16)] = 2  # degree of packing: samples a judgement [P]; 1 is the plain GAN
 

@@ -57,7 +57,7 @@ class Config(PlainGANConfig):
     restarts: PositiveInt = 10  # of the first k-means, each from its own k-means++ start [C]
     mean_init: bool = True  # later ones start at the mean new feature of each old cluster; else as the first [P]
     matching: bool = True  # new clusters take the names of the old ones they share most images with [P: eq. 7]
-    features: Literal["flat", "summed"] = "flat"  # D_f for k-means: all places of its map, or their sum [C]
+    features: Literal["flat", "summed"] = "flat"  # D_f for k-means: all positions of its map, or their sum [C]
     encoder: FeatureConfig | None = added(None)  # of labels = encoder; None: the suite's contrastive encoder
 
 

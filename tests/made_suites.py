@@ -73,7 +73,7 @@ class FakeRuns:
 
     def rehearse(self, cost: RowCost, *_: Any) -> RowCost:
         stage = {("digits", "SimCLR", 5): 30.0}
-        return dataclasses.replace(cost, seconds=60.0, bytes=10**6, source="rehearsed", shared=stage)
+        return dataclasses.replace(cost, seconds=60.0, bytes=10**6, source="by a dry run", shared=stage)
 
     def run(self, resolved: Any, paths: Paths, **options: Any) -> Record:
         spec = resolved.spec

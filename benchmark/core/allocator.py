@@ -17,7 +17,7 @@ LARGE = 32 << 20  # bytes from which a block comes from the kernel and goes back
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep up to 256 MiB of what it frees, from now on; whether it does: only glibc can be asked.
+    """Let this process keep up to 256 MiB of what it frees, from now on; whether it does: only glibc has the call.
 
     No value that is computed depends on it.
     """

@@ -1,4 +1,4 @@
-"""Strict configuration: every key is declared, every value has its type and range, every error names its mend.
+"""Strict configuration: every key is declared, every value has its type and range, every error suggests a fix.
 
 A configuration is a frozen pydantic dataclass whose fields carry their range in the type and their source in a comment.
 `plain_yaml` reads and writes the text of configurations.
@@ -62,7 +62,7 @@ def build(cls: type[T], values: Mapping[str, Any], where: str = "configuration")
 
     Validated as JSON: the one mode of pydantic that is strict about numbers, booleans and text but still takes a list
     for a tuple and a mapping for a nested configuration.
-    Raises ConfigError with one line for each bad key: its name, the reason and the mend.
+    Raises ConfigError with one line for each bad key: its name, the reason and a fix.
     """
     try:
         text = json.dumps(values, allow_nan=False)
@@ -93,7 +93,7 @@ def _not_json(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _explain(cls: type, problem: Any) -> str:
-    """One line for one pydantic problem: key, reason, mend."""
+    """One line for one pydantic problem: key, reason, fix."""
     path = [str(part) for part in problem["loc"]]
     key, kind, value, context = (
         ".".join(path) or "(top level)",

@@ -37,7 +37,7 @@ EAGER = Engine()
 
 
 def engine_of(changes: Mapping[str, Any]) -> tuple[Engine, dict[str, Any]]:
-    """The engine that a run's changes ask for, and the other changes. Raises ConfigError for an unknown value."""
+    """The engine that a run's changes set, and the other changes. Raises ConfigError for an unknown value."""
     asked = {key: changes[key] for key in ENGINE_KEYS if key in changes}
     return build(Engine, asked, "--set"), without_engine(changes)
 

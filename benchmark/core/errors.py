@@ -32,7 +32,7 @@ class ArgumentError(ConfigError, ValueError):
 
 
 class DataError(UserError):
-    """Pictures or labels that are missing or cannot be read."""
+    """Images or labels that are missing or cannot be read."""
 
 
 class WeightsError(UserError):

@@ -1,4 +1,4 @@
-"""The documentation of a configuration's fields: their types, defaults and the comments that stand with them in source.
+"""The documentation of a configuration's fields: their types, defaults and the comments next to them in the source.
 
 Every field of a configuration says its meaning and source in a comment; this reads it back, so that no second text can
 disagree with the code.

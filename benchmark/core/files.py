@@ -23,7 +23,7 @@ from benchmark.core.text import parse_json, read_text
 
 @contextmanager
 def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
-    """Open a temporary file beside `path` that replaces it, whole and on the disk, when the block ends well.
+    """Open a temporary file next to `path` that replaces it, whole and on the disk, when the block ends well.
 
     A kill at any moment leaves the old file or the new one. A link at `path` is replaced itself: what it leads to is
     not touched. Raises UserError when the disk is full or not writable.

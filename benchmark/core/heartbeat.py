@@ -96,7 +96,7 @@ class Heartbeat:
     def _watch(self) -> None:
         """End this process when another has been silent for too long.
 
-        Counted in looks of this thread, not in seconds: after a pause of its own it finds nobody missing.
+        Counted in looks of this thread, not in seconds: after a pause of its own it finds no rank missing.
         """
         while not self._over.wait(BEAT_S):
             lost = self._count()

@@ -1,6 +1,6 @@
 """Are two rows of a table different? A test for few seeds, which borrows strength over the rows of the table.
 
-With three seeds a row's own variance is hardly known: it may be ten times too small by chance, so a t test must ask for
+With three seeds a row's own variance is hardly known: it may be ten times too small by chance, so a t test needs
 differences that no method makes. The rows of a table are trained alike, so their variances are alike, too. The model of
 Smyth (2004, eq. 2 to 4; limma) says how much:
 
@@ -147,7 +147,7 @@ def fixed_family(parts: Sequence[tuple[Comparisons, Sequence[tuple[int, int]]]])
     """Comparisons that were fixed before the values were seen, of one or several columns: one family.
 
     parts: a column's rows and the pairs (a, b) among them. Give columns seeds of their own: their errors are taken as
-    independent, which asks for a little more than is needed where they are alike.
+    independent, which is a little stricter than is needed where they are alike.
     """
     if not parts:
         return []
@@ -193,7 +193,7 @@ class Prior:
 
     @cached_property
     def freedom(self) -> float:
-        """The median d0; 60 stands for 60 and more."""
+        """The median d0; 60 means 60 and more."""
         cumulative = np.cumsum(self.weights.sum(axis=1))
         return min(float(D0[np.searchsorted(cumulative, 0.5)]), 60.0)
 

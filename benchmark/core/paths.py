@@ -16,6 +16,6 @@ REFERENCE = CHECKOUT / "results" / "reference"  # the published records, in a ch
 
 
 def card_folder() -> Path:
-    """The folder of the dataset cards: inside an installed wheel, else beside the package."""
+    """The folder of the dataset configs: inside an installed wheel, else next to the package."""
     installed = PACKAGE / "_cards"
     return installed if installed.is_dir() else CHECKOUT / "datasets"

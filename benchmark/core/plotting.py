@@ -21,7 +21,7 @@ _WIDE_RANGE = 20  # a ratio of largest to smallest from which an axis is logarit
 
 
 def literal(name: str) -> str:
-    """A user's name as text: matplotlib reads what stands between dollar signs as a formula."""
+    """A user's name as text: matplotlib reads what is between dollar signs as a formula."""
     return name.replace("$", r"\$")
 
 
@@ -34,7 +34,7 @@ def figure_with_panels(n: int, width: float, height: float) -> tuple[Figure, lis
 
 
 def grid_of_panels(figure: Figure, n: int, n_rows: int, n_columns: int, share: bool = False) -> list[Axes]:
-    """The first n places of a grid of panels; the others are left white. share: common scales."""
+    """The first n panels of a grid; the others are left white. share: common scales."""
     drawn = list(figure.subplots(n_rows, n_columns, squeeze=False, sharex=share, sharey=share).flat)
     for unused in drawn[n:]:
         unused.remove()

@@ -36,7 +36,7 @@ _RECIPES_OF = {  # parts of a dataset, or the same images with labels, trained b
 
 
 def recipes_of(dataset: str) -> str:
-    """The dataset under whose name recipes for this one stand."""
+    """The dataset under whose name recipes list this one."""
     return _RECIPES_OF.get(dataset, dataset)
 
 

@@ -27,7 +27,7 @@ class Ended(BaseException):
 
 
 class Preempted(Ended):
-    """This process was asked to leave, and what it trained is saved."""
+    """This process was told to end, and what it trained is saved."""
 
     def __init__(self) -> None:
         super().__init__(LEAVE)
@@ -99,7 +99,7 @@ def saving_before_leaving(function: Callable[P, T]) -> Callable[P, T]:
             result = function(*args, **kwargs)
         finally:
             _State.saving -= 1
-        if _State.asked and not _State.saving:  # asked for after its last look
+        if _State.asked and not _State.saving:  # told to end after its last look
             raise Preempted
         return result
 
@@ -107,5 +107,5 @@ def saving_before_leaving(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def must_leave() -> bool:
-    """Whether this process was asked to leave: save, and raise Preempted."""
+    """Whether this process was told to end: save, and raise Preempted."""
     return _State.asked

@@ -30,7 +30,7 @@ class Summary:
 
     @property
     def half_width(self) -> float | None:
-        """Half the width of the interval: what stands after the ± sign."""
+        """Half the width of the interval: what follows the ± sign."""
         return None if self.sd is None else t_half_width(self.sd, self.n)
 
 

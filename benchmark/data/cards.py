@@ -6,7 +6,7 @@ A config for one's own images, given to a command as its path:
 
     name: flowers
     title: My flowers, one folder a species
-    source: {kind: folder, path: flowers}    # under the data root, or beside this file, or absolute
+    source: {kind: folder, path: flowers}    # under the data root, or next to this file, or absolute
     resolution: 64                           # side in pixels
     channels: 3
     crop: center
@@ -14,7 +14,7 @@ A config for one's own images, given to a command as its path:
     conditioning: class
     flip_ok: true                            # a mirrored flower is still that flower
 
-No card is needed for the defaults: the path of a folder or of a zip file works where a dataset config's name does.
+The defaults need no file: the path of a folder or of a zip file works where a dataset config's name does.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class DatasetCard:
 
 
 def check(card: DatasetCard, where: str) -> DatasetCard:
-    """The card itself when its parts fit together. Raises ConfigError naming `where` and the key."""
+    """The dataset config itself when its parts fit together. Raises ConfigError naming `where` and the key."""
     possible = (*card.source.labels(), "none")
     if card.conditioning not in possible:
         raise ConfigError(
@@ -162,12 +162,12 @@ def _check_attributes(card: DatasetCard, where: str, names: tuple[str, ...]) -> 
 
 
 def list_cards() -> dict[str, DatasetCard]:
-    """Every card of the suite by its name. Raises ConfigError naming file and key of a bad one."""
+    """Every dataset config of the suite by its name. Raises ConfigError naming file and key of a bad one."""
     return {path.stem: load_card(path) for path in sorted(card_folder().glob("*.yaml"))}
 
 
 def load_card(path: Path) -> DatasetCard:
-    """Read one card. Raises ConfigError naming file and key."""
+    """Read one dataset config. Raises ConfigError naming file and key."""
     card = _build(load_yaml(path), str(path))
     if path.parent == card_folder() and card.name != path.stem:
         raise ConfigError(
@@ -190,7 +190,7 @@ def _build(values: Mapping[str, Any], where: str) -> DatasetCard:
 
 
 def find_card(name_or_path: str) -> DatasetCard:
-    """The card of this name, of this .yaml file, or made for this folder or zip file of images.
+    """The dataset config of this name, of this .yaml file, or made for this folder or zip file of images.
 
     Raises DataError for a name that is not known, offering the nearest; ConfigError for a dataset config with errors.
     """
@@ -214,14 +214,14 @@ def find_card(name_or_path: str) -> DatasetCard:
 
 
 def _beside(card: DatasetCard, folder: Path) -> DatasetCard:
-    """A user's card with those paths of its source made absolute that exist beside the dataset config."""
+    """A user's dataset config with those paths of its source made absolute that exist next to its file."""
     paths = {key: getattr(card.source, key) for key in card.source.path_keys}
     found = {key: str(folder / path) for key, path in paths.items() if path and (folder / user_path(path)).exists()}
     return card_with(card, {"source": found})
 
 
 def card_for(path: Path) -> DatasetCard:
-    """A card made on the fly for a folder or zip file: 32 pixels, RGB.
+    """A dataset config made on the fly for a folder or zip file: 32 pixels, RGB.
 
     Several sub-folders are its classes, unless StyleGAN's dataset.json says them. Raises DataError for a file that is
     no zip, links that lead outside, and a dataset.json that cannot be read.
@@ -244,7 +244,7 @@ def card_for(path: Path) -> DatasetCard:
 
 
 def split_note_of(card: Any) -> str:
-    """`DatasetCard.split_note` of a card as plain values, as a record holds it; empty for a card of another version."""
+    """`DatasetCard.split_note` of plain values, as a record holds them; empty for those of another version."""
     if not isinstance(card, Mapping):
         return ""
     key = canonical(card)
@@ -256,9 +256,9 @@ def split_note_of(card: Any) -> str:
     return _SPLIT_NOTES[key]
 
 
-_SPLIT_NOTES: dict[str, str] = {}  # a table asks for those of hundreds of records
+_SPLIT_NOTES: dict[str, str] = {}  # a table needs those of hundreds of records
 
 
 def card_with(card: DatasetCard, changes: Mapping[str, Any]) -> DatasetCard:
-    """The card with some fields changed (`--set data.resolution=64`). Raises ConfigError as `load_card` does."""
-    return _build(merge(to_dict(card), changes), f"card {card.name}")
+    """The same with some fields changed (`--set data.resolution=64`). Raises ConfigError as `load_card` does."""
+    return _build(merge(to_dict(card), changes), f"dataset config {card.name}")

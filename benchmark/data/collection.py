@@ -1,6 +1,6 @@
 """Anyone's images, as they are: a folder, a zip file, or arrays in an .npz or .npy file, to be scored.
 
-Nothing is resized or cropped unless a side is asked for: a metric's own resize is part of its protocol, and another one
+Nothing is resized or cropped unless a side is given: a metric's own resize is part of its protocol, and another one
 before it would move the number.
 """
 
@@ -45,7 +45,7 @@ class Collection:
 
 
 def is_collection(path: Path) -> bool:
-    """Can `read_collection` be asked to read this?"""
+    """Can `read_collection` read this?"""
     return path.is_dir() or path.suffix.lower() in (".zip", ".npz", ".npy")
 
 
@@ -148,7 +148,7 @@ def _room(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _arrays(path: Path, side: int | None, limit: int | None) -> Collection:
-    """uint8 arrays (N, H, W, C) or (N, C, H, W), with integer labels [N] beside them in an .npz file."""
+    """uint8 arrays (N, H, W, C) or (N, C, H, W), with integer labels [N] in the same .npz file."""
     if side is not None:
         raise DataError(f"{path}: --resolution {side}", "arrays are scored as they are", "resize them first")
     if path.suffix.lower() == ".npy":

@@ -2,7 +2,7 @@
 
 Every image shows one shape (the class) in red or blue ink, large or small, filled or as an outline, on a dark or a
 light ground, with or without a frame: five independent fair binary attributes. Place, size, angle and colour vary
-within each. Picture number `i` is a function of (seed, i) alone.
+within each. Image number `i` is a function of (seed, i) alone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def truth(seed: int, i: int) -> tuple[int, tuple[int, ...]]:
 
 
 def draw(seed: int, i: int) -> Image.Image:
-    """Picture `i` of the set `seed`: RGB, 32x32."""
+    """Image `i` of the set `seed`: RGB, 32x32."""
     shape, bits = truth(seed, i)
     red, large, filled, dark, frame = map(bool, bits)
     rng = np.random.default_rng([seed, i, 1])  # apart from the truth's, so that labels need no drawing

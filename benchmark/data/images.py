@@ -96,7 +96,7 @@ def decoded(image: Image.Image, channels: int, done: list[str]) -> Image.Image:
 
 
 def _is_turned(image: Image.Image) -> bool:
-    """Does the EXIF block ask for a turn or a mirroring? A block that cannot be read asks for nothing."""
+    """Does the EXIF block say that the image is turned or mirrored? One that cannot be read says nothing."""
     try:
         return image.getexif().get(EXIF_ORIENTATION) in range(2, 9)
     except Exception:  # Pillow's parser raises many kinds; the pixels are good all the same

@@ -1,4 +1,4 @@
-"""The kinds of source that a card can name. Each is found by its file in `sources/`; there is no list to add to."""
+"""The kinds of source that there are. Each is found by its file in `sources/`; there is no list to add to."""
 
 from __future__ import annotations
 

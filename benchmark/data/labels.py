@@ -18,7 +18,7 @@ class Labels:
     """Labels y of the training images, as the networks read them. It belongs to no checkpoint: it has no state.
 
     y: classes [N] int64, or attributes [N, A] float in {0, 1}. noise: share of wrong classes, see `noisy_labels`.
-    Raises ConfigError for data without labels, or noise asked for on attributes.
+    Raises ConfigError for data without labels, or noise on attributes.
     """
 
     kind: Literal["class", "attributes"]
@@ -61,6 +61,6 @@ class Labels:
     def index(self, y: Tensor) -> Tensor:
         """y as a table of embeddings reads it (`conditional.look_up`): classes, or attributes as -1 and 1 (ours).
 
-        With -1 for an absent attribute its embedding is subtracted, so that absence is asked for as well.
+        With -1 for an absent attribute its embedding is subtracted, so that G is conditioned on absence as well.
         """
         return y if self.kind == "class" else 2 * y.float() - 1

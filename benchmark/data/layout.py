@@ -56,7 +56,7 @@ class LinkGuard:
 
     def __init__(self, folder: Path, follow_links: bool) -> None:
         self.folder, self.follow_links = os.path.realpath(folder), follow_links
-        self._inside: dict[str, bool] = {}  # by folder: asked once a folder, not once a file
+        self._inside: dict[str, bool] = {}  # by folder: resolved once a folder, not once a file
 
     def check(self, path: str, is_link: bool) -> None:
         """Raise DataError for a path that leads outside, unless links are followed. is_link: its last part is one."""
@@ -83,12 +83,12 @@ def is_hidden(name: str) -> bool:
 
 
 def is_picture(name: str) -> bool:
-    """Does this relative path say that it is a picture?"""
+    """Does this relative path say that it is an image?"""
     return not is_hidden(name) and PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def in_test(name: str, share: float) -> bool:
-    """Does a picture of this relative path belong to the test split by hash? Adding pictures moves no other one."""
+    """Does an image of this relative path belong to the test split by hash? Adding images moves no other one."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") < share * 2**64
 
 
@@ -221,7 +221,7 @@ def source_files(card: DatasetCard, data_root: Path) -> Iterator[tuple[str, os.s
 
 
 def fingerprint(card: DatasetCard, data_root: Path) -> str:
-    """A key (hex) of the card's fields and of its files' names, sizes and times; nothing is opened.
+    """A key (hex) of the dataset config's fields and of its files' names, sizes and times; nothing is opened.
 
     Texts that change no byte (title, licence, homepage, recipe) do not count.
     """
@@ -231,7 +231,7 @@ def fingerprint(card: DatasetCard, data_root: Path) -> str:
 
 
 def _decisive(fields: dict[str, Any]) -> dict[str, Any]:
-    """A card's fields without the texts that change no byte."""
+    """The dataset config's fields without the texts that change no byte."""
     return {key: value for key, value in fields.items() if key not in _TEXTS}
 
 
@@ -243,7 +243,7 @@ def check_prepared(folder: Path, meta: dict[str, Any], card: DatasetCard | None)
 
     Reads every byte, 0.8 GB a second (measured): once a process, since arrays are opened as maps that stay as they
     are. card: what it must have been prepared of, if that is known.
-    Raises ValueError or KeyError for damage, and for what was prepared of another card; OSError for missing files.
+    Raises ValueError or KeyError for damage, and for what was prepared of other data; OSError for missing files.
     """
     contents = {key: meta[key] for key in ("files", "conditioning", "class_names", "attribute_names")}
     contents |= {"parts": meta["parts"]} if "parts" in meta else {}

@@ -35,7 +35,7 @@ CHUNK_IMAGES = 128  # at most so many images in a chunk
 
 
 def prepare(card: DatasetCard, data_root: Path, cache: Path, progress: bool = True) -> Dataset:
-    """The card's prepared data set, made now if it is not in `cache` yet.
+    """The prepared data set, made now if it is not in `cache` yet.
 
     A second process that wants the same data waits. A killed one leaves nothing that looks complete.
     Raises DataError naming what is missing or cannot be read (up to ten files at once), UserError when the disk is
@@ -73,7 +73,7 @@ def _complete(folder: Path) -> bool:
 
 
 def open_source(card: DatasetCard, data_root: Path) -> SourceImages:
-    """The card's source with the labels that the dataset config serves, and no others.
+    """The source with the labels that the dataset config serves, and no others.
 
     Raises DataError naming what is missing, what cannot be read, or which labels do not fit the images.
     """
@@ -105,7 +105,7 @@ def _choose(card: DatasetCard, opened: SourceImages) -> None:
 
 
 def _make(card: DatasetCard, source: SourceImages, folder: Path, progress: bool) -> None:
-    """Write the arrays into a temporary folder beside `folder`, then give it the final name."""
+    """Write the arrays into a temporary folder next to `folder`, then give it the final name."""
     splits = split(card, source)
     bytes_per_image = card.resolution**2 * card.channels * (1 if source.points is None else 4)
     n = sum(len(rows) for rows in splits.values())
@@ -162,7 +162,7 @@ def _write(
     marks: dict[str, array[int]] = {name: array("Q") for name in splits}
     bad: list[str] = []
     n = sum(len(rows) for rows in splits.values())
-    with tqdm(total=n, desc=f"preparing {card.name}", unit=" pictures", disable=not progress) as bar:
+    with tqdm(total=n, desc=f"preparing {card.name}", unit=" images", disable=not progress) as bar:
         for name, rows in splits.items():
             if len(bad) == MAX_SHOWN:
                 break

@@ -122,7 +122,7 @@ class Dataset:
     def load(cls, folder: Path, card: DatasetCard | None = None) -> Dataset:
         """Open a prepared folder and check every byte; images stay on the disk until they are used.
 
-        card: what it was prepared of. Raises DataError when the folder is damaged, incomplete or of another card.
+        card: what it was prepared of. Raises DataError when the folder is damaged, incomplete or of other data.
         """
         try:
             meta = read_json(folder / "meta.json")
@@ -154,7 +154,7 @@ class Dataset:
 
     @classmethod
     def tiny(cls, card: DatasetCard, n: int = TINY) -> Dataset:
-        """A stand-in of n random images a split (or true points) with the card's shapes and labels, made in memory.
+        """A stand-in of n random images a split (or true points) with the dataset's shapes and labels, made in memory.
 
         Its costs a step are those of the real data. What only the source knows is guessed: ten classes or attributes.
         """
@@ -235,7 +235,7 @@ def _source_of_points(data: Dataset) -> SourceKind | None:
     return build(kind, data.source, f"data set {data.name}: source")
 
 
-# What an outline holds beside the splits.
+# What an outline holds in addition to the splits.
 _OUTLINE = (
     "name", "sha256", "resolution", "channels", "conditioning", "class_names", "attribute_names", "flip_ok", "source",
 )  # fmt: skip

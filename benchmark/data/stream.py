@@ -1,7 +1,7 @@
 """Batches of training images: a pure function of (seed, images drawn), so that resuming needs no random state.
 
 Image number `p` of a run, counted over all ranks, is entry `p mod N` of the permutation of epoch `p div N`; whether it
-is mirrored is drawn beside the permutation. The batch size and the number of ranks change nothing of that.
+is mirrored is drawn with the permutation. The batch size and the number of ranks change nothing of that.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from benchmark.core.text import parse_json
 from benchmark.data.layout import MAX_CLASSES
 from benchmark.data.trees import DATASET_JSON, Tree, base
 
-UNLABELLED = "write conditioning: none in the card"
+UNLABELLED = "write conditioning: none in the dataset config"
 
 
 def label_lists(tree: Tree, below: str) -> list[str]:

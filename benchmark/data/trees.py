@@ -1,4 +1,4 @@
-"""Picture files in a folder or in a zip file, seen alike: relative posix paths below one root."""
+"""Image files in a folder or in a zip file, seen alike: relative posix paths below one root."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def base(tree: Tree) -> str:
 def own_split(tree: Tree) -> list[tuple[str, bool | None]]:
     """(folder, is it the test split?) for a tree of train/ and test/ folders, else one entry with None.
 
-    Beside test/, val/ joins train; without test/, val/ is the test split.
+    With test/, val/ joins train; without test/, val/ is the test split.
     """
     below = base(tree)
     children = tree.children(below)

@@ -1,4 +1,4 @@
-"""What both drift gates share: exit statuses, errors, environments, and what accepting a baseline asks for."""
+"""What both regression tests share: exit statuses, errors, environments, and what accepting a baseline needs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class DriftError(UserError):
-    """A baseline that is not whole, or a comparison that cannot be asked for."""
+    """A baseline that is not whole, or a comparison that cannot be made."""
 
     exit_code = USAGE
 
@@ -84,12 +84,12 @@ def require_reason(reason: str, commit: Callable[[], str]) -> str:
 
 
 def clean_commit(root: Path = paths.CHECKOUT) -> str:
-    """The checkout's commit. Raises DriftError outside of one, or when code or data cards differ from it."""
+    """The checkout's commit. Raises DriftError outside of one, or when code or dataset configs differ from it."""
     try:
         head = git("rev-parse", "--short=12", "HEAD", root=root)
         status = git("status", "--porcelain", "--", *CODE, root=root)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise DriftError("git cannot be asked for the commit", str(error), "run in a checkout with git") from None
+        raise DriftError("git cannot report the commit", str(error), "run in a checkout with git") from None
     if head.returncode or status.returncode:
         raise DriftError(f"{root}: not a git checkout", "a baseline belongs to a commit", "run in a checkout")
     if changes := status.stdout.splitlines():

@@ -1,4 +1,4 @@
-"""The baseline of the metric drift gate: its file, and the numbers in it."""
+"""The baseline of the test of metrics: its file, and the numbers in it."""
 
 from __future__ import annotations
 

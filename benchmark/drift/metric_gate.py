@@ -1,9 +1,9 @@
-"""The metric drift gate: do the suite's numbers still come out of the same inputs?
+"""The regression test of metrics: do the suite's numbers still come out of the same inputs?
 
 Frozen images, features, logits and points (`benchmark.drift.frozen`) go through every metric, the quantisation, the
 resizes and small networks. What comes out is compared with a baseline in git, and with closed forms and other
 libraries, which need no baseline. It takes seconds, trains nothing and draws nothing at random, so any difference is
-one of code, of a library or of the machine's arithmetic. `benchmark.drift.model_gate` is the gate for what training
+one of code, of a library or of the machine's arithmetic. `benchmark.drift.model_gate` is the test for what training
 gives.
 """
 
@@ -60,7 +60,7 @@ _CODES = {CheckVerdict.MOVED: REGRESSION, CheckVerdict.INCOMPARABLE: INCOMPARABL
 
 @dataclass(frozen=True)
 class Check:
-    """One number beside what it should be."""
+    """One number with what it should be."""
 
     name: str
     against: str  # "baseline", "closed form" or a library
@@ -84,7 +84,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """What the gate says."""
+    """What the test says."""
 
     checks: tuple[Check, ...]
     notes: tuple[str, ...]
@@ -337,7 +337,7 @@ def _plain(stored: Stored | None) -> Any:
     return None if stored is None else (stored.value if stored.sha256 is None else stored.sha256)
 
 
-# ---- the verb -------------------------------------------------------------------------------------------------------
+# ---- the command ----------------------------------------------------------------------------------------------------
 
 
 def metric_gate(
@@ -347,7 +347,7 @@ def metric_gate(
     baselines: Path = BASELINES,
     metrics: Sequence[str] | None = None,
 ) -> int:
-    """Run the gate, or accept a new baseline; print the table and what moved. Returns the exit status.
+    """Run the test, or accept a new baseline; print the table and what moved. Returns the exit status.
 
     json_file: where the report goes as JSON. accept: the reason of a new baseline. quiet: no table of all checks.
     metrics: names of measures, the first part of a number's name; None: all.

@@ -1,4 +1,4 @@
-"""Baselines of the model drift gate: their files, the runs that are chosen by configuration, and accepting new ones.
+"""Baselines of the test of trained models: their files, the runs chosen by configuration, and accepting new ones.
 
 A baseline holds every metric of several seeds of a method on a dataset, with the settings and protocols they were
 measured by and the reasons for which it was accepted. Failed runs stay in it, with their reasons.
@@ -102,7 +102,7 @@ def select(
     groups = group(r for r in records if r.method == method and r.dataset == dataset)
     fitting = {key: runs for key, runs in groups.items() if key.startswith(config or "")}
     if config is None and like is not None:
-        same = {key: runs for key, runs in fitting.items() if key == like.config_hash}  # asked for in other words
+        same = {key: runs for key, runs in fitting.items() if key == like.config_hash}  # in other words
         fitting = same or {key: runs for key, runs in fitting.items() if _same_request(runs[0], like)}
     if config is None and like is None and len(fitting) > 1:
         fitting = {key: runs for key, runs in fitting.items() if not runs[0].changes}
@@ -164,7 +164,7 @@ def accept_model(
     source: a folder with `records/`. commit: names the code's commit; `clean_commit` by default, which refuses a
     changed tree. records: those that `find_records` found; None: they are read. Metrics without direction, and those no
     run has a value of, are left out.
-    Raises DriftError without a reason, for a changed tree, for fewer finished runs than the settings ask for, and for
+    Raises DriftError without a reason, for a changed tree, for fewer finished runs than the settings require, and for
     runs of unlike protocols.
     """
     settings = settings or Settings()

@@ -1,4 +1,4 @@
-"""The comparison of the model drift gate: new runs of one configuration beside a baseline, metric by metric.
+"""The comparison of the test of trained models: new runs of one configuration against a baseline, by metric.
 
 `benchmark.drift.statistics` says what chance allows.
 """
@@ -81,7 +81,7 @@ def compare(
     """Compare new runs of one configuration with a baseline.
 
     runs: records of k seeds, failed ones too. metrics: ids to look at, which are then the family; None: all.
-    Raises DriftError for fewer runs than the settings ask for, and for metrics that neither side has.
+    Raises DriftError for fewer runs than the settings require, and for metrics that neither side has.
     """
     settings = settings or Settings()
     if len(runs) < settings.min_new:
@@ -125,7 +125,7 @@ def _configurations(baseline: ModelBaseline, runs: Sequence[Record]) -> tuple[st
     """Settings whose values differ, which forbids a comparison; and notes of differences that do not.
 
     Versions count changes of code, and a setting that one side does not have yet is claimed to change nothing: both are
-    what the gate is to judge.
+    what the test is to judge.
     """
     old, new = _leaves(baseline.config), _leaves(runs[0].config)
     versions = [f"{key} {old[key]} -> {new[key]}" for key in old.keys() & new.keys()

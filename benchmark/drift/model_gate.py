@@ -1,4 +1,4 @@
-"""The model drift gate: does training still give what it gave?
+"""The regression test of trained models: does training still give what it gave?
 
 Several seeds of a method trained now are compared with the stored seeds of a baseline. The unit is the run: a score
 varies far more between training runs than with the sampling of one run's images. Every metric gets one of

@@ -1,4 +1,4 @@
-"""What the model drift gate says: the comparison of each metric, as a table, as text and as JSON."""
+"""The report of the test of trained models: the comparison of each metric, as a table, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class MetricComparison:
 
 @dataclass(frozen=True)
 class ModelReport:
-    """What the gate says of a method on a dataset."""
+    """What the test says of a method on a dataset."""
 
     method: str
     dataset: str

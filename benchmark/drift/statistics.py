@@ -1,4 +1,4 @@
-"""The statistics of the model drift gate, on arrays and numbers: limits of chance, margins, verdicts, powers.
+"""The statistics of the test of trained models, on arrays and numbers: limits of chance, margins, verdicts, powers.
 
 Chance: with K baseline and k new values, standard deviation s of the baseline's, the means differ by more than
 

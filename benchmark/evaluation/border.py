@@ -1,8 +1,8 @@
-"""The border effect: images that do not show the class they were asked for are asked for from between the classes.
+"""The border effect: images that do not show the requested class are conditioned on images from between the classes.
 
 Latent-space-conditioned GAN (Durall et al., VISAPP 2021, fig. 5) shows the conditioning features by t-SNE, coloured by
 class and by whether the generated image has it. Here that image is drawn for every method that is given an image's
-features, and a number stands beside it: the share of hits among the thirds of least, middle and largest margin. Where
+features, with a number: the share of hits among the thirds of least, middle and largest margin. Where
 the data have attributes in place of classes, each attribute is a pair of classes of its own: present and absent. Data
 without labels have no border: nothing says whether an image shows what was requested.
 """
@@ -23,7 +23,7 @@ MOST_IMAGES = 2000  # whose margin and place are looked at: distances of all pai
 
 @dataclass(frozen=True)
 class RequestedImages:
-    """Real images that were asked for, each once."""
+    """Real images that were requested, each once."""
 
     features: Tensor  # [n, d], what the generator was given
     labels: np.ndarray  # int64, the images' classes [n] or attributes [n, A]
@@ -39,7 +39,7 @@ def requested_once(
 
     A split may be in order of class, so that its first images would be of few classes.
 
-    bank: features [M, d] of the images that could be asked for. rows [N] of it; the class [N] of each, and whether its
+    bank: features [M, d] of the images that could be requested. rows [N] of it; the class [N] of each, and whether its
     sample shows that class, bool [N]; or attributes [N, A] and whether each is right, bool [N, A]. seen: the class [N]
     that each sample shows.
     """

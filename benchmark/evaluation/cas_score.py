@@ -84,7 +84,7 @@ def _as_many_as_real(context: EvaluationContext) -> Iterator[Labelled]:
     """As many new images as there are real training images, in a file that is removed afterwards.
 
     Of a class-conditional generator each class as often as any other; of one conditioned on images each training image
-    is asked for once.
+    is used once.
     """
     method, data, n = context.method, context.data, len(context.data.train)
     if method.conditioning == "class":

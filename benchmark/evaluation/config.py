@@ -54,13 +54,13 @@ class EvalConfig:
 
     protocol: ProtocolName = "suite"  # whose evaluation this is; another than the suite's is marked in every table
     n_fake: PositiveInt | None = None  # generated images; None: as many as the reference has
-    metrics: Choice = added("all")  # few: the headline and what other settings ask for; all: the whole catalogue
+    metrics: Choice = added("all")  # few: the headline and what other settings require; all: the whole catalogue
     extractors: tuple[str, ...] = ("judge",)  # feature extractors, by name
     reference: str = "train"  # the split that generated images are compared with, whole: train, test or a part of test
     references: tuple[Literal["train", "test", "seen", "unseen"], ...] = added(())  # further ones, images for each
     jpeg: Annotated[int, Field(ge=1, le=95)] | None = added(None)  # quality by which both sides pass through JPEG
     strata: tuple[NonNegativeInt, PositiveInt] | None = added(None)  # FD by class frequency: few at most, many at least
-    conditions: Literal["empirical", "uniform"] = "empirical"  # asked: held-out labels, or uniform / fair coins
+    conditions: Literal["empirical", "uniform"] = "empirical"  # requested: held-out labels, or uniform / fair coins
     k: PositiveInt = 5  # neighbours of precision, recall, density and coverage
     prdc_images: Annotated[int, Field(ge=10)] = 10_000  # at most, of each set, that these four compare
     splits: PositiveInt | None = None  # of the inception score; None: ten from 10,000 images on, else one

@@ -208,7 +208,7 @@ class EvaluationContext(ImageSet):
 
     @cached_property
     def held_out(self) -> HeldOut:
-        """What becomes of held-out images when a method conditioned on images is asked for them, uniformly."""
+        """What becomes of held-out images when a method is conditioned on them, uniformly."""
         assert self.judge is not None
         n = len(self.generated)
         found = generate_for_held_out(self.method, self.G, n, self.seed, self.data, self.cfg.jpeg)
@@ -217,7 +217,7 @@ class EvaluationContext(ImageSet):
     def targets(self, n: int) -> np.ndarray | None:
         """Training images [n, k] that each of the first n images was to be like, as rows; None where there are none.
 
-        Under transfer that is the image that was asked for: its neighbours are images of another dataset.
+        Under transfer that is the requested image: its neighbours are images of another dataset.
         """
         conditions = None if self.generated.conditions is None else self.generated.conditions[:n]
         if self.transferred and conditions is not None:

@@ -1,6 +1,6 @@
-"""Control: does a generated image show what it was asked to?
+"""Control: does a generated image show what was requested?
 
-Scored by the judge, which no method trained against, and beside it by the method's own classifier where it has one.
+Scored by the judge, which no method trained against, and by the method's own classifier where it has one.
 """
 
 from __future__ import annotations
@@ -84,9 +84,9 @@ def accuracy_of(
 
 @torch.no_grad()
 def label_agreement(context: EvaluationContext, judge: JudgeExtractor) -> list[MetricValue]:
-    """For methods conditioned on images: does a sample show the label of the image it was asked for?
+    """For methods conditioned on images: does a sample show the label of the image it is conditioned on?
 
-    Asked for held-out images, which the method never saw; the same for the training images of the generator's samples
+    These are held-out images, which the method never saw; the same for the training images of the generator's samples
     is in the details. Chance is what a generator that ignores the image gets.
     """
     data, held_out = context.data, context.held_out
@@ -105,7 +105,7 @@ def label_agreement(context: EvaluationContext, judge: JudgeExtractor) -> list[M
 
 
 def held_out_images(context: EvaluationContext) -> RequestedImages | None:
-    """The held-out images that were asked for, with the share of their samples that show their labels.
+    """The held-out images that were requested, with the share of their samples that show their labels.
 
     None for a method that is not conditioned on images, and for data without labels.
     """

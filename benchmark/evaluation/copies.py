@@ -23,7 +23,7 @@ RANDOM_IMAGES = 10  # training images that each sample of an instance is compare
 def copying(
     images: ImageSet, data: Dataset, extractor: Extractor, pooled: np.ndarray, real: np.ndarray
 ) -> list[MetricValue]:
-    """Are samples copies of training images? And, for a method conditioned on images, like what they were asked for?
+    """Are samples copies of training images? And, for a method conditioned on images, like these?
 
     data: whose training split may have been copied. pooled: features [n_fake, d] of the generated images. real: those
     of the reference.
@@ -58,7 +58,7 @@ def copy_values(
     store: FeatureStore,
     jpeg: int | None = None,
 ) -> list[MetricValue]:
-    """How many of the images with these features are no copies of training images, beside held-out images."""
+    """How many of the images with these features are no copies of training images, and of held-out images."""
     if not data.holds_out:
         return [_absent("authenticity_X", extractor, protocol, NOTHING_HELD_OUT)]
     train, test = (split_features(extractor, data, split, store, jpeg) for split in ("train", "test"))
@@ -124,7 +124,7 @@ def _absent(id: str, extractor: Extractor, protocol: dict[str, Any], reason: str
 def preference(
     extractor: Extractor, fake: np.ndarray, real: np.ndarray, targets: np.ndarray, protocol: dict[str, Any], seed: int
 ) -> MetricValue:
-    """How often a sample is closer to an image it was asked to be like than to a random training image."""
+    """How often a sample is closer to an image it was to be like than to a random training image."""
     random = np.random.Generator(np.random.PCG64([seed, 0x9EA2])).integers(len(real), size=(len(fake), RANDOM_IMAGES))
     found = instance_preference(fake, real[targets], real[random])
     return MetricValue.of_row(

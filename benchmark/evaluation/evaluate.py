@@ -51,7 +51,7 @@ class EvaluationResult:
     n_fake: int
     distinct: int  # of these, different ones
     conditions: dict[str, Any]  # conditioning, and what was drawn from which split
-    border: RequestedImages | None = None  # the held-out images that were asked for, of a method conditioned on images
+    border: RequestedImages | None = None  # the held-out images that were requested, of a method conditioned on images
     pictures: tuple[Picture, ...] = ()  # of metrics on request that can be looked at
 
 
@@ -115,7 +115,7 @@ def evaluate_images(images: ImageSet, conditions: dict[str, Any]) -> list[Metric
 
 
 def marked(values: list[MetricValue], cfg: EvalConfig, conditions: dict[str, Any]) -> list[MetricValue]:
-    """The values with the protocol in their names, and with what the images were asked for."""
+    """The values with the protocol in their names, and with what was requested."""
     return [
         replace(value, name=labelled(value.name, cfg.protocol), conditions=conditions | value.conditions)
         for value in values
@@ -169,7 +169,7 @@ def extractor_values(images: ImageSet, extractor: Extractor) -> list[MetricValue
 
 
 def judged_values(context: EvaluationContext, judge: JudgeExtractor) -> list[MetricValue]:
-    """What the judge sees: the classes that occur, and whether an image shows what was asked for."""
+    """What the judge sees: the classes that occur, and whether an image shows what was requested."""
     method, cfg, values = context.method, context.cfg, []
     if cfg.computes("modes_judge") and context.data.conditioning == "class":
         values += class_coverage(judge, context.judged, context.protocol, context.data)
@@ -183,7 +183,7 @@ def judged_values(context: EvaluationContext, judge: JudgeExtractor) -> list[Met
 
 
 def conditions_text(method: Method, cfg: EvalConfig) -> dict[str, Any]:
-    """The conditioning of a method, and what the evaluation asked for: it goes into the record with every number."""
+    """The conditioning of a method, and what the evaluation requested: it goes into the record with every number."""
     drawn = method.default_conditions
     if method.conditioning in ("class", "attributes") and cfg.conditions == "empirical":
         drawn = f"{'classes' if method.conditioning == 'class' else 'attributes'} of the held-out split, as they occur"

@@ -1,6 +1,6 @@
 """Metrics that need more of a generator than one set of its images: more samples, its latents, a classifier's training.
 
-They take minutes, so that a suite or a user asks for them by name: `--set eval.extra=[cas,ppl]`.
+They take minutes, so that a suite or a user requests them by name: `--set eval.extra=[cas,ppl]`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ N_OMISSIONS = 5  # classes that are listed with the Frechet Segmentation Distanc
 
 @torch.no_grad()
 def extra_values(context: EvaluationContext) -> list[MetricValue]:
-    """The extra metrics that were asked for, as far as they mean something for this method and dataset.
+    """The extra metrics that were requested, as far as they mean something for this method and dataset.
 
     One that cannot be had for another reason is `unavailable`, with the reason.
     """

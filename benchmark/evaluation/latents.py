@@ -23,7 +23,7 @@ class LatentSpace:
 
     conditions: those to hold, coded as in `Sample.conditions`: row i of every batch gets the i-th; None: as the method
         draws them, from the seed, the same for row i of every batch of one size.
-    seed: of all that is random beside z, in every call.
+    seed: of all that is random apart from z, in every call.
     """
 
     def __init__(self, method: Method, G: nn.Module, conditions: Tensor | None = None, seed: int = 0) -> None:
@@ -49,7 +49,7 @@ class LatentSpace:
         return torch.randn(n, self.dim, device=self.method.device)
 
     def images(self, z: Tensor) -> Tensor:
-        """Images [N, C, S, S] in [-1, 1] of latents z [N, dim], gradients kept where z asks for them.
+        """Images [N, C, S, S] in [-1, 1] of latents z [N, dim], gradients kept where z requires them.
 
         Torch's global generator is left as it was.
         """

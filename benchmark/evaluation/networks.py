@@ -80,7 +80,7 @@ def trained_here(cfg: EvalConfig, *, has_judge: bool) -> list[tuple[type[Stage],
 
 
 def published_files(cfg: EvalConfig) -> Iterator[tuple[str, published.PublishedFile]]:
-    """The published files that an evaluation uses, by the name of the stage that each stands for."""
+    """The published files that an evaluation uses, by the name of the stage that each replaces."""
     of_file = cfg.published or PublishedWeights()
     for name, sha256 in ((Judge.name, of_file.judge), (SimCLR.name, of_file.encoder)):
         if sha256 is not None:

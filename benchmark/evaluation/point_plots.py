@@ -1,4 +1,4 @@
-"""Plots of 2-D points: generated ones beside, or over, real ones."""
+"""Plots of 2-D points: generated ones next to, or over, real ones."""
 
 from __future__ import annotations
 

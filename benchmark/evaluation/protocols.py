@@ -1,4 +1,4 @@
-"""The papers' own evaluations, as far as they are known, so that a row of ours can stand beside theirs.
+"""The papers' own evaluations, as far as they are known, so that a row of ours is comparable with theirs.
 
 A protocol changes settings of the evaluation; what cannot be matched is said in words and goes into every record.
 Numbers of any protocol but `suite` carry its name in their columns. [P] paper, [C] its published code.
@@ -102,7 +102,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
         "icgan_coco": Protocol(
             "IC-GAN on COCO-Stuff [C]: FID by TensorFlow's Inception against the training set, the evaluation set and "
             "the parts of that with seen and with unseen combinations of categories; as many generated images as each "
-            "has, asked for its own images; both sides kept as JPEG of quality 75, the default of the code's writer",
+            "has, conditioned on its own images; both sides kept as JPEG of quality 75, the default of their code",
             {
                 "extractors": ("inception",),
                 "reference": "train",
@@ -175,8 +175,8 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
             ),
         ),
         "latentcond": Protocol(
-            "Latent Space Conditioning on GANs [P]: FID and IS; accuracy of the class of the image whose features were "
-            "asked for",
+            "Latent Space Conditioning on GANs [P]: FID and IS; accuracy of the class of the image that G is "
+            "conditioned on",
             {"extractors": ("inception",), "reference": "train", "n_fake": 50_000, "conditions": "empirical"},
             (
                 "the number of images, their split and the classifier are not given [P]; here 50,000 generated images "

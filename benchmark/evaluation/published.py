@@ -37,7 +37,7 @@ TOLERANCE = 0.01  # by which that accuracy may differ from the published one: a 
 class PublishedFile:
     """One file of weights."""
 
-    file: str  # beside the index
+    file: str  # next to the index
     sha256: str  # of the file
     network: Literal["JudgeNet", "conv_encoder"]
     width: PositiveInt  # first width of the network

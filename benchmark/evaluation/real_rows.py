@@ -56,7 +56,7 @@ def real_data_rows(
 
 
 def extractor_pass(extractor: Extractor, images: np.ndarray) -> Features:
-    """Features of images that no one will ask for again."""
+    """Features of images that are not needed again."""
     return FeatureStore(None).features(extractor, images)
 
 

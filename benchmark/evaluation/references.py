@@ -2,7 +2,7 @@
 
 IC-GAN's table of COCO-Stuff has one model's distance to the training set, to the evaluation set, and to its parts with
 and without the training set's combinations of categories. Each set gets images of its own, as many as it has; a method
-conditioned on images is asked for the images of that very set, one conditioned on labels for its labels as they occur.
+conditioned on images gets the images of that very set, one conditioned on labels gets its labels as they occur.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _unavailable(name: str, extractor: str, protocol: dict[str, Any], reason: st
 
 
 def generated_like(context: EvaluationContext, name: str, n: int) -> tuple[GeneratedImages, str]:
-    """n images to compare with a set: asked for as that set is, and in words, what was asked for."""
+    """n images to compare with a set, conditioned as that set is; and in words, on what."""
     method, data, cfg = context.method, context.data, context.cfg
     if method.conditioning in ("class", "attributes"):
         part = data.split(name)

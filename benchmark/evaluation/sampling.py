@@ -1,4 +1,4 @@
-"""Images of a trained generator: what they are asked to show, and how they are kept."""
+"""Images of a trained generator: what they are to show, and how they are kept."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ BATCH = 250  # images a forward pass: fixed, so that it cannot move a number
 
 @dataclass(frozen=True)
 class GeneratedImages:
-    """Generated images (N, S, S, C) uint8, or points (N, 2) float32, and what each was asked to be."""
+    """Generated images (N, S, S, C) uint8, or points (N, 2) float32, and what each was to be."""
 
     images: np.ndarray
     conditions: Tensor | None  # coded as in `method.Sample`
-    classes: Tensor | None = None  # [N] that each was to show, where the method drew them beside its conditions
+    classes: Tensor | None = None  # [N] that each was to show, where the method drew them with its conditions
 
     def __len__(self) -> int:
         return len(self.images)
@@ -89,7 +89,7 @@ def generate_for_held_out(
 
 
 def requested_conditions(method: Method, n: int, cfg: EvalConfig, data: Dataset) -> Tensor | None:
-    """What is asked of a method conditioned on the dataset's labels; None: the method draws by its own rule."""
+    """What is requested of a method conditioned on the dataset's labels; None: the method draws by its own rule."""
     if method.conditioning not in ("class", "attributes") or cfg.conditions == "uniform":
         return None
     table = data.test.labels if method.conditioning == "class" else data.test.attributes
@@ -107,7 +107,7 @@ def stored(images: Tensor, jpeg: int | None = None) -> np.ndarray:
 
 
 def drawn(method: Method, G: nn.Module, conditions: Tensor, jpeg: int | None = None) -> np.ndarray:
-    """Quantised images for what is asked, (N, S, S, C) uint8. jpeg: `eval.jpeg`."""
+    """Quantised images for what is requested, (N, S, S, C) uint8. jpeg: `eval.jpeg`."""
     return stored(method.sample(G, len(conditions), conditions).images, jpeg)
 
 

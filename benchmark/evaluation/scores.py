@@ -31,7 +31,7 @@ def set_values(
 ) -> list[MetricValue]:
     """Every number of a generated set against a real one that features alone give.
 
-    protocol: what decides the numbers beside the extractor. controls: `real_data_rows` of the same reference; they go
+    protocol: what decides the numbers, extractor excepted. controls: `real_data_rows` of the same reference; they go
     into the details of each value.
     """
     logits = None if fake.logits is None else np.asarray(fake.logits)

@@ -181,7 +181,7 @@ class ImageScorer:
 
     def accuracy(self, id: str, lines: list[Line]) -> MetricValue:
         """The mean of the last ones."""
-        assert self.judge is not None, "`check_snapshots` asks for labels"
+        assert self.judge is not None, "`check_snapshots` requires labels"
         of_images = self.method.conditioning in ("instance", "latent")
         protocol = self.protocol() | {"scorer": self.judge.identity}
         protocol |= {"asked": HELD_OUT_IMAGES} if of_images else {"conditioning": self.method.conditioning}

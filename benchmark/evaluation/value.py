@@ -18,10 +18,10 @@ class MetricValue:
     name: what a table's column is called (`FD-judge`).
     value: None when status is not "ok".
     better: which direction is good; None where neither is.
-    protocol: everything that decides the value besides the model: extractor and weights, counts, reference split,
+    protocol: everything that decides the value apart from the model: extractor and weights, counts, reference split,
         resize, raw or average weights, seed of the evaluation.
-    conditions: belongs to the model: unlike conditionings are asked for unlike things and still share a column, because
-        all are compared with the same reference. It stands beside every number.
+    conditions: belongs to the model: each conditioning has its own kind of request; they still share a column, because
+        all are compared with the same reference. Every number has it.
     """
 
     id: str
@@ -34,7 +34,7 @@ class MetricValue:
     status: Literal["ok", "unavailable", "failed"] = "ok"
     reason: str = ""  # why it is not ok
     details: dict[str, Any] = field(default_factory=dict)  # per class or attribute, the floor, chance
-    conditions: dict[str, Any] = field(default_factory=dict)  # what the method was asked for, and from which split
+    conditions: dict[str, Any] = field(default_factory=dict)  # what the method is conditioned on, and from which split
 
     @classmethod
     def of_row(
@@ -50,7 +50,7 @@ class MetricValue:
     ) -> MetricValue:
         """A value of the catalogue's row `id`, which gives name and direction.
 
-        of: what the placeholder at the end of the id stands for: `of_row("fd_X", 3.1, {}, of="lite0")`. more: further
+        of: the value of the placeholder at the end of the id: `of_row("fd_X", 3.1, {}, of="lite0")`. more: further
         fields.
         """
         row = row_named(id)

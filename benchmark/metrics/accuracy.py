@@ -1,7 +1,7 @@
-"""Control accuracy: does a judge see in an image what the generator was asked for?
+"""Control accuracy: does a judge see in an image what was requested?
 
 The judge is the suite's own classifier, never the one a method was trained against. Its accuracy on real held-out
-images is the ceiling to print beside these values.
+images is the ceiling to print with these values.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ class Rate:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Accuracy of asked classes."""
+    """Accuracy of requested classes."""
 
-    macro: float  # mean of the accuracies of the classes asked for, in [0, 1]
-    per_class: tuple[float | None, ...]  # [K]; None where a class was never asked for
-    counts: tuple[int, ...]  # [K]; number of images asked for each class
+    macro: float  # mean of the accuracies of the requested classes, in [0, 1]
+    per_class: tuple[float | None, ...]  # [K]; None where a class was never requested
+    counts: tuple[int, ...]  # [K]; number of images requested of each class
     ci_low: float  # 95 % Wilson interval of macro
     ci_high: float
 
 
 @dataclass(frozen=True)
 class AttributeAccuracy:
-    """Accuracy of one attribute, apart for images asked to have it and not to have it."""
+    """Accuracy of one attribute, apart for images that are to have it and not to have it."""
 
-    on: Rate | None  # None: it was never asked on
-    off: Rate | None  # None: it was never asked off
-    balanced: Rate | None  # mean of both; None unless both sides were asked for
+    on: Rate | None  # None: it was never requested on
+    off: Rate | None  # None: it was never requested off
+    balanced: Rate | None  # mean of both; None unless both sides were requested
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class AttributeReport:
     """Accuracies of all attributes."""
 
     attributes: tuple[AttributeAccuracy, ...]  # [A]
-    macro: Rate | None  # mean of the balanced accuracies; None when no attribute was asked both on and off
+    macro: Rate | None  # mean of the balanced accuracies; None when no attribute was requested both on and off
     chance: float  # balanced accuracy of an answer that does not depend on the image
     threshold: float
 
@@ -76,26 +76,26 @@ def wilson(successes: float, n: float, confidence: float = CONFIDENCE) -> tuple[
 
 
 def class_accuracy(logits: Array, asked: Array) -> Accuracy:
-    """Share of images whose strongest logit is the class asked for, averaged over classes. In [0, 1], higher is better.
+    """Share of images whose strongest logit is the requested class, averaged over classes. In [0, 1], higher is better.
 
-    logits: [N, K] floats of the judge; asked: [N] class indices. Chance is 1/K. A class that was never asked for is
+    logits: [N, K] floats of the judge; asked: [N] class indices. Chance is 1/K. A class that was never requested is
     None and does not enter the mean. The interval is Wilson's with Kish's effective number of images,
     (sum w)^2 / sum w^2 for the weights the macro average gives to images; with equal counts that is N.
     Source: the attribute control accuracy of InfoSCC-GAN, sec. 4; macro average and interval are ours.
-    Raises MetricError for bad logits or labels, fewer than two classes, or only one class asked for: a generator that
+    Raises MetricError for bad logits or labels, fewer than two classes, or only one class requested: a generator that
     always draws that class would score 1.
     """
     rows = float_rows("logits", logits, min_rows=1)
     n, n_classes = rows.shape
     if n_classes < 2:
         raise MetricError("logits: one class", "with one class every image is right", "use attribute_accuracy")
-    labels = int_labels("asked classes", asked, n, n_classes)
+    labels = int_labels("requested classes", asked, n, n_classes)
     counts = np.bincount(labels, minlength=n_classes)
     if (counts > 0).sum() < 2:
         raise MetricError(
-            f"asked classes: only class {labels[0]}",
+            f"requested classes: only class {labels[0]}",
             "a generator that ignores the label could score 1",
-            "ask for every class, equally often",
+            "request every class, equally often",
         )
     hits = np.bincount(labels[rows.argmax(axis=1) == labels], minlength=n_classes)
     present = counts > 0
@@ -105,17 +105,17 @@ def class_accuracy(logits: Array, asked: Array) -> Accuracy:
 
 
 def attribute_accuracy(logits: Array, asked: Array, threshold: float = 0.5) -> AttributeReport:
-    """Accuracy of each attribute on images asked to have it, on images asked not to, and balanced. Higher is better.
+    """Accuracy of each attribute on images that are to have it, on those that are not, and balanced. Higher is better.
 
     logits: [N, A] floats of the judge, one sigmoid each. asked: [N, A] of 0 and 1. threshold: of the sigmoid, in 0..1.
-    A side that was never asked for is None, not 0. Values in [0, 1]; chance of a balanced accuracy is 0.5 at any
+    A side that was never requested is None, not 0. Values in [0, 1]; chance of a balanced accuracy is 0.5 at any
     threshold. Attributes of one image are not independent, so the interval of the macro average counts images once:
     the harmonic mean of the attributes' effective numbers, which is the widest case.
     Source: ours; the published protocol, which tests only "on", is `recall_at`.
     Raises MetricError for bad logits, labels or threshold.
     """
     rows = float_rows("logits", logits, min_rows=1)
-    wanted = binary_rows("asked attributes", asked, rows.shape)
+    wanted = binary_rows("requested attributes", asked, rows.shape)
     right = (_sigmoid_above(rows, threshold)) == wanted
     attributes = tuple(_one_attribute(right[:, a], wanted[:, a]) for a in range(rows.shape[1]))
     both = [(a.balanced.value, _balanced_n(a.on.n, a.off.n)) for a in attributes if a.balanced and a.on and a.off]

@@ -56,7 +56,7 @@ def boundary_accuracy(
     z: latents [N, d] floats. scores: of the images made from them, [N] floats, by a classifier before its sigmoid.
     share: of all latents, taken from each end of the scores, in (0, 0.5). train_share: of the extremes, to train on.
     seed: of that split; the same ranks of both ends are drawn, so that scores of the opposite sign turn the normal
-    round and change nothing else. A threshold far from the middle makes one label rare: read `accuracy` beside
+    round and change nothing else. A threshold far from the middle makes one label rare: read `accuracy` with
     `majority`, or read `balanced`. The midpoint hangs on two images only: for scores that are a plane's own, of 10,000
     normal latents, chance moved it by a third of their standard deviation and the accuracy from 0.99 to 0.86.
     Source: InterFaceGAN (Shen et al., 2020); there and in LT-GAN 500,000 latents, 10,000 from each end, 14,000 to train

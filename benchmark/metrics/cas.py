@@ -2,7 +2,7 @@
 
 Source: Ravuri and Vinyals, "Classification Accuracy Score for Conditional Generative Models" (NeurIPS 2019):
 train on labelled samples of the generator, test on real held-out images. It falls with bad images, wrong labels and
-missing variety alike. The same classifier with the same budget, trained on real images, is the ceiling to print beside.
+missing variety alike. The same classifier with the same budget, trained on real images, gives the ceiling.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class CAS:
 
 @plain_dataclass(frozen=True)
 class CASWithControl:
-    """The score of generated images beside that of real ones, trained with the same budget."""
+    """The score of generated images and that of real ones, trained with the same budget."""
 
     generated: CAS
     real: CAS
@@ -107,7 +107,7 @@ def classification_accuracy_score(
     """Train classifiers on generated images alone and test them on real ones. In [0, 1], higher is better.
 
     train_images: generated, uint8 (N, H, W, C), C = 1 or 3, sides of 8 px or more, of 32 for ResNet-50; train_labels:
-    the classes [N] they were asked to be. test_images, test_labels: real ones no method trained on. Test accuracy is
+    the classes [N] they were to be. test_images, test_labels: real ones no method trained on. Test accuracy is
     that of the last epoch: no test image chooses anything. Chance is 1 / n_classes for balanced test images. Depends on
     N and on the budget. On a CPU the same arguments give the same bits; torch's random state is left as it was.
     progress: draw a bar.

@@ -1,4 +1,4 @@
-"""The metrics, one row each: all that the suite knows of a metric besides its arithmetic.
+"""The metrics, one row each: all that the suite knows of a metric apart from its arithmetic.
 
 Evaluation takes ids, names, directions and functions from here; tables, comparisons and figures take the scale, the
 headline and the direction. A metric of two sets of features is added by one file in `benchmark/metrics/` and one row

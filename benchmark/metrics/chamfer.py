@@ -30,7 +30,7 @@ def chamfer(real: Array, fake: Array, chunk: int = 1024, progress: bool = False)
     """Chamfer distance of embeddings [N, d] and [M, d], L2-normalised here. In [0, 8], lower is better.
 
     For each image of one set the squared Euclidean distance to the nearest of the other, averaged. A zero row stays
-    zero. Biased upwards in small sets: report it beside the value of two disjoint real sets of the same size.
+    zero. Biased upwards in small sets: report it with the value of two disjoint real sets of the same size.
     chunk: most rows compared at once; it changes no result. progress: show a bar.
     Source: Fan et al., 2017 (squared distances), with means in place of sums so that N does not scale it.
     Raises MetricError for wrong dtype, shape or dimension, or NaN.

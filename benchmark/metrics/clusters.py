@@ -1,6 +1,6 @@
 """How well clusters found without labels agree with classes: normalised mutual information and purity.
 
-Reported by Self-Conditioned GAN (Liu et al., CVPR 2020) for the clusters its generator is asked for.
+Reported by Self-Conditioned GAN (Liu et al., CVPR 2020) for the clusters its generator is conditioned on.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ class CopyTest:
 
 
 def copy_test(train: Array, heldout: Array, fake: Array, progress: bool = False) -> CopyTest:
-    """Authenticity and the distance ratio of generated images, beside held-out real images. Exact.
+    """Authenticity and the distance ratio of generated images, compared with held-out real images. Exact.
 
     train [M, d], heldout [T, d], fake [N, d]: features of the training images, of real images no one trained on, and
     of generated images, by one extractor. A generated image is authentic if it is farther from its nearest training

@@ -33,7 +33,7 @@ def attribute_correlation(scores: Array, names: Sequence[str] | None = None) -> 
 
     scores: [N, A] floats, N >= 4, A >= 2: a classifier's logits, not its probabilities, which saturate. names: of the A
     columns, for messages. Attributes that go together in the real images (beard and male) should do so in the generated
-    ones: print the real images' matrix beside this one. With few images chance alone gives mean |r| of about
+    ones: print the real images' matrix with this one. With few images chance alone gives mean |r| of about
     0.8 / sqrt(N). The intervals assume normal scores and say nothing about all pairs at once.
     Source: LT-GAN (Patel et al., 2021) for the matrix; Fisher, 1921, for the intervals; the mean is ours.
     Raises MetricError for wrong dtype or shape, NaN, fewer than four images or two attributes, or a column in which

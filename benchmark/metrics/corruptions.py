@@ -34,7 +34,7 @@ def noise(images: Images, sigma_grey_levels: float, seed: int) -> Images:
     """Images with Gaussian noise on each pixel and channel, rounded and clipped to 0..255. The same shape.
 
     images: uint8 (N, H, W, C). sigma_grey_levels: standard deviation, of 256 levels; clipping makes it smaller in black
-    and white places. seed: of the noise. Raises MetricError for other images or a sigma that is negative or not finite.
+    and white areas. seed: of the noise. Raises MetricError for other images or a sigma that is negative or not finite.
     """
     images, sigma = image_array("images", images), _severity("noise", sigma_grey_levels)
     rng = np.random.default_rng(seed)

@@ -31,7 +31,7 @@ class FeatureStats:
 def feature_stats(features: Array) -> FeatureStats:
     """Mean and unbiased covariance, in float64, of features [N, d], N >= 2.
 
-    Memory beside the features: one float64 copy of them, unless they are float64, and a few matrices d x d.
+    Memory in addition to the features: one float64 copy of them, unless they are float64, and a few matrices d x d.
     Raises MetricError for rows that are not finite floats [N, d].
     """
     rows = float_rows("features", features)
@@ -98,7 +98,7 @@ def intra_class_fd(
 ) -> IntraClassFD:
     """Frechet distance of generated to real images within each class, and its mean. In [0, inf), lower is better.
 
-    real: [N, d] floats with classes [N]; fake: [M, d] floats, of one extractor, with the classes [M] they were asked to
+    real: [N, d] floats with classes [N]; fake: [M, d] floats, of one extractor, with the classes [M] they were to
     be; classes are integers, 0 or more. A class that either set holds is either measured or listed as missing: a mean
     over fewer classes than the data have is no result of theirs. Biased upwards by about 1/n, and n is that of a class.
     min_images: fewest real, and fewest generated, images of a class that is measured, 2 or more.

@@ -65,7 +65,7 @@ def find_lpips_weights(
         if not error.what.endswith("is missing"):
             raise
         place = f"put {source.files[0]} (sha256 {source.digits}...) from {source.url} there"
-        raise WeightsError(error.what, error.why, f"{place}: no other net can stand in for it") from None
+        raise WeightsError(error.what, error.why, f"{place}: no other network replaces it") from None
 
 
 class LPIPS:
@@ -134,7 +134,7 @@ def diversity(groups: Array, distance: Distance, batch: int = 64, progress: bool
 
     groups: uint8 images [G, P, C, H, W], tensor or array, C = 1 or 3: P >= 2 images for each of G conditions (classes,
     labels, instances). distance: of float images in [-1, 1], usually LPIPS with AlexNet. 0: each condition always gives
-    the same image. It does not see quality: noise is diverse; print the real images' value beside it. Pairs of one
+    the same image. It does not see quality: noise is diverse; print the real images' value with it. Pairs of one
     condition share images, so that the standard error is over conditions. batch: pairs at once; progress: draw a bar.
     Source: the field's habit since Zhu et al., "Toward Multimodal Image-to-Image Translation" (NeurIPS 2017); that
     every pair counts, and the standard error, are ours.

@@ -1,4 +1,4 @@
-"""Is a generator worse than held-out images only because it copies? Two measures beside `copying`'s.
+"""Is a generator worse than held-out images only because it copies? Two measures in addition to `copying`'s.
 
 `data_copying` compares distances to the training images with those of held-out images, region by region (Meehan et
 al., 2020). `memorization_informed_fd` is a Frechet distance that copies make larger (Bai et al., 2021).
@@ -107,7 +107,7 @@ def memorization_informed_fd(real: Array, fake: Array, train: Array, threshold: 
     real [N, d]: the reference of the Frechet distance. fake [M, d]: generated. train [L, d]: the training images, often
     the reference itself. All of one extractor. s is the mean over generated images of min(1 - |cos|) to a training
     image. In [0, inf), lower is better; copies of all training images have distance 0 and infinite value, unless the
-    Frechet distance is 0 as well, which then stands. The threshold makes it discontinuous, and was set for Inception's
+    Frechet distance is 0 as well: then it is 0. The threshold makes it discontinuous, and was set for Inception's
     features: of others it compares generators of one table only.
     Source: Bai, Lin, Raffel & Kan, KDD 2021 (arXiv 2106.03062); the threshold 0.1 is that of their competition and of
     torchmetrics. Rows that are zero have no direction and are left out of s.

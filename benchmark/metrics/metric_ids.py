@@ -29,7 +29,7 @@ def nearest_metric(text: str) -> str:
 
 
 def _fills(row: MetricRow, what: str) -> bool:
-    """Whether a text can stand for a row's placeholder."""
+    """Whether a text can replace a row's placeholder."""
     if row.placeholder == "X":
         return what in _OF_EXTRACTORS or (what.startswith(_TORCHVISION) and what != _TORCHVISION)
     return what.isdecimal() if row.placeholder == "K" else bool(what)

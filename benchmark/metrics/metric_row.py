@@ -88,12 +88,12 @@ class MetricRow:
         return self.points is not None or self.scale == "logit"
 
     def computed(self, choice: Choice) -> bool:
-        """Whether `eval.metrics` computes it: `few` the headline and what another setting asks for, `all` all."""
+        """Whether `eval.metrics` computes it: `few` the headline and what another setting requires, `all` all."""
         return choice == "all" or self.headline or self.optional or bool(self.extra)
 
     @property
     def placeholder(self) -> str:
-        """The letter at the id's end that something else stands for; empty where the id is whole."""
+        """The letter at the id's end that something else replaces; empty where the id is whole."""
         return self.id[-1:] if self.id[-1:].isupper() else ""
 
     @property
@@ -111,7 +111,7 @@ class MetricRow:
         return self.head + what.replace("-", "_")
 
     def what(self, id: str) -> str:
-        """What stands in an id for the placeholder: `inception_clean`."""
+        """What an id has in place of the placeholder: `inception_clean`."""
         return id.removeprefix(self.head)
 
     def name_of(self, what: str = "") -> str:

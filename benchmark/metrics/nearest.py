@@ -184,7 +184,7 @@ class Distinct:
     """A set with its duplicates kept aside: a collapsed generator makes thousands, all equally near."""
 
     rows: Float64  # [U, d], each once
-    members: list[list[int]] | None  # the rows that each stands for; None: every row is there once
+    members: list[list[int]] | None  # the equal rows of each; None: every row is there once
 
     @classmethod
     def of(cls, rows: Float64) -> Distinct:

@@ -30,7 +30,7 @@ def neighbour_agreement(
     features: [N, d] floats. labels: [N] classes. ks: ranks; the k-th neighbour itself counts, not any of the first k.
     queries: rows [M] whose neighbours are looked for among all N (an unbiased estimate); None: every row, exact.
     metric: l1 as the paper. An image is not its own neighbour, but its duplicate is. Images at equal distance come in
-    no promised order. Memory beside the features is bounded; time is M * N * d. Chance: `chance_agreement`.
+    no promised order. Memory in addition to the features is bounded; time is M * N * d. Chance: `chance_agreement`.
     Raises MetricError for bad features, labels or rows, and for ranks outside 1..N-1.
     """
     x, ks = _float32_rows(features), tuple(ks)

@@ -1,7 +1,7 @@
 """Precision, recall, density and coverage of generated images: fidelity and diversity apart, by k-nearest balls.
 
 Around every image of a set lies a ball that reaches to its k-th nearest other image of the same set. Together the balls
-stand for the part of feature space where such images lie.
+cover the part of feature space where such images lie.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a generator leaves out of its scenes: areas of object classes, by a segmentation network, in two sets of images.
+"""What is missing in generated scenes: areas of object classes, by a segmentation network, in two sets of images.
 
 Source: Bau et al., "Seeing What a GAN Cannot Generate" (ICCV 2019), sec. 3.1: the Frechet Segmentation Distance is the
 Frechet distance between Gaussians fitted to the areas that each object class covers in each image. A segmenter is
@@ -74,7 +74,7 @@ def frechet_segmentation_distance(real_fractions: Array, fake_fractions: Array) 
 
     real_fractions, fake_fractions: of `area_fractions` with one segmenter; N, M >= 2. Symmetric in its arguments.
     Biased upwards by about 1/n, like every Frechet distance: compare only values of equal N, equal M and one segmenter.
-    Blind to where an object stands and how it looks. Unit: square percentage points.
+    Blind to where an object is and how it looks. Unit: square percentage points.
     Source: Bau et al., 2019, sec. 3.1, with the formula of Heusel et al., 2017, eq. 6, in float64.
     Raises MetricError for a wrong dtype, shape or number of classes, NaN, fewer than two images, or rows that are not
     areas in per cent.
@@ -87,7 +87,7 @@ def omissions(real_fractions: Array, fake_fractions: Array) -> list[Omission]:
 
     real_fractions, fake_fractions: of `area_fractions` with one segmenter [N, C] and [M, C]. Sorted by the percentage
     points that are missing, falling; equal ones by class. A class that covers little can be left out altogether and
-    still stand far down: look at the ratio of both areas as well.
+    still be far down the list: look at the ratio of both areas as well.
     Source: the class-wise comparison of Bau et al., 2019, sec. 3.1; the order is ours.
     Raises MetricError as `frechet_segmentation_distance`.
     """

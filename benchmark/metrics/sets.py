@@ -40,7 +40,7 @@ class SetNumber:
     """One number of two sets."""
 
     value: float
-    protocol: dict[str, Any] = field(default_factory=dict)  # what decides it besides extractor and images
+    protocol: dict[str, Any] = field(default_factory=dict)  # what decides it apart from extractor and images
     details: dict[str, Any] = field(default_factory=dict)
 
 

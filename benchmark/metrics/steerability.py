@@ -3,7 +3,7 @@
 Source: Plumerault, Le Borgne, Hudelot, "Controlling Generative Models with Continuous Factors of Variations" (ICLR
 2020). `steering_directions` finds the direction, `steer` walks along it and measures the images. The paper
 measures with a saliency network; none is at hand here, so that the measures below are ours: they take the object of an
-image for what stands out from its border. They fit images of one object on a plain ground, and no others.
+image for what differs from its border. They fit images of one object on a plain ground, and no others.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class SteerSettings:
     lr: float = 0.01  # of Adam; its state is new for each target
     blur: float = 3.0  # standard deviation in pixels: what differs in details only counts little
     drop: float = 0.1  # share of latents that reproduce their target worst, which are not fitted
-    ridge: float = 0.1  # weight of |u|^2 beside the mean squared error of t
+    ridge: float = 0.1  # weight of |u|^2, added to the mean squared error of t
     map: Literal["identity", "increasing"] = "identity"  # g; "increasing": piecewise linear, as in the paper
     knots: int = 11  # of the increasing map, over [-5, 5]
     epochs: int = 100  # of Adam for the increasing map

@@ -42,7 +42,7 @@ BRIGHTNESS, CONTRAST_OCTAVES, SATURATION_OCTAVES = 0.2, 0.5, 1.0  # standard dev
 CUTOUT = 0.5  # side of the square that is cut out, part of the image's
 
 
-@in_float32  # places are fractions of a pixel
+@in_float32  # positions are fractions of a pixel
 def augment(x: Tensor, p: float, *, colour: float = 0.5) -> Tensor:
     """Images [N, C, H, H], C = 1 or 3, after random flips, turns, shifts, scalings, colours and cutout.
 
@@ -63,7 +63,7 @@ def _coin(n: int, p: float, device: torch.device) -> Tensor:
 
 
 def affine(x: Tensor, p: float) -> tuple[Tensor, Tensor]:
-    """A random map of places of the result to places of x: A [N, 2, 2] and b [N, 2], in pixels from the centre.
+    """A random map of positions of the result to those of x: A [N, 2, 2] and b [N, 2], in pixels from the centre.
 
     In order: mirror, quarter turns, whole shift, scale, turn, aspect, turn, shift. The two turns have a probability of
     1 - sqrt(1 - p) each, so that one of them happens with probability p.
@@ -100,7 +100,7 @@ def affine(x: Tensor, p: float) -> tuple[Tensor, Tensor]:
 def resampled(x: Tensor, A: Tensor, b: Tensor) -> Tensor:
     """x [N, C, H, H] whose value at place u of the result is that of x at A u + b.
 
-    Places are (x, y) in pixels from the centre; A [N, 2, 2], b [N, 2]. The value between pixels is that of the low-pass
+    Positions: (x, y) in pixels from the centre; A [N, 2, 2], b [N, 2]. The value between pixels is that of the low-pass
     filter; so is the reduction, which keeps out aliases.
     """
     side = x.shape[2]

@@ -1,4 +1,4 @@
-"""A convolutional autoencoder [ours], whose code stands for an image where images are to be clustered without labels.
+"""A convolutional autoencoder [ours], whose code represents an image where images are to be clustered without labels.
 
 Sage et al., "Logo Synthesis and Manipulation with Clustered Generative Adversarial Networks" (CVPR 2018), cluster an
 autoencoder's codes; the layers of theirs are not known here. These mirror each other and halve the side down to 4, as

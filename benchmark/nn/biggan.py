@@ -58,7 +58,7 @@ def ladder(side: int) -> Ladder:
 
 
 def _attention_side(attention: bool | int | None, published: int | None) -> int | None:
-    """True stands for the ladder's own, False and None for no attention, a number for itself."""
+    """True means the ladder's own, False and None for no attention, a number for itself."""
     if attention is True:
         return published
     return attention or None
@@ -134,7 +134,7 @@ class _Attention(nn.Module):
 
 
 class _GBlock(nn.Module):
-    """norm-ReLU-double-conv-norm-ReLU-conv beside double-1x1: [N, c_in, H, W] -> [N, c_out, 2H, 2W]."""
+    """norm-ReLU-double-conv-norm-ReLU-conv plus double-1x1: [N, c_in, H, W] -> [N, c_out, 2H, 2W]."""
 
     def __init__(self, layers: _Layers, c_in: int, c_out: int, condition_dim: int, n_tables: int) -> None:
         super().__init__()
@@ -150,7 +150,7 @@ class _GBlock(nn.Module):
 
 
 class _DBlock(nn.Module):
-    """ReLU-conv-ReLU-conv-[mean pool] beside [mean pool]-1x1; the hidden width is c_out.
+    """ReLU-conv-ReLU-conv-[mean pool] plus [mean pool]-1x1; the hidden width is c_out.
 
     first: the block that sees pixels; it has no leading ReLU.
     """
@@ -173,7 +173,7 @@ class BigGANGenerator(nn.Module):
 
     side: 16, 32, 64, 128 or 256. ch: unit of the ladder's widths.
     hierarchical: z is cut into one part for the first layer and one for each block; otherwise all of z goes into the
-        first layer. `z_dim` of the built net is what the parts add up to, at most the one asked for.
+        first layer. `z_dim` of the built net is what the parts add up to, at most the requested one.
     n_classes: 0 for no classes; then y is not read. class_embedding: length of e_y, shared by all blocks and not
         spectrally normed; 0: each normalisation has its own table of classes (the authors' CIFAR-10 networks), which
         excludes a hierarchical z and instances.
@@ -246,16 +246,16 @@ class BigGANGenerator(nn.Module):
         """[e_y, e_h], the part of the condition that all blocks see."""
         parts = []
         if self.embed is not None:
-            assert y is not None, "a generator of classes is asked for a class"
+            assert y is not None, "a generator of classes needs a class"
             parts.append(look_up(self.embed.weight, y))
         if self.instance is not None:
-            assert h is not None, "a generator of instances is asked for an instance"
+            assert h is not None, "a generator of instances needs an instance"
             parts.append(self.instance(h))
         return parts
 
 
 class BigGANDiscriminator(nn.Module):
-    """BigGAN's discriminator: psi(phi(x)) + <V(y, h), phi(x)>, phi the sum of the last map over its places.
+    """BigGAN's discriminator: psi(phi(x)) + <V(y, h), phi(x)>, phi the sum of the last map over its positions.
 
     side: 16, 32, 64, 128 or 256. ch: unit of the ladder's widths. V is an embedding of y (n_classes > 0), a linear
     map of h (instance_dim > 0), or both, each on one half of phi (IC-GAN's code); without either there is no such term.

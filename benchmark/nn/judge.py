@@ -1,4 +1,4 @@
-"""The harness's own classifier: it scores whether an image is what it was asked to be, and no method trains against it.
+"""The harness's own classifier: it scores whether an image is what it was to be, and no method trains against it.
 
 Residual blocks, batch normalisation and dropout, so that it shares no architecture with the encoders the methods use.
 """
@@ -17,7 +17,7 @@ N_STACKED, N_DIGITS = 3, 10  # channels of stacked digits, and the digits each m
 
 
 class _Residual(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut (He et al. 2016, Fig. 2), the first with the stride."""
+    """Two 3 x 3 convolutions with a shortcut (He et al. 2016, Fig. 2), the first with the stride."""
 
     def __init__(self, c_in: int, c_out: int, stride: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class JudgeNet(nn.Module):
         self.head = nn.Linear(self.dim, n_outputs)
 
     def features(self, x: Tensor) -> Tensor:
-        """Images [N, C, S, S] in [-1, 1] -> features [N, dim], the mean over places of the last block."""
+        """Images [N, C, S, S] in [-1, 1] -> features [N, dim], the mean over positions of the last block."""
         return self.blocks(self.stem(x)).mean((2, 3))
 
     def forward(self, x: Tensor) -> Tensor:

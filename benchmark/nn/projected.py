@@ -163,5 +163,5 @@ class MultiScaleDiscriminator(nn.Module):
         self.scales = nn.ModuleList(ScaleDiscriminator(c, side, width, start + l) for l, (c, side) in enumerate(maps))
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """P_1, P_2, ... -> logits of each scale, [N, places]."""
+        """P_1, P_2, ... -> logits of each scale, [N, positions]."""
         return [scale(x).flatten(1) for scale, x in zip(self.scales, maps)]

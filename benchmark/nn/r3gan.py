@@ -195,7 +195,7 @@ class R3GANGenerator(nn.Module):
 
     side: a power of two from 8 on. A stage at map side r has min(width, base / r) channels and `blocks` blocks.
     group_width: channels of a group of the 3 x 3 convolutions. n_classes 0: unconditional; else an embedding of the
-    class, as long as z, is put beside z. Images are not squashed: the last layer is linear.
+    class, as long as z, is concatenated with z. Images are not squashed: the last layer is linear.
     Raises ConfigError for another side, a base less than the side, or groups that do not fit.
     """
 

@@ -18,7 +18,7 @@ MIN_SIDE = 8  # pixels; the last stage then sees 2 x 2
 
 
 class _Block(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut (He et al. 2016, Fig. 2), the first with the stride."""
+    """Two 3 x 3 convolutions with a shortcut (He et al. 2016, Fig. 2), the first with the stride."""
 
     def __init__(self, c_in: int, c_out: int, stride: int) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class CifarResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
 
     def features(self, x: Tensor) -> Tensor:
-        """Images [N, C, H, W] in [-1, 1], sides of 8 pixels or more -> features [N, 64], the mean over places."""
+        """Images [N, C, H, W] in [-1, 1], sides of 8 pixels or more -> features [N, 64], the mean over positions."""
         assert min(x.shape[2:]) >= MIN_SIDE, f"images of {x.shape[3]} x {x.shape[2]} px; {MIN_SIDE} are needed"
         return self.blocks(self.stem(x)).mean((2, 3))
 

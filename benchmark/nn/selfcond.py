@@ -43,7 +43,7 @@ class Condition(nn.Module):
         """z [N, d], c [N] int64 or None -> [N, d + dim]."""
         if self.embedding is None:
             return z
-        assert c is not None, "a conditional generator is asked for a condition"
+        assert c is not None, "a conditional generator needs a condition"
         return torch.cat([z, F.normalize(self.embedding(c), dim=1)], 1)
 
 
@@ -58,7 +58,7 @@ class Discriminator(nn.Module):
         return self.body(x)
 
     def features(self, x: Tensor, summed: bool = False) -> Tensor:
-        """D_f(x) as vectors [N, d]; summed: over all places of a map, [N, C]."""
+        """D_f(x) as vectors [N, d]; summed: over all positions of a map, [N, C]."""
         maps = self.maps(x)
         return maps.flatten(2).sum(2) if summed and maps.ndim == 4 else maps.flatten(1)
 
@@ -292,7 +292,7 @@ def build_nets(
     """A generator, and a discriminator of `pack` samples at once, for a dataset's shape.
 
     n_labels: conditions, 0 for none. width_G, width_D: see the classes; None: the paper's.
-    Raises ConfigError when the backbone is for points and the data are images, or the other way round.
+    Raises ConfigError when the backbone is for points and the data are images, or vice versa.
     """
     if (backbone == "mlp") != data.is_points:
         kind, mend = ("points", "mlp") if data.is_points else ("images", "shallow")

@@ -65,7 +65,7 @@ class SNDCGANGenerator(nn.Module):
 
 
 class SNDCGANDiscriminator(nn.Module):
-    """SNDCGAN's discriminator: seven convolutions, LeakyReLU 0.1, a linear layer on all places; spectral norm on each.
+    """SNDCGAN's discriminator: seven convolutions, LeakyReLU 0.1, a linear layer; spectral norm on each.
 
     side: a multiple of 8. channels: of the input; more than an image's for a discriminator of pairs.
     base: channels of the first layer (the paper's is 64), the last has 8 * base. Raises ConfigError for another side.

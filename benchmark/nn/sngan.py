@@ -88,7 +88,7 @@ def _embedding(n_classes: int, dim: int) -> nn.Embedding:
 
 
 class _GBlock(nn.Module):
-    """BN-ReLU-double-conv-BN-ReLU-conv beside double-1x1: [N, c_in, H, W] -> [N, c_out, 2H, 2W]."""
+    """BN-ReLU-double-conv-BN-ReLU-conv plus double-1x1: [N, c_in, H, W] -> [N, c_out, 2H, 2W]."""
 
     def __init__(self, c_in: int, c_out: int, n_classes: int = 0) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class _GBlock(nn.Module):
 
 
 class _DBlock(nn.Module):
-    """ReLU-conv-ReLU-conv-[mean pool] beside [mean pool]-1x1; spectral norm on all three.
+    """ReLU-conv-ReLU-conv-[mean pool] plus [mean pool]-1x1; spectral norm on all three.
 
     The hidden width is c_in. first: the block that sees pixels; it has no leading ReLU and its hidden width is c_out.
     """
@@ -153,7 +153,7 @@ class SNGANGenerator(nn.Module):
 
 
 class SNGANDiscriminator(nn.Module):
-    """SNGAN's residual discriminator: spectral norm on every layer, sum over places, one logit.
+    """SNGAN's residual discriminator: spectral norm on every layer, sum over positions, one logit.
 
     side: 16, 32, 48, 64 or 128. width: channels of the first block; None = the paper's (128 up to side 32, else 64).
     channels: of the input; more than an image's where it comes with maps of its label.
@@ -177,7 +177,7 @@ class SNGANDiscriminator(nn.Module):
         self.embed = _embedding(n_classes, self.dim) if n_classes else None
 
     def features(self, x: Tensor) -> Tensor:
-        """Images [N, C, S, S] in [-1, 1] -> features [N, dim], the sum over places before the last layer."""
+        """Images [N, C, S, S] in [-1, 1] -> features [N, dim], the sum over positions before the last layer."""
         return F.relu(self.blocks(x)).sum((2, 3))
 
     def head(self, phi: Tensor, y: Tensor | None = None) -> Tensor:

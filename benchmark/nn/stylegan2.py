@@ -285,7 +285,7 @@ class StyleGAN2Generator(nn.Module):
 
 
 class _DBlock(nn.Module):
-    """Two 3 x 3 convolutions, the second one halving, beside a halving 1 x 1 one; their sum keeps unit variance."""
+    """Two 3 x 3 convolutions, the second one halving, plus a halving 1 x 1 one; their sum keeps unit variance."""
 
     def __init__(self, c_in: int, c_out: int, residual: bool) -> None:
         super().__init__()
@@ -365,7 +365,7 @@ class StyleGAN2Discriminator(nn.Module):
 
 @in_float32
 def with_minibatch_std(x: Tensor, group: int) -> Tensor:
-    """x [N, C, H, W] with one more channel: the mean, over channels and places, of the standard deviation in a group.
+    """x [N, C, H, W] with one more channel: the mean, over channels and pixels, of the standard deviation in a group.
 
     A group is at most so many images of the batch of all ranks; where that is no multiple, the next smaller divisor of
     it [ours].

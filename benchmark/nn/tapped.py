@@ -118,7 +118,7 @@ class ResNet(SNDCGAN):
 
 
 class BigGAN(SNDCGAN):
-    """BigGAN's networks, class-conditional or not; E is the last map before the sum over places."""
+    """BigGAN's networks, class-conditional or not; E is the last map before the sum over positions."""
 
     def nets(self) -> tuple[nn.Module, nn.Module]:
         """G and D."""
@@ -142,7 +142,7 @@ class BigGAN(SNDCGAN):
 
 
 class StyleGAN2(SNDCGAN):
-    """StyleGAN2's networks, the modern stand-in for the paper's StyleGAN without its progressive growing.
+    """StyleGAN2's networks, which replace the paper's StyleGAN, without its progressive growing.
 
     E is D's map of side `layer`.
     """

@@ -33,7 +33,7 @@ def find_beside_reference(results: Path) -> FoundRecords:
             "call it from a checkout",
         )
     if results.resolve() == paths.REFERENCE.resolve():
-        raise UserError(f"{results}: the published records themselves", "own ones are put beside them", "leave it out")
+        raise UserError(f"{results}: the published records themselves", "your rows are added to these", "leave it out")
     own, published = find_records(results), find_records(paths.REFERENCE)
     if not own.records:
         raise UserError(f"{results / 'records'}: no records", "tables are made of records alone", "make bench")

@@ -88,7 +88,7 @@ def _find(suite: Suite, claim: Claim, table: Table) -> CheckedClaim | None:
 
 
 def _places(one: CheckedClaim, table: Table) -> tuple[int, int]:
-    """The places of a claim's rows in its table."""
+    """The indices of a claim's rows in its table."""
     at = {id(row): place for place, row in enumerate(table.rows)}
     return at[id(one.better)], at[id(one.than)]
 
@@ -153,7 +153,7 @@ def _claims_notes(tested: Sequence[CheckedClaim]) -> tuple[str, ...]:
         f"Supported: significant at {ALPHA:.0%}, in the direction of the claim. Reversed: in the other direction. "
         "Equal: the interval lies within the metric's margin (10 % of a distance, 5 % of a score, 0.03 of a share). "
         "Inconclusive: neither. Inconclusive does not mean refuted, and a claim about photographs at a paper's budget "
-        "is not refuted by small pictures.",
+        "is not refuted by small images.",
         f"Effect, with its {CONFIDENCE:.0%} interval: the ratio of distances, the ratio of the odds of shares, else "
         "the difference.",
         "To decide: how many seeds of each row would decide an inconclusive claim in four of five cases if the "

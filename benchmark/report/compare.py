@@ -124,7 +124,7 @@ class ColumnRows:
         return Comparison(*at, self.scale, *numbers, margin, (a.n, b.n), self.paired, verdict, needed)
 
     def pairs(self, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Pairs of places as pairs of samples."""
+        """Pairs of indices as pairs of samples."""
         at = {place: i for i, place in enumerate(self.places)}
         return [(at[a], at[b]) for a, b in pairs]
 
@@ -165,7 +165,7 @@ def _least_variance(id: str, scale: Scale, values: np.ndarray, n_images: int) ->
 
 @lru_cache(maxsize=64)
 def _comparisons(samples: tuple[Sample, ...], seed: int) -> Comparisons:
-    """A column's draws; bold cells and the file of comparisons ask for the same ones."""
+    """A column's draws; bold cells and the file of comparisons use the same ones."""
     return Comparisons(samples, seed=seed)
 
 

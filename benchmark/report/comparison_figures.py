@@ -1,6 +1,6 @@
-"""Figures of several runs: pictures side by side, curves over training with bands over seeds, quality against cost.
+"""Figures of several runs: images side by side, curves over training with bands over seeds, quality against cost.
 
-Loss curves, pictures and points come from run folders; scores during training and costs from records. A figure shows
+Loss curves, images and points come from run folders; scores during training and costs from records. A figure shows
 the methods at their recipes; rows that change a recipe have a table of their own, and a figure of all would be
 unreadable. The same files give the same bytes.
 """
@@ -64,7 +64,7 @@ def figures_of(results: Path, table: Table) -> dict[str, bytes]:
     return {kind: png for kind, png in drawn.items() if png is not None}
 
 
-# ---- pictures -------------------------------------------------------------------------------------------------------
+# ---- images ---------------------------------------------------------------------------------------------------------
 
 
 def first_samples(results: Path, row: Row) -> Path | None:
@@ -176,7 +176,7 @@ def _spread(steps: Sequence[int], most: int) -> list[int]:
 
 
 def quality_column(table: Table) -> Column | None:
-    """The column that stands for quality: the first Frechet distance, else the first distance or divergence, else the
+    """The column that measures quality: the first Frechet distance, else the first distance or divergence, else the
     first column with a direction; None where there is none.
 
     Of several such columns it is one by whose network the fewest rows trained.

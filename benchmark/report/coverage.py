@@ -1,8 +1,8 @@
-"""Which table or figure of which paper the suite stands for: `docs/coverage.md`, made from `coverage.yaml`.
+"""Which table or figure of which paper the suite reproduces: `docs/coverage.md`, made from `coverage.yaml`.
 
     python -m benchmark.report.coverage [--results DIR]     # or `make coverage`
 
-The list says, for every table and figure of the papers, which suite or image stands for it and what differs. What can
+The list says, for every table and figure of the papers, which suite or image reproduces it and what differs. What can
 be computed is not written by hand. `coverage_state.json` keeps what takes minutes: which small sizes were run, on how
 many seeds and for how long (from the records in --results), and what the paper sizes cost (a dry run of each row). An
 entry is made again when its suite has changed.
@@ -40,15 +40,15 @@ class Item:
     """One table or figure of a paper."""
 
     item: Annotated[str, Field(min_length=1)]  # its number, and what it shows
-    suite: str | None = None  # the suite that stands for it
+    suite: str | None = None  # the suite that reproduces it
     size: str = "paper"  # the suite's size that has the paper's budget
     dataset: str | None = None  # of that size, where it has several; None: all of them
     method: str | None = None  # whose row of the suite is meant; None: all rows
     published: bool = True  # whether the suite's published values are of this table
-    image: str | None = None  # the file of a run, or of the report, that stands for it
+    image: str | None = None  # the file of a run, or of the report, that reproduces it
     made: str = "with every run"  # when the image is drawn, where no suite is named
     differs: str = ""  # what is not as in the paper
-    why_not: str = ""  # why nothing stands for it
+    why_not: str = ""  # why nothing reproduces it
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -66,7 +66,7 @@ def read_papers(path: Path = LINES) -> list[Paper]:
         for item in paper.items:
             where = f"{path}: {paper.paper}, {item.item}"
             if not (item.suite or item.image or item.why_not):
-                raise ConfigError(where, "nothing stands for it", "name a suite or an image, or say why there is none")
+                raise ConfigError(where, "nothing reproduces it", "name a suite or an image, or say why there is none")
             if item.suite:
                 _check_part(find_suite(item.suite), item, where)
     return found
@@ -153,7 +153,7 @@ def _paper_text(found: dict[str, Any] | None, n: int | None) -> tuple[str, str]:
 
 INTRODUCTION = f"""# Coverage
 
-Every table and figure of the five papers, tables of two baselines, and what in this repository stands for each.
+Every table and figure of the five papers, tables of two baselines, and what reproduces each.
 `make coverage` writes this page.
 
 - **Suite or image**: `make suite SUITE=name SIZE=paper` runs the table; an image is a file in each run's folder.

@@ -1,6 +1,6 @@
 """The ledger of a comparison: what each method was given, and what it used. Made from records alone.
 
-Two scores are fair beside each other only if this is known: labels and encoders are information that other methods do
+Two scores can be compared fairly only if this is known: labels and encoders are information that other methods do
 not have, and steps, images and seconds are a budget that may differ.
 """
 
@@ -15,7 +15,7 @@ from benchmark.metrics.catalogue import COUNTED, row_named, row_of
 from benchmark.report.plain_table import PlainTable
 from benchmark.runs.records import Record
 
-UNKNOWN = "not known"  # of runs that failed before they said what they ask for
+UNKNOWN = "not known"  # of runs that failed before they said what they are conditioned on
 
 
 # ---- what was given -------------------------------------------------------------------------------------------------
@@ -32,7 +32,7 @@ class EncoderUse:
 
 @dataclass(frozen=True)
 class Given:
-    """What a method had beside the images of the training split."""
+    """What a method had in addition to the images of the training split."""
 
     labels: str  # none, labels, attributes, or `UNKNOWN`
     encoders: tuple[EncoderUse, ...] = ()
@@ -54,15 +54,16 @@ def encoder_text(encoder: EncoderUse) -> str:
 
 
 def supervision(record: Record) -> str:
-    """What the method was given beside images, for a table's column: `none`, `labels; SimCLR trained here`."""
+    """What the method was given in addition to images, for a table's column: `none`, `labels; SimCLR trained here`."""
     return given(record).text
 
 
 def given(record: Record) -> Given:
-    """What the run's method was given, by its configuration and by what its generator is asked for.
+    """What the run's method was given, by its configuration and by what its generator is conditioned on.
 
-    Labels count when the generator is asked for them, when pairs or neighbours are chosen by them, and when an encoder
-    has learned them. A run that failed says nothing of the first, so the answer is `UNKNOWN` where the rest says none.
+    Labels count when the generator is conditioned on them, when pairs or neighbours are chosen by them, and when an
+    encoder has learned them. A run that failed says nothing of the first, so the answer is `UNKNOWN` where the rest
+    says none.
     """
     config = record.config.get("config", {})
     kind = "attributes" if record.config.get("data", {}).get("conditioning") == "attributes" else "labels"
@@ -114,7 +115,7 @@ def _feature_encoder(features: Mapping[str, Any], kind: str) -> EncoderUse:
 
 
 def ledger(records: Iterable[Record]) -> PlainTable:
-    """Who was given what: a line for each method, dataset and supervision, and what samples are asked for."""
+    """Who was given what: a line for each method, dataset and supervision, and what samples are conditioned on."""
     lines = set()
     for record in records:
         had = given(record)
@@ -132,11 +133,11 @@ def ledger(records: Iterable[Record]) -> PlainTable:
         "supervision",
         "What each method was given",
         6,
-        ("Method", "Dataset", "Labels", "Pretrained encoders", "Encoders of its own", "Samples are asked for"),
+        ("Method", "Dataset", "Labels", "Pretrained encoders", "Encoders of its own", "Samples are conditioned on"),
         tuple(sorted(lines)),
         (
-            "Beside the images of the training split, which every method has. Labels or attributes: the generator is "
-            "asked for them, pairs are chosen by them, or an encoder has learned them.",
+            "In addition to the images of the training split, which every method has. Labels or attributes: the "
+            "generator is conditioned on them, pairs are chosen by them, or an encoder has learned them.",
             "Encoders: in brackets what they learned from. Those of its own are trained on the same training split, or "
             "never. A discriminator's own features, which Self-Conditioned GAN clusters, are no encoder.",
         ),

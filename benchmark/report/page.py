@@ -1,6 +1,6 @@
-"""The report's page of all tables: what it consists of, pictures as data URIs, and the template that lays it out.
+"""The report's page of all tables: what it consists of, images as data URIs, and the template that lays it out.
 
-The template escapes every text (jinja2, autoescape). Style and script stand in the page, pictures in data URIs, and a
+The template escapes every text (jinja2, autoescape). Style and script are in the page, images in data URIs, and a
 content security policy forbids everything else, so that the page makes no request.
 """
 
@@ -21,8 +21,8 @@ from benchmark.core import paths
 from benchmark.core.names import printable
 
 MOST_PICTURE_BYTES = 8_000_000  # of all data URIs together: the page stays below 10 MB
-_MOST_WIDTH = 720  # px of a picture
-_COLOURS = 128  # of a picture's palette
+_MOST_WIDTH = 720  # px of an image
+_COLOURS = 128  # of an image's palette
 
 
 # ---- what the page shows --------------------------------------------------------------------------------------------
@@ -35,7 +35,7 @@ class Head:
     text: str
     numeric: bool = False
     better: str | None = None  # "lower", "higher" or None: the best comes first when the column is sorted
-    card: str = ""  # link to what stands behind the column
+    card: str = ""  # link to how the column is measured
     published: bool = False
 
 
@@ -50,7 +50,6 @@ class HtmlCell:
     note: str = ""  # below the text
     more: str = ""  # below the note; behind a click where it is long
     link: str = ""
-    remembered: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class FactSheet:
-    """What stands behind a number."""
+    """How a number is measured."""
 
     id: str
     title: str
@@ -110,7 +109,7 @@ class RowRuns:
 
 @dataclass(frozen=True)
 class Figure:
-    """An embedded picture; sizes in px."""
+    """An embedded image; sizes in px."""
 
     uri: str
     alt: str
@@ -163,21 +162,21 @@ class Page:
     claims: HtmlTable | None
     published: Sequence[PublishedPaper]
     certainty: Mapping[str, str]
-    n_left_out: int  # pictures that the page's limit left no place for
+    n_left_out: int  # images that the page's limit left no place for
 
 
-# ---- pictures -------------------------------------------------------------------------------------------------------
+# ---- images ---------------------------------------------------------------------------------------------------------
 
 
 class Album:
-    """Makes data URIs of pictures as long as the page has place for them; the first to come are in."""
+    """Makes data URIs of images as long as the page has place for them; the first to come are in."""
 
     def __init__(self) -> None:
         self.left = MOST_PICTURE_BYTES
         self.n_left_out = 0
 
     def picture(self, path: Path | None, alt: str, caption: str = "") -> Figure | None:
-        """A picture file, at most 720 px wide; None without a file, for one that cannot be read, or without place."""
+        """An image file, at most 720 px wide; None without a file, for one that cannot be read, or without place."""
         if path is None:
             return None
         try:

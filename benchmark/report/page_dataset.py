@@ -1,4 +1,4 @@
-"""A dataset's section of the page: its table, what stands behind each number, every run, figures and pictures."""
+"""A dataset's section of the page: its table, how each number is measured, every run, figures and images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from benchmark.report.tables import Column, Row, Table
 from benchmark.runs.records import Record
 
 _OUR_FIGURES = ("samples.png", "real.png", "curves.png")  # shown elsewhere on the page
-_MOST_PICTURES = 12  # of one run, beside its samples
+_MOST_PICTURES = 12  # of one run, in addition to its samples
 
 
 def dataset_section(results: Path, table: Table, published: Sequence[PublishedValue], album: Album) -> Section:
@@ -70,7 +70,7 @@ def _snapshot_figures(table: Table, figures: Mapping[str, bytes], album: Album) 
             yield figure
 
 
-# ---- what stands behind a number ------------------------------------------------------------------------------------
+# ---- how a number is measured ---------------------------------------------------------------------------------------
 
 
 def _card(table: Table, column: Column) -> FactSheet:
@@ -123,7 +123,7 @@ def _facts(mapping: Mapping[str, Any]) -> Iterator[Fact]:
 
 
 def _environments(records: Sequence[Record]) -> dict[str, str]:
-    """Names of the distinct environments of runs, by their canonical text; the commit is shown beside each run."""
+    """Names of the distinct environments of runs, by their canonical text; the commit is shown with each run."""
     texts = sorted({_environment(record) for record in records})
     return {text: f"E{i + 1}" for i, text in enumerate(texts)}
 
@@ -178,7 +178,7 @@ def _row_runs(row: Row) -> RowRuns:
     return RowRuns(row_name(row), row.records[0].config_hash, config)
 
 
-# ---- pictures -------------------------------------------------------------------------------------------------------
+# ---- images ---------------------------------------------------------------------------------------------------------
 
 
 def _gallery(results: Path, table: Table, album: Album) -> Iterator[Figure]:
@@ -195,7 +195,7 @@ def _gallery(results: Path, table: Table, album: Album) -> Iterator[Figure]:
 
 
 def _seed(path: Path | None) -> str:
-    """The seed of the run in whose folder a picture lies."""
+    """The seed of the run in whose folder an image lies."""
     return "" if path is None else path.parent.name.split("-s", 1)[1].split("-")[0]
 
 

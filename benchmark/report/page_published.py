@@ -1,4 +1,4 @@
-"""Published values on the page: beside our rows of the same metrics, and all of them by paper."""
+"""Published values on the page: with our rows of the same metrics, and all of them by paper."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from benchmark.report.plain_table import EMPTY
 from benchmark.report.published import PublishedValue, number
 from benchmark.report.tables import Table
 
-_MARKS = {"read": "", "quoted": "‡", "remembered": "?"}
+_MARKS = {"read": "", "quoted": "‡"}
 
 
 def _published_cell(value: PublishedValue | None, mark: str = "") -> HtmlCell:
-    """A published value; its mark says how certain it is, after `mark`."""
+    """A published value; `mark`, then the mark of one that was read in another text."""
     if value is None:
         return HtmlCell(EMPTY)
-    certainty = value.fields["certainty"]
-    return HtmlCell(value.text, value.value, mark=mark + _MARKS[certainty], remembered=certainty == "remembered")
+    return HtmlCell(value.text, value.value, mark=mark + _MARKS[value.fields["certainty"]])
 
 
 def _protocols(values: Iterable[PublishedValue]) -> list[str]:
@@ -63,7 +62,7 @@ def beside_published(table: Table, published: Sequence[PublishedValue]) -> HtmlT
     notes = _protocols(value for value in published if value.metric in names)
     if any(row.trained_against(column) for row in table.rows for column in columns):
         notes.append(f"{TRAINED_AGAINST}: trained against this extractor; the number is left out of rankings.")
-    return HtmlTable(f"{table.name}-published", f"{table.title}, beside published values", heads, lines, notes)
+    return HtmlTable(f"{table.name}-published", f"{table.title}, with published values", heads, lines, notes)
 
 
 def published_by_paper(published: Sequence[PublishedValue]) -> list[PublishedPaper]:

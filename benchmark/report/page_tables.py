@@ -11,7 +11,7 @@ from benchmark.report.tables import Column, Row, Table, is_published
 
 
 def card_id(dataset: str, column: Column) -> str:
-    """The page's anchor of what stands behind a column."""
+    """The page's anchor of how a column is measured."""
     return f"card-{dataset}-{column.id}-{column.key[:8]}"
 
 
@@ -56,7 +56,7 @@ def _shown_labels(table: Table) -> int:
 def result_cell(row: Row, column: Column, table: Table | None = None) -> HtmlCell:
     """A row's cell. A number by a network that the method trained against sorts as if it were not there: last.
 
-    table: in which the row is compared with others; None: it stands alone.
+    table: in which the row is compared with others; None: with none.
     """
     found = row.summary(column)
     ranked = found is not None and not row.trained_against(column)

@@ -31,7 +31,7 @@ class PlainTable:
         return self.cells().infer_objects()
 
     def cells(self) -> pd.DataFrame:
-        """The cells as they are: whole numbers stay whole beside others."""
+        """The cells as they are: whole numbers stay whole among others."""
         import pandas as pd  # half a second to import, and most readers of tables need none of it
 
         return pd.DataFrame(list(self.lines), columns=list(self.heads), dtype=object)

@@ -29,7 +29,6 @@ PUBLISHED_FIELDS = (
 CERTAINTY = {
     "read": "read in the paper, or in the repository that is named as the source",
     "quoted": "read in another text that quotes it",
-    "remembered": "written down from memory, confirmed by no text: never a target",
 }
 
 
@@ -51,7 +50,7 @@ class PublishedValue:
 
 
 def find_published(results: Path) -> Path | None:
-    """The file of published values: beside the records, in `reference/`, or in the checkout; None where none is."""
+    """The file of published values: next to the records, in `reference/`, or in the checkout; None where none is."""
     places = (results, results / "reference", paths.REFERENCE)
     return next((place / "published.csv" for place in places if (place / "published.csv").is_file()), None)
 

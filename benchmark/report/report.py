@@ -4,7 +4,7 @@ The front page answers first: which method is best, how certain, at what cost. I
 name: datasets, methods, comparisons of two (`benchmark.report.site`), and a page of all tables, which is gathered here
 and rendered by `page`. Each file is complete in itself.
 
-Numbers come from records, by the same tables as everywhere; small sample grids lie with the records; larger pictures
+Numbers come from records, by the same tables as everywhere; small sample grids lie with the records; larger images
 and curves come from run folders, where these are still there. The same records and files give the same bytes.
 """
 

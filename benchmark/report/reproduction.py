@@ -5,7 +5,7 @@ the best of its runs, so do we. Only runs of one configuration count: the presen
 
 The tolerance is ours, and the same for all papers: `TOLERANCES` has it in words. Papers give one run, or the mean of a
 few, and rarely the spread; two code bases with one recipe commonly differ by as much. The values are those in the
-suites' files: read in the source, or in a text that quotes it, never remembered.
+suites' files: read in the source, or in a text that quotes it.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def cells_of(wanted: Sequence[Target], seeds: Sequence[int] | None = None) -> li
     for target in wanted:
         places = rows.setdefault((target.suite.name, target.size), (target.suite, set()))[1]
         places.add((target.row, target.dataset))
-    found: dict[tuple[str, int], SuiteCell] = {}  # suites may ask for one run, and in different words
+    found: dict[tuple[str, int], SuiteCell] = {}  # suites may request one run, and in different words
     for (_, size), (suite, places) in rows.items():
         for cell in cells(suite, size, seeds):
             if (cell.row, cell.dataset) in places:
@@ -189,7 +189,7 @@ def cells_of(wanted: Sequence[Target], seeds: Sequence[int] | None = None) -> li
 
 
 def compare(wanted: Sequence[Target], records: Sequence[Record]) -> list[Reproduction]:
-    """Each published value beside ours, made from the records."""
+    """Each published value next to ours, made from the records."""
     found = []
     for target in wanted:
         mine = rows_with_records(target.suite, target.size, records, target.dataset)[target.row]

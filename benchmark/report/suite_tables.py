@@ -1,8 +1,8 @@
 """The tables of a suite, made from records alone, at any time: results and costs of each size and dataset.
 
-A record belongs to a row by what was asked for (method, dataset, recipe, changes), or by its whole configuration, which
-another suite may have asked for in other words: no dataset and no weights are needed. Values that the source published
-stand beside the measured ones, and notes say what is absent.
+A record belongs to a row by the request (method, dataset, recipe, changes), or by its whole configuration, which
+another suite may have requested in other words: no dataset and no weights are needed. Values that the source published
+are listed next to the measured ones, and notes say what is absent.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def _matches(
 
 
 def _request(record: Record, any_engine: bool) -> tuple[dict[str, Any], str]:
-    """What a run was asked for, and which metrics it has: a small run of `few` has no place in a suite's table."""
+    """What a run was requested as, and which metrics it has: a small run of `few` has no place in a suite's table."""
     changes = without_engine(record.changes) if any_engine else record.changes
     return request_of(changes), record.config.get("eval", {}).get("metrics", "all")
 
@@ -192,7 +192,7 @@ def current_hash(suite: Suite, size: str, row: SuiteRow, dataset: str) -> str | 
 def known_hashes(suite: Suite, size: str, row: SuiteRow, dataset: str) -> tuple[str, ...]:
     """Of the configurations whose runs belong in a row: today's, and that of before there were published evaluators.
 
-    Suites share runs, and ask for them in different words: such a run is found by its hash.
+    Suites share runs, and request them in different words: such a run is found by its hash.
     """
     local = {"eval": {"evaluators": "local"}}
     hashes = (_hash_with(suite, size, row, dataset, changes) for changes in ({}, local))
@@ -213,7 +213,7 @@ def _hash_with(suite: Suite, size: str, row: SuiteRow, dataset: str, further: Ma
     return _HASHES[key]
 
 
-_HASHES: dict[str, str | None] = {}  # a report asks for every row several times
+_HASHES: dict[str, str | None] = {}  # a report looks every row up several times
 
 
 def _number(value: float | None) -> str:
@@ -221,7 +221,7 @@ def _number(value: float | None) -> str:
 
 
 def _absent_notes(scope: Scope, present: set[str]) -> list[str]:
-    """Metrics the suite asks for that no record has: a column that is not there must not go unnoticed."""
+    """Metrics the suite lists that no record has: a column that is not there must not go unnoticed."""
     absent = [id for id in scope.metrics if id not in present]
     return [f"No run has a value of {', '.join(absent)}."] if absent else []
 

@@ -6,7 +6,7 @@ what differs. Failed and collapsed runs stay visible. The same records give the 
 
 A dataset's table exists twice: with every column, and with the headline columns alone, which a page can hold. The
 headline of images is what most papers report or should: distances (FD, KD, Chamfer), the classifier score, precision,
-recall and coverage, copies, and whether the generator shows what it is asked for; of points, all there is.
+recall and coverage, copies, and whether the generator shows what is requested; of points, all there is.
 
 A number by a network that the row's method trained against is shown with a sign, and enters no comparison: it is not
 bold, keeps no other row from being bold, and is in no test, claim or ranking.
@@ -52,7 +52,7 @@ class Column:
 
     @property
     def headline(self) -> bool:
-        """Whether it stands in the narrow table of a dataset."""
+        """Whether it is in the narrow table of a dataset."""
         return row_of(self.id).headline
 
     @property
@@ -72,7 +72,7 @@ class Row:
 
     labels: tuple[str, ...]
     records: tuple[Record, ...]
-    planned: int | None = None  # seeds a suite asks for; None: as many as there are
+    planned: int | None = None  # seeds a suite requests; None: as many as there are
     extras: tuple[str, ...] = ()  # plain text right of the metrics: the best of the runs, published values
     config_hash: str = ""
 
@@ -93,7 +93,7 @@ class Row:
 
     @property
     def runs(self) -> str:
-        """How many runs stand behind the row, and how many collapsed, failed or are missing."""
+        """How many runs the row has, and how many collapsed, failed or are missing."""
         n, n_failed = self.planned or len(self.records), len(self.failed)
         missing = n - len({record.seed for record in self.records})
         n_collapsed = len(self.collapsed)
@@ -317,7 +317,7 @@ def changes_text(record: Record) -> str:
 
 
 def asked_settings(changes: Mapping[str, Any]) -> list[str]:
-    """Changes of a recipe as they are asked for: `eval.n_fake=500`."""
+    """Changes of a recipe as they are requested: `eval.n_fake=500`."""
     return [
         f"{key}={value if isinstance(value, str) else canonical(value)}"
         for key, value in sorted(flatten(changes).items())
@@ -327,7 +327,7 @@ def asked_settings(changes: Mapping[str, Any]) -> list[str]:
 def tell_apart(groups: Sequence[tuple[tuple[str, ...], Sequence[Record]]]) -> tuple[list[tuple[str, ...]], list[str]]:
     """Labels of groups made unique, and notes of what differs.
 
-    Two groups with the same labels were configured differently: a recipe, a card or a version changed in between. They
+    Two groups with the same labels were configured differently: a recipe, a dataset or a version changed since. They
     are never averaged; the last label gets the beginning of the configuration's hash. The first label of one's own
     runs, in a table of published ones, is marked.
     """

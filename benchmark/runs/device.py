@@ -39,7 +39,7 @@ def threads_alone(resolved: Resolved, threads: int | None) -> int | None:
     """Threads of a run that is the only one its command does at a time: two for the small recipes, where two cores are.
 
     On two idle cores of an AVX-512 CPU a step of InfoSCC-GAN at 16 px takes 55 ms with one thread and 37 ms with two.
-    The command line lets threads that wait sleep after some microseconds (`GOMP_SPINCOUNT`). Beside two other busy
+    The command line lets threads that wait sleep after some microseconds (`GOMP_SPINCOUNT`). Next to two other busy
     processes two threads then take twice as long as one. By libgomp's own setting one such process made it ten times.
     """
     if threads is not None or "OMP_NUM_THREADS" in os.environ or resolved.recipe != "small" or distributed.world() > 1:
@@ -53,7 +53,7 @@ def n_cores() -> int:
 
 
 def use_threads(resolved: Resolved, threads: int | None) -> None:
-    """Set the threads of CPU kernels: as asked, as OMP_NUM_THREADS says, else one for the small recipes.
+    """Set the threads of CPU kernels: as requested, as OMP_NUM_THREADS says, else one for the small recipes.
 
     Their kernels are small: several runs at a time gain more than several threads. The count is part of what makes
     runs repeat to the bit, so it is a rule and not a measurement of the moment.

@@ -111,7 +111,7 @@ def mean_step(probe: _Probe, steps: int = 1) -> float:
     """What a step takes on average over a run: an ordinary step's, and the share of what is due every n-th step only.
 
     steps: how many ordinary ones are measured, of quick ones; half as many of each period. The median counts: a machine
-    pauses now and then. What a period's work takes is told apart from that of shorter periods that are due at the same
+    pauses now and then. What a period's work takes is separated from that of shorter periods that are due at the same
     steps.
     """
     n_steps = probe.trainable.cfg.steps

@@ -39,7 +39,7 @@ _OF_DATA, _OF_STATE = "data.", "state."  # what the names of the tensors for sam
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export holds besides its card.
+    """What an export holds apart from its model card.
 
     run: the name of the run. config: its settings, as `config.yaml` has them. weights_sha256: of the generator's
     tensors by name, as the record has it. data: the training data's outline. state: the method's sampling state.
@@ -133,7 +133,7 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
 
 
 def read_export(folder: Path) -> Exported:
-    """Read an export and check every byte but those of its card and pictures. Tensors are on the CPU.
+    """Read an export and check every byte but those of its model card and images. Tensors are on the CPU.
 
     Raises UserError, naming the file, when one is missing, damaged, or of another export. The discriminator's may be
     left out.

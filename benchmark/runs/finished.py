@@ -1,4 +1,4 @@
-"""A finished run: its generator, pictures of it, and its numbers by another protocol."""
+"""A finished run: its generator, images of it, and its numbers by another protocol."""
 
 from __future__ import annotations
 
@@ -203,10 +203,10 @@ def write_samples(
     instances: str | None = None,
     request: Request = Request(),
 ) -> None:
-    """Write n pictures of a finished run as PNG files, and `asked.csv` with what each was asked to be.
+    """Write n images of a finished run as PNG files, and `asked.csv` with what each was to be.
 
-    2-D points go to `points.csv`. instances: another dataset whose training images are asked for instead of the
-    method's own (transfer); beside the samples of the first ones they are in `instances.png`. request: what all images
+    2-D points go to `points.csv`. instances: another dataset whose training images G is conditioned on instead of the
+    method's own (transfer); with the samples of the first ones they are in `instances.png`. request: what all images
     are conditioned on. Raises ConfigError for a method that is not conditioned on it.
     """
     name = resolved.method.name

@@ -129,7 +129,7 @@ def weights_hash(net: nn.Module) -> str:
 
 
 def save_sampling(folder: Path, method: Method, data: Dataset, identity: Identity | None = None) -> None:
-    """Keep what a generator needs to be sampled besides its weights: the data's outline, and the method's own state."""
+    """Keep what sampling needs apart from the generator's weights: the data's outline, and the method's own state."""
     outline = data.outline()
     splits = {name: {key: _tensor(value) for key, value in part.items()} for name, part in outline["splits"].items()}
     save_tensors(folder / SAMPLING, {"data": outline | {"splits": splits}, "state": method.sampling_state()}, identity)

@@ -21,7 +21,7 @@ def require_within_limits(plain: dict[str, Any], changes: dict[str, Any], seed: 
     """Raise ConfigError for a seed or a setting out of bounds, or for images that this machine's memory cannot hold.
 
     plain: all settings of a run, `Resolved.plain`. changes: those that the user gave. A recipe's own number of
-    generated images is not held against this machine: its plan may be asked for before it goes to a larger one.
+    generated images is not held against this machine: it may be planned here before it goes to a larger one.
     """
     if not 0 <= seed <= LARGEST_SEED:
         raise ConfigError(f"seed {seed}", "a seed is not negative, and below 2^63", "use 0, 1, 2, ...")

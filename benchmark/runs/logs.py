@@ -1,4 +1,4 @@
-"""What a run can be followed by besides its own `log.jsonl`; checked before anything heavy is imported."""
+"""What a run can be followed by other than its own `log.jsonl`; checked before anything heavy is imported."""
 
 from __future__ import annotations
 

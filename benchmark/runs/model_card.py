@@ -18,8 +18,8 @@ from benchmark.runs.sampler_file import SAMPLER, N, example_conditions
 from benchmark.runs.trained import TrainedRun
 from benchmark.training.method import find_method
 
-NOT_STATED = "other"  # the licence where nobody states one, as Hugging Face calls it
-_MOST_NAMES = 40  # of classes or attributes that the card lists
+NOT_STATED = "other"  # the licence where none is stated, as Hugging Face calls it
+_MOST_NAMES = 40  # of classes or attributes that it lists
 
 
 def model_card(
@@ -30,7 +30,7 @@ def model_card(
     picture: str | None = None,
     sampler: bool = False,
 ) -> str:
-    """The card's text. license: of the weights, an identifier as Hugging Face has it. picture: the file of samples.
+    """The text. license: of the weights, an identifier as Hugging Face has it. picture: the file of samples.
 
     sampler: is there a file that torch alone can sample from?
     """

@@ -78,7 +78,7 @@ class Result(Part):
     weights_sha256: str | None = None
     samples_sha256: str | None = None
     distinct_samples: int | None = None
-    conditions: Conditions = {}  # what the generator was asked for, and from which split
+    conditions: Conditions = {}  # what the generator is conditioned on, and from which split
     n_pictures: int | None = None
     side_px: list[int] | None = None
     values: list[RecordedValue] = []

@@ -66,7 +66,7 @@ def request_of(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Record(Part):
-    """One run: what was asked for, what came of it, how long it took and where.
+    """One run: what was requested, what came of it, how long it took and where.
 
     config: every setting. changes: what of it differs from the recipe. config_hash: of everything but the seed.
     result: None for a failed run. time: seconds of training, stages and evaluation, and when it was written.
@@ -141,7 +141,7 @@ class Record(Part):
 
     @property
     def folder(self) -> Path:
-        """The folder of the run: configuration, log, weights and pictures; `load_run` reads it.
+        """The folder of the run: configuration, log, weights and figures; `load_run` reads it.
 
         Raises ArgumentError for a record that was not read from, or written to, a results folder.
         """
@@ -332,7 +332,7 @@ def _joined(records: Sequence[Record]) -> Record:
 
 
 def mark_as_own(record: Record) -> Record:
-    """The record, told apart from the published ones that a table shows it with."""
+    """The record, marked as other than the published ones that a table shows it with."""
     record._own = True
     return record
 
@@ -354,7 +354,7 @@ def show(record: Record, file: Any = None) -> None:
 
 
 def show_protocol(record: Record, file: Any = None) -> None:
-    """Print what stands behind an evaluation's numbers: counts, extractors, control rows, a protocol's differences."""
+    """Print how an evaluation's numbers were measured: counts, extractors, control rows, a protocol's differences."""
     file = file or sys.stdout
     values = record.values.values()
     for text in dict.fromkeys(text for value in values for text in value.protocol.get("differences", [])):

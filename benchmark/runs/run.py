@@ -53,8 +53,8 @@ def run(
 ) -> Record:
     """Train and evaluate one run, or find its record. Returns the record.
 
-    log: one of `LOGS`, written beside `log.jsonl`; it changes neither bits nor names.
-    Raises UserError for anything the user can mend, before long work starts; RunFailed, after a record with the reason
+    log: one of `LOGS`, written next to `log.jsonl`; it changes neither bits nor names.
+    Raises UserError for anything the user can fix, before long work starts; RunFailed, after a record with the reason
     was written, when training or evaluation stopped; BusyError when another process works on the run.
     """
     require_log(log)
@@ -86,7 +86,7 @@ def run(
 
 
 def found_record(resolved: Resolved, paths: Paths, path: Path) -> Record:
-    """The record of a run that is over. Raises ConfigError when the pictures it was made of have changed since."""
+    """The record of a run that is over. Raises ConfigError when the images it was made of have changed since."""
     record = read_record(path)
     result = record.result_or_empty
     for card, known in ((resolved.card, result.data), (resolved.transfer, result.transfer)):
@@ -95,7 +95,7 @@ def found_record(resolved: Resolved, paths: Paths, path: Path) -> Record:
         try:
             data = prepare_for(card, paths)
         except DataError:
-            continue  # the pictures are gone: the record is what is left of them
+            continue  # the images are gone: the record is what is left of them
         if known.sha256 != data.sha256:
             raise ConfigError(
                 f"{path}: made of other images",
@@ -108,7 +108,7 @@ def found_record(resolved: Resolved, paths: Paths, path: Path) -> Record:
 def _run(
     resolved: Resolved, paths: Paths, data: Dataset, device: torch.device, quiet: bool, flops: float, log: str | None
 ) -> Record:
-    """`run` with the data prepared and, on rank 0, the run's lock held. flops: a step's, from the rehearsal."""
+    """`run` with the data prepared and, on rank 0, the run's lock held. flops: a step's, from the dry run."""
     if distributed.is_main():
         claim_folder(resolved, data)
     distributed.barrier()
@@ -182,7 +182,7 @@ def _train_and_score(
     times: dict[str, float],
     log: str | None,
 ) -> dict[str, Any] | None:
-    """Stages, training, evaluation, pictures. Returns the record's `result`, on rank 0; fills in `times`."""
+    """Stages, training, evaluation, figures. Returns the record's `result`, on rank 0; fills in `times`."""
     artifacts = ArtifactStore(data, paths.artifacts, device, quiet)
     scoring = scoring_artifacts(resolved, paths, artifacts)
     seed, cls, cfg, folder = resolved.spec.seed, resolved.method.cls, resolved.config, resolved.folder
@@ -208,7 +208,7 @@ def _train_and_score(
     began = time.perf_counter()
     scored = None
     build_judges(resolved.evaluation, scoring)
-    if distributed.is_main():  # sampling, metrics and pictures once, by rank 0
+    if distributed.is_main():  # sampling, metrics and figures once, by rank 0
         with distributed.alone():
             standing_statistics(method, G)  # part of the weights: what is saved is what is scored
             save_tensors(folder / GENERATOR, G.state_dict(), identity)
@@ -248,7 +248,7 @@ def _train_and_score(
 
 @contextmanager
 def watching(log: str | None, snapshots: Snapshots, method: Method, data: Dataset, folder: Path) -> Iterator[Callback]:
-    """What looks at a run's training: its snapshots, and the log that is asked for."""
+    """What looks at a run's training: its snapshots, and the log that is requested."""
     if log is None:
         yield snapshots
         return
@@ -283,7 +283,7 @@ def score(
     *,
     show_progress: bool = False,
 ) -> EvaluationResult:
-    """Evaluate a run on the data of `scoring`; where these are not those it was trained on, it is asked for them."""
+    """Evaluate a run on the data of `scoring`; where it was trained on others, it is conditioned on them."""
     transferred = scoring is not trained
     if transferred:
         method.condition_on(scoring.data, "train")

@@ -1,4 +1,4 @@
-"""What is asked for, and the run it makes: every setting known and checked, nothing trained."""
+"""A request, and the run it makes: every setting known and checked, nothing trained."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from benchmark.training.stages.encoders import missing_weights
 from benchmark.training.stages.judge import recipe as judge_recipe
 from benchmark.training.stages.simclr import recipe as encoder_recipe
 
-SMALL_SIDE = 32  # the small recipes are sized for a CPU: larger pictures are halved until they are at most this,
+SMALL_SIDE = 32  # the small recipes are sized for a CPU: larger images are halved until they are at most this,
 SMALL_SIDES = dict.fromkeys(("shapes", "shapes_class", "shapes_unseen"), 16)  # or this: shapes are learned in minutes
 
 N_POINTS = 50_000  # samples of 2-D data, in every recipe: they cost nothing [Self-Conditioned GAN's code]
@@ -40,11 +40,11 @@ EVALUATION = {
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What is asked for: one method on one dataset with one seed.
+    """A request: one method on one dataset with one seed.
 
     recipe: None for the dataset's default. changes: what differs from the recipe, nested; the keys `data` and `eval`
-    change the dataset's card and the evaluation, `transfer` names another dataset that a method conditioned on images
-    is asked for and compared with, `precision` and `capture` say how a step is computed (`Engine`), all others change
+    change the dataset config and the evaluation, `transfer` names another dataset that a method conditioned on images
+    gets and is compared with, `precision` and `capture` say how a step is computed (`Engine`), all others change
     the method's configuration.
     """
 
@@ -74,7 +74,7 @@ class Paths:
 
 
 def prepare_for(card: DatasetCard, paths: Paths, *, progress: bool = False) -> Dataset:
-    """The card's prepared data, made now if they are not there yet. Raises as `benchmark.data.prepare.prepare`."""
+    """The prepared data, made now if they are not there yet. Raises as `benchmark.data.prepare.prepare`."""
     return prepare(card, paths.data_root, paths.prepared, progress)
 
 
@@ -91,12 +91,12 @@ class Resolved:
     run: str  # name of the run and its record
     folder: Path
     config_hash: str
-    transfer: DatasetCard | None = None  # the dataset it is asked for and compared with; None: the one it learns from
+    transfer: DatasetCard | None = None  # the dataset it is given and compared with; None: the one it learns from
     engine: Engine = EAGER  # how the GAN's steps are computed
 
     @property
     def plain(self) -> dict[str, Any]:
-        """Everything that decides the result, as plain values; the seed is beside it."""
+        """Everything that decides the result, as plain values; the seed is apart from it."""
         plain = {
             "method": self.method.name,
             "version": self.method.cls.version_of(self.config),
@@ -161,7 +161,7 @@ def _require_own_settings(changes: dict[str, Any], method: MethodFile) -> None:
 
 
 def _transfer_card(name: str, own: DatasetCard, method: MethodFile) -> DatasetCard:
-    """The card of a transfer's target, at the side and channels of the method's images.
+    """The dataset config of a transfer's target, at the side and channels of the method's images.
 
     Raises ConfigError where it cannot be a target.
     """
@@ -176,7 +176,7 @@ def _transfer_card(name: str, own: DatasetCard, method: MethodFile) -> DatasetCa
 
 
 def require_kind(method: MethodFile, card: DatasetCard) -> None:
-    """Raise ConfigError for a method that does not take the card's kind of data."""
+    """Raise ConfigError for a method that does not take the dataset's kind of data."""
     kind = "points" if card.source.is_points else "images"
     if kind not in method.cls.accepts:
         others = [name for name in method_names() if kind in find_method(name).cls.accepts]
@@ -196,7 +196,7 @@ def _section(changes: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _sized(card: DatasetCard, recipe: str) -> DatasetCard:
-    """The card at the recipe's size: the small recipes take large pictures at a size a CPU can train on."""
+    """The dataset config at the recipe's size: the small recipes take large images at a size a CPU can train on."""
     side = card.resolution
     while recipe == "small" and side > SMALL_SIDES.get(card.name, SMALL_SIDE):
         side //= 2
@@ -220,11 +220,11 @@ def _evaluation(recipe: str, card: DatasetCard, changes: dict[str, Any]) -> Eval
 
 
 def evaluation(base: dict[str, Any], changes: dict[str, Any], name: str, *, has_labels: bool, where: str) -> EvalConfig:
-    """An evaluation's settings: the recipe's, a paper's protocol where one is asked for, the user's, in this order.
+    """An evaluation's settings: the recipe's, a paper's protocol where one is requested, the user's, in this order.
 
     name: of the dataset, for messages. Where it has no labels, `judge` is left out of what the recipe or the protocol
     lists. Raises ConfigError for unknown settings and extractors, and for a judge of data without labels that the user
-    asks for.
+    requests.
     """
     paper = PROTOCOLS.get(str(changes.get("protocol", "suite")), PROTOCOLS["suite"])
     if paper.settings:
@@ -256,7 +256,7 @@ def without_judge(extractors: Sequence[str]) -> list[str]:
 
 
 def missing(resolved: Resolved, paths: Paths) -> list[UserError]:
-    """The files a run needs and lacks: pictures, and weights of extractors. Each error says which, why and the mend."""
+    """The files a run needs and lacks: images, and weights of extractors. Each error says which, why and the fix."""
     problems: list[UserError] = []
     for card in filter(None, (resolved.card, resolved.transfer)):
         try:

@@ -1,9 +1,9 @@
-"""`eval`: score anyone's pictures against a dataset or another folder, or a finished run by another protocol.
+"""`eval`: score anyone's images against a dataset or another folder, or a finished run by another protocol.
 
     python -m benchmark eval samples/ --reference cifar10 --extractors lite0
 
-Pictures are a folder, a zip file, an .npz or .npy file; a run is its folder. The numbers go into a record, so that the
-tables show them beside those of the suite's own runs.
+Images are a folder, a zip file, an .npz or .npy file; a run is its folder. The numbers go into a record, so that the
+tables show them with those of the suite's own runs.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ MOST_CHARACTERS = 100  # of a row's name; the record's is made of it and the ref
 
 @dataclass(frozen=True)
 class Request:
-    """What `eval` is asked for."""
+    """What `eval` is to do."""
 
     pictures: Path | Collection  # where they are, or the images themselves
-    reference: str  # a dataset's name, a card, or a path as `pictures`
+    reference: str  # a dataset's name, a dataset config, or a path as `pictures`
     evaluation: EvalConfig
-    name: str | None = None  # in records and tables; None: the pictures' own
-    resolution: int | None = None  # side to which both are brought; None: pictures as they are
+    name: str | None = None  # in records and tables; None: the images' own
+    resolution: int | None = None  # side to which both are brought; None: images as they are
 
 
 def check_row_name(name: str) -> str:
@@ -72,7 +72,7 @@ def request_for(
     resolution: int | None,
     name: str | None,
 ) -> Request:
-    """What is asked for, checked: names, files and settings. Raises UserError."""
+    """What `eval` is to do, checked: names, files and settings. Raises UserError."""
     if name is not None:
         check_row_name(name)
     if isinstance(pictures, Collection):
@@ -114,9 +114,9 @@ def request_for(
 
 
 def _against_pictures(found: EvalConfig, changes: dict[str, Any], reference: str) -> EvalConfig:
-    """The evaluation against pictures that are no dataset: all of them are the reference, and no class has a frequency.
+    """The evaluation against images that are no dataset: all of them are the reference, and no class has a frequency.
 
-    A protocol may ask for more; ConfigError where the user does.
+    A protocol may request more; ConfigError where the user does.
     """
     why = f"{reference} is no dataset: it has no splits, and no training images to count by class"
     for key in ("reference", "strata"):
@@ -127,7 +127,7 @@ def _against_pictures(found: EvalConfig, changes: dict[str, Any], reference: str
 
 @dataclass(frozen=True)
 class _Against:
-    """What the pictures are compared with, and what of it is known."""
+    """What the images are compared with, and what of it is known."""
 
     name: str
     side: Side
@@ -137,7 +137,7 @@ class _Against:
 
 
 def score_pictures(request: Request, paths: Paths, device: torch.device, quiet: bool = False) -> Record:
-    """Read, compare, write the record; returns it. Raises UserError before any long work for what the user can mend."""
+    """Read, compare, write the record; returns it. Raises UserError before any long work for what the user can fix."""
     began, cfg = time.perf_counter(), request.evaluation
     shown = not quiet and sys.stderr.isatty()
     against = _reference(request, paths, device, quiet, shown)
@@ -148,7 +148,7 @@ def score_pictures(request: Request, paths: Paths, device: torch.device, quiet: 
             f"{request.name or pictures.name}: {len(pictures):,} images"
             if isinstance(request.pictures, Collection)
             else f"{request.pictures}: {len(pictures):,} images",
-            f"{cfg.n_fake:,} are asked for, and a distance depends on how many there are",
+            f"{cfg.n_fake:,} are requested, and a distance depends on how many there are",
             f"draw more, or give --n {len(pictures)}",
         )
     name = check_row_name(request.name or pictures.name)
@@ -186,7 +186,7 @@ def score_pictures(request: Request, paths: Paths, device: torch.device, quiet: 
 
 
 def _require_two(where: Path | str, n: int) -> None:
-    """Raise DataError for a single picture: it has no covariance, and no neighbour in its own set."""
+    """Raise DataError for a single image: it has no covariance, and no neighbour in its own set."""
     if n < 2:
         raise DataError(f"{where}: 1 image", "at least two are needed to compare sets", "give more images")
 
@@ -218,10 +218,10 @@ def _reference(request: Request, paths: Paths, device: torch.device, quiet: bool
 def _image_set(
     pictures: Collection, against: _Against, cfg: EvalConfig, store: FeatureStore, device: torch.device, shown: bool
 ) -> ImageSet:
-    """The pictures as evaluation takes them."""
+    """The images as evaluation takes them."""
     labels = common_labels(pictures, against.class_names)
     coded = pictures.images if cfg.jpeg is None else jpeg_coded(pictures.images, cfg.jpeg)
-    # What decides the numbers beside the extractor: the same as a run's where the sizes are the same.
+    # What decides the numbers apart from the extractor: the same as a run's where the sizes are the same.
     own = {"n_fake": len(pictures), "quantisation": quantisation(cfg), "set_seed": cfg.seed}
     mine, theirs = pictures.images.shape[1:3], against.side.images.shape[1:3]
     return ImageSet(
@@ -229,7 +229,7 @@ def _image_set(
         reference=against.side,
         class_names=against.class_names,
         protocol=against.protocol | own | ({"generated_px": list(mine)} if mine != theirs else {}),
-        cfg=replace(cfg, missing_weights="unavailable"),  # the pictures are there: what can be had is better than none
+        cfg=replace(cfg, missing_weights="unavailable"),  # the images are there: what can be had is better than none
         artifacts=against.artifacts,
         store=store,
         device=device,
@@ -238,7 +238,7 @@ def _image_set(
 
 
 def common_labels(pictures: Collection, class_names: Sequence[str]) -> np.ndarray | None:
-    """The pictures' labels as numbers of the reference's classes [N]; None where they have none, or other classes."""
+    """The images' labels as numbers of the reference's classes [N]; None where they have none, or other classes."""
     if pictures.labels is None or not class_names:
         return None
     number = {name: k for k, name in enumerate(class_names)}
@@ -254,7 +254,7 @@ def _at(card: DatasetCard, side: int | None) -> DatasetCard:
 
 
 def _read(request: Request, channels: int, shown: bool) -> Collection:
-    """The pictures, at most as many as are asked for."""
+    """The images, at most as many as are requested."""
     limit = request.evaluation.n_fake
     if not isinstance(request.pictures, Collection):
         return read_collection(

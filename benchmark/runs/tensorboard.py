@@ -62,7 +62,7 @@ class TensorBoard:
             written: set[tuple[int, str]] = set()
             for event in (event for path in before for event in _events(path) if 0 < event.step <= step):
                 values = {(event.step, value.tag) for value in event.summary.value}
-                if not values & written:  # a kill may have left the old file beside the new one
+                if not values & written:  # a kill may have left the old file next to the new one
                     self.writer.add_event(event)
                     written |= values
             for line in self.log.read():

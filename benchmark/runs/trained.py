@@ -66,8 +66,8 @@ class TrainedRun:
     def record(self) -> Record:
         """The record, in the same results folder. Raises UserError for an export, or when it is not there."""
         if self.exported_as is not None:
-            reason = "an export has its run's numbers in the card alone"
-            raise UserError(f"{self.folder}: no record", reason, "read README.md, or the record in the results folder")
+            reason = "an export has its run's numbers in README.md alone"
+            raise UserError(f"{self.folder}: no record", reason, "read that, or the record in the results folder")
         return read_record(record_path(self.folder.absolute().parents[3], self.name))
 
     def sample(self, n: int, conditions: Conditions = None, *, seed: int = 0) -> Tensor:

@@ -1,6 +1,6 @@
 """What the author of a method needs, in one place: `from benchmark.training import Method, GANConfig, Sample, ...`.
 
-A name is loaded when it is first asked for (PEP 562): importing this package alone imports neither torch nor numpy.
+A name is loaded when it is first used (PEP 562): importing this package alone imports neither torch nor numpy.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ class FeatureConditioned(ImageConditioned):
         """Begin with the training images as the bank.
 
         E: the encoder; None: to sample from a trained G alone. reduced: what `reduction` found; {"f"} is enough without
-        E. laid_flat: are E's feature maps reduced, or their means over places?
+        E. laid_flat: are E's feature maps reduced, or their means over positions?
         """
         self.E, self.data, self.reduced, self.laid_flat = E, data, reduced, laid_flat
         self.training_f = (reduced["f"],)  # [N, f_dim]; in a tuple: not in checkpoints
@@ -128,7 +128,7 @@ class FeatureConditioned(ImageConditioned):
         if h.shape[1] != len(mean):
             raise ConfigError(
                 f"features of {data.name}: {h.shape[1]} numbers",
-                f"G was trained on {len(mean)}: f_source = map keeps places, so the side must be equal",
+                f"G was trained on {len(mean)}: f_source = map keeps positions, so the side must be equal",
                 f"prepare {data.name} at {self.data.resolution} px, or train with f_source=mean",
             )
         return (h.to(self.device) - mean) / std @ axes
@@ -172,7 +172,7 @@ class FeatureConditioned(ImageConditioned):
 
     @torch.no_grad()
     def pictures(self, G: nn.Module, data: Dataset) -> Iterator[Picture]:
-        """Held-out images beside seven images generated from their features, and the features themselves."""
+        """Held-out images next to seven images generated from their features, and the features themselves."""
         self.condition_on(data, "test")
         rows = torch.arange(min(8, len(data.test)))
         real = photos(data.test, rows[:, None]).to(self.device)

@@ -5,8 +5,8 @@ as a CUDA graph. Either is one fixed sequence of operations, so a step whose ter
 a step with R1 and one without are two. They are found by what the step asks of its number (`questions.py`), and no
 method has to list them.
 
-What changes from step to step comes in by tensors at fixed places: the number of the step, the learning rates, and for
-a graph the batches. Seeds are set by the loop before each step, so every draw remains a function of (seed, step).
+What changes from step to step comes in by tensors at fixed addresses: the number of the step, the learning rates, and
+for a graph the batches. Seeds are set by the loop before each step, so every draw remains a function of (seed, step).
 """
 
 from __future__ import annotations

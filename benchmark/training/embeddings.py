@@ -19,7 +19,7 @@ _PART = 50  # images that a network sees at once
 def real_and_generated(
     data: Dataset, encoder: nn.Module, labels: Tensor, names: Sequence[str], sample: Callable[[int], Sample]
 ) -> Embedding:
-    """Random training images and as many samples in the encoder's features, with what they show or were asked to show.
+    """Random training images and as many samples in the encoder's features, with what they show or were to show.
 
     encoder: images [N, C, S, S] in [-1, 1] to features [N, d]. labels: of the training images, classes [N] or
     attributes [N, A]. sample: draws so many samples, conditioned on labels of the same kind.

@@ -1,4 +1,4 @@
-"""CUDA graphs of a step: its kernels are recorded once and launched together, from batches at fixed places.
+"""CUDA graphs of a step: its kernels are recorded once and launched together, from batches at fixed addresses.
 
 Random numbers stay those of the seed: torch registers the device's generator with the graph, and a replay draws from
 the state that the loop's `manual_seed` has given it. The host's decisions are repeated as they were recorded.
@@ -29,7 +29,7 @@ class Graphs:
     ) -> Callable[[list[Batch]], dict[str, Tensor]]:
         """A step that replays what `run` launches. The state is as after `WARM_UPS` steps; the caller puts it back.
 
-        What a replay returns lies at fixed places, too, and is overwritten by the next one.
+        What a replay returns lies at fixed addresses, too, and is overwritten by the next one.
         """
         places = [fixed(batch) for batch in batches]
         side, present = torch.cuda.Stream(self.device), torch.cuda.current_stream(self.device)

@@ -1,4 +1,4 @@
-"""What a captured step reads and writes, at fixed places: state, batches, learning rates, the number of the step."""
+"""What a captured step reads and writes, at fixed addresses: state, batches, learning rates, the number of the step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmark.training.method import Trainable
 
 
 class Held:
-    """The tensors of a trainable's state, which a capture knows by their places in memory.
+    """The tensors of a trainable's state, which a capture knows by their addresses in memory.
 
     Making one gives every optimiser the moments that its first step would have begun with.
     Raises ConfigError for an optimiser that cannot be captured.
@@ -83,7 +83,7 @@ class Held:
 
     @contextmanager
     def in_place(self, t: int) -> Iterator[None]:
-        """The number of the step and the learning rates as tensors at fixed places, for the time of a step."""
+        """The number of the step and the learning rates as tensors at fixed addresses, for the time of a step."""
         groups = [group for optimiser in self.trainable.optimisers().values() for group in optimiser.param_groups]
         numbers = [group["lr"] for group in groups]
         before = self.trainable._step

@@ -117,7 +117,7 @@ class InstanceConditioned(ImageConditioned):
     def conditions_like(self, split: str, n: int) -> Tensor | None:
         """Of the training split, where classes are drawn uniformly: an image as it occurs, a neighbour, its class.
 
-        So IC-GAN's code asks for images to compare with a long-tailed training set.
+        So IC-GAN's code draws images to compare with a long-tailed training set.
         """
         if not (self.bank.own and self.balanced and split == "train"):
             return None
@@ -198,7 +198,7 @@ def instance_grids(
 def swap_grid(instances: Instances, data: Dataset, generate: Callable[[Tensor, Tensor], Tensor], most: int = 6) -> Grid:
     """The class swap: an instance, its sample under its own class, and its samples under others, of one latent.
 
-    generate: as of `instance_grids`. most: classes that are shown besides the own, spread over all. Rows are the first
+    generate: as of `instance_grids`. most: classes that are shown after the own, spread over all. Rows are the first
     images of up to eight classes. A column that is the row's own class repeats its first sample.
     """
     h, y = instances.h, instances.y

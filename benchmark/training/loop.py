@@ -120,7 +120,7 @@ def train(
     watch: called after every step; its time is not the training's. identity: of the run or stage; its checkpoints carry
     it, and one of another is refused. None: not checked. engine: how a step is computed.
     Raises NonFiniteLoss, with the last good checkpoint kept; UserError when the checkpoint cannot be used; Preempted,
-    with the present step saved, when SIGUSR2 asks for it.
+    with the present step saved, on SIGUSR2.
     """
     cfg = trainable.cfg
     if trainable.device.type == "cpu":
@@ -199,7 +199,7 @@ def images_seen(cfg: TrainConfig, step: int, drawn: int) -> int:
 
 
 def _average(trainable: Trainable) -> EMA | None:
-    """The moving average a GAN asks for by its configuration."""
+    """The moving average that a GAN's configuration sets."""
     if not isinstance(trainable.cfg, GANConfig) or not trainable.cfg.ema_half_life_images:
         return None
     cfg = trainable.cfg

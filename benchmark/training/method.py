@@ -197,9 +197,9 @@ class Method(Trainable):
     cfg: GANConfig
     accepts: ClassVar[tuple[str, ...]] = ("images",)  # the data it takes: "images", "points"
     conditioning: Conditioning = "none"  # what `conditions` means; may be set from the configuration in __init__
-    n_labels: int = 0  # classes, attributes or clusters that can be asked for; rows of the bank
-    n_paired_classes: int = 0  # classes that can be asked for beside an instance: see `Sample.conditions`; 0: none
-    default_conditions: str = "nothing"  # what `sample` asks for when nothing is given, and from which split; recorded
+    n_labels: int = 0  # classes, attributes or clusters that can be requested; rows of the bank
+    n_paired_classes: int = 0  # classes that can be requested with an instance: see `Sample.conditions`; 0: none
+    default_conditions: str = "nothing"  # what `sample` draws when nothing is given, and from which split; recorded
 
     @staticmethod
     def stages(artifacts: ArtifactStore, cfg: Any) -> dict[str, Any]:
@@ -237,7 +237,7 @@ class Method(Trainable):
         raise NotImplementedError
 
     def sampling_state(self) -> dict[str, Any]:
-        """What `sample` needs besides G's weights, the configuration and the data's outline: tensors, plain values.
+        """What `sample` needs apart from G's weights, the configuration and the data's outline: tensors, plain values.
 
         By default each is the attribute of that name. Saved with a run, it lets `for_sampling` do without the data.
         """
@@ -265,7 +265,7 @@ class Method(Trainable):
         raise NotImplementedError(f"{type(self).__name__} is not conditioned on images")
 
     def condition_features(self) -> Tensor | None:
-        """Features [M, d] that stand for the images of the bank, as G is given them; None where there are none."""
+        """Features [M, d] that represent the images of the bank, as G is given them; None where there are none."""
         return None
 
     def conditions_like(self, split: str, n: int) -> Tensor | None:
@@ -276,7 +276,7 @@ class Method(Trainable):
         return None
 
     def targets(self, conditions: Tensor | None) -> Tensor | None:
-        """Training images [N, k] that samples asked for these rows [N] are to be like; None where there are none."""
+        """Training images [N, k] that samples for these rows [N] are to be like; None where there are none."""
         return None
 
     def own_classifier(self, images: Tensor) -> Tensor | None:
@@ -321,7 +321,7 @@ class MethodFile:
         return rows.get(name, rows.get("default"))
 
     def default_recipe(self, dataset: str, preferred: str) -> str:
-        """The recipe used when none is asked for: the dataset's preferred one where this method has it."""
+        """The recipe used when none is requested: the dataset's preferred one where this method has it."""
         rows, dataset = self.RECIPES.get(preferred, {}), recipes_of(dataset)
         return preferred if dataset in rows or "default" in rows else "small"
 

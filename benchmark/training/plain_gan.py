@@ -1,7 +1,7 @@
 """The setting of Self-Conditioned GAN's code (Liu et al., CVPR 2020), which its baselines share: one budget, one table.
 
 The plain GAN, PacGAN and the self-conditioned one differ in what c is and in what D judges, in nothing else; MGAN has
-several generators and a classifier of them besides. What they have in common is here, so that a row of their table
+several generators and also a classifier of them. What they have in common is here, so that a row of their table
 cannot come to differ from the next by accident.
 """
 

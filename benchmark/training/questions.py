@@ -1,4 +1,4 @@
-"""Which terms a step computes depends on its number. A step is asked once, and its questions tell the steps like it.
+"""Which terms a step computes depends on its number. A step is tried once; its questions show which steps are like it.
 
 A step that is captured may learn of its number only by comparing it, or its remainder, with whole numbers:
 `t % 16 == 0`, `t >= warmup`. Two steps with the same answers run the same operations. A step that computes with its
@@ -31,7 +31,7 @@ class Question:
 
 
 class Moment:
-    """The number of a step, which notes what is asked about it and can be used for nothing else.
+    """The number of a step, which notes the questions about it and can be used for nothing else.
 
     Raises ConfigError, from any other use, as `ComputedWith`.
     """

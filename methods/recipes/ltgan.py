@@ -67,7 +67,7 @@ _SMALL = {  # sized for two cores [ours]
     "aux_images": 2000,
     "ema_half_life_images": 5000,
 }
-# The plain nets lose modes on a thousand digits at 16 px (FD-judge 100 after 1,500 steps), the residual ones do not (25
+# The plain ones lose modes on a thousand digits at 16 px (FD-judge 100 after 1,500 steps), the residual ones do not (25
 # after 1,000): as for SNGAN itself [ours: measured]
 _SMALL_RESNET = {
     **_SMALL,

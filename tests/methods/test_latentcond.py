@@ -211,7 +211,7 @@ def test_a_bank_of_another_side(tmp_path: Path) -> None:
     own.condition_on(other, "train")
     assert own.n_labels == len(other.train)
     method, _ = made(tmp_path, f_source="map")
-    with pytest.raises(ConfigError, match="keeps places"):
+    with pytest.raises(ConfigError, match="keeps positions"):
         method.condition_on(other, "test")
 
 

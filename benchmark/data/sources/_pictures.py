@@ -24,7 +24,7 @@ class Part:
     tree: Tree
     below: str  # the folder, ending with "/"; "" is the root
     is_test: bool | None  # None: no split of its own
-    listed: dict[str, str] | None = None  # class of each image, where a file beside the images says it
+    listed: dict[str, str] | None = None  # class of each image, where a file next to the images says it
 
     @property
     def where(self) -> str:

@@ -1,10 +1,10 @@
 """What every kind of source says of itself, and what an opened one gives.
 
-Each module of this folder is one kind of source and bears its name, the value of `kind` in a card. The exceptions are
+Each module of this folder is one kind of source and bears its name, its `kind` in a dataset config. Exceptions are
 this module and those whose names begin with `_`: code that several kinds share. A kind's module defines one subclass of
 `SourceKind`, and no other file names it, so that a new kind is a new file.
 
-Cards are checked before anything heavy is loaded. A kind therefore imports numpy, Pillow and other libraries in its
+Configs are checked before anything heavy is loaded. A kind therefore imports numpy, Pillow and other libraries in its
 methods, not at the top of its file.
 """
 
@@ -68,7 +68,7 @@ class SourceKind:
 
     kind: str  # the module's name, as a Literal with itself as the default
     path_keys: ClassVar[tuple[str, ...]] = ()  # fields that name files or folders
-    serves: ClassVar[tuple[Literal["class", "attributes"], ...]] = ()  # labels it can serve, besides "none"
+    serves: ClassVar[tuple[Literal["class", "attributes"], ...]] = ()  # labels it can serve, other than "none"
     known_attributes: ClassVar[tuple[str, ...] | None] = None  # every attribute, where they are known beforehand
     is_points: ClassVar[bool] = False  # its rows are points [2] of `mixture`, not images
     is_stacked: ClassVar[bool] = False  # its channels are independent digits
@@ -76,7 +76,7 @@ class SourceKind:
     classes_from: ClassesFrom | None = None  # classes made of its attributes; a field of the kinds that have attributes
 
     def labels(self) -> tuple[Literal["class", "attributes"], ...]:
-        """Labels that this source can serve, besides "none"."""
+        """Labels that this source can serve, other than "none"."""
         return self.serves if self.classes_from is None else ("class", *self.serves)
 
     def split_note(self) -> str:

@@ -46,7 +46,7 @@ class CelebA(SourceKind):
     path: str = "celeba"  # folder
     train_partitions: tuple[Partition, ...] = (0, 1)  # validation joins train: nothing is tuned on it here  [ours]
     test_partitions: tuple[Partition, ...] = (2,)  # those of the held-out images
-    classes_from: ClassesFrom | None = added(None)  # classes made of attributes, instead of or beside these
+    classes_from: ClassesFrom | None = added(None)  # classes made of attributes, instead of or with these
 
     path_keys = ("path",)
     serves = ("attributes",)

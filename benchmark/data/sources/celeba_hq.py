@@ -31,7 +31,7 @@ class CelebAHQ(SourceKind):
     path: str = "CelebAMask-HQ"  # folder
     n_test: Count = 3000  # images held out at random, of 30,000  [P: LT-GAN]
     seed: Seed = 0  # of the split  [ours: which images LT-GAN held out is not published]
-    classes_from: ClassesFrom | None = added(None)  # classes made of attributes, instead of or beside these
+    classes_from: ClassesFrom | None = added(None)  # classes made of attributes, instead of or with these
 
     path_keys = ("path",)
     serves = ("attributes",)
@@ -42,11 +42,11 @@ class CelebAHQ(SourceKind):
         return below(resolve(data_root, self.path), [f"{PICTURES}/*.jpg", *attributes])
 
     def files(self, data_root: Path) -> list[Path]:
-        """The images and their attributes; the masks beside them are not read."""
+        """The images and their attributes; the masks with them are not read."""
         return [resolve(data_root, self.path) / name for name in (PICTURES, ATTRIBUTES)]
 
     def open(self, card: DatasetCard, data_root: Path) -> SourceImages:
-        """A seeded random split of the sorted file names; attributes, or classes of them, where the card needs them."""
+        """A seeded random split of the sorted file names; attributes, or classes of them, where they are served."""
         import numpy as np
 
         folder = resolve(data_root, self.path)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Folder(SourceKind):
-    """Picture files: one sub-folder a class, or flat; train/ and test/ above if any; StyleGAN's dataset.json."""
+    """Image files: one sub-folder a class, or flat; train/ and test/ above if any; StyleGAN's dataset.json."""
 
     kind: Literal["folder"] = "folder"
     path: str  # folder

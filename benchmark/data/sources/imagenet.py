@@ -24,7 +24,7 @@ SOLUTION = "LOC_val_solution.csv"  # Kaggle's classes of the validation images
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ImageNet(SourceKind):
-    """ILSVRC 2012: train/<wnid>/, and val/<wnid>/ or a flat val/ with Kaggle's LOC_val_solution.csv beside it."""
+    """ILSVRC 2012: train/<wnid>/, and val/<wnid>/ or a flat val/ next to Kaggle's LOC_val_solution.csv."""
 
     kind: Literal["imagenet"] = "imagenet"
     path: str = "imagenet"  # folder

@@ -63,7 +63,7 @@ class STL10(SourceKind):
         return SourceImages(
             names=names,
             read=read,
-            where=lambda i: f"{files[rows[i][0]]}, picture {rows[i][1]}",
+            where=lambda i: f"{files[rows[i][0]]}, image {rows[i][1]}",
             is_test=np.array([k == len(files) - 1 for k, _ in rows], dtype=bool),
             split_rule=f"official: {' and '.join(self.train_parts)} is train, test is test",
         )

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Table(SourceKind):
-    """Picture files and a table of binary attributes: first column the file's name, the others 0/1 or -1/1."""
+    """Image files and a table of binary attributes: first column the file's name, the others 0/1 or -1/1."""
 
     kind: Literal["table"] = "table"
     path: str  # folder or zip file of the images
     table: str  # CSV file, or TXT file in CelebA's form
-    classes_from: ClassesFrom | None = added(None)  # classes made of attributes, instead of or beside these
+    classes_from: ClassesFrom | None = added(None)  # classes made of attributes, instead of or with these
 
     path_keys = ("path", "table")
     serves = ("attributes",)

@@ -1,4 +1,4 @@
-"""Frozen inputs of the drift gate: small arrays that never change, so that a number made of them moves only with code.
+"""Frozen inputs of the metric test: small arrays that never change, so that a number made of them moves only with code.
 
 Files and contents, all made once by `benchmark.drift.frozen.make`:
 
@@ -65,7 +65,7 @@ def load(folder: Path = paths.FROZEN) -> Frozen:
 def _read(path: Path, expected: str) -> dict[str, np.ndarray]:
     """Every array of a file whose hash is the expected one."""
     if not path.is_file():
-        raise DataError(f"{path}: missing", "the drift gate compares numbers of frozen inputs", "git restore it")
+        raise DataError(f"{path}: missing", "the regression test compares numbers of frozen inputs", "git restore it")
     if sha256_file(path) != expected:
         raise DataError(f"{path}: not the frozen bytes", f"its sha256 is not the {expected[:12]} of {MANIFEST}",
                         "git restore it")  # fmt: skip

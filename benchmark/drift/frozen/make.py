@@ -1,7 +1,7 @@
-"""Make the frozen inputs of the drift gate: `python -m benchmark.drift.frozen.make FOLDER`.
+"""Make the frozen inputs of the metric test: `python -m benchmark.drift.frozen.make FOLDER`.
 
 Kept for the record. The stored files are the inputs: a library that draws other random numbers changes what this
-module makes, not what the gate reads. New files are new inputs, so they need a new metric set and a new baseline.
+module makes, not what the test reads. New files are new inputs, so they need a new metric set and a new baseline.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the drift gate measures: every pure metric, the quantisation, the resizes and two feature passes.
+"""What the metric test measures: every pure metric, the quantisation, the resizes and two feature passes.
 
 `MEASURES` are compared with a stored baseline; what is known without one is in `expectations`. Metrics are called
 through their modules, as the harness calls them.
@@ -62,7 +62,7 @@ class Fingerprint:
 class Tolerance:
     """How far a number may lie from what is expected: relative to it, or absolute.
 
-    same: under the baseline's libraries and processor; other: under others. 0 asks for the same bits.
+    same: under the baseline's libraries and processor; other: under others. 0 means the same bits.
     """
 
     same: float
@@ -251,7 +251,7 @@ def _resizes(f: Frozen) -> Mapping[str, Measured]:
 
 
 def _prepared(f: Frozen) -> Mapping[str, Measured]:
-    """The way of a picture into a data set: decode, crop, pad, resize."""
+    """The way of an image into a data set: decode, crop, pad, resize."""
     found: dict[str, Measured] = {}
     for filter in pictures.FILTERS:
         for channels in (1, 3):

@@ -1,6 +1,6 @@
-"""The two tiny networks of the drift gate, rebuilt from frozen weights.
+"""The two tiny networks of the metric test, rebuilt from frozen weights.
 
-They are written in plain torch on purpose: the gate asks whether torch and the suite's pipeline still give the same
+They are written in plain torch on purpose: the test is whether torch and the suite's pipeline still give the same
 numbers, and a change of one of the suite's networks must not hide that.
 """
 

@@ -1,4 +1,4 @@
-"""Measures of the drift gate for the metrics of two sets that came last: CMMD, Vendi, clipped, C_T and MiFID.
+"""Measures of the metric test for the metrics of two sets that came last: CMMD, Vendi, clipped, C_T and MiFID.
 
 `benchmark.drift.frozen.measures` lists them. Metrics are called through their modules, as the harness calls them.
 """

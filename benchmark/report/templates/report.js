@@ -1,5 +1,5 @@
 "use strict";
-// A column's head sorts the rows of results: the best first, then the other way round. Rows of real images stay below.
+// A column's head sorts the rows of results: the best first, then reversed. Rows of real images stay below.
 for (const button of document.querySelectorAll("table.sortable thead button")) {
   button.addEventListener("click", () => {
     const head = button.closest("th"), table = head.closest("table"), body = table.tBodies[0];
@@ -24,7 +24,7 @@ for (const button of document.querySelectorAll("table.sortable thead button")) {
   });
 }
 
-// A link to a card opens it, and everything around it.
+// A link to a card on the page opens it, and everything around it.
 const open = () => {
   const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (!target) return;

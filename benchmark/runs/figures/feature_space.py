@@ -1,7 +1,7 @@
 """The features that a generator was given, by t-SNE: where the classes lie, and where its samples miss them.
 
 After Durall et al. (VISAPP 2021): `border.png` is their fig. 5 and 6, `classes_shown.png` the comparison of fig. 1a.
-t-SNE as in `save_embedding`; features that it cannot place give a picture that says so.
+t-SNE as in `save_embedding`; features that it cannot place give a figure that says so.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmark.evaluation.border import RequestedImages
 from benchmark.runs.figures.pictures import OFF, ON, name_tsne_axes, placed, scatter, scatter_classes
 
 BORDER, CLASSES_SHOWN = "border.png", "classes_shown.png"
-_MOST_ATTRIBUTES = 5  # columns of a picture of attributes: the first ones
+_MOST_ATTRIBUTES = 5  # columns of a figure of attributes: the first ones
 
 
 def save_feature_space(
@@ -29,7 +29,7 @@ def save_feature_space(
     attribute_names: Sequence[str] = (),
     seed: int = 0,
 ) -> None:
-    """Write the pictures of the requested images' features into a folder; `classes_shown.png` of classes alone."""
+    """Write the figures of the requested images' features into a folder; `classes_shown.png` of classes alone."""
     points, obstacle = placed(conditions.features.numpy(), seed)
     what = f"no t-SNE: {obstacle}" if obstacle else f"t-SNE of the features of {len(points)} held-out images"
     if conditions.labels.ndim == 2:

@@ -1,4 +1,4 @@
-"""The pictures that a run leaves in its folder: samples, real images beside them, the method's own, the loss curves."""
+"""The figures that a run leaves in its folder: samples, real images to compare, the method's own, the loss curves."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ SCATTERED = 5000  # points of a scatter plot
 def save_pictures(
     method: Method, G: nn.Module, data: Dataset, folder: Path, results: Path, run: str, shown: Dataset | None = None
 ) -> None:
-    """The run folder's pictures: real and generated samples by condition, the method's own, the loss curves.
+    """The run folder's figures: real and generated samples by condition, the method's own, the loss curves.
 
     The first rows and columns of both grids are also written where the run's record goes, a few KB each.
-    data: what the method learned from. shown: what it is asked for, where that is another dataset.
+    data: what the method learned from. shown: what it is conditioned on, where that is another dataset.
     """
     shown = shown or data
     torch.manual_seed(derive_seed(0x91C5))
@@ -85,7 +85,7 @@ def instance_grid(
     """Training images of these numbers, the bank's, each left of its samples."""
     conditions = torch.tensor(numbers)[:, None].expand(-1, columns).flatten()
     images = method.sample(G, len(conditions), conditions).images.cpu().unflatten(0, (len(numbers), columns))
-    real = images_to_float(data.train.images[numbers]).expand(-1, images.shape[2], -1, -1)  # grey beside colour
+    real = images_to_float(data.train.images[numbers]).expand(-1, images.shape[2], -1, -1)  # grey next to colour
     return Grid(torch.cat([real[:, None], images], 1), names, ["asked", *[""] * columns])
 
 
@@ -110,9 +110,9 @@ def spread(n: int, most: int = MOST_ROWS) -> list[int]:
 
 
 def real_grid(data: Dataset, columns: int = 10) -> Grid:
-    """Training images to set beside `sample_grid`: one row a class, else eight rows as they come."""
+    """Training images to compare with `sample_grid`: one row a class, else eight rows as they come."""
     labels = data.train.labels
-    if labels is None or data.is_stacked:  # 1,000 classes of a few pictures each say nothing in rows
+    if labels is None or data.is_stacked:  # 1,000 classes of a few images each say nothing in rows
         rows = {" " * i: np.arange(i * columns, min((i + 1) * columns, len(data.train))) for i in range(8)}
     else:
         rows = {data.class_names[k]: np.flatnonzero(labels == k)[:columns] for k in spread(data.n_classes)}

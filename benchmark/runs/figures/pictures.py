@@ -1,6 +1,6 @@
 """Figures: grids of images with exact pixels, t-SNE of embeddings, loss curves.
 
-A grid is a PNG in which every image pixel is one square of equal colour: nothing is interpolated, so the picture can be
+A grid is a PNG in which every image pixel is one square of equal colour: nothing is interpolated, so the file can be
 read back and compared. Plots go through matplotlib's Agg canvas, without pyplot and its global state. The same input
 gives the same bytes.
 """
@@ -89,7 +89,7 @@ def save_grid(path: Path, grid: Grid, scale: int | None = None) -> None:
 
 
 def grid_picture(grid: Grid, scale: int | None = None) -> Image.Image:
-    """The picture that `save_grid` writes, RGB."""
+    """The image that `save_grid` writes, RGB."""
     layout = grid_layout(grid, scale)
     picture = Image.new("RGB", layout.size, "white")
     cells = to_uint8(grid.images.detach().float().cpu()).numpy()  # [rows, columns, C, S, S]
@@ -145,7 +145,7 @@ def _draw_names(picture: Image.Image, grid: Grid, layout: GridLayout) -> None:
 
 
 def _upright_text(name: str) -> Image.Image:
-    """A name to be read from bottom to top; its last letter is at the picture's top."""
+    """A name to be read from bottom to top; its last letter is at the image's top."""
     flat = Image.new("RGB", (_text_width(name), _line_height()), "white")
     ImageDraw.Draw(flat).text((0, 0), name, "black", _font(), anchor="la")
     return flat.transpose(Image.Transpose.ROTATE_90)
@@ -168,13 +168,13 @@ def _line_height() -> int:
 
 
 def save_embedding(path: Path, embedding: Embedding, seed: int = 0) -> None:
-    """Write a 2-D t-SNE picture of features [N, d], and its points as a CSV beside it.
+    """Write a 2-D t-SNE figure of features [N, d], and its points as a CSV next to it.
 
     Class labels [N] give one panel with a colour a class; attributes [N, A] one panel an attribute. Where some images
     are generated, these are triangles. The CSV has x, y, then the class name, or one 0/1 column an attribute, then,
     where some are generated, `real` or `generated`. t-SNE: perplexity 30 (a third of the points, if fewer than 90),
     init pca, learning rate auto. Its axes have no unit, and neither distances between groups nor their sizes mean much.
-    Features that t-SNE cannot place (fewer than 5 points, one dimension, all equal, not finite) give a picture that
+    Features that t-SNE cannot place (fewer than 5 points, one dimension, all equal, not finite) give a figure that
     says so and a CSV of NaN: a collapsed encoder must not cost a finished run.
     Raises ValueError for features that are not [N, d], or labels that have no name.
     """

@@ -43,7 +43,7 @@ class RunCell:
     quiet: bool
     threads: int | None
     alive: Path | None = None  # a lock that the suite's process holds; a job that finds it free ends; None: it goes on
-    log: str | None = None  # one of `LOGS`, written beside `log.jsonl`
+    log: str | None = None  # one of `LOGS`, written next to `log.jsonl`
 
     def __call__(self) -> CellStatus:
         """Run the cell, or find its record. Only an end by a signal gets out, so that the suite goes on."""
@@ -108,7 +108,7 @@ def found(path: Path) -> CellStatus:
 def end_with_suite(alive: Path) -> None:
     """End this job, and all it started, when the lock is free.
 
-    Nobody tells jobs of a suite that was killed. A run that is ended anywhere continues from its checkpoint.
+    Jobs of a suite that was killed are not told. A run that is ended anywhere continues from its checkpoint.
     """
     if os.getpgrp() != os.getpid():
         os.setpgrp()  # the signal below is for this job and its helpers, not for the suite

@@ -1,6 +1,6 @@
 """What running a suite would cost: time and disk of the cells that have no record yet, row by row and in all.
 
-A row that has finished runs costs what they cost; any other is rehearsed, until that has taken five seconds, or one
+A row that has finished runs costs what they cost; any other gets a dry run, until these have taken five seconds, or one
 second for one row: from then on a row costs as one of the same method, for as many images. Stages that several runs
 share count once.
 """
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from benchmark.runs.spec import Paths, Resolved
 
 
-REHEARSED_S = 5.0  # seconds of rehearsals after which rows are estimated by others of the same method,
-SLOW_ROW_S = 1.0  # or of the rehearsal of one such row
+REHEARSED_S = 5.0  # seconds of dry runs after which rows are estimated by others of the same method,
+SLOW_ROW_S = 1.0  # or of the dry run of one such row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +36,9 @@ class RowCost:
     dataset: str
     n: int  # runs of the row
     n_todo: int
-    seconds: float | None  # one run, without what runs share; None: it could not be rehearsed
+    seconds: float | None  # one run, without what runs share; None: it could not be tried
     bytes: int  # of the files of one run
-    source: str  # finished runs, a rehearsal, or why there is none
+    source: str  # finished runs, a dry run, or why there is none
     shared: Mapping[tuple[Any, ...], float] = dataclasses.field(default_factory=dict)  # seconds of stages by identity
     flops: float | None = None  # operations of one run's training, without its stages; None: not known
 
@@ -57,7 +57,7 @@ def suite_plan(
 ) -> str:
     """What running a suite would do and cost, for a reader: a line for each row and dataset, then all of it.
 
-    A row that has finished runs costs what they cost; any other is rehearsed, which takes seconds.
+    A row that has finished runs costs what they cost; any other gets a dry run, which takes seconds.
     Raises ConfigError for a cell that cannot be resolved.
     """
     from benchmark.runs.estimate import gpu_elsewhere
@@ -127,7 +127,7 @@ def row_costs(
     for cell, resolved in todo:
         rows[cell.row, cell.dataset].append(resolved)
     found: list[RowCost] = []
-    rehearsed: list[tuple[Resolved, RowCost, float]] = []  # with the seconds that the rehearsal took
+    rehearsed: list[tuple[Resolved, RowCost, float]] = []  # with the seconds that the dry run took
     began = time.perf_counter()
     for (row, dataset), runs in rows.items():
         n_todo = sum(not record_path(paths.results, run.run).exists() for run in runs)
@@ -158,7 +158,7 @@ def _measured(cost: RowCost, records: Sequence[Record]) -> RowCost:
 
 
 def _like(cost: RowCost, resolved: Resolved, rehearsed: Sequence[tuple[Resolved, RowCost, float]]) -> RowCost | None:
-    """The cost by the last rehearsed row of the same method at the same side, for as many images; None: none is."""
+    """The cost by the last tried row of the same method at the same side, for as many images; None: none is."""
     for other, known, _ in reversed(rehearsed):
         same = other.method.name == resolved.method.name and other.card.resolution == resolved.card.resolution
         if same and known.seconds is not None:
@@ -178,7 +178,7 @@ def _like(cost: RowCost, resolved: Resolved, rehearsed: Sequence[tuple[Resolved,
 
 
 def _rehearsed(cost: RowCost, resolved: Resolved, paths: Paths, threads: int | None, estimator: Estimator) -> RowCost:
-    """The cost of a rehearsal. Its last part but the judges' is the method; all others are shared."""
+    """The cost by a dry run. Its last part but the judges' is the method; all others are shared."""
     try:
         plan = estimator.plan(resolved, paths, threads, quick=True)
     except Exception as error:  # whatever is wrong, the run itself will say it; an estimate stops nothing
@@ -194,7 +194,7 @@ def _rehearsed(cost: RowCost, resolved: Resolved, paths: Paths, threads: int | N
         cost,
         seconds=own.seconds + plan.evaluation_s,
         bytes=own.bytes,
-        source="by counted operations" if own.counted else "rehearsed",
+        source="by counted operations" if own.counted else "by a dry run",
         shared=shared,
         flops=own.flops * own.steps,
     )

@@ -86,7 +86,7 @@ class LocalJobs:
         """Nothing to do: the operating system tells each job's end."""
 
     def cancel(self, jobs: Sequence[LocalJob]) -> str:
-        """End jobs: they are asked to save their step, then to close what is open, then killed. Returns how."""
+        """End jobs: they are told to save their step, then to close what is open, then killed. Returns how."""
         running = [job for job in jobs if not job.done()]
         try:
             for number, seconds in ((LEAVE, _SAVING_S), (signal.SIGTERM, _CLOSING_S)):

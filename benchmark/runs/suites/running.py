@@ -183,7 +183,7 @@ class Jobs(Protocol):
         """Start or queue a job for each piece of work."""
 
     def look(self) -> None:
-        """See how the jobs are, before they are asked."""
+        """See how the jobs are, before each is looked at."""
 
     def cancel(self, jobs: Sequence[Any]) -> str:
         """End jobs. Returns how, for the user."""

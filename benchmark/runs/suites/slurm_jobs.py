@@ -200,7 +200,7 @@ def read_accounting(text: str) -> dict[str, tuple[str, int]]:
 
 
 def _tasks(text: str) -> list[str]:
-    """`3` or `2-5,8%2`: places in an array. An empty text: one, of a job that is no array."""
+    """`3` or `2-5,8%2`: indices of an array. An empty text: one, of a job that is no array."""
     places: list[str] = []
     for part in text.partition("%")[0].split(","):
         first, _, last = part.partition("-")

@@ -1,7 +1,7 @@
 """Suites: which method, with which changes, on which dataset and seeds, makes which table of which paper.
 
 A suite is one YAML file in this folder. Here it is read, checked and expanded: the rows of a size, what each changes of
-its method's recipe, and the runs they ask for. `running` runs it, `cost` says what that would cost, and
+its method's recipe, and the runs they make. `running` runs it, `cost` says what that would cost, and
 `benchmark.report.suite_tables` makes its tables.
 
     title: Discriminator and loss              # of the table
@@ -26,8 +26,8 @@ what the source reports of further datasets, as `published` and each row's `publ
 `images: 64000`, of a suite or a size, gives all rows one budget: so many images seen by the discriminator, whatever the
 row's batch and number of discriminator updates; the steps follow. A row's `sizes: {small: {...}}` are changes of that
 row at that size; a row with `only: [paper]` is left out at any other. A row with `trained_on: imagenet64` is a
-transfer: its method, which is conditioned on images, learns from that dataset, and is asked for images of the suite's
-and scored on it.
+transfer: its method, one conditioned on images, learns from that dataset; it gets images of the suite's dataset, and is
+scored on that.
 """
 
 from __future__ import annotations
@@ -80,11 +80,11 @@ class SuiteRow:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PublishedColumns:
-    """What the source reports; shown beside this suite's own values, never compared with them."""
+    """What the source reports; shown next to this suite's own values, never compared with them."""
 
     dataset: str  # shown only in tables of this dataset
     columns: tuple[str, ...]  # names of the source's metrics, in order
-    source: str  # where the values stand
+    source: str  # where the values are
     protocol: str  # how they were measured, as far as it differs
     metrics: dict[str, str] = Field(default_factory=dict)  # our metric of a column: see `report.reproduction`
 
@@ -95,7 +95,7 @@ class Claim:
 
     claim: Annotated[str, Field(min_length=1)]  # in words
     by: Literal["paper", "ours"]  # whose claim it is
-    better: Annotated[dict[str, str], Field(min_length=1)]  # labels of the one row, as many as tell it from all others
+    better: Annotated[dict[str, str], Field(min_length=1)]  # labels of the one row, as many as single it out
     than: Annotated[dict[str, str], Field(min_length=1)]  # of the other
     metric: str  # its id, or the beginning of it: fd is fd_judge or fd_inception, whichever a table has first
 
@@ -233,7 +233,7 @@ def scope_of(suite: Suite, size: str) -> Scope:
 
 
 def rows_of(suite: Suite, size: str) -> list[tuple[int, SuiteRow]]:
-    """The rows of a size with their places in the suite."""
+    """The rows of a size with their indices in the suite."""
     return [(i, row) for i, row in enumerate(suite.rows) if not row.only or size in row.only]
 
 
@@ -267,7 +267,7 @@ def _changes_of(suite: Suite, size: str, row: SuiteRow, dataset: str) -> dict[st
 def _without_judge(changes: dict[str, Any], dataset: str) -> dict[str, Any]:
     """The changes, less the extractor `judge` where the dataset that is scored on has no labels for it to learn.
 
-    A suite lists one set of extractors for datasets with and without labels; only a user who asks for it gets an error.
+    A suite lists one set of extractors for datasets with and without labels; a user's own request is an error.
     """
     from benchmark.data.cards import card_with, find_card
     from benchmark.runs.spec import without_judge

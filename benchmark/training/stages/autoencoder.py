@@ -25,7 +25,7 @@ class AutoencoderConfig(TrainConfig):
     """Reconstruction; every default is [ours]."""
 
     width: PositiveInt = 32  # channels of the first layer, at half the side; doubled up to eight times
-    code_dim: PositiveInt = 128  # numbers that stand for an image
+    code_dim: PositiveInt = 128  # numbers that represent an image
     lr: PositiveFloat = 1e-3  # AdamW's step size at the start; falls to 0 linearly
     weight_decay: NonNegativeFloat = 1e-5  # AdamW's
     seed: NonNegativeInt = 0  # of the encoder itself: runs with other seeds share it

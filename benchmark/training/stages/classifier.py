@@ -112,7 +112,7 @@ class LinearClassifier(Stage):
 
 
 def label_table(data: Dataset, noise: float = 0.0, noise_seed: int = 0) -> Tensor:
-    """Every training image's classes [N] int64 or attributes [N, A] float32, with noise where it is asked for.
+    """Every training image's classes [N] int64 or attributes [N, A] float32, with noise where that is set.
 
     Raises ConfigError for data without labels, and for noise on attributes: "another class" means nothing there.
     """

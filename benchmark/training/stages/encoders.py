@@ -10,7 +10,7 @@
     lite0        EfficientNet-Lite0, ImageNet weights from a Python package  -              ImageNet none
     resnet50     ResNet-50 of a file: supervised (torchvision) or SwAV       4              as file  by the user
 
-An encoder is a `FeatureNet`: `maps` are the chosen layer's feature maps, the call itself their mean over places. It is
+An encoder is a `FeatureNet`: `maps` are the chosen layer's feature maps, the call itself is their spatial mean. It is
 always in eval mode, has no gradient, and names itself (`identity`), so that `artifacts.compute` can key on it.
 """
 
@@ -110,7 +110,7 @@ class Prepare(nn.Module):
 class FeatureNet(nn.Module):
     """A frozen encoder: images [N, C, S, S] in [-1, 1] -> features [N, d].
 
-    prepare, body: applied one after the other; body gives the maps. pooled: features are the maps' mean over places;
+    prepare, body: applied one after the other; body gives the maps. pooled: features are the maps' mean over positions;
     else the maps laid flat. identity: what decides the features, JSON-able; weights of files are named by sha256.
     """
 
@@ -149,7 +149,7 @@ def image_encoder(artifacts: ArtifactStore, cfg: FeatureConfig) -> FeatureNet:
     """The frozen encoder of a configuration, on the store's device; trained by the store where it has to be.
 
     Raises ConfigError for a layer that the net does not have or labels that are missing, WeightsError when a weights
-    file is missing or another one. On the synthetic data of a rehearsal missing weights are replaced by random ones.
+    file is missing or another one. On the synthetic data of a dry run missing weights are replaced by random ones.
     """
     net = _MAKERS[cfg.name](artifacts, cfg).to(artifacts.device)
     artifacts.note(net.identity)

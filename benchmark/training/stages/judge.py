@@ -1,4 +1,4 @@
-"""The judge: the harness's own classifier, which scores what generators were asked for.
+"""The judge: the harness's own classifier, which scores whether images show what was requested.
 
 It learns from the held-out split alone, so it has seen no image a method trained on; it shares neither architecture
 nor seed with any classifier a method uses. Its accuracy on the training split is the ceiling of every control accuracy.

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours of images in feature space, and the instances that stand for a whole data set.
+"""Exact nearest neighbours of images in feature space, and the instances that represent a whole data set.
 
 IC-GAN's neighbourhoods (Casanova et al., NeurIPS 2021, sec. 3): features of unit length, so that the order by Euclidean
 distance and by cosine is the same, and no image is its own neighbour.
@@ -159,14 +159,14 @@ def possible_k(data: Dataset, k: int, n: int) -> int:
     """k, or fewer on the few images of a synthetic stand-in. Raises ConfigError where real data lack k others."""
     if n < 2 or (data.meta and k >= n):
         raise ConfigError(
-            f"k = {k}", f"{data.name} has {n} training images, {n - 1} besides each", "choose fewer neighbours"
+            f"k = {k}", f"{data.name} has {n} training images, {n - 1} others for each", "choose fewer neighbours"
         )
     return min(k, n - 1)
 
 
 @computation("benchmark.neighbours", "kmeans_instances")
 def kmeans_instances(data: Dataset, h: Mapping[str, Tensor], n: int) -> dict[str, Tensor]:
-    """Few instances that stand for the data set: {"rows": [at most n] int64, ascending}. A computation.
+    """Few instances that represent the data set: {"rows": [at most n] int64, ascending}. A computation.
 
     The rows nearest to the n centroids of k-means on unit features, each row once: centroids may share one.
     h: {"h": [N, d]}, features of the training images.

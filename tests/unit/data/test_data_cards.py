@@ -93,7 +93,7 @@ def test_the_card_shown_to_users_is_valid(tmp_path):
 
     import benchmark.data.cards as module
 
-    text = module.__doc__.split("as its path:\n")[1].split("No card is needed")[0]
+    text = module.__doc__.split("as its path:\n")[1].split("The defaults need no file")[0]
     path = tmp_path / "flowers.yaml"
     path.write_text(textwrap.dedent(text))
     assert load_card(path).resolution == 64

@@ -275,7 +275,7 @@ def test_tables_of_classes() -> None:
 
 def test_a_missing_condition_is_noticed() -> None:
     G, D = BigGANGenerator(16, ch=1, n_classes=3), BigGANDiscriminator(16, ch=1, instance_dim=3)
-    with pytest.raises(AssertionError, match="asked for a class"):
+    with pytest.raises(AssertionError, match="needs a class"):
         G(latents(G, 1))
     with pytest.raises(AssertionError, match="told an instance"):
         D(torch.randn(1, 3, 16, 16))

@@ -77,7 +77,7 @@ def test_images_that_are_named_are_made_by_some_code() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{item: Table 1}", "nothing stands for it"),
+        ("{item: Table 1}", "nothing reproduces it"),
         ("{item: Table 1, suite: infoscc-ablatoin}", "did you mean 'infoscc-ablation'"),
         ("{item: Table 1, suite: infoscc-ablation, size: papre}", "no size 'papre'"),
         ("{item: Table 1, sweet: x}", "sweet: unknown key"),

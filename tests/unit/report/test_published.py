@@ -54,11 +54,11 @@ def test_no_value_stands_twice() -> None:
     assert [key for key, n in counts.items() if n > 1] == []
 
 
-def test_certainty_is_known_and_memory_says_so_in_the_source() -> None:
+def test_every_value_was_read_and_a_quoted_one_names_where() -> None:
     assert {line["certainty"] for line in lines()} == set(CERTAINTY)
     for line in lines():
-        assert (line["certainty"] == "remembered") == ("from memory" in line["source"]), line
-        assert line["certainty"] != "quoted" or "as quoted in" in line["source"], line
+        assert (line["certainty"] == "quoted") == ("as quoted in" in line["source"]), line
+        assert "memory" not in line["source"], line
 
 
 def test_the_tables_that_were_read_are_whole() -> None:

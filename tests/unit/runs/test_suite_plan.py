@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("quick_environment")
 def test_the_plan_of_a_suite(suite_file: str, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     FakeRuns(monkeypatch)
     text = suite_plan(suite_file, "small", paths)
-    assert "digits, InfoSCC, Hinge: 2 of 2 to do, about 60 s each (rehearsed)" in text
+    assert "digits, InfoSCC, Hinge: 2 of 2 to do, about 60 s each (by a dry run)" in text
     assert text.endswith("4 cells, 0 done, 4 to do: about 4.5 min, 4 MB")
     by_two = suite_plan(suite_file, "small", paths, workers=2)
     assert by_two.endswith("4 to do: about 2.2 min by 2 workers, 4 MB")
@@ -64,7 +64,7 @@ def test_a_real_rehearsal(paths: Paths, tmp_path: Path) -> None:
     (tmp_path / "rates.yaml").write_text(WORKING)
     text = suite_plan(str(tmp_path / "rates.yaml"), "small", paths, device="cpu")
     assert text.count("1 of 1 to do, about") == 2
-    assert "(rehearsed)" in text
+    assert "(by a dry run)" in text
 
 
 class Costs:
