@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from benchmark.core.one_thread import one_thread
 from benchmark.metrics.checks import Array, Float64, MetricError, row_pair
 from benchmark.metrics.nearest import nearest
 from benchmark.metrics.sets import FeatureSets, SetNumber
@@ -87,7 +88,6 @@ def chamfer_tsne(
     import sklearn  # a second to import, and no other distance needs it
     from joblib import Parallel, delayed
     from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits
 
     real, fake = row_pair(real, fake, min_rows=1)
     if protocol not in ("suite", "paper"):
@@ -98,7 +98,7 @@ def chamfer_tsne(
     _check_point_count(len(real) + len(fake), settings["perplexity"], max_points)
     both = np.concatenate([real, fake])
     repetitions = (delayed(TSNE(**settings, random_state=int(seed)).fit_transform)(both) for seed in tsne_seeds)
-    with threadpool_limits(1):
+    with one_thread():
         embedded = Parallel(n_jobs=min(n_jobs, len(tsne_seeds)))(repetitions)  # [N + M, 3] each
     sums, means = [], []
     for points in embedded:

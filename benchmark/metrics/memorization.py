@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmark.core.one_thread import one_thread
 from benchmark.metrics.checks import Array, Float64, Int64, MetricError, float_rows, row_pair
 from benchmark.metrics.frechet import frechet_distance
 from benchmark.metrics.nearest import nearest
@@ -152,7 +153,8 @@ def _partition(train: Float64, others: tuple[Float64, ...], n_cells: int, seed: 
         return tuple(np.zeros(len(rows), np.int64) for rows in (train, *others))
     from sklearn.cluster import KMeans  # half a second that runs of `few` need not wait for
 
-    means = KMeans(n_cells, n_init=1, random_state=seed).fit(train)
+    with one_thread():
+        means = KMeans(n_cells, n_init=1, random_state=seed).fit(train)
     return tuple(means.predict(rows).astype(np.int64) for rows in (train, *others))
 
 

@@ -22,6 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from benchmark.core.files import atomic
+from benchmark.core.one_thread import one_thread
 from benchmark.core.plotting import PALETTE, figure_with_panels, literal, save_figure
 from benchmark.data.stream import to_uint8
 from benchmark.training.measurements import Embedding, Grid
@@ -224,7 +225,8 @@ def _tsne(features: np.ndarray, seed: int) -> np.ndarray:
 
     settings = {"n_components": 2, "init": "pca", "learning_rate": "auto", "max_iter": 1000}
     tsne = TSNE(**settings, perplexity=min(30.0, (len(features) - 1) / 3), random_state=seed)
-    return tsne.fit_transform(features)
+    with one_thread():
+        return tsne.fit_transform(features)
 
 
 def _embedding_classes(

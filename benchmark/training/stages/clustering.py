@@ -16,6 +16,7 @@ from torch.nn.functional import normalize
 
 from benchmark.core import distributed
 from benchmark.core.errors import ConfigError
+from benchmark.core.one_thread import one_thread
 from benchmark.data.prepared import Dataset, Split
 from benchmark.data.stream import in_order
 from benchmark.metrics.clusters import nmi, purity, purity_chance
@@ -144,7 +145,8 @@ def cluster(data: Dataset, embeddings: Any, k: int) -> dict[str, Tensor]:
     h = normalize(embeddings["h"]).cpu().numpy()
     if k > len(h):
         raise ConfigError(f"n_clusters = {k}", f"{data.name} has {len(h)} training images", "choose fewer clusters")
-    found = KMeans(k, n_init=10, random_state=0).fit(h)
+    with one_thread():
+        found = KMeans(k, n_init=10, random_state=0).fit(h)
     return {"labels": torch.tensor(found.labels_).long(), "centres": torch.tensor(found.cluster_centers_)}
 
 

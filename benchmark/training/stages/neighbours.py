@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from benchmark.core.errors import ConfigError, UserError
+from benchmark.core.one_thread import one_thread
 from benchmark.data.prepared import Dataset
 from benchmark.metrics.neighbours import chance_agreement, nearest_in_parts, neighbour_agreement, shared_labels
 from benchmark.nn.precision import exact_float32
@@ -180,7 +181,7 @@ def kmeans_instances(data: Dataset, h: Mapping[str, Tensor], n: int) -> dict[str
     if data.meta and n > len(f):
         raise ConfigError(f"n_instances = {n}", f"{data.name} has {len(f)} training images", "choose fewer instances")
     n = min(n, len(f))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), one_thread():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct images than n: fewer rows are returned
         found = KMeans(n, n_init=1, max_iter=100, random_state=0).fit(f.cpu().numpy())
     centres = torch.tensor(found.cluster_centers_, dtype=f.dtype, device=f.device)
