@@ -34,17 +34,7 @@ KINDS = {  # the first whose part is in the operator's name
     "resampling": ("pool", "upsample", "grid_sampler", "interpolate", "::pad", "reflection"),
     "optimisers": ("adam", "foreach", "lerp"),
     "copies, layout": (
-        "copy",
-        "::cat",
-        "contiguous",
-        "clone",
-        "index",
-        "gather",
-        "stack",
-        "flip",
-        "roll",
-        "fill",
-        "zero",
+        *("copy", "::cat", "contiguous", "clone", "index", "gather", "stack", "flip", "roll", "fill", "zero"),
     ),
     "random numbers": ("rand", "normal", "uniform", "bernoulli", "philox"),
     "pointwise, sums": ("",),
@@ -100,10 +90,8 @@ def main() -> None:
     print(f"| Method on {arguments.dataset} | {' | '.join(columns)} |")
     print("|:--" + "|--:" * len(columns) + "|")
     for name in arguments.methods:
-        step, shares = parts_of(name, arguments.dataset, arguments.steps)
-        print(
-            f"| {name} | {step:.1f} | {' | '.join(f'{100 * share:.0f} %' for share in shares.values())} |", flush=True
-        )
+        cells = [f"{100 * share:.0f} %" for share in parts_of(name, arguments.dataset, arguments.steps).values()]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
