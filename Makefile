@@ -27,7 +27,7 @@ SUITE_SEEDS := $(if $(filter-out file,$(origin SEEDS)),--seed $(SEEDS))
 TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2) --dist loadfile --max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan suite reproduce coverage error-rates table report drift drift-model baseline same same-tables test test-slow test-slurm fuzz kill-test gpu-check lint check format docs terms overhead speed peers throughput memory lock clean
+.PHONY: help bench plan suite reproduce coverage error-rates table zoo report drift drift-model baseline same same-tables test test-slow test-slurm fuzz kill-test gpu-check lint check format docs terms overhead speed peers throughput memory lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -52,6 +52,9 @@ coverage: $(READY)  ## write docs/coverage.md: what reproduces each table and fi
 
 error-rates: $(READY)  ## how often are verdicts wrong? simulated from the published records; writes docs/error-rates.csv (half an hour)
 	OMP_NUM_THREADS=1 $(PY) -m benchmark.report.error_rates $(if $(TABLES),--tables $(TABLES))
+
+zoo: $(READY)  ## publish a model for each row of SUITE=compare (SIZE=) from the runs in RESULTS: results/reference/models
+	@$(PY) -m benchmark.runs.suites.zoo $(if $(SUITE),"$(SUITE)") $(if $(SIZE),--size $(SIZE)) $(SUITE_SEEDS) --results "$(RESULTS)"
 
 table: $(READY)  ## CSV, LaTeX and Markdown tables from the records (WITH=reference: with the published rows; NAME=dataset or suite to print, ROWS=)
 	@$(PY) -m benchmark table $(NAME) $(if $(WITH),--with $(WITH)) $(if $(ROWS),--rows $(ROWS)) $(PLACES)

@@ -184,32 +184,35 @@ def run(
 def load_run(folder: PathLike, *, device: str = "cpu") -> TrainedRun:
     """A finished run, ready to be sampled: `load_run(folder).sample(64)` gives images [64, C, S, S] in [-1, 1].
 
-    folder: `results/runs/<dataset>/<method>/<run>`, a record's `folder`. Needs neither the dataset nor the artifacts
-    of earlier stages. Raises UserError when it is not the folder of a finished run.
+    folder: `results/runs/<dataset>/<method>/<run>`, a record's `folder`; the folder of an export; or a published model,
+    "reference/<dataset>/<method>". Needs neither the dataset nor the artifacts of earlier stages. Raises UserError when
+    it is neither, and for a file that is damaged.
     """
     from benchmark.runs.device import pick_device
+    from benchmark.runs.published_models import model_folder
     from benchmark.runs.trained import load_run as load
 
-    example = "'results/runs/digits/sngan/small-s0-0123abcd'"
-    return load(_path("folder", folder, example), pick_device(device))
+    return load(model_folder(_path("folder", folder, "'reference/digits/biggan'")), pick_device(device))
 
 
-def export_run(folder: PathLike, out: PathLike, *, license: str = "other", sampler: bool = False) -> list[Path]:
+def export_run(
+    folder: PathLike, out: PathLike, *, license: str = "other", sampler: bool = False, compact: bool = False
+) -> list[Path]:
     """Write a finished run to a folder of the Hugging Face layout, which `load_run` reads. Returns the files.
 
     folder: of a finished run, a record's `folder`. out: a new or empty folder. license: of the weights, an identifier
     of Hugging Face such as "cc-by-nc-4.0"; "other": not stated. The files: generator and discriminator as safetensors,
     `config.json`, what sampling needs, samples, and a model card with the record's numbers. sampler: also write
     `sampler.pt2`, from which torch alone can sample: `torch.export.load("sampler.pt2").module()`, 16 images a call.
+    compact: only what sampling needs, large tensors in float16; `license` is then left out.
     Raises UserError when the run is not finished or has no record, when a file is damaged or of another run, and when
     `out` is not empty.
     """
     from benchmark.runs.export import export_run as export
 
     source = _path("folder", folder, "'results/runs/digits/sngan/small-s0-0123abcd'")
-    return export(
-        source, _path("out", out, "'exported'"), arguments.text("license", license, "'cc-by-nc-4.0'"), sampler
-    )
+    licence = arguments.text("license", license, "'cc-by-nc-4.0'")
+    return export(source, _path("out", out, "'exported'"), licence, sampler=bool(sampler), compact=bool(compact))
 
 
 def score(
@@ -269,11 +272,8 @@ def score(
         from benchmark.runs.finished import rescore
 
         if reference or resolution or name:
-            raise UserError(
-                f"{given}: reference, resolution and name",
-                "a run is scored against its own dataset",
-                "leave them out, or write its images with `sample` and score these",
-            )
+            why, fix = "a run is scored against its own dataset", "leave them out, or `sample` it and score the images"
+            raise UserError(f"{given}: reference, resolution and name", why, fix)
         return rescore(given, paths, changes, where, quiet=quiet)
     return score_pictures(request_for(given, reference, changes, resolution, name), paths, where, quiet=quiet)
 

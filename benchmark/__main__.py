@@ -109,6 +109,9 @@ def parser() -> argparse.ArgumentParser:
     verb = words.add_parser(
         "sample", parents=[what, device, engine, paths], help="generated images from a finished run"
     )
+    verb.add_argument("run", nargs="?", type=path, metavar="RUN", help="the folder of a finished run or an export, "
+                      "or a published model, as reference/digits/biggan (default: by --method, --dataset, ...)"
+                      )  # fmt: skip
     verb.add_argument("--n", type=positive, default=64, help="how many (default: 64)")
     verb.add_argument("--instances", metavar="DATASET", help="condition on images of this dataset, not of the "
                       "run's own (transfer; methods conditioned on images)")  # fmt: skip
@@ -122,9 +125,9 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("out", type=path, metavar="DIR", help="a new or empty folder")
     verb.add_argument("--license", default="other", metavar="ID", help="of the weights, such as cc-by-nc-4.0 "
                       "(default: other, not stated)")  # fmt: skip
-    verb.add_argument(
-        "--sampler", action="store_true", help="also write sampler.pt2, from which torch alone can sample"
-    )
+    verb.add_argument("--sampler", action="store_true", help="also write sampler.pt2, which needs torch alone")
+    verb.add_argument("--compact", action="store_true", help="only what sampling needs, large tensors in float16: no "
+                      "discriminator, no model card")  # fmt: skip
     verb.set_defaults(do=verbs.export)
     verb = words.add_parser(
         "eval", parents=[device, paths], help="score images made elsewhere, or a run by another protocol"

@@ -328,10 +328,12 @@ def suite(arguments: argparse.Namespace) -> int:
 
 
 def sample(arguments: argparse.Namespace) -> int:
-    """Write images from a finished run, with a list of what each was to be."""
-    wanted, paths = specs(arguments), paths_of(arguments)
+    """Write images from a finished run or a published model, with a list of the condition of each."""
     from benchmark.core.files import require_writable
 
+    if arguments.run is not None:
+        return sample_folder(arguments)
+    wanted, paths = specs(arguments), paths_of(arguments)
     require_writable(arguments.out)
     from benchmark.runs.device import pick_device
     from benchmark.runs.finished import Request, write_samples
@@ -347,10 +349,30 @@ def sample(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def sample_folder(arguments: argparse.Namespace) -> int:
+    """Write pictures from the folder of a run or an export, or from a published model: no dataset is read."""
+    asked = ["dataset", "seed", "recipe", "changes", "protocol", "precision", "capture", "instances"]
+    given = [name for name in ("method", *asked) if getattr(arguments, name) != SAMPLED.get(name)]
+    if given:
+        option = {"changes": "set"}.get(given[0], given[0])
+        reason = "the run has its own settings, and neither dataset nor encoder is read"
+        raise UserError(f"sample {arguments.run}: --{option}", reason, "leave it out, or leave the run out")
+    from benchmark.runs.finished import Request, save_samples
+
+    run = benchmark.load_run(arguments.run, device=arguments.device)
+    save_samples(run, arguments.n, arguments.out, Request(arguments.label, arguments.attributes, arguments.instance))
+    print(f"{arguments.n} pictures of {run.name} in {arguments.out}")
+    return 0
+
+
+SAMPLED = {"method": ["infoscc"], "dataset": "digits", "changes": []}  # these options of `sample` where none is given
+
+
 def export(arguments: argparse.Namespace) -> int:
     """Write a finished run to a folder of the Hugging Face layout."""
+    asked = arguments
     for path in benchmark.export_run(
-        arguments.run, arguments.out, license=arguments.license, sampler=arguments.sampler
+        asked.run, asked.out, license=asked.license, sampler=asked.sampler, compact=asked.compact
     ):
         print(path)
     return 0

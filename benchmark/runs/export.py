@@ -24,32 +24,44 @@ from benchmark.training.tensors import not_a_checkpoint
 _CPU = torch.device("cpu")
 
 
-def export_run(folder: Path, out: Path, license: str = NOT_STATED, sampler: bool = False) -> list[Path]:
+def export_run(
+    folder: Path, out: Path, license: str = NOT_STATED, *, sampler: bool = False, compact: bool = False
+) -> list[Path]:
     """Write a finished run to the empty folder `out`, in the layout of Hugging Face models. Returns the files.
 
     folder: of a finished run with its record. license: of the weights, such as `mit` or `cc-by-nc-4.0`. sampler: also
-    write `sampler.pt2`, which torch alone can sample from.
+    write `sampler.pt2`, which torch alone can sample from. compact: only what sampling needs, large tensors in float16;
+    no discriminator, samples or card.
     Raises UserError when the run is not finished, its files are damaged or of another run, its weights are not those of
     the record, or `out` is not empty.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,63}", license):
         raise ArgumentError(f"license {license!r}", "it is no identifier of a licence", "use one such as cc-by-nc-4.0")
+    if compact and license != NOT_STATED:
+        raise ArgumentError(f"license {license!r}", "the card states it, and a compact export has none", "leave it out")
     if is_export(folder):
         raise UserError(f"{folder}: an export already", "a run is exported once", "copy the folder")
     trained = load_run(folder, _CPU)  # checks identity, and the weights against the record's hash
     record = _scored(trained)
-    exported = _exported(trained, record)
+    exported = _exported(trained, record, with_discriminator=not compact)
     _require_empty(out)
+    if sampler:
+        write_sampler(out / SAMPLER, trained)
+    if not compact:
+        _write_card(trained, record, out, license, sampler)
+    write_export(out, exported, str(record.environment.get("gantlet") or "unknown"), compact)
+    return sorted(out.iterdir())
+
+
+def _write_card(trained: TrainedRun, record: Record, out: Path, license: str, sampler: bool) -> None:
+    """The model card, and the samples that it shows."""
+    folder = trained.folder
     has_picture = (folder / SAMPLES).is_file()
     if has_picture:
         with open(folder / SAMPLES, "rb") as source, atomic(out / SAMPLES) as copy:
             shutil.copyfileobj(source, copy)
-    if sampler:  # before the card, which tells of it
-        write_sampler(out / SAMPLER, trained)
     card = model_card(trained, record, license=license, picture=SAMPLES if has_picture else None, sampler=sampler)
     write_text(out / CARD, card)
-    write_export(out, exported, str(record.environment.get("gantlet") or "unknown"))
-    return sorted(out.iterdir())
 
 
 def _scored(trained: TrainedRun) -> Record:
@@ -64,12 +76,13 @@ def _scored(trained: TrainedRun) -> Record:
     return record
 
 
-def _exported(trained: TrainedRun, record: Record) -> Exported:
+def _exported(trained: TrainedRun, record: Record, with_discriminator: bool) -> Exported:
     data, state = load_sampling(trained.folder, _CPU, identity_in(trained.folder))
     digest = record.result_or_empty.weights_sha256
     assert digest is not None  # `_scored` has seen it
     weights = trained.G.state_dict()
-    return Exported(trained.name, trained.config, digest, data, state, weights, _discriminator(trained, trained.G))
+    D = _discriminator(trained, trained.G) if with_discriminator else None
+    return Exported(trained.name, trained.config, digest, data, state, weights, D)
 
 
 def _discriminator(trained: TrainedRun, G: nn.Module) -> dict[str, Tensor] | None:

@@ -3,6 +3,8 @@
 `config.json` says what everything is and has the sha256 of every file of tensors; it carries a hash of itself. The
 tensors are safetensors, which hold no code. `README.md` is the model card: its reader may change it, nothing is read
 from it.
+
+A compact export has neither discriminator nor card, and its tensors are reduced (`benchmark.runs.compact`).
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from benchmark.core.errors import UserError
 from benchmark.core.files import atomic, read_json, write_json
 from benchmark.core.sealed import check_entries, seal_entries
 from benchmark.data.prepared import Dataset
-from benchmark.runs.folder import identity_of
+from benchmark.runs.compact import reduced, restored
+from benchmark.runs.folder import identity_of, tensors_hash
 
 CONFIG = "config.json"
 MODEL = "model.safetensors"  # the generator that was scored
@@ -31,7 +34,7 @@ SAMPLING = "sampling.safetensors"  # labels of the data, and the tensors of the 
 CARD = "README.md"
 SAMPLES = "samples.png"
 
-_FORMAT = 1
+_FULL, _COMPACT = 1, 2  # formats
 _NEEDED = (MODEL, SAMPLING)  # to sample
 _AGAIN = "fetch the file again, or export the run again"
 _OF_DATA, _OF_STATE = "data.", "state."  # what the names of the tensors for sampling begin with
@@ -43,7 +46,8 @@ class Exported:
 
     run: the name of the run. config: its settings, as `config.yaml` has them. weights_sha256: of the generator's
     tensors by name, as the record has it. data: the training data's outline. state: the method's sampling state.
-    weights: the generator's. discriminator: None where the run did not keep one.
+    weights: the generator's. discriminator: None where the run did not keep one. rounded_sha256: of the weights as a
+    compact export gives them back; None of a full one, whose weights are those of the record.
     """
 
     run: str
@@ -53,6 +57,7 @@ class Exported:
     state: dict[str, Any]
     weights: dict[str, Tensor]
     discriminator: dict[str, Tensor] | None = None
+    rounded_sha256: str | None = None
 
 
 def is_export(path: Path) -> bool:
@@ -63,20 +68,21 @@ def is_export(path: Path) -> bool:
 # ---- writing --------------------------------------------------------------------------------------------------------
 
 
-def write_export(folder: Path, exported: Exported, made_by: str) -> None:
+def write_export(folder: Path, exported: Exported, made_by: str, compact: bool = False) -> None:
     """Write the tensors and `config.json`, the latter last: without it a folder is no export.
 
-    made_by: the version of this package. Raises UserError for a sampling state of other than tensors and plain values.
+    made_by: the version of this package. compact: reduce the tensors, and leave the discriminator out. Raises UserError
+    for a sampling state of other than tensors and plain values.
     """
     outline, arrays = _split_outline(exported.data)
     plain = {name: value for name, value in exported.state.items() if not isinstance(value, Tensor)}
     tensors = {_OF_STATE + name: value for name, value in exported.state.items() if isinstance(value, Tensor)}
-    files = {MODEL: exported.weights, SAMPLING: arrays | tensors}
-    if exported.discriminator is not None:
+    files: dict[str, Mapping[str, Tensor]] = {MODEL: exported.weights, SAMPLING: arrays | tensors}
+    if exported.discriminator is not None and not compact:
         files[DISCRIMINATOR] = exported.discriminator
-    entries = {
+    entries: dict[str, Any] = {
         "library_name": "gantlet",
-        "format": _FORMAT,
+        "format": _COMPACT if compact else _FULL,
         "gantlet": made_by,
         "run": exported.run,
         "identity": dict(identity_of(exported.config, exported.run, _AGAIN)),
@@ -85,6 +91,11 @@ def write_export(folder: Path, exported: Exported, made_by: str) -> None:
         "data": outline,
         "sampling": _kept_by_json(plain, exported.run),
     }
+    if compact:
+        small = {name: reduced(values) for name, values in files.items()}
+        files = {name: stored for name, (stored, _) in small.items()}
+        entries["types"] = {name: types for name, (_, types) in small.items()}
+        entries["rounded_sha256"] = tensors_hash(restored(*small[MODEL]))
     hashes = {name: _write_tensors(folder / name, values) for name, values in files.items()}
     write_json(folder / CONFIG, seal_entries(entries | {"sha256": hashes}))
 
@@ -145,6 +156,8 @@ def read_export(folder: Path) -> Exported:
         if name in _NEEDED or (folder / name).exists()
     }
     try:
+        if entries["format"] == _COMPACT:
+            tensors = {name: restored(one, entries["types"][name]) for name, one in tensors.items()}
         weights, kept = tensors[MODEL], tensors[SAMPLING]
         state = {name.removeprefix(_OF_STATE): one for name, one in kept.items() if name.startswith(_OF_STATE)}
         return Exported(
@@ -155,6 +168,7 @@ def read_export(folder: Path) -> Exported:
             state={**entries["sampling"], **state},
             weights=weights,
             discriminator=tensors.get(DISCRIMINATOR),
+            rounded_sha256=entries["rounded_sha256"] if entries["format"] == _COMPACT else None,
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise _unusable(folder / CONFIG, error) from None
@@ -166,8 +180,8 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         if not check_entries(entries, path.name):
             raise ValueError("it is not one that `gantlet export` wrote")
-        if entries["format"] != _FORMAT:
-            raise ValueError(f"its format is {entries['format']}, this version reads {_FORMAT}")
+        if entries["format"] not in (_FULL, _COMPACT):
+            raise ValueError(f"its format is {entries['format']}, this version reads {_FULL} and {_COMPACT}")
         if set(entries["sha256"]) - {DISCRIMINATOR} != set(_NEEDED):
             raise ValueError(f"it names the files {', '.join(entries['sha256'])}")
     except (KeyError, TypeError, ValueError) as error:

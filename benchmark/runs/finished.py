@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -29,7 +28,7 @@ from benchmark.runs.folder import GENERATOR, load_generator, require_finished, r
 from benchmark.runs.records import Record, read_record, record_path, write_record
 from benchmark.runs.run import score, scoring_artifacts, trained_against
 from benchmark.runs.spec import Paths, Resolved, RunSpec, prepare_for, resolve
-from benchmark.runs.trained import BATCH, TrainedRun
+from benchmark.runs.trained import TrainedRun
 from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.checkpoints import CHECKPOINT, load_checkpoint
 from benchmark.training.method import Method, construct
@@ -222,25 +221,30 @@ def write_samples(
         torch.manual_seed(derive_seed(0x5A3C))
         numbers = spread(len(other.train), 10)
         save_grid(folder / "instances.png", instance_grid(method, G, other, numbers, [""] * len(numbers), columns=8))
-    wanted = conditions_for(request, TrainedRun(resolved.folder, {}, method, G, data), n)
-    torch.manual_seed(derive_seed(0x5A3B))
-    sample = [
-        method.sample(G, min(BATCH, n - first), None if wanted is None else wanted[first : first + BATCH])
-        for first in range(0, n, BATCH)
-    ]
-    images = np.concatenate([stored(part.images) for part in sample])
-    if data.is_points:
+    save_samples(TrainedRun(resolved.folder, {}, method, G, data), n, folder, request)
+
+
+def save_samples(run: TrainedRun, n: int, folder: Path, request: Request = Request()) -> None:
+    """Write n samples of a loaded run as PNG files, and `asked.csv` with what each is conditioned on.
+
+    2-D points go to `points.csv`. Raises ConfigError for a method that is not conditioned on what is requested.
+    """
+    wanted = conditions_for(request, run, n)
+    require_writable(folder)
+    sample = run.sample_with_conditions(n, wanted)
+    images = stored(sample.images)
+    if run.data.is_points:
         write_text(folder / "points.csv", "x,y\n" + "".join(f"{x:.9g},{y:.9g}\n" for x, y in images))
         return
-    conditions = [
-        " ".join(map(str, one.reshape(-1).tolist()))
-        for part in sample
-        if part.conditions is not None
-        for one in part.conditions
-    ]
+    rows = [""] * n if sample.conditions is None else [_in_words(one) for one in sample.conditions]
     lines = ["file,asked"]
     for i, image in enumerate(images):
         file = f"{i:06d}.png"
         Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(folder / file)
-        lines.append(f"{file},{conditions[i] if conditions else ''}")
+        lines.append(f"{file},{rows[i]}")
     write_text(folder / "asked.csv", "\n".join(lines) + "\n")
+
+
+def _in_words(condition: Tensor) -> str:
+    """One sample's condition: a number, or several with blanks between them."""
+    return " ".join(map(str, condition.reshape(-1).tolist()))

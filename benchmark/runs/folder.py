@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +122,13 @@ def require_finished(saved: dict[str, Any], G: nn.Module, steps: int) -> None:
 
 def weights_hash(net: nn.Module) -> str:
     """sha256 of a network's parameters and buffers, by name."""
+    return tensors_hash(net.state_dict())
+
+
+def tensors_hash(tensors: Mapping[str, torch.Tensor]) -> str:
+    """sha256 of tensors by name: their bytes, wherever they are and however they are laid out."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(net.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -30,6 +30,7 @@ from benchmark.runs.folder import (
     weights_hash,
 )
 from benchmark.runs.limits import memory_bytes, require_within_limits
+from benchmark.runs.published_models import MODELS
 from benchmark.runs.records import Record, read_record, record_path
 from benchmark.training.measurements import Sample
 from benchmark.training.method import Method, MethodFile, find_method
@@ -64,8 +65,13 @@ class TrainedRun:
 
     @property
     def record(self) -> Record:
-        """The record, in the same results folder. Raises UserError for an export, or when it is not there."""
+        """The record, in the same results folder; of a published model among the published records.
+
+        Raises UserError for another export, or when it is not there.
+        """
         if self.exported_as is not None:
+            if (published := _published_record(self.folder, self.exported_as)) is not None:
+                return published
             reason = "an export has its run's numbers in README.md alone"
             raise UserError(f"{self.folder}: no record", reason, "read that, or the record in the results folder")
         return read_record(record_path(self.folder.absolute().parents[3], self.name))
@@ -202,6 +208,13 @@ def load_run(folder: Path, device: torch.device) -> TrainedRun:
     return TrainedRun(folder, config, method, _frozen(method.G), data)
 
 
+def _published_record(folder: Path, run: str) -> Record | None:
+    """The record of a published model, `records/<run>.json` where the model is `models/<run>`; None where none is."""
+    where = folder.absolute().parent
+    path = record_path(where.parent, run)
+    return read_record(path) if where.name == MODELS and path.is_file() else None
+
+
 def _load_export(folder: Path, device: torch.device) -> TrainedRun:
     """Load a run from the folder of its export. Raises UserError, naming the file, as `load_run`."""
     found = read_export(folder)
@@ -213,9 +226,14 @@ def _load_export(folder: Path, device: torch.device) -> TrainedRun:
         method.G.load_state_dict(found.weights)
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise not_a_checkpoint(model, error, "export the run again") from None
-    if (own := weights_hash(method.G)) != found.weights_sha256:
-        reason = f"their sha256 is {own[:12]}..., {exported.CONFIG} says {found.weights_sha256[:12]}..."
+    said = found.rounded_sha256 or found.weights_sha256
+    if (own := weights_hash(method.G)) != said:
+        reason = f"their sha256 is {own[:12]}..., {exported.CONFIG} says {said[:12]}..."
         raise UserError(f"{model}: not the weights that were scored", reason, "export the run again")
+    record = _published_record(folder, found.run)
+    if record is not None and (known := record.result_or_empty.weights_sha256) != found.weights_sha256:
+        reason = f"the sha256 of its weights is {found.weights_sha256[:12]}..., the record's {str(known)[:12]}..."
+        raise UserError(f"{folder}: not the model of the record {record.run}", reason, "publish the model again")
     return TrainedRun(folder, found.config, method, _frozen(method.G), found.data, found.run)
 
 
