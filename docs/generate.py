@@ -467,7 +467,8 @@ def results_text(method: str) -> str:
     for dataset, size in {"digits": "small", "coloured shapes": "shapes"}.items():
         values, costs = (published(f"compare-{size}{end}.md").get(row.labels["Method"]) for end in ("", "-cost"))
         if values and costs:
-            found.append([dataset, *(values[name] for name in _RESULTS), values["Runs"], *(costs[c] for c in _COSTS)])
+            shown = [values[name].replace(" ", "\N{NO-BREAK SPACE}") for name in _RESULTS]  # a mean with its interval
+            found.append([dataset, *shown, values["Runs"], *(costs[c] for c in _COSTS)])
     if not found:
         return "No published runs in the suite `compare`."
     return (

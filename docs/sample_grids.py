@@ -31,13 +31,13 @@ def samples_text(method: str, out: Path, results: Path = paths.REFERENCE) -> str
             real = find_real(results, record)
             shown = [_image(real, f"Real images: {dataset}", out)] if real else []
             shown.append(_image(grid, f"Samples of {method}: {dataset}, seed {record.seed}", out))
-            found.append("\n".join(shown))
+            found.append("\n".join([f"{dataset.capitalize()}, seed {record.seed}:\n", *shown]))
             break  # of the first seed that has one
     if not found:
         return ""
     about = (
-        "Suite `compare`, the first seed, uncurated; on the left real images. A row of a grid is one class for methods "
-        "that are conditioned on classes."
+        "Suite `compare`, uncurated; on the left real images. A row of a grid is one class for methods that are "
+        "conditioned on classes."
     )
     return "\n\n".join([about, *found])
 
