@@ -17,6 +17,8 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from sample_grids import samples_text
+
 from benchmark.__main__ import parser
 from benchmark.core.config import to_dict
 from benchmark.core.field_docs import FieldDoc, field_docs
@@ -448,6 +450,8 @@ def methods_page(classes: list[ConfigClass]) -> str:
         parts += [f"### Settings of {name}", prose(cls.about), inherited(cls, shared, "config.md")]
         parts += [fields_table(cls, shared, "config.md"), f"### Recipes of {name}", recipes_table(file.RECIPES)]
         parts += [f"### Results of {name}", results_text(name)]
+        if samples := samples_text(name, OUT):
+            parts += [f"### Samples of {name}", samples]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -463,7 +467,8 @@ def results_text(method: str) -> str:
     for dataset, size in {"digits": "small", "coloured shapes": "shapes"}.items():
         values, costs = (published(f"compare-{size}{end}.md").get(row.labels["Method"]) for end in ("", "-cost"))
         if values and costs:
-            found.append([dataset, *(values[name] for name in _RESULTS), values["Runs"], *(costs[c] for c in _COSTS)])
+            shown = [values[name].replace(" ", "\N{NO-BREAK SPACE}") for name in _RESULTS]  # a mean with its interval
+            found.append([dataset, *shown, values["Runs"], *(costs[c] for c in _COSTS)])
     if not found:
         return "No published runs in the suite `compare`."
     return (

@@ -6,11 +6,9 @@ Work that is due every n-th step only is charged by an n-th. Settings that canno
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import count, islice
-from statistics import median
 from typing import Any, ClassVar
 
 import torch
@@ -19,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benchmark.core.seeds import seed_step
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
+from benchmark.runs.clock import step_seconds
 from benchmark.training.loop import stream_for
 from benchmark.training.method import Method, Trainable
 
@@ -49,6 +48,11 @@ def parameters(trainable: Trainable) -> dict[str, int]:
     return {name: sum(p.numel() for p in net.parameters()) for name, net in trainable.modules().items()}
 
 
+def bytes_of(nets: dict[str, int]) -> int:
+    """Of the files of networks with so many parameters: weights, two Adam moments, the average."""
+    return 4 * 4 * sum(nets.values())
+
+
 def dry_run(
     name: str, trainable: Trainable, data: Dataset, again: Callable[[Any], Trainable], *, quick: bool = False
 ) -> Part:
@@ -58,7 +62,7 @@ def dry_run(
     a suite has many rows. Work that is due every n-th step only may then be in it or not.
     """
     nets = parameters(trainable)
-    files = 4 * 4 * sum(nets.values())  # weights, two Adam moments, the average
+    files = bytes_of(nets)
     cfg = trainable.cfg
     if quick:
         few, seconds, flops = single_step(trainable, data)
@@ -80,11 +84,12 @@ def single_step(trainable: Trainable, data: Dataset) -> tuple[int, float, float]
         clock, middle = _Clock(trainable, data), cfg.steps // 2 + 1
         with Flops() as counter:
             try:
-                seconds = clock.measure(middle)
+                clock.measure(middle)  # first calls take longer
             except (IndexError, RuntimeError, ValueError):  # what the first step has to make is not there
                 clock.measure(0)
-                counter.total = 0
-                seconds = clock.measure(middle)
+                clock.measure(middle)
+            counter.total = 0
+            seconds = clock.measure(middle)
     finally:
         trainable.cfg = cfg
     return few, seconds, float(counter.total)
@@ -107,10 +112,15 @@ def seconds_a_step(small: Trainable, data: Dataset, again: Callable[[Any], Train
     return seconds * cfg.batch / batch
 
 
-def mean_step(probe: _Probe, steps: int = 1) -> float:
+def timed_step(trainable: Trainable, data: Dataset, expected_s: float) -> float:
+    """Seconds of a step on average over a run, where it is expected to be quick. Weights change."""
+    return mean_step(_Clock(trainable, data), steps=4 if expected_s < QUICK_S / 2 else 2)
+
+
+def mean_step(probe: Probe, steps: int = 1) -> float:
     """What a step takes on average over a run: an ordinary step's, and the share of what is due every n-th step only.
 
-    steps: how many ordinary ones are measured, of quick ones; half as many of each period. The median counts: a machine
+    steps: how many ordinary ones are measured, of quick ones; half as many of each period. The least counts: a machine
     pauses now and then. What a period's work takes is separated from that of shorter periods that are due at the same
     steps.
     """
@@ -125,7 +135,7 @@ def mean_step(probe: _Probe, steps: int = 1) -> float:
         steps = 1  # a long step scatters little, and repeating it would take minutes
     else:
         probe.measure(middle)  # first calls take longer
-    ordinary = probe.median(islice((t for t in count(middle) if not probe.due(t)), steps))
+    ordinary = probe.least(islice((t for t in count(middle) if not probe.due(t)), steps))
     extra: dict[int, float] = {}
     for n in sorted(probe.periods):
         near = max(0, middle // n - 8) * n
@@ -133,11 +143,11 @@ def mean_step(probe: _Probe, steps: int = 1) -> float:
         alone = min(multiples, key=lambda t: (len(probe.due(t)), abs(t - middle)))
         alike = [t for t in multiples if probe.due(t) == probe.due(alone)]
         others = sum(extra.get(other, 0.0) for other in probe.due(alone))
-        extra[n] = max(0.0, probe.median(alike[: max(1, steps // 2)]) - ordinary - others)
+        extra[n] = max(0.0, probe.least(alike[: max(1, steps // 2)]) - ordinary - others)
     return ordinary + sum(amount * math.ceil(n_steps / n) / n_steps for n, amount in extra.items())
 
 
-class _Probe:
+class Probe:
     """Takes single steps and measures them; finds out what is done only every n-th step."""
 
     exact: ClassVar[bool] = False  # the same step takes the same whenever it is measured
@@ -150,9 +160,9 @@ class _Probe:
         """The periods whose work is done at step t."""
         return [n for n in self.periods if t % n == 0]
 
-    def median(self, times: Iterable[int]) -> float:
-        """The median of what these steps take."""
-        return median([self.measure(t) for t in times])
+    def least(self, times: Iterable[int]) -> float:
+        """What the quickest of these steps takes: another process only slows one."""
+        return min(self.measure(t) for t in times)
 
     def measure(self, t: int) -> float:
         """What step t takes."""
@@ -169,18 +179,14 @@ def take_step(trainable: Trainable, stream: Stream, t: int) -> None:
     trainable.step(stream, t)
 
 
-class _Clock(_Probe):
-    """Seconds."""
+class _Clock(Probe):
+    """Seconds; see `clock`."""
 
     def measure(self, t: int) -> float:
-        _wait(self.trainable.device)
-        began = time.perf_counter()
-        self._step(t)
-        _wait(self.trainable.device)
-        return time.perf_counter() - began
+        return step_seconds(lambda: self._step(t), self.trainable.device)
 
 
-class _Operations(_Probe):
+class _Operations(Probe):
     """Floating-point operations: products and sums of matrix products and convolutions, forward and backward."""
 
     exact: ClassVar[bool] = True
@@ -222,6 +228,11 @@ class Flops(TorchDispatchMode):
 
         self.total, self.formulas = 0, flop_registry
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing here is compiled: torch.compile need not be loaded, and a call costs less."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = self.call(func, args, kwargs or {})
         if func is torch.ops.aten.convolution_backward.default and args[9] > 1:
@@ -243,8 +254,3 @@ def _grouped_backward_flops(gradient: Any, x: Any, weight: Any, *rest: Any) -> i
     transposed, output_mask = rest[4], rest[7]
     places = x if transposed else gradient  # one product with a whole kernel for each of its entries
     return 2 * places.numel() * weight[0].numel() * sum(output_mask[:2])
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

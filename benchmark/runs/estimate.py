@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 
 from benchmark.core.errors import ConfigError
-from benchmark.runs.counting import Counting, cpu_counting
+from benchmark.runs.counting import Counting
 from benchmark.runs.device import check_device, pick_device, use_threads
 from benchmark.runs.dry_run import Part
 from benchmark.runs.gpus import DEFAULT_GPU, GPUS, Gpu, find_gpu
 from benchmark.runs.plan import Plan, duration, make_plan
+from benchmark.runs.rates import cpu_counting
 from benchmark.runs.spec import Paths, Resolved
 
 ALL_COUNTED = Counting(lambda work: 0.0)  # a GPU's seconds follow by `Plan.on`
@@ -34,8 +35,7 @@ def estimate(
 ) -> Plan:
     """The plan of a run on a device that is here, or on a GPU by its data sheet. Raises as `make_plan` does.
 
-    On a CPU a part whose step of two images would take long is counted, not timed. Operations that are due every n-th
-    step only may be left out of such a count.
+    On a CPU a part whose step would take long is counted, not timed.
     """
     return Estimator(device, gpu).plan(resolved, paths, threads)
 
@@ -46,20 +46,31 @@ class Estimator:
     def __init__(self, device: str = "auto", gpu: str | None = None) -> None:
         self.elsewhere = gpu_elsewhere(device, gpu)
         self.device = CPU if self.elsewhere else pick_device(device)
-        self.timed: dict[str, Part] = {}
-        self.counting: Counting | None = None
-        if self.elsewhere:
-            self.counting = ALL_COUNTED
-        elif self.device.type == "cpu":
-            self.counting = cpu_counting()
+        self.known: dict[str, Part] = {}
 
     def plan(self, resolved: Resolved, paths: Paths, threads: int | None = None, *, quick: bool = False) -> Plan:
-        """The plan of a run. quick: count or time a single step on any device; see `dry_run`."""
+        """The plan of a run. quick: on a CPU count whatever it is, on a GPU time a single step (see
+        `dry_run`); look for no files."""
         if not self.elsewhere:
             use_threads(resolved, threads)
-        quick = quick or self.counting is not None
-        plan = make_plan(resolved, paths, self.device, quick=quick, timed=self.timed, counting=self.counting)
+        counting = self._counting(quick)
+        plan = make_plan(
+            resolved,
+            paths,
+            self.device,
+            quick=quick or counting is not None,
+            known=self.known,
+            counting=counting,
+            files=not quick,
+        )
         return plan.on(self.elsewhere) if self.elsewhere else plan
+
+    def _counting(self, quick: bool) -> Counting | None:
+        if self.elsewhere:
+            return ALL_COUNTED
+        if self.device.type != "cpu":
+            return None
+        return cpu_counting(0.0) if quick else cpu_counting()
 
 
 def other_gpus(plan: Plan) -> str:

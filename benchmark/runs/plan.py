@@ -2,13 +2,13 @@
 
 The estimate is a dry run: the run's own stages and method are built on synthetic images of the dataset's shape, and a
 few of their steps are timed on the present device (`dry_run`), or their operations are counted (`counting`): where a
-step takes long, and for a GPU that is not here (`gpus`). `estimate` chooses.
+step takes long (`rates` has this CPU's), and for a GPU that is not here (`gpus`). `estimate` chooses.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -28,8 +28,8 @@ from benchmark.evaluation.sampling import BATCH as SAMPLED_TOGETHER
 from benchmark.evaluation.sampling import generate
 from benchmark.evaluation.tsne import KINDS
 from benchmark.nn.precision import precision_note
-from benchmark.runs.counting import Counting, Uncomputed, Work, counted_part
-from benchmark.runs.dry_run import Part, dry_run, parameters
+from benchmark.runs.counting import Counting, Uncomputed, Work, counted_work
+from benchmark.runs.dry_run import Part, bytes_of, dry_run, parameters, timed_step
 from benchmark.runs.gpus import ASSUMPTIONS, Gpu
 from benchmark.runs.memory import require_memory
 from benchmark.runs.spec import Paths, Resolved, missing
@@ -39,6 +39,7 @@ from benchmark.training.method import Method, Stage, Trainable, construct
 
 FEW = 16  # images of a quick dry run, which encoders see whole
 LARGE_SIDE = 128  # pixels, from which on sampling is timed on fewer images
+COUNTED_HERE = "counted, at rates measured on this CPU"
 LONG_S = 86_400.0  # a run longer than this is pointed out
 
 
@@ -119,13 +120,13 @@ class Plan:
 
     @property
     def source(self) -> str:
-        """What the times rest on, where not all of them were measured; else nothing."""
+        """What the times rest on."""
         if self.gpu:
             return f"times follow from counted operations; {ASSUMPTIONS}. Peak rates: {self.gpu.source}"
+        timed = [part.name for part in self.parts if not (part.counted or part.ready)]
         counted = [part.name for part in self.parts if part.counted]
-        if not counted:
-            return ""
-        return f"times of {', '.join(counted)} follow from counted operations and this CPU's rate in a convolution"
+        told = [f"{', '.join(names)} {how}" for names, how in ((timed, "timed"), (counted, COUNTED_HERE)) if names]
+        return f"times: {'; '.join([*told, 'evaluation by known rates'])}"
 
     def warning(self) -> str:
         """A sentence for a run of more than a day that has a smaller recipe; else nothing."""
@@ -146,13 +147,14 @@ def duration(seconds: float) -> str:
 
 @dataclass
 class DryRun(ArtifactStore):
-    """A store on synthetic pictures that times its stages instead of training them."""
+    """A store on synthetic images that estimates its stages instead of training them."""
 
     parts: list[Part] = field(default_factory=list)
-    timed: dict[str, Part] = field(default_factory=dict)  # stages of earlier dry runs by their keys: each once a suite
+    known: dict[str, Part] = field(default_factory=dict)  # stages of earlier dry runs by their keys: each once a suite
     quick: bool = False  # see `dry_run`
     real_sha256: str | None = None  # of the prepared data, when it is there: stages that are ready can then be found
-    counting: Counting | None = None  # see `part_of`
+    counting: Counting | None = None  # how parts are counted; None: they are timed
+    pending: list[Callable[[], None]] = field(default_factory=list)  # estimates that are still to be made
 
     def train(self, stage: type[Stage], cfg: Any, **inputs: Any) -> nn.Module:
         """The untrained product of a stage, its cost noted."""
@@ -165,17 +167,52 @@ class DryRun(ArtifactStore):
         trainable = construct(stage, cfg, self.data, self.device, 0, **inputs)
         if self.real_sha256 and (self.folder / f"{stage.name}-{key[:12]}" / META).exists():
             part = Part(stage.name, parameters(trainable), cfg.steps, 0.0, 0, ready=True)
-        elif key in self.timed:
-            part = self.timed[key]
+        elif key in self.known:
+            part = self.known[key]
         else:
             again = partial(construct, stage, data=self.data, device=self.device, seed=0, **inputs)
-            part = self.timed[key] = part_of(
-                stage.name, trainable, self.data, again, quick=self.quick, counting=self.counting
-            )
+            part = self.known[key] = self.part_of(stage.name, trainable, again, inputs)
         self.parts.append(part)
         product = trainable.product().requires_grad_(False).eval()
         self._keys.append((product, key))
         return product
+
+    def part_of(
+        self, name: str, trainable: Trainable, again: Callable[[Any], Trainable], inputs: dict[str, Any]
+    ) -> Part:
+        """A part's cost. Where `counting` says how, it is counted, and timed if it is quick, by `estimate_pending`."""
+        if self.counting is None:
+            return dry_run(name, trainable, self.data, again, quick=self.quick)
+        nets, cfg = parameters(trainable), trainable.cfg
+        part = Part(name, nets, cfg.steps, 0.0, bytes_of(nets))
+        cheap = None if isinstance(trainable, Stage) else trainable  # a stage's product is frozen: it is built again
+        self.pending.append(partial(self._estimate, part, cheap, partial(again, cfg), inputs, self.counting))
+        return part
+
+    def estimate_pending(self) -> None:
+        """Fill in the costs of the parts that were built cheaply."""
+        for estimate in self.pending:
+            estimate()
+        self.pending.clear()
+
+    def _estimate(
+        self,
+        part: Part,
+        cheap: Trainable | None,
+        build: Callable[[], Trainable],
+        inputs: dict[str, Any],
+        counting: Counting,
+    ) -> None:
+        if cheap is None:
+            with cheaply_built():
+                cheap = build()
+        work = counted_work(cheap, self.data)
+        part.flops, part.operators, a_step = work.flops, work.operators, counting.seconds(work)
+        part.counted = a_step >= counting.timed_s
+        if not part.counted:
+            make_dense(inputs.values())
+            a_step = timed_step(build(), self.data, a_step)
+        part.seconds = a_step * part.steps
 
     def compute(self, function: Callable[..., dict[str, Tensor]], **inputs: Any) -> dict[str, Tensor]:
         """The function's value on the synthetic pictures."""
@@ -194,14 +231,16 @@ def make_plan(
     device: torch.device,
     *,
     quick: bool = False,
-    timed: dict[str, Part] | None = None,
+    known: dict[str, Part] | None = None,
     counting: Counting | None = None,
+    files: bool = True,
 ) -> Plan:
     """Rehearse a run. Raises ConfigError for settings that do not fit together or into memory, UserError when the disk
     is too small.
 
-    quick: see `dry_run`. timed: stages that plans of other runs on this device have timed, by their keys; this run's
-    are added. counting: see `part_of`.
+    quick: see `dry_run`. known: stages that plans of other runs on this device have estimated, by their keys; this
+    run's are added. counting: how parts are counted; None: all are timed. files: look for the files that the run needs,
+    which may ask the network.
     """
     data, prepared = (
         Dataset.tiny(resolved.card, FEW if quick else TINY),
@@ -214,20 +253,22 @@ def make_plan(
         paths.artifacts,
         device,
         quiet=True,
-        timed={} if timed is None else timed,
+        known={} if known is None else known,
         quick=quick,
         real_sha256=prepared.sha256 if prepared else None,
         counting=counting,
     )
-    plan = Plan(resolved, device, artifacts.parts, missing=missing(resolved, paths))
+    plan = Plan(resolved, device, artifacts.parts, missing=missing(resolved, paths) if files else [])
     cls, cfg = resolved.method.cls, resolved.config
-    with cheap_start() if quick else nullcontext():
+    with cheaply_built() if counting else cheap_start() if quick else nullcontext():
         stages = cls.stages(artifacts, cfg)
         method = construct(cls, cfg, data, device, 0, **stages)
     again = partial(construct, cls, data=data, device=device, seed=0, **stages)
-    artifacts.parts.append(part_of(resolved.method.name, method, data, again, quick=quick, counting=counting))
-    for stage, settings in trained_here(resolved.evaluation, has_judge=bool(data.n_labels) and not data.is_points):
-        artifacts.train(stage, settings)
+    artifacts.parts.append(artifacts.part_of(resolved.method.name, method, again, stages))
+    with cheaply_built() if counting else nullcontext():
+        for stage, settings in trained_here(resolved.evaluation, has_judge=bool(data.n_labels) and not data.is_points):
+            artifacts.train(stage, settings)
+    artifacts.estimate_pending()
     plan.data_note = prepared.repeated_note if prepared else ""
     plan.n_reference = len(prepared.split(resolved.evaluation.reference)) if prepared else 0
     further = [len(prepared.split(name)) for name in resolved.evaluation.references] if prepared else []
@@ -249,18 +290,19 @@ def cheap_start() -> Iterator[None]:
         nn.init.orthogonal_ = plain
 
 
-def part_of(
-    name: str,
-    trainable: Trainable,
-    data: Dataset,
-    again: Callable[[Any], Trainable],
-    *,
-    quick: bool,
-    counting: Counting | None,
-) -> Part:
-    """A part's cost: counted where `counting` says so, else by `dry_run`."""
-    counted = counted_part(name, trainable, data, counting) if counting else None
-    return counted or dry_run(name, trainable, data, again, quick=quick)
+@contextmanager
+def cheaply_built() -> Iterator[None]:
+    """Networks whose large weights are constants without memory: enough to count what a step computes."""
+    with cheap_start(), Uncomputed():
+        yield
+
+
+def make_dense(values: Iterable[Any]) -> None:
+    """Give the weights of networks that `cheaply_built` made memory of their own, so that steps can be timed."""
+    for net in values:
+        if isinstance(net, nn.Module):
+            for tensor in (*net.parameters(), *net.buffers()):
+                tensor.data = tensor.data.contiguous()
 
 
 @dataclass(frozen=True)
@@ -306,7 +348,8 @@ def evaluation_cost(
     sampling_s, sampling = (time.perf_counter() - began) / n * n_fake, None
     if counting and counter:
         batches = -(-n_fake // SAMPLED_TOGETHER)
-        sampling = Work(counter.work.flops / n * n_fake, counter.work.operators * batches)
+        work = counter.work
+        sampling = Work(work.flops / n * n_fake, work.operators * batches, work.entries / n * n_fake)
         sampling_s = counting.seconds(sampling)
     features = sum((n_fake + n_reference) / EXTRACTOR_RATE.get(name, 100.0) for name in cfg.extractors)
     points = 2 * cfg.chamfer_points * cfg.tsne_seeds * len(KINDS) if cfg.embeds else 0

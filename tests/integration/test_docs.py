@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 from helpers import ROOT, environment
 
 from benchmark.__main__ import parser
+from benchmark.core.paths import REFERENCE
 from benchmark.core.registry import method_names
 from benchmark.data.cards import list_cards
 from benchmark.evaluation.config import EvalConfig
 from benchmark.metrics.catalogue import METRICS
+from benchmark.runs.sample_files import real_path, samples_path, save_small_grid
+from benchmark.training.measurements import Grid
 
 # Files whose strict classes are read from files of the suite and are no settings
 NO_SETTINGS = (
@@ -30,6 +35,7 @@ NO_SETTINGS = (
 @pytest.fixture(scope="module")
 def generate() -> ModuleType:
     """docs/generate.py, which is no package's."""
+    sys.path.insert(0, str(ROOT / "docs"))
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     assert spec is not None
     assert spec.loader is not None
@@ -62,7 +68,10 @@ def test_metrics_datasets_and_methods_are_listed(pages: dict[str, str]) -> None:
     assert [name for name in list_cards() if f"({name})=" not in pages["datasets"]] == []
     assert [name for name in method_names() if f"\n## {name}\n" not in pages["methods"]] == []
     results = pages["methods"].partition("### Results of biggan")[2].partition("\n## ")[0]
-    assert "| digits | **1.13 ± 0.12** | 0.691 ± 0.072 |" in results
+    assert (
+        "| digits | **1.13 ± 0.12** | 0.691 ± 0.072 |".replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
+        in results
+    )
 
 
 def test_settings_have_type_default_and_comment(pages: dict[str, str]) -> None:
@@ -82,6 +91,34 @@ def test_links_out_of_docs_lead_to_copies(generate: ModuleType) -> None:
     assert "CONTRIBUTING" not in text
     assert "#style" in text
     assert "(https://x.y/z.md)" in text
+
+
+def test_a_method_shows_the_samples_of_its_records(generate: ModuleType, tmp_path: Path) -> None:
+    results, out = tmp_path / "results", tmp_path / "generated"
+    (results / "records").mkdir(parents=True)
+    for path in (REFERENCE / "records").glob("digits-sngan-small-s*.json"):
+        shutil.copy(path, results / "records")
+    grids = sys.modules["sample_grids"]
+    assert generate.samples_text("sngan", out, results) == "", "records without grids"
+    assert not out.exists()
+    records = grids._records("sngan", "small", results)
+    assert [record.seed for record in records] == [0, 1, 2, 3, 4], "of the suite alone, not its ablations"
+    grid = Grid(torch.linspace(-1, 1, 16).expand(8, 4, 1, 16, 16), [""] * 8, [""] * 4)
+    save_small_grid(samples_path(results, records[1].run), grid)
+    text = generate.samples_text("sngan", out, results)
+    name = samples_path(results, records[1].run).name
+    assert f"```{{image}} samples/{name}" in text
+    assert "seed 1" in text, "the first that has one"
+    assert ":width: 128px" in text, "twice 4 images of 16 px"
+    assert (out / "samples" / name).read_bytes() == samples_path(results, records[1].run).read_bytes()
+    assert "Real images" not in text
+    sha256 = records[0].result_or_empty.data.sha256
+    assert sha256
+    save_small_grid(real_path(results, "digits", sha256), grid)
+    text = generate.samples_text("sngan", out, results)
+    assert text.index(":alt: Real images: digits") < text.index(":alt: Samples of sngan: digits, seed 1")
+    assert generate.samples_text("biggan", out, results) == ""
+    assert generate.samples_text("mgan", out, results) == "", "not in this size of the suite"
 
 
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:

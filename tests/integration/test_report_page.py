@@ -196,6 +196,45 @@ def test_a_head_sorts_the_rows_and_sorts_back(front: Path, tmp_path: Path) -> No
     assert out["last"] == out["first"]
 
 
+def test_the_rows_shown_are_a_latex_table(front: Path, tmp_path: Path) -> None:
+    steps = (
+        NAMES
+        + """
+      const links = [], files = [];
+      w.HTMLAnchorElement.prototype.click = function () {
+        links.push(decodeURIComponent(this.href)); files.push(this.download);
+      };
+      const [tex, csv] = ["latex", "csv"].map((id) => d.getElementById(id));
+      tex.click();
+      const all = names();
+      choose(d.getElementById("f-cond"), "none");
+      d.querySelector('#board button[data-key="name"]').click();
+      tex.click(); csv.click();
+      const few = names();
+      change(d.getElementById("f-search"), "dcgan", "input");
+      tex.click(); csv.click();
+      return { all, few, links, files };"""
+    )
+    out = read(front, steps, tmp_path)
+    whole, few, few_csv, one, one_csv = (link.partition(",")[2] for link in out["links"])
+    assert [name.rpartition(".")[2] for name in out["files"]] == ["tex", "tex", "csv", "tex", "csv"]
+    lines = whole.splitlines()
+    assert r"\begin{tabular}{rllrrrlll}" in lines
+    assert lines[-1] == r"\end{tabular}"
+    assert sum(line.startswith(("\\toprule", "\\midrule", "\\bottomrule")) for line in lines) == 4
+    rows = [line for line in lines if line.endswith(r" \\")]
+    assert {line.count("&") for line in rows} == {8}
+    assert rows[0].startswith(r"\# & Method & Conditioning & FD-judge $\downarrow$ & Recall")
+    assert rows[1].startswith(r"1 & BigGAN & class & \textbf{1.13 $\pm$ 0.12} & 0.69")
+    assert rows[-1].startswith(" & real, half against half, ")
+    assert [row.split(" & ")[1] for row in rows[1:-1]] == out["all"]
+    assert whole.count("textbf") == 1
+    for text, table, names in ((few, few_csv, out["few"]), (one, one_csv, ["DCGAN"])):
+        shown = [line.split(" & ")[1] for line in text.splitlines() if line.endswith(r" \\")][1:-1]
+        assert shown == names, "filtered, sorted and searched as on the page"
+        assert [line.split('","')[1] for line in table.splitlines()[1:]] == names
+
+
 def test_two_rows_are_compared_on_a_page_of_their_own(front: Path, tmp_path: Path) -> None:
     steps = """
       const boxes = [...d.querySelectorAll("#board input[type=checkbox]")], button = d.getElementById("compare");

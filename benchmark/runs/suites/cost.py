@@ -1,6 +1,6 @@
 """What running a suite would cost: time and disk of the cells that have no record yet, row by row and in all.
 
-A row that has finished runs costs what they cost; any other gets a dry run, until these have taken five seconds, or one
+A row that has finished runs costs what they cost; any other gets a dry run, until these have taken four seconds, or one
 second for one row: from then on a row costs as one of the same method, for as many images. Stages that several runs
 share count once.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from benchmark.runs.spec import Paths, Resolved
 
 
-REHEARSED_S = 5.0  # seconds of dry runs after which rows are estimated by others of the same method,
+REHEARSED_S = 4.0  # seconds of dry runs after which rows are estimated by others of the same method,
 SLOW_ROW_S = 1.0  # or of the dry run of one such row
 
 
@@ -194,7 +194,7 @@ def _rehearsed(cost: RowCost, resolved: Resolved, paths: Paths, threads: int | N
         cost,
         seconds=own.seconds + plan.evaluation_s,
         bytes=own.bytes,
-        source="by counted operations" if own.counted else "by a dry run",
+        source="counted" if own.counted else "timed",
         shared=shared,
         flops=own.flops * own.steps,
     )

@@ -139,15 +139,18 @@
       state.key = null;
     }
 
+    const kept = () => (row) => (!fCond.value || row.cond === fCond.value) && (!fSup.value || row.sup === fSup.value);
+    function sought(board) {
+      const text = fSearch.value.trim().toLowerCase();
+      return (place) => !text || `${board.rows[place.row].name} ${board.rows[place.row].method}`.toLowerCase().includes(text);
+    }
+
     function draw() {
       const board = boardOf(), column = columnOf();
-      const text = fSearch.value.trim().toLowerCase();
-      const keep = (row) => (!fCond.value || row.cond === fCond.value) && (!fSup.value || row.sup === fSup.value);
-      const found = ranking(board, column, keep);
+      const found = ranking(board, column, kept());
       state.shown = found.places;
-      const sought = (place) => !text || `${board.rows[place.row].name} ${board.rows[place.row].method}`.toLowerCase().includes(text);
       drawAnswer(board, column, found);
-      drawTable(board, column, found, sought);
+      drawTable(board, column, found, sought(board));
       drawSamples(board, found.places);
       $("to-dataset").href = board.page;
       $("to-dataset").textContent = `Plots and control rows of ${board.dataset}`;
@@ -223,7 +226,7 @@
         return el("th", { scope: "col", role: "columnheader", class: NUMERIC.has(of) ? "num" : "", "aria-sort": order },
           sorts ? el("button", { type: "button", "data-key": of }, text) : text);
       });
-      heads.push(el("th", { scope: "col", role: "columnheader" }, el("span", { class: "hidden" }, "Select for comparison")));
+      heads.push(el("th", { scope: "col", role: "columnheader", class: "pick" }, el("span", { class: "hidden" }, "Select for comparison")));
       const ordered = sorted(board, column, places);
       const lines = ordered.filter(sought).map((place) => line(board, column, track, place, leader));
       const byValue = key === "value";
@@ -291,6 +294,13 @@
       $("compare").textContent = n === 2 ? "Compare selected" : `Compare selected (${n} of 2)`;
     }
 
+    function visible() {
+      return sorted(boardOf(), columnOf(), state.shown).filter(sought(boardOf()));
+    }
+    function download(type, ending, text) {
+      el("a", { href: `data:${type};charset=utf-8,${encodeURIComponent(text)}`, download: `${boardOf().id}.${ending}` }).click();
+    }
+
     function csv() {
       const board = boardOf(), column = columnOf();
       const quote = (value) => {
@@ -298,11 +308,41 @@
         return `"${(/^[=+@]|^-[A-Za-z(]/.test(text) ? "'" + text : text).replaceAll('"', '""')}"`;
       };
       const lines = [["rank", "method", "conditioning", "supervision", column.name, "low", "high", "seeds", "verdict", "p", "training_s"],
-        ...state.shown.map((p) => [p.rank, board.rows[p.row].name, board.rows[p.row].cond, board.rows[p.row].sup,
+        ...visible().map((p) => [p.rank, board.rows[p.row].name, board.rows[p.row].cond, board.rows[p.row].sup,
           p.mean, p.low, p.high, p.n, p.test ? p.test[0] : "", p.test ? p.test[1] : "", board.rows[p.row].cost])];
-      const link = el("a", { href: "data:text/csv;charset=utf-8," + encodeURIComponent(lines.map((l) => l.map(quote).join(",")).join("\r\n")),
-        download: `${board.id}.csv` });
-      link.click();
+      download("text/csv", "csv", lines.map((l) => l.map(quote).join(",")).join("\r\n"));
+    }
+
+    // Every character that LaTeX reads as a command is escaped; after a line's end a bracket or star would be an option.
+    const TEX = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "\\textless{}",
+      ">": "\\textgreater{}", "|": "\\textbar{}", "[": "{[}", "]": "{]}", "*": "{*}", "±": "$\\pm$", "×": "$\\times$", "–": "--",
+      "↓": "$\\downarrow$", "↑": "$\\uparrow$", "\n": " " };
+    for (const sign of "{}$&#%_") TEX[sign] = `\\${sign}`;
+    const letter = (sign) => sign >= " " && sign < "\u0180" && !(sign >= "\u007f" && sign <= "\u009f") ? sign
+      : `{[}U+${sign.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}{]}`;
+    const tex = (value) => [...String(value)].map((sign) => TEX[sign] || letter(sign)).join("");
+    const comment = (text) => `% ${text.replace(/[\s\u0000-\u001f]+/g, " ")}`;
+
+    function latex() {
+      const board = boardOf(), column = columnOf();
+      const { leader } = ranking(board, column, kept());
+      const row = (cells) => cells.join(" & ") + " \\\\";
+      const further = (key, place) => column[key] ? valueText(column[key][place.row]) : DASH;
+      const lines = visible().map((p) => {
+        const value = p.row === leader ? `\\textbf{${tex(p.text)}}` : tex(p.text);
+        const verdict = p.row === leader ? "best" : p.rank === null ? "not ranked" : p.test ? p.test[0] : "not tested";
+        return row([tex(p.rank ?? DASH), tex(board.rows[p.row].name), tex(board.rows[p.row].cond), value, tex(further("recall", p)),
+          tex(further("coverage", p)), tex(board.rows[p.row].seeds), tex(verdict), tex(p.test ? p.test[1] : "")]);
+      });
+      const real = column.real
+        ? ["\\midrule", row(["", tex(column.real[0]), "", tex(valueText(column.real[1])), "", "", "", "", ""])] : [];
+      const arrow = column.better === "lower" ? "↓" : "↑";
+      download("application/x-tex", "tex", [
+        comment(`${board.title}: ${board.dataset}, ${board.budget}. Means over seeds, with half the 95 % interval.`),
+        comment("Bold: the best row. vs best: test against it, adjusted for all comparisons of this table."),
+        "% Needs \\usepackage{booktabs}.", "\\begin{tabular}{rllrrrlll}", "\\toprule",
+        row(["\\#", "Method", "Conditioning", tex(`${column.name} ${arrow}`), "Recall", "Coverage", "Seeds", "vs best", "p"]),
+        "\\midrule", ...lines, ...real, "\\bottomrule", "\\end{tabular}", ""].join("\n"));
     }
 
     fDataset.addEventListener("change", () => { setBoards(); draw(); });
@@ -337,6 +377,7 @@
       location.href = `${boardOf().compare}#${wanted}`;
     });
     $("csv").addEventListener("click", csv);
+    $("latex").addEventListener("click", latex);
     state.shown = ranking(boardOf(), columnOf(), () => true).places;  // the page came with this ranking drawn
     window.addEventListener("pageshow", () => {  // a browser may restore earlier choices without an event
       if (fBoard.value !== data.boards[0].id || fCond.value || fSup.value || fSearch.value) draw();
