@@ -114,11 +114,11 @@ def cost_text(board: Board, column: Column) -> str:
     own = operations(leader.entry)
     texts = [f"Training {markdown_text(leader.entry.name)} took {_cost(leader.entry)} a run"] if own else []
     if cheapest is not leader:
-        texts.append(f"the cheapest row, {markdown_text(cheapest.entry.name)}, {_cost(cheapest.entry)}")
+        texts.append(f"the cheapest row, {markdown_text(cheapest.entry.name)}, took {_cost(cheapest.entry)}")
     front = front_of([(flops, place.summary.mean) for place, flops in priced], column.better)
     on_front = [place.entry.name for i, (place, _) in enumerate(priced) if i in front]
     front_text = f"No row is better and cheaper in operations than {names(on_front)}."
-    return f"{', '.join(texts)}. {front_text}" if texts else front_text
+    return f"{'; '.join(texts)}. {front_text}" if texts else front_text
 
 
 def _cost(entry: Entry) -> str:

@@ -13,7 +13,7 @@ from benchmark.report.plain_table import EMPTY
 from benchmark.report.results_pages.head import row_name
 from benchmark.report.results_pages.layout import Layout, PageOf, Paper
 from benchmark.report.results_pages.markdown import bullets, counted, paragraph, table
-from benchmark.report.results_pages.sections import TABLES, counts_text
+from benchmark.report.results_pages.sections import TABLES, counts_text, title_of
 from benchmark.report.site.boards import MAIN_SUITE, Board, method_titles
 from benchmark.report.site.views import OUTCOMES, run_facts
 from benchmark.report.writers import markdown_text
@@ -53,9 +53,9 @@ def best_of_each(pages: Sequence[tuple[PageOf, Sequence[Board]]]) -> list[str]:
     for plan, boards in pages:
         link = f"[{markdown_text(plan.title)}]({path_component(plan.name)}.md)"
         for board in boards:
-            rows.append((link, *_best_cells(board)))
+            rows.append((link, *_best_cells(board, len(plan.datasets) > 1 and len(boards) > 1)))
             link = ""
-    heads = ("page", "compared", "best", "by", "value", "significantly better than", "real against real")
+    heads = ("page", "compared", "best", "value", "significantly better than", "real against real")
     return [
         "## Which method is best?",
         "",
@@ -63,15 +63,15 @@ def best_of_each(pages: Sequence[tuple[PageOf, Sequence[Board]]]) -> list[str]:
             "By the first metric of each comparison, mean ± half the 95 % interval over seeds. FD-judge is the Frechet "
             "distance in the features of a classifier that no method saw; values of two datasets are not comparable."
         ),
-        *table(heads, rows, 4),
+        *table(heads, rows, 3),
     ]
 
 
-def _best_cells(board: Board) -> tuple[str, ...]:
-    what = f"{board.title}, {board.dataset}, {board.budget}"
+def _best_cells(board: Board, several: bool) -> tuple[str, ...]:
+    what = f"{title_of(board, several)}, {board.budget}"
     column = board.main_column
     if column is None:
-        return (markdown_text(what), EMPTY, EMPTY, EMPTY, "no common protocol", EMPTY)
+        return (markdown_text(what), EMPTY, EMPTY, "no common protocol", EMPTY)
     ranking = board.ranking(column)
     leader = ranking.leader or ranking.places[0]
     certain = f"{ranking.n_better} of {counted(ranking.n_tested, 'other')}" if ranking.n_tested else "not tested"
@@ -79,8 +79,7 @@ def _best_cells(board: Board) -> tuple[str, ...]:
     return (
         markdown_text(what),
         markdown_text(row_name(board, leader.entry)),
-        markdown_text(column.name),
-        f"{format_cell(leader.summary)}, {counted(leader.summary.n, 'seed')}",
+        f"{markdown_text(column.name)} {format_cell(leader.summary)}, {counted(leader.summary.n, 'seed')}",
         certain,
         real,
     )

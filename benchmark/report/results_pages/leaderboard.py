@@ -49,8 +49,8 @@ def leaderboard(board: Board, column: Column) -> list[str]:
     controls = [found for id in _CONTROL if (found := widest(board, id)) is not None]
     letters = groups(board, ranking)
     short = [head_of(one).replace(f"-{row_of(column.id).what(column.id)}", "").lower() for one in side]
-    heads = ("method", "conditioned on (given)", head_of(column), *short, "control ↑", "seeds", "training", "FLOPs",
-             "vs best", "group")  # fmt: skip
+    heads = ("method", "conditioned on (given)", "vs best", "group", head_of(column), *short, "control ↑", "seeds",
+             "training", "FLOPs")  # fmt: skip
     rows = []
     for i, place in enumerate(ranking.places):
         entry = place.entry
@@ -62,16 +62,16 @@ def leaderboard(board: Board, column: Column) -> list[str]:
             (
                 markdown_text(entry.name),
                 markdown_text(_given(entry)),
+                standing(ranking, place),
+                letters[i],
                 *shown,
                 control[0] if control else EMPTY,
                 str(len(entry.seeds)),
                 *cost,
-                standing(ranking, place),
-                letters[i],
             )
         )
     rows += [_real(row, (column, *side), len(heads)) for row in board.table.controls if _is_shown(row)]
-    return table(heads, rows, 2)
+    return table(heads, rows, 4)
 
 
 def _given(entry: Entry) -> str:
@@ -87,7 +87,7 @@ def _is_shown(row: RealDataRow) -> bool:
 
 
 def _real(row: RealDataRow, columns: Sequence[Column], n: int) -> tuple[str, ...]:
-    cells = (f"*{markdown_text(row.labels[0])}*", "", *(row.text(column) for column in columns))
+    cells = (f"*{markdown_text(row.labels[0])}*", "", "", "", *(row.text(column) for column in columns))
     return (*cells, *[""] * (n - len(cells)))
 
 
@@ -101,15 +101,21 @@ def not_ranked(board: Board, ranking: Ranking) -> list[str]:
 
 
 def groups(board: Board, ranking: Ranking) -> list[str]:
-    """Letters of the groups that each ranked row is in, in the ranking's order; empty for rows that were not tested.
-
-    Rows that share a letter are not significantly different when every pair is tested, all pairs as one family.
-    """
+    """Letters of the groups that each ranked row is in, in the ranking's order; empty for rows that were not tested."""
     tests = board.pairs(ranking.column)
     at = {id(entry.row): i for i, entry in enumerate(board.entries)}
     places = [at[id(place.entry.row)] for place in ranking.places]
     tested = [place for place in places if any(place in pair for pair in tests)]
-    found = sorted(_cliques(tested, _apart(tests)), key=lambda one: sorted(places.index(place) for place in one))
+    of = dict(zip(tested, group_letters(tested, _apart(tests))))
+    return [of.get(place, "") for place in places]
+
+
+def group_letters(places: Sequence[int], apart: set[frozenset[int]]) -> list[str]:
+    """Letters for each place: two that share a letter are not apart, and two that are not apart share one.
+
+    apart: pairs that are significantly different when every pair is tested, all pairs as one family.
+    """
+    found = sorted(_cliques(places, apart), key=lambda one: sorted(places.index(place) for place in one))
     names = [_letter(k) for k in range(len(found))]
     return ["".join(name for name, one in zip(names, found) if place in one) for place in places]
 

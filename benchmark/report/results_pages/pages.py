@@ -6,6 +6,7 @@ certain that is, and at what cost; then come the leaderboard, figures, and the o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,18 @@ from benchmark.report.results_pages.index import index_page
 from benchmark.report.results_pages.layout import Layout, PageOf, page_plan
 from benchmark.report.results_pages.leaderboard import leaderboard, not_ranked, side_columns
 from benchmark.report.results_pages.markdown import bullets, page, paragraph, table
-from benchmark.report.results_pages.pictures import cost_svg, curves_svg, sheet_files, sheet_webp
-from benchmark.report.results_pages.sections import FORMS, TABLES, claims_table, deciding, table_link, title_of
+from benchmark.report.results_pages.pictures import REAL, cost_svg, curves_svg, sheet_files, sheet_webp
+from benchmark.report.results_pages.sections import (
+    FORMS,
+    TABLES,
+    claims_table,
+    command_of,
+    deciding,
+    table_link,
+    title_of,
+)
 from benchmark.report.site.boards import MAIN_SUITE, Board, all_boards
+from benchmark.report.site.numbers import seeds_text
 from benchmark.report.site.views import run_facts
 from benchmark.report.tables import Column
 from benchmark.report.writers import markdown_text
@@ -30,6 +40,7 @@ from benchmark.runs.records import Record
 
 MOST_LINES = 150  # of a page
 MADE = "<!-- Written by `make results` from the records; change docs/results/remarks.yaml, or the code. -->"
+SEARCH = f"{MAIN_SUITE}-search"  # the suite that tries settings for the comparison of all methods
 Files = dict[str, bytes]  # by their paths below the folder of the pages
 
 
@@ -40,6 +51,7 @@ class PageBoards:
     plan: PageOf
     main: list[Board]
     others: list[Board]
+    searches: list[Board]  # of settings for the leaderboards
 
     @property
     def heads(self) -> list[Board]:
@@ -84,7 +96,9 @@ def write(folder: Path, files: Files) -> list[Path]:
 def _boards_of(plan: PageOf, boards: Sequence[Board]) -> PageBoards:
     mine = [board for name in plan.datasets for board in boards if board.dataset == name]
     main = [board for board in mine if board.suite == MAIN_SUITE and board.main_column is not None]
-    return PageBoards(plan, main, [board for board in mine if board not in main])
+    searches = [board for board in mine if main and board.suite == SEARCH]
+    used = {board.id for board in (*main, *searches)}
+    return PageBoards(plan, main, [board for board in mine if board.id not in used], searches)
 
 
 def _text(lines: Sequence[str], name: str) -> bytes:
@@ -105,6 +119,7 @@ def dataset_page(one: PageBoards, results: Path, layout: Layout, records: Sequen
     if one.main:
         for board in one.main:
             top += main_section(board, results, layout, several, files)
+        top += bullets(map(search_text, one.searches))
     else:
         top += ["## Which is best?", ""]
         top += bullets(f"{markdown_text(title_of(board, True))}. {_certain(board)}" for board in one.others)
@@ -140,7 +155,6 @@ def main_section(board: Board, results: Path, layout: Layout, several: bool, fil
     """Verdict, leaderboard, figures, agreement of extractors and claims of the comparison of all methods."""
     column = board.main_column
     assert column is not None  # asked by the caller
-    size = "" if board.id.endswith("-small") else f" SIZE={board.id.removeprefix(f'{board.suite}-').split('-')[0]}"
     lines = ["## Which method is best?" + (f" {board.budget}" if several else ""), ""]
     lines += paragraph(verdict(board))
     lines += paragraph(
@@ -148,7 +162,7 @@ def main_section(board: Board, results: Path, layout: Layout, several: bool, fil
     )
     lines += leaderboard(board, column)
     lines += paragraph(
-        f"`make suite SUITE={board.suite}{size}`: {board.budget}, recipe {board.recipe}. "
+        f"{command_of(board)}: {board.budget}, recipe {board.recipe}. "
         "Mean ± half the 95 % t interval over seeds. Bold: best; ~: not significantly worse than the best "
         "(moderated t test over seeds, adjusted for all comparisons of a column, [statistics](../statistics.md)). "
         "Control: share of samples with the requested class, or the class of the image they were conditioned on. "
@@ -162,6 +176,16 @@ def main_section(board: Board, results: Path, layout: Layout, several: bool, fil
     return lines + (paragraph(layout.remarks[board.id]) if board.id in layout.remarks else [])
 
 
+def search_text(board: Board) -> str:
+    """How many settings were tried for each method, on which seeds."""
+    tried = Counter(entry.method for entry in board.entries).values()
+    n = str(max(tried)) if len(set(tried)) == 1 else f"{min(tried)} to {max(tried)}"
+    seeds = seeds_text(sorted({seed for entry in board.entries for seed in entry.seeds}))
+    return (
+        f"Search of settings, {board.budget}: {n} trials for each method, seed {seeds} ({table_link(board, board.id)})."
+    )
+
+
 def _unranked(board: Board, column: Column) -> str:
     missing = not_ranked(board, board.ranking(column))
     return f" Not ranked, for lack of a {column.name} by this protocol: {names(missing)}." if missing else ""
@@ -173,7 +197,9 @@ def _figures(board: Board, column: Column, results: Path, files: Files) -> list[
     lines = []
     if (sheet := sheet_files(results, ranking.places)) is not None:
         seed, grids = sheet
-        text = f"Uncurated samples of every method, seed {seed}; rows are classes where the method is given classes"
+        n, of = sum(name != REAL for name, _ in grids), len(ranking.places)
+        whose = "every row" if n == of else f"{n} of {of} rows"
+        text = f"Uncurated samples of {whose}, seed {seed}; a line a class where the method is given classes"
         lines += _image(files, f"{stem}-samples.webp", sheet_webp(grids), text)
     if curves := curves_svg(board, ranking):
         lines += _image(files, f"{stem}-curves.svg", curves.encode(), f"{column.name} during training")

@@ -21,6 +21,7 @@ from benchmark.report.site.views import curves_of, front_of
 from benchmark.report.tables import Column
 from benchmark.runs.sample_files import find_real, find_samples
 
+REAL = "real images"  # name of their grid in the sheet
 _TILE = 136  # px that a grid of samples is at least wide
 _TEXT = 12  # px
 _GAP = 12  # px between grids
@@ -95,7 +96,7 @@ def sheet_files(results: Path, places: Sequence[Place]) -> tuple[int, list[tuple
     seed = min(files, key=lambda one: (-len(files[one]), one))
     records = [record for place in places for record in place.entry.row.done]
     real = next((path for record in records if (path := find_real(results, record)) is not None), None)
-    return seed, [*([("real images", real)] if real else []), *files[seed]]
+    return seed, [*([(REAL, real)] if real else []), *files[seed]]
 
 
 def sheet_webp(grids: Sequence[tuple[str, Path]]) -> bytes:

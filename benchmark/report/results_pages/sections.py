@@ -35,6 +35,12 @@ def table_link(board: Board, text: str, ending: str = ".md") -> str:
     return f"[{markdown_text(text)}]({TABLES}/{path_component(board.id)}{ending})"
 
 
+def command_of(board: Board) -> str:
+    """The command that runs a board's suite at its size."""
+    size = board.id.removeprefix(f"{board.suite}-").removesuffix(f"-{board.dataset}")
+    return f"`make suite SUITE={board.suite}{'' if size == 'small' else f' SIZE={size}'}`"
+
+
 def title_of(board: Board, several: bool) -> str:
     """A suite's title; with the dataset, where the page has several."""
     return f"{board.title}: {board.dataset}" if several else board.title
@@ -85,7 +91,7 @@ def full(boards: Sequence[Board], layout: Layout, said: bool) -> list[str]:
         lines += [f"## {markdown_text(title_of(board, several))}", ""]
         facts = [
             source_of(board.suite),
-            f"`make suite SUITE={board.suite}`, {board.budget}",
+            f"{command_of(board)}, {board.budget}",
             table_link(board, "full table"),
         ]
         lines += paragraph("; ".join(filter(None, facts)) + "." + ("" if said else f" {verdict(board)}"))
