@@ -10,7 +10,7 @@ from benchmark.report.results_pages.head import operations, standing
 from benchmark.report.results_pages.markdown import table
 from benchmark.report.site.boards import Board, Entry, Pairs, Ranking
 from benchmark.report.site.numbers import brief, duration
-from benchmark.report.tables import Column, RealDataRow
+from benchmark.report.tables import Column, RealDataRow, Row
 from benchmark.report.writers import ARROWS, markdown_text
 
 _CONDITIONED_ON = {"instance": "image", "latent": "image", "none": "nothing"}
@@ -21,13 +21,19 @@ def side_columns(board: Board, column: Column) -> list[Column]:
     """Recall, coverage and authenticity of the same extractor, those that the board has."""
     of = row_of(column.id).what(column.id)
     ids = [row_named(name).id_of(of) for name in ("recall_X", "coverage_X", "authenticity_X")] if of else []
-    return [found for id in ids if (found := widest(board, id)) is not None]
+    return [found for id in ids if (found := widest(board, id, board.ranking(column))) is not None]
 
 
-def widest(board: Board, id: str) -> Column | None:
-    """The column of an id that most rows have."""
-    found = [column for column in board.table.columns if column.id == id]
-    return max(found, key=lambda one: sum(bool(entry.row.summary(one)) for entry in board.entries), default=None)
+def widest(board: Board, id: str, ranking: Ranking) -> Column | None:
+    """The column of an id that most of the ranked rows have; None where none has it."""
+    rows = [place.entry.row for place in ranking.places]
+    found = [column for column in board.table.columns if column.id == id and any(_in(rows, column))]
+    return max(found, key=lambda column: sum(_in(rows, column)), default=None)
+
+
+def _in(rows: Sequence[Row], column: Column) -> list[bool]:
+    """Which rows have a value in a column."""
+    return [row.summary(column) is not None for row in rows]
 
 
 def cell(board: Board, entry: Entry, column: Column | None) -> str:
@@ -46,7 +52,7 @@ def head_of(column: Column) -> str:
 def leaderboard(board: Board, column: Column) -> list[str]:
     """The table of a board's ranking by a column, with rows of real images below."""
     ranking, side = board.ranking(column), side_columns(board, column)
-    controls = [found for id in _CONTROL if (found := widest(board, id)) is not None]
+    controls = [found for id in _CONTROL if (found := widest(board, id, ranking)) is not None]
     letters = groups(board, ranking)
     short = [head_of(one).replace(f"-{row_of(column.id).what(column.id)}", "").lower() for one in side]
     heads = ("method", "conditioned on (given)", "vs best", "group", head_of(column), *short, "control ↑", "seeds",

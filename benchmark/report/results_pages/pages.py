@@ -181,14 +181,15 @@ def search_text(board: Board) -> str:
     tried = Counter(entry.method for entry in board.entries).values()
     n = str(max(tried)) if len(set(tried)) == 1 else f"{min(tried)} to {max(tried)}"
     seeds = seeds_text(sorted({seed for entry in board.entries for seed in entry.seeds}))
-    return (
-        f"Search of settings, {board.budget}: {n} trials for each method, seed {seeds} ({table_link(board, board.id)})."
-    )
+    link = table_link(board, board.id)
+    return f"Search of settings, {board.budget}: {n} trials for each method, seed {seeds} ({link})."
 
 
 def _unranked(board: Board, column: Column) -> str:
     missing = not_ranked(board, board.ranking(column))
-    return f" Not ranked, for lack of a {column.name} by this protocol: {names(missing)}." if missing else ""
+    return (
+        f" Not ranked, for lack of {markdown_text(column.name)} by this protocol: {names(missing)}." if missing else ""
+    )
 
 
 def _figures(board: Board, column: Column, results: Path, files: Files) -> list[str]:
@@ -199,7 +200,7 @@ def _figures(board: Board, column: Column, results: Path, files: Files) -> list[
         seed, grids = sheet
         n, of = sum(name != REAL for name, _ in grids), len(ranking.places)
         whose = "every row" if n == of else f"{n} of {of} rows"
-        text = f"Uncurated samples of {whose}, seed {seed}; a line a class where the method is given classes"
+        text = f"Uncurated samples of {whose}, seed {seed}; a line is a class, an image or a cluster where a method is conditioned on it"
         lines += _image(files, f"{stem}-samples.webp", sheet_webp(grids), text)
     if curves := curves_svg(board, ranking):
         lines += _image(files, f"{stem}-curves.svg", curves.encode(), f"{column.name} during training")

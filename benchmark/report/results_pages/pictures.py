@@ -7,6 +7,7 @@ that are kept with the records.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,12 +20,14 @@ from benchmark.report.site.boards import Board, Place, Ranking
 from benchmark.report.site.svg import Point, scatter
 from benchmark.report.site.views import curves_of, front_of
 from benchmark.report.tables import Column
-from benchmark.runs.sample_files import find_real, find_samples
+from benchmark.runs.sample_files import COLUMNS, POINTS_SIDE, find_real, find_samples
 
 REAL = "real images"  # name of their grid in the sheet
 _TILE = 136  # px that a grid of samples is at least wide
 _TEXT = 12  # px
 _GAP = 12  # px between grids
+_BETWEEN = 2  # px between the images of a grid
+_LONGEST = 220  # px of a name; longer ones are cut
 _SHEET = 7  # grids in a row
 _STYLE = """<style>
 svg { background: #fff; font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
@@ -103,12 +106,13 @@ def sheet_webp(grids: Sequence[tuple[str, Path]]) -> bytes:
     """Grids of samples under their names, each pixel magnified by a whole number; WebP without loss."""
     cells = [(name, _magnified(path)) for name, path in grids]
     n_columns = min(_SHEET, len(cells))
-    width = max(picture.width for _, picture in cells) + _GAP
+    font = ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", _TEXT)
+    longest = min(_LONGEST, math.ceil(max(font.getlength(name) for name, _ in cells)))
+    width = max(longest, *(picture.width for _, picture in cells)) + _GAP
     height = max(picture.height for _, picture in cells) + _TEXT + 6 + _GAP
     n_rows = -(-len(cells) // n_columns)
     sheet = Image.new("RGB", (n_columns * width + _GAP, n_rows * height + _GAP), "white")
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", _TEXT)
     for i, (name, picture) in enumerate(cells):
         left, top = _GAP + i % n_columns * width, _GAP + i // n_columns * height
         draw.text((left, top), _shortened(name, font, width - _GAP), "black", font)
@@ -119,9 +123,21 @@ def sheet_webp(grids: Sequence[tuple[str, Path]]) -> bytes:
 
 
 def _magnified(path: Path) -> Image.Image:
-    with Image.open(path) as picture:
-        times = max(1, round(_TILE / picture.width))
-        return picture.convert("RGB").resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)
+    """A small grid with larger pixels, its images apart; a scatter of points is one image."""
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB")
+    side = picture.width // COLUMNS
+    if picture.size == (POINTS_SIDE, POINTS_SIDE) or picture.width % COLUMNS or picture.height % side:
+        return picture
+    times = max(1, round(_TILE / picture.width))
+    large, step = side * times, side * times + _BETWEEN
+    n_rows = picture.height // side
+    apart = Image.new("RGB", (COLUMNS * step - _BETWEEN, n_rows * step - _BETWEEN), "white")
+    for row in range(n_rows):
+        for column in range(COLUMNS):
+            image = picture.crop((column * side, row * side, (column + 1) * side, (row + 1) * side))
+            apart.paste(image.resize((large, large), Image.Resampling.NEAREST), (column * step, row * step))
+    return apart
 
 
 def _shortened(name: str, font: ImageFont.FreeTypeFont, width: int) -> str:

@@ -20,7 +20,7 @@ from benchmark.report.results_pages.leaderboard import group_letters
 from benchmark.report.results_pages.pages import MOST_LINES, Files, build, write
 from benchmark.report.results_pages.pictures import REAL, sheet_webp
 from benchmark.runs.records import Record, read_records
-from benchmark.runs.sample_files import real_path, samples_path
+from benchmark.runs.sample_files import POINTS_SIDE, real_path, samples_path
 
 HOW = "run `make results`"
 TABLES = paths.REFERENCE / "tables"
@@ -163,25 +163,25 @@ def test_one_seed_gives_a_page_without_tests(records: list[Record], layout: Layo
 def test_samples_of_one_seed_make_a_sheet(records: list[Record], layout: Layout, tmp_path: Path) -> None:
     """The seed that most rows have samples of, real images first; the text says how many rows are shown."""
     mine = comparison(records, ("biggan", "sngan"), (0, 1))
-    grey = {}
+    colours = {}
     for i, record in enumerate(sorted(mine, key=lambda one: (one.seed, one.method))):
         if (record.seed, record.method) != (0, "biggan"):
             path = samples_path(tmp_path, record.run)
             path.parent.mkdir(parents=True, exist_ok=True)
-            grey[record.seed, record.method] = 40 * (i + 1)
-            Image.new("RGB", (64, 128), (40 * (i + 1),) * 3).save(path, "WEBP", lossless=True)
+            colours[record.seed, record.method] = (40 * (i + 1), 0, 90)
+            Image.new("RGB", (64, 128), (40 * (i + 1), 0, 90)).save(path, "WEBP", lossless=True)
     data = mine[0].result_or_empty.data
     real = real_path(tmp_path, "shapes_class", data.sha256)
     real.parent.mkdir(parents=True)
-    Image.new("RGB", (64, 128), "red").save(real, "WEBP", lossless=True)
+    Image.new("RGB", (64, 128), (255, 0, 0)).save(real, "WEBP", lossless=True)
     files = build(tmp_path, mine, layout)
     (name,) = [name for name in files if name.endswith("-samples.webp")]
     assert f"]({name})" in files["shapes_class.md"].decode()
     assert "Uncurated samples of every row, seed 1" in files["shapes_class.md"].decode()
     sheet = pixels(files[name])
-    seen = {tuple(map(int, colour)) for colour in sheet[sheet.shape[0] // 2]}
-    assert {(255, 0, 0), (grey[1, "biggan"],) * 3, (grey[1, "sngan"],) * 3} <= seen
-    assert (grey[0, "sngan"],) * 3 not in seen
+    seen = {tuple(map(int, colour)) for colour in sheet.reshape(-1, 3)}
+    assert {(255, 0, 0), colours[1, "biggan"], colours[1, "sngan"]} <= seen
+    assert colours[0, "sngan"] not in seen
 
 
 def test_an_unknown_dataset_has_a_page_of_its_own(layout: Layout) -> None:
@@ -247,17 +247,24 @@ def test_plots_are_svg_files_with_size_and_colours(made: Files) -> None:
         assert "var(" not in content.decode()
 
 
-def test_a_sheet_magnifies_pixels_by_a_whole_number(tmp_path: Path) -> None:
-    small = np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)
+def test_a_sheet_magnifies_pixels_by_a_whole_number_and_keeps_images_apart(tmp_path: Path) -> None:
+    """5 x 4 images of 12 px, 3 px for each of theirs, 2 px of white between them."""
+    small = np.random.default_rng(0).integers(0, 200, (60, 48, 3), dtype=np.uint8)
     path = tmp_path / "grid.webp"
     Image.fromarray(small).save(path, "WEBP", lossless=True)
     sheet = pixels(sheet_webp([(REAL, path)]))
-    large = small.repeat(3, axis=0).repeat(3, axis=1)
-    height, width, _ = large.shape
-    found = [
-        (top, left)
-        for top in range(sheet.shape[0] - height + 1)
-        for left in range(sheet.shape[1] - width + 1)
-        if np.array_equal(sheet[top : top + height, left : left + width], large)
-    ]
-    assert len(found) == 1
+    expected = np.full((5 * 38 - 2, 4 * 38 - 2, 3), 255, np.uint8)
+    for row, column in np.ndindex(5, 4):
+        image = small[12 * row : 12 * (row + 1), 12 * column : 12 * (column + 1)]
+        expected[38 * row : 38 * row + 36, 38 * column : 38 * column + 36] = image.repeat(3, axis=0).repeat(3, axis=1)
+    bottom = sheet.shape[0] - 12  # the gap below
+    assert np.array_equal(sheet[bottom - expected.shape[0] : bottom, 12 : 12 + expected.shape[1]], expected)
+
+
+def test_a_scatter_of_points_is_not_cut(tmp_path: Path) -> None:
+    points = np.random.default_rng(0).integers(0, 200, (POINTS_SIDE, POINTS_SIDE, 3), dtype=np.uint8)
+    path = tmp_path / "points.webp"
+    Image.fromarray(points).save(path, "WEBP", lossless=True)
+    sheet = pixels(sheet_webp([(REAL, path)]))
+    bottom = sheet.shape[0] - 12
+    assert np.array_equal(sheet[bottom - POINTS_SIDE : bottom, 12 : 12 + POINTS_SIDE], points)
