@@ -132,6 +132,5 @@ def standing(ranking: Ranking, place: Place) -> str:
         return "best"
     if place.test is None:
         return "not tested" if place.rank else "not ranked"
-    if place.verdict == "worse":
-        return f"worse, p {markdown_text(p_text(place.test.p))}"
-    return "equal" if place.verdict == "equal" else "not significantly different"
+    said = {"worse": "worse", "equal": "equal", "better": "better"}.get(place.verdict, "not significant")
+    return f"{said}, p {markdown_text(p_text(place.test.p))}"

@@ -77,13 +77,15 @@ def leaderboard(board: Board, column: Column) -> list[str]:
             )
         )
     rows += [_real(row, (column, *side), len(heads)) for row in board.table.controls if _is_shown(row)]
-    return table(heads, rows, 4)
+    return table(heads, rows, 2)
 
 
 def _given(entry: Entry) -> str:
-    """What a row is conditioned on, and what it is given besides images: `image (SimCLR trained here)`."""
-    given = entry.supervision.removeprefix("none").removeprefix("; ")
-    on = _CONDITIONED_ON.get(entry.conditioning, entry.conditioning)
+    """What a row is conditioned on, and what else it is given besides images: `image (SimCLR trained here)`."""
+    given, on = entry.supervision.removeprefix("none"), _CONDITIONED_ON.get(entry.conditioning, entry.conditioning)
+    if on in ("class", "attributes"):  # labels are what it is conditioned on
+        given = given.removeprefix("labels").removeprefix("attributes")
+    given = given.removeprefix("; ")
     return f"{on} ({given})" if given else on
 
 
@@ -93,7 +95,8 @@ def _is_shown(row: RealDataRow) -> bool:
 
 
 def _real(row: RealDataRow, columns: Sequence[Column], n: int) -> tuple[str, ...]:
-    cells = (f"*{markdown_text(row.labels[0])}*", "", "", "", *(row.text(column) for column in columns))
+    name = row.labels[0].partition(", n =")[0]
+    cells = (f"*{markdown_text(name)}*", "", "", "", *(row.text(column) for column in columns))
     return (*cells, *[""] * (n - len(cells)))
 
 

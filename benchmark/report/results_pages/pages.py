@@ -200,12 +200,18 @@ def _figures(board: Board, column: Column, results: Path, files: Files) -> list[
         seed, grids = sheet
         n, of = sum(name != REAL for name, _ in grids), len(ranking.places)
         whose = "every row" if n == of else f"{n} of {of} rows"
-        text = f"Uncurated samples of {whose}, seed {seed}; a line is a class, an image or a cluster where a method is conditioned on it"
+        lines_are = "a line is a class, an image or a cluster where a method is conditioned on it"
+        text = f"Uncurated samples of {whose}, seed {seed}; {lines_are}"
         lines += _image(files, f"{stem}-samples.webp", sheet_webp(grids), text)
     if curves := curves_svg(board, ranking):
         lines += _image(files, f"{stem}-curves.svg", curves.encode(), f"{column.name} during training")
     if board.suite == MAIN_SUITE and (cost := cost_svg(board, column)):
         lines += _image(files, f"{stem}-cost.svg", cost.encode(), f"{column.name} against operations of training")
+        lines += paragraph(
+            f"{markdown_text(column.name)} against the operations of a training run. Squares: conditioned on classes; "
+            "diamonds and triangles that point down: on images; triangles that point up: on clusters; circles: on "
+            "nothing. Full colour: no row is better and cheaper."
+        )
     return lines
 
 
