@@ -27,7 +27,7 @@ SUITE_SEEDS := $(if $(filter-out file,$(origin SEEDS)),--seed $(SEEDS))
 TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2) --dist loadfile --max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan suite reproduce coverage error-rates table zoo report drift drift-model baseline same same-tables test test-slow test-slurm fuzz kill-test gpu-check lint check format docs terms overhead speed peers throughput memory lock clean
+.PHONY: help bench plan suite reproduce coverage error-rates table results zoo report drift drift-model baseline same same-tables test test-slow test-slurm fuzz kill-test gpu-check lint check format docs terms overhead speed peers throughput memory lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -58,6 +58,10 @@ zoo: $(READY)  ## publish a model for each row of SUITE=compare (SIZE=) from the
 
 table: $(READY)  ## CSV, LaTeX and Markdown tables from the records (WITH=reference: with the published rows; NAME=dataset or suite to print, ROWS=)
 	@$(PY) -m benchmark table $(NAME) $(if $(WITH),--with $(WITH)) $(if $(ROWS),--rows $(ROWS)) $(PLACES)
+
+results: $(READY)  ## write the published tables and docs/results from the records of results/reference: a minute
+	@$(PY) -m benchmark table --quiet --results results/reference
+	@$(PY) -m benchmark.report.results_pages
 
 report: $(READY)  ## leaderboards, datasets, methods as a small HTML site: results/report.html, or OUT=file
 	@$(PY) -m benchmark report $(PLACES) $(if $(OUT),--out "$(OUT)")

@@ -60,7 +60,7 @@ _LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)\s#]+\.md)(#[^)\s]*)?\)")
 
 def outside_pages() -> list[Path]:
     """Markdown files outside of docs to which its pages lead: the site has copies of them."""
-    pages = [*DOCS.glob("*.md"), *(DOCS / "tutorials").glob("*.md")]
+    pages = [path for folder in (DOCS, DOCS / "tutorials", DOCS / "results") for path in folder.glob("*.md")]
     found = {(page.parent / link[0]).resolve() for page in pages for link in _LINK.findall(page.read_text())}
     return sorted(path for path in found if path.is_file() and not path.is_relative_to(DOCS))
 
@@ -473,7 +473,7 @@ def results_text(method: str) -> str:
         return "No published runs in the suite `compare`."
     return (
         "Suite `compare`, recipe `small`, 64,000 training images of 16 px, mean ± half the 95 % interval over seeds. "
-        "Bold: best of all methods; ~: not significantly worse. [All results](../results.md).\n\n"
+        "Bold: best of all methods; ~: not significantly worse. [All results](../results/index.md).\n\n"
     ) + table(["dataset", *_RESULTS, "seeds", "parameters", "FLOPs a step", "training, s"], found)
 
 

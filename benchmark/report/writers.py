@@ -144,12 +144,12 @@ def runs_frame(records: Sequence[Record]) -> pd.DataFrame:
 
 # ---- what Markdown and LaTeX share ----------------------------------------------------------------------------------
 
-_ARROWS = {"lower": "↓", "higher": "↑"}
+ARROWS = {"lower": "↓", "higher": "↑"}
 
 
 def _heads(table: Table) -> list[str]:
     """The heads of a table for readers: labels, metrics with their direction, the runs, what a source published."""
-    metrics = [f"{column.name} {_ARROWS.get(column.better or '', '')}".strip() for column in table.columns]
+    metrics = [f"{column.name} {ARROWS.get(column.better or '', '')}".strip() for column in table.columns]
     return [*table.label_names, *metrics, "Runs", *table.extra_names]
 
 
@@ -162,16 +162,16 @@ def to_markdown(table: Table) -> str:
     rows = []
     for row in table.rows:
         cells = [f"**{row.text(c)}**" if table.bold(row, c) else table.text(row, c) for c in table.columns]
-        rows.append([*map(_markdown, row.labels), *cells, row.runs, *map(_markdown, row.extras)])
+        rows.append([*map(markdown_text, row.labels), *cells, row.runs, *map(markdown_text, row.extras)])
     for control in table.controls:
         cells = [control.text(column) for column in table.columns]
-        rows.append([*map(_markdown, control.labels), *cells, "", *([""] * len(table.extra_names))])
+        rows.append([*map(markdown_text, control.labels), *cells, "", *([""] * len(table.extra_names))])
     return _markdown_page(table.title, names, len(table.label_names), rows, table.notes)
 
 
 def listing_markdown(listing: PlainTable) -> str:
     """A pipe table of a listing with its notes below."""
-    rows = [[_markdown(cell_text(cell)) for cell in line] for line in listing.lines]
+    rows = [[markdown_text(cell_text(cell)) for cell in line] for line in listing.lines]
     return _markdown_page(listing.title, listing.heads, listing.n_labels, rows, listing.notes)
 
 
@@ -180,12 +180,12 @@ def _markdown_page(
 ) -> str:
     """A page of one table. rows: cells that are Markdown already."""
     rule = [":--"] * n_left + ["--:"] * (len(heads) - n_left)
-    body = "\n".join(f"| {' | '.join(line)} |" for line in [[*map(_markdown, heads)], rule, *rows])
-    below = "\n".join(f"- {_markdown(note)}" for note in notes)
-    return f"# {_markdown(title)}\n\n{body}\n\n{below}\n"
+    body = "\n".join(f"| {' | '.join(line)} |" for line in [[*map(markdown_text, heads)], rule, *rows])
+    below = "\n".join(f"- {markdown_text(note)}" for note in notes)
+    return f"# {markdown_text(title)}\n\n{body}\n\n{below}\n"
 
 
-def _markdown(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Text on one line with the characters escaped that would break a table, or start emphasis, tags or links."""
     for character in "\\|*_<":
         text = text.replace(character, f"\\{character}")

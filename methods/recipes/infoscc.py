@@ -46,7 +46,7 @@ RECIPES = {
         # 16 px: a 2 x 2 map
         "digits": {**_SMALL, "steps": 3000, "base": 16, "patch_layers": 2, "encoder": recipe("small", "digits")},
         # Independent attributes are learned one after the other: the classifier is asked every step, as the authors do
-        # with 40 attributes [C: history], and D is held back by the paper's R1 [ours: measured, see docs/results.md]
+        # with 40 attributes [C: history], and D is held back by the paper's R1 [ours: measured, docs/results/shapes.md]
         "shapes": {
             **_SMALL,
             "steps": 3000,

@@ -1,0 +1,240 @@
+"""The pages of `docs/results`, made from records alone: `python -m benchmark.report.results_pages`, or `make results`.
+
+A page belongs to a dataset, or to several that are named together. Its first screen says which method is best, how
+certain that is, and at what cost; then come the leaderboard, figures, and the other suites with their claims.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.core.errors import ConfigError
+from benchmark.core.files import atomic, require_writable
+from benchmark.core.names import path_component
+from benchmark.report.agreement import agreement_listing
+from benchmark.report.plain_table import cell_text
+from benchmark.report.results_pages.head import cost_text, names, other_leaders, verdict
+from benchmark.report.results_pages.index import index_page
+from benchmark.report.results_pages.layout import Layout, PageOf, page_plan
+from benchmark.report.results_pages.leaderboard import leaderboard, not_ranked, side_columns
+from benchmark.report.results_pages.markdown import bullets, page, paragraph, table
+from benchmark.report.results_pages.pictures import REAL, cost_svg, curves_svg, sheet_files, sheet_webp
+from benchmark.report.results_pages.sections import (
+    FORMS,
+    TABLES,
+    claims_table,
+    command_of,
+    deciding,
+    table_link,
+    title_of,
+)
+from benchmark.report.site.boards import MAIN_SUITE, Board, all_boards
+from benchmark.report.site.numbers import seeds_text
+from benchmark.report.site.views import run_facts
+from benchmark.report.tables import Column
+from benchmark.report.writers import markdown_text
+from benchmark.runs.records import Record
+
+MOST_LINES = 150  # of a page
+MADE = "<!-- Written by `make results` from the records; change docs/results/remarks.yaml, or the code. -->"
+SEARCH = f"{MAIN_SUITE}-search"  # the suite that tries settings for the comparison of all methods
+Files = dict[str, bytes]  # by their paths below the folder of the pages
+
+
+@dataclass(frozen=True)
+class PageBoards:
+    """What one page shows: leaderboards of all methods, and the other suites."""
+
+    plan: PageOf
+    main: list[Board]
+    others: list[Board]
+    searches: list[Board]  # of settings for the leaderboards
+
+    @property
+    def heads(self) -> list[Board]:
+        """The boards that the first screen is about."""
+        return self.main or self.others
+
+
+def build(results: Path, records: Sequence[Record], layout: Layout, only: str | None = None) -> Files:
+    """All files of the pages. only: the name of a page, whose files alone are made.
+
+    Raises ConfigError for a page that would be too long in its shortest form, or that does not exist.
+    """
+    plan = page_plan(layout, sorted({record.scored_on for record in records}))
+    if only is not None:
+        plan = [one for one in plan if one.name == only]
+        if not plan:
+            raise ConfigError(f"page {only!r}", "no record belongs to it", "name a page that there is")
+        records = [record for record in records if record.scored_on in plan[0].datasets]
+    boards = [board for board in all_boards(records) if board.suite and board.suite != "smoke"]
+    pages = [_boards_of(one, boards) for one in plan]
+    files: Files = {}
+    for one in pages:
+        files |= dataset_page(one, results, layout, [r for r in records if r.scored_on in one.plan.datasets])
+    if only is None:
+        shown = [(one.plan, one.heads) for one in pages]
+        files["index.md"] = _text([MADE, "", *index_page(shown, boards, records, layout)], "index.md")
+    return files
+
+
+def write(folder: Path, files: Files) -> list[Path]:
+    """Write the files, and remove pages and images that are no longer made. Returns the files written."""
+    require_writable(folder / "images")
+    for path in [*folder.glob("*.md"), *(folder / "images").iterdir()]:
+        if path.relative_to(folder).as_posix() not in files:
+            path.unlink()
+    for name, content in files.items():
+        with atomic(folder / name) as file:
+            file.write(content)
+    return [folder / name for name in files]
+
+
+def _boards_of(plan: PageOf, boards: Sequence[Board]) -> PageBoards:
+    mine = [board for name in plan.datasets for board in boards if board.dataset == name]
+    main = [board for board in mine if board.suite == MAIN_SUITE and board.main_column is not None]
+    searches = [board for board in mine if main and board.suite == SEARCH]
+    used = {board.id for board in (*main, *searches)}
+    return PageBoards(plan, main, [board for board in mine if board.id not in used], searches)
+
+
+def _text(lines: Sequence[str], name: str) -> bytes:
+    text = page(lines)
+    if (n := len(text.splitlines())) > MOST_LINES:
+        raise ConfigError(f"docs/results/{name}: {n} lines", f"a page has at most {MOST_LINES}", "shorten its remarks")
+    return text.encode()
+
+
+# ---- a page ---------------------------------------------------------------------------------------------------------
+
+
+def dataset_page(one: PageBoards, results: Path, layout: Layout, records: Sequence[Record]) -> Files:
+    """The page's text and its figures."""
+    files: Files = {}
+    top = [MADE, "", f"# {markdown_text(one.plan.title)}", "", *_facts(one, records)]
+    several = len(one.heads) > 1
+    if one.main:
+        for board in one.main:
+            top += main_section(board, results, layout, several, files)
+        top += bullets(map(search_text, one.searches))
+    else:
+        top += ["## Which is best?", ""]
+        top += bullets(f"{markdown_text(title_of(board, True))}. {_certain(board)}" for board in one.others)
+        for board in one.others:
+            if board.main_column is not None:
+                top += _figures(board, board.main_column, results, files)
+    end = _files_section(one)
+    texts = [[*top, *form(one.others, layout, not one.main), *end] for form in FORMS] if one.others else [[*top, *end]]
+    name = f"{path_component(one.plan.name)}.md"
+    fitting = [lines for lines in texts if len(page(lines).splitlines()) <= MOST_LINES]
+    files[name] = _text(fitting[0] if fitting else texts[-1], name)
+    return files
+
+
+def _certain(board: Board) -> str:
+    """The verdict of a suite, and the best rows by the further metrics that decide its claims."""
+    further = [column for column in deciding(board) if column is not board.main_column]
+    return f"{verdict(board)} {other_leaders(board, further)}".strip()
+
+
+def _facts(one: PageBoards, records: Sequence[Record]) -> list[str]:
+    """What the dataset is, how many runs there are, until when."""
+    titles = dict.fromkeys(board.dataset_title for board in one.heads if board.dataset_title)
+    facts = run_facts(records)
+    failed = f", {facts['failed']} of them failed" if facts["failed"] else ""
+    return paragraph(
+        f"{'. '.join(map(markdown_text, titles))}. {facts['n']:,} runs{failed}, the last of {facts['date']}. "
+        "[All datasets](index.md)."
+    )
+
+
+def main_section(board: Board, results: Path, layout: Layout, several: bool, files: Files) -> list[str]:
+    """Verdict, leaderboard, figures, agreement of extractors and claims of the comparison of all methods."""
+    column = board.main_column
+    assert column is not None  # asked by the caller
+    lines = ["## Which method is best?" + (f" {board.budget}" if several else ""), ""]
+    lines += paragraph(verdict(board))
+    lines += paragraph(
+        " ".join(filter(None, [cost_text(board, column), other_leaders(board, side_columns(board, column))]))
+    )
+    lines += leaderboard(board, column)
+    lines += paragraph(
+        f"{command_of(board)}: {board.budget}, recipe {board.recipe}. "
+        "Mean ± half the 95 % t interval over seeds. Bold: best; ~: not significantly worse than the best "
+        "(moderated t test over seeds, adjusted for all comparisons of a column, [statistics](../statistics.md)). "
+        "Control: share of samples with the requested class, or the class of the image they were conditioned on. "
+        "Training and FLOPs (T: 10^12) are of one run without shared stages. Group: rows that share a letter are not "
+        f"significantly different when all pairs are tested together.{_unranked(board, column)}"
+    )
+    lines += _figures(board, column, results, files)
+    lines += agreement(board)
+    if board.claims:
+        lines += ["### Claims about two of these methods", "", *claims_table(board)]
+    return lines + (paragraph(layout.remarks[board.id]) if board.id in layout.remarks else [])
+
+
+def search_text(board: Board) -> str:
+    """How many settings were tried for each method, on which seeds."""
+    tried = Counter(entry.method for entry in board.entries).values()
+    n = str(max(tried)) if len(set(tried)) == 1 else f"{min(tried)} to {max(tried)}"
+    seeds = seeds_text(sorted({seed for entry in board.entries for seed in entry.seeds}))
+    link = table_link(board, board.id)
+    return f"Search of settings, {board.budget}: {n} trials for each method, seed {seeds} ({link})."
+
+
+def _unranked(board: Board, column: Column) -> str:
+    missing = not_ranked(board, board.ranking(column))
+    return (
+        f" Not ranked, for lack of {markdown_text(column.name)} by this protocol: {names(missing)}." if missing else ""
+    )
+
+
+def _figures(board: Board, column: Column, results: Path, files: Files) -> list[str]:
+    """The figures of a board that its records allow; their files are added."""
+    ranking, stem = board.ranking(column), f"images/{path_component(board.id)}"
+    lines = []
+    if (sheet := sheet_files(results, ranking.places)) is not None:
+        seed, grids = sheet
+        n, of = sum(name != REAL for name, _ in grids), len(ranking.places)
+        whose = "every row" if n == of else f"{n} of {of} rows"
+        lines_are = "a line is a class, an image or a cluster where a method is conditioned on it"
+        text = f"Uncurated samples of {whose}, seed {seed}; {lines_are}"
+        lines += _image(files, f"{stem}-samples.webp", sheet_webp(grids), text)
+    if curves := curves_svg(board, ranking):
+        lines += _image(files, f"{stem}-curves.svg", curves.encode(), f"{column.name} during training")
+    if board.suite == MAIN_SUITE and (cost := cost_svg(board, column)):
+        lines += _image(files, f"{stem}-cost.svg", cost.encode(), f"{column.name} against operations of training")
+        lines += paragraph(
+            f"{markdown_text(column.name)} against the operations of a training run. Squares: conditioned on classes; "
+            "diamonds and triangles that point down: on images; triangles that point up: on clusters; circles: on "
+            "nothing. Full colour: no row is better and cheaper."
+        )
+    return lines
+
+
+def _image(files: Files, name: str, content: bytes, text: str) -> list[str]:
+    files[name] = content
+    return [f"![{markdown_text(text)}]({name})", ""]
+
+
+def agreement(board: Board) -> list[str]:
+    """How far the extractors' rankings agree; nothing where one extractor ranked the rows."""
+    found = agreement_listing(board.table)
+    if found is None:
+        return []
+    rows = [[markdown_text(cell_text(cell)) for cell in line] for line in found.lines]
+    heads = [head.lower() for head in found.heads]
+    return ["### Do the extractors agree?", "", *paragraph(found.notes[0]), *table(heads, rows, 2)]
+
+
+def _files_section(one: PageBoards) -> list[str]:
+    boards = [*one.main, *(one.others if not one.main else [])]
+    full = [
+        f"{table_link(board, f'all columns of {board.id}')}, {table_link(board, 'their cost', '-cost.md')}"
+        for board in boards
+    ]
+    more = f"[what each method was given]({TABLES}/supervision.md), [all claims]({TABLES}/claims.md)"
+    return ["## Full tables", "", *bullets([*full, more])]
