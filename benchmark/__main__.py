@@ -15,7 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from benchmark import __version__, verbs
+from benchmark import __version__
+from benchmark.commands import looking, requests, results, running
 from benchmark.core.errors import UserError
 from benchmark.core.names import printable
 from benchmark.core.signals import Ended
@@ -67,12 +68,12 @@ def parser() -> argparse.ArgumentParser:
                      "to the run's folder (needs gantlet[tensorboard])")  # fmt: skip
 
     verb = words.add_parser("list", help="methods, datasets, metrics and suites, a line each")
-    verb.set_defaults(do=verbs.list_all)
+    verb.set_defaults(do=looking.list_all)
     verb = words.add_parser(
         "describe", parents=[paths], help="all about a method (its settings), a dataset, a metric, a suite"
     )
     verb.add_argument("name", nargs="+", help="one or more; `list` shows them")
-    verb.set_defaults(do=verbs.describe)
+    verb.set_defaults(do=looking.describe)
     verb = words.add_parser(
         "plan", parents=[what, device, engine, paths], help="what a run, or a suite, would do and cost"
     )
@@ -80,12 +81,12 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--size", default="small", help="size of the suite (default: small)")
     verb.add_argument("--gpu", metavar="NAME", help="estimate for this GPU, which need not be here, by its data sheet: "
                       "a100, h100, rtx4090, ... (default: a100 for --device cuda without one)")  # fmt: skip
-    verb.set_defaults(do=verbs.plan)
+    verb.set_defaults(do=looking.plan)
     verb = words.add_parser("prepare", parents=[paths], help="make a dataset's arrays")
     verb.add_argument("--dataset", nargs="+", required=True, help="one or more, as for `run`")
-    verb.set_defaults(do=verbs.prepare)
+    verb.set_defaults(do=looking.prepare)
     verb = words.add_parser("run", parents=[what, device, engine, log, paths], help="train, evaluate, write the record")
-    verb.set_defaults(do=verbs.run)
+    verb.set_defaults(do=running.run)
     verb = words.add_parser("suite", parents=[device, engine, log, paths], help="all runs of a suite, then its table")
     verb.add_argument("name", help="`list` shows them")
     verb.add_argument("--size", default="small", help="one of the suite's sizes (default: small)")
@@ -96,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument(
         "--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="options of sbatch, by submitit's names"
     )
-    verb.set_defaults(do=verbs.suite)
+    verb.set_defaults(do=running.suite)
     verb = words.add_parser(
         "reproduce", parents=[device, log, paths], help="paper-size runs against the values that a paper published"
     )
@@ -105,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--table", metavar="SUITE", help="only this suite's values (default: of every suite)")
     verb.add_argument("--seed", nargs="+", type=int, help="instead of the suite's")
     verb.add_argument("--records-only", action="store_true", help="train nothing: compare the records there are")
-    verb.set_defaults(do=verbs.reproduce)
+    verb.set_defaults(do=running.reproduce)
     verb = words.add_parser(
         "sample", parents=[what, device, engine, paths], help="generated images from a finished run"
     )
@@ -119,7 +120,7 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--attributes", metavar="1,0,1", help="all with these attributes: 1 with and 0 without, in order")
     verb.add_argument("--instance", type=int, metavar="ROW", help="all for this training image, by its number")
     verb.add_argument("--out", type=path, required=True, metavar="DIR", help="where the PNG files go")
-    verb.set_defaults(do=verbs.sample)
+    verb.set_defaults(do=results.sample)
     verb = words.add_parser("export", help="a finished run as safetensors with a model card, in Hugging Face's layout")
     verb.add_argument("run", type=path, metavar="RUN", help="the folder of a finished run")
     verb.add_argument("out", type=path, metavar="DIR", help="a new or empty folder")
@@ -128,7 +129,7 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--sampler", action="store_true", help="also write sampler.pt2, which needs torch alone")
     verb.add_argument("--compact", action="store_true", help="only what sampling needs, large tensors in float16: no "
                       "discriminator, no model card")  # fmt: skip
-    verb.set_defaults(do=verbs.export)
+    verb.set_defaults(do=results.export)
     verb = words.add_parser(
         "eval", parents=[device, paths], help="score images made elsewhere, or a run by another protocol"
     )
@@ -147,14 +148,14 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--name", help="name of the row in tables (default: the path's)")
     verb.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="changes",
                       help="change a setting of the evaluation, such as k=3 or half_samples=0")  # fmt: skip
-    verb.set_defaults(do=verbs.evaluate)
+    verb.set_defaults(do=results.evaluate)
     verb = words.add_parser(
         "compare", parents=[paths], help="two methods, or two runs: which is better, and how certain"
     )
     verb.add_argument("a", metavar="A", help="a method, or the folder of a finished run")
     verb.add_argument("b", metavar="B", help="another one")
     verb.add_argument("--dataset", help="of two methods (default: one on which the suite `compare` has both)")
-    verb.set_defaults(do=verbs.compare)
+    verb.set_defaults(do=results.compare)
     verb = words.add_parser(
         "table", parents=[paths], help="write all tables from the records, print the best rows of one"
     )
@@ -168,7 +169,7 @@ def parser() -> argparse.ArgumentParser:
                       "a method's name; or all (default: the best 28)")  # fmt: skip
     verb.add_argument("--with", choices=["reference"], dest="beside", help="put these records, marked as own, into the "
                       "published tables of results/reference")  # fmt: skip
-    verb.set_defaults(do=verbs.table)
+    verb.set_defaults(do=results.table)
     verb = words.add_parser(
         "report", parents=[paths], help="a small HTML site of all results: leaderboards, datasets, methods"
     )
@@ -178,7 +179,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="the front page (default: report.html in the results); the other pages go into a folder of its name",
     )
-    verb.set_defaults(do=verbs.report)
+    verb.set_defaults(do=results.report)
     verb = words.add_parser(
         "drift", parents=[paths], help="regression tests: have metrics, or a method's results, changed?"
     )
@@ -191,7 +192,7 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--metrics", nargs="+", metavar="ID", help="only these (default: all)")
     verb.add_argument("--json", type=path, metavar="FILE", help="also write the report to this file")
     verb.add_argument("--allow-inconclusive", action="store_true", help="an inconclusive result is no failure")
-    verb.set_defaults(do=verbs.drift)
+    verb.set_defaults(do=results.drift)
     return top
 
 
@@ -234,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, where a closed pipe is seen
         return status
     except UserError as error:
-        verbs.say(error)
+        requests.say(error)
         return error.exit_code
     except (KeyboardInterrupt, Ended) as stop:
         with suppress(OSError):  # the terminal may be what was closed

@@ -24,11 +24,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("report",),
     ("drift",),
     ("api",),
-    ("verbs",),
+    ("commands",),
     ("__main__",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-LOOSE = {"__init__", "__main__", "verbs"}  # modules that lie in `benchmark/` itself
+LOOSE = {"__init__", "__main__"}  # modules that lie in `benchmark/` itself
 Arrows = dict[tuple[str, str], set[str]]  # (from, to): the modules that import
 
 

@@ -20,11 +20,11 @@ from PIL import Image
 import benchmark.runs.run
 import methods
 from benchmark.__main__ import main
+from benchmark.commands.looking import summary_of
 from benchmark.core.registry import method_names
 from benchmark.core.signals import Ended, signals_raised
 from benchmark.runs.records import Record
 from benchmark.training.method import find_method
-from benchmark.verbs import summary_of
 
 
 def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
