@@ -1,10 +1,11 @@
 """Every method file on two ranks: both hold the same bits after a few steps, and learn what one process would.
 
-One launch of two processes serves all methods. Each rank writes down a hash of every tensor that it would save, and how
-far the gradients of a further step are from those that rank 0 finds alone, for the whole batch and the same draws. That
-step is taken in double precision, where rounding hides nothing.
-torchrun ... test_two_ranks.py FOLDER     (writes FOLDER/<rank>.json: {method: {tensor: sha256} or {"error": text}}
-                                           and FOLDER/steps.json: {method: {gradient or loss: distance}})
+One launch of two processes serves the five papers' methods, and another one all others. Each rank writes down a hash of
+every tensor that it would save, and how far the gradients of a further step are from those that rank 0 finds alone, for
+the whole batch and the same draws. That step is taken in double precision, where rounding hides nothing.
+torchrun ... test_two_ranks.py FOLDER NAME ...
+    (writes FOLDER/<rank>.json: {method: {tensor: sha256} or {"error": text}}
+     and FOLDER/steps.json: {method: {gradient or loss: distance}})
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "selfcond, online": {"labels": "online"},
 }
 CASES = [*method_names(), *(name for name in SETTINGS if "," in name)]
+PAPERS = ["infoscc", "icgan", "selfcond", "latentcond", "ltgan"]  # these always, the others where there is time
+OTHERS = [name for name in CASES if name not in PAPERS]
 
 
 def mutant(name: str) -> MethodFile:
@@ -268,13 +271,13 @@ def examine(name: str, folder: Path) -> tuple[dict[str, str], dict[str, float]]:
         return found, distances(shared, step_of(method, data, N_STEPS))
 
 
-def run_all(folder: Path) -> None:
+def run_all(folder: Path, names: list[str]) -> None:
     """What each of the two processes does."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", timeout=timedelta(seconds=TIMEOUT_S))
     found: dict[str, dict[str, str]] = {}
     steps: dict[str, dict[str, float]] = {}
-    for name in [*CASES, *MUTANTS]:
+    for name in names:
         try:
             found[name], steps[name] = examine(name, folder / f"artifacts{distributed.rank()}")
         except Exception:
@@ -288,28 +291,53 @@ def run_all(folder: Path) -> None:
 Found = list[dict[str, dict[str, str]]]
 
 
-@pytest.fixture(scope="module")
-def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the two ranks wrote everything down."""
-    folder = tmp_path_factory.mktemp("ranks")
+def launched(folder: Path, names: list[str]) -> Path:
+    """The folder, in which two ranks wrote everything down."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*launcher, __file__, str(folder)], capture_output=True, text=True, cwd=folder, env=environment(), timeout=300
-    )
+    command = [*launcher, __file__, str(folder), *names]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment(), timeout=300)
     assert done.returncode == 0, done.stderr[-4000:]
     return folder
 
 
 @pytest.fixture(scope="module")
+def folders() -> dict[str, Path]:
+    """Where each launch wrote, once it was made."""
+    return {}
+
+
+@pytest.fixture
+def left(request: pytest.FixtureRequest, folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the two ranks wrote everything down; the parameter is the launch."""
+    launch = request.param
+    if launch not in folders:
+        names = [*PAPERS, *MUTANTS] if launch == "papers" else OTHERS
+        folders[launch] = launched(tmp_path_factory.mktemp("ranks"), names)
+    return folders[launch]
+
+
+@pytest.fixture
 def ranks(left: Path) -> Found:
     """The hashes that each rank wrote down."""
     return [json.loads((left / f"{rank}.json").read_text()) for rank in (0, 1)]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def steps(left: Path) -> dict[str, dict[str, float]]:
     """How far two ranks are from one process, for each method."""
     return json.loads((left / "steps.json").read_text())
+
+
+# Each name with the launch that it is part of
+EVERY = pytest.mark.parametrize(
+    ("left", "name"),
+    [
+        *(("papers", name) for name in PAPERS),
+        *(pytest.param("others", name, marks=pytest.mark.slow) for name in OTHERS),
+    ],
+    indirect=["left"],
+)
+MUTATED = pytest.mark.parametrize("left", ["papers"], indirect=True)
 
 
 def differing(ranks: Found, name: str) -> set[str]:
@@ -323,12 +351,12 @@ def differing(ranks: Found, name: str) -> set[str]:
     return {path for path in first if first[path] != second[path]}
 
 
-@pytest.mark.parametrize("name", CASES)
+@EVERY
 def test_two_ranks_end_with_the_same_bits(name: str, ranks: Found) -> None:
     assert not differing(ranks, name)
 
 
-@pytest.mark.parametrize("name", CASES)
+@EVERY
 def test_two_ranks_learn_what_one_process_does(name: str, ranks: Found, steps: dict[str, dict[str, float]]) -> None:
     assert not differing(ranks, name)
     assert sum(key.startswith("update") for key in steps[name]) >= 2
@@ -336,21 +364,24 @@ def test_two_ranks_learn_what_one_process_does(name: str, ranks: Found, steps: d
     assert not far, steps[name]
 
 
+@MUTATED
 @pytest.mark.parametrize("name", ["not_averaged", "own_statistics"])
 def test_learning_from_each_share_alone_is_caught(name: str, steps: dict[str, dict[str, float]]) -> None:
     gradients = [distance for key, distance in steps[name].items() if key.startswith("update")]
     assert max(gradients) > 0.05
 
 
+@MUTATED
 def test_gradients_that_are_not_averaged_are_caught(ranks: Found) -> None:
     differ = differing(ranks, "not_averaged")
     assert any(path.startswith("G.") for path in differ)
     assert any(path.startswith("D.") for path in differ)
 
 
+@MUTATED
 def test_labels_that_each_rank_draws_for_itself_are_caught(ranks: Found) -> None:
     assert differing(ranks, "own_labels") == {"labels"}
 
 
 if __name__ == "__main__":
-    run_all(Path(sys.argv[1]))
+    run_all(Path(sys.argv[1]), sys.argv[2:])

@@ -44,6 +44,8 @@ def test_all_is_what_a_configuration_without_the_setting_means() -> None:
 
 def test_every_suite_computes_all() -> None:
     for name, suite in list_suites().items():
+        if name == "compare-search":  # its trials are compared by one metric
+            continue
         for size in suite.sizes:
             cell = cells(suite, size)[0]
             assert cell.spec.changes["eval"]["metrics"] == "all", name

@@ -244,10 +244,10 @@ def test_the_embedded_datasets_pass(name: str, tmp_path: Path, capsys: pytest.Ca
     assert "note" not in capsys.readouterr().out
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("fashion_mnist", "cifar10_jpeg")]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("mnist", "fashion_mnist", "cifar10_jpeg")]
 
 
-@pytest.mark.parametrize("name", ["mnist", *SLOW])
+@pytest.mark.parametrize("name", SLOW)
 def test_the_real_datasets_pass(name: str, tmp_path: Path) -> None:
     root = os.environ.get("GANTLET_DATA")
     if not root:

@@ -148,6 +148,7 @@ def test_each_run_on_the_dataset_is_needed_once(
     assert len(cells_of(targets(method, dataset, table), seeds=[0, 1])) == 2 * n
 
 
+@pytest.mark.slow
 def test_no_pair_asks_for_a_run_twice(tmp_path: Path) -> None:
     pairs = {(target.suite.rows[target.row].method, target.dataset) for target in targets()}
     for method, dataset in sorted(pairs):
