@@ -89,7 +89,12 @@ def test_the_examples_of_the_readme_and_the_package_run(tmp_path: Path) -> None:
     assert "fd_judge" in ended.stdout
 
 
-@pytest.mark.parametrize("method", method_names())
+# One of each kind of condition always, the others where there is time
+ALWAYS = ("infoscc", "icgan", "latentcond", "selfcond", "sngan", "cgan")
+EACH = [name if name in ALWAYS else pytest.param(name, marks=pytest.mark.slow) for name in method_names()]
+
+
+@pytest.mark.parametrize("method", EACH)
 def test_a_run_is_sampled_without_data_and_artifacts(
     method: str, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,7 +102,7 @@ def test_a_frozen_rank_ends_the_other(lost: int, start: Start, tmp_path: Path) -
     assert ended(processes[lost], LOST_S)[0] == 1
 
 
-@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("stop", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)])
 def test_rank_0_is_lost_while_the_other_waits_for_it(stop: signal.Signals, start: Start, tmp_path: Path) -> None:
     first, second = ranks(start, "wait", tmp_path)
     wait_for(tmp_path / "working")
@@ -162,7 +162,7 @@ def agents(start: Start, rendezvous: str, folder: Path) -> list[subprocess.Popen
     ("rendezvous", "lost"),
     [
         ("c10d", 0),  # the one that keeps the rendezvous
-        ("static", 1),
+        pytest.param("static", 1, marks=pytest.mark.slow),
         pytest.param("c10d", 1, marks=pytest.mark.slow),
         pytest.param("static", 0, marks=pytest.mark.slow),
     ],

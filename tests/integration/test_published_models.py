@@ -64,7 +64,11 @@ def reference(record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 # ---- compact exports ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", CASES)
+ALWAYS = ("class", "instance", "points")  # the others where there is time
+EACH = [case if case in ALWAYS else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
+
+
+@pytest.mark.parametrize("case", EACH)
 def test_a_compact_export_gives_nearly_the_runs_images(
     case: str, record_of: Callable[[str], Record], tmp_path: Path
 ) -> None:

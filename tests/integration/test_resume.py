@@ -66,10 +66,11 @@ def test_a_run_killed_again_and_again_still_gives_the_same_bits(
             "sngan",
             [*TINY, *DIGITS, "width=4", "n_dis=2"],
         ),  # learning rates that fall, spectral norm, batch norm, several batches a step
-        (
+        pytest.param(  # batch norm in D; t-SNE
             "infoscc",
             [*INFOSCC, "discriminator=patch", "patch_layers=2", "patch_width=4", *TSNE],
-        ),  # batch norm in D; t-SNE
+            marks=pytest.mark.slow,
+        ),
         ("infoscc", [*INFOSCC, "labels=clusters", "ema_half_life_images=0"]),  # labels made on the way; no average
         pytest.param("infoscc", [*INFOSCC, *TSNE], marks=pytest.mark.slow),
     ],

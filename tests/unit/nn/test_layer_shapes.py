@@ -43,6 +43,7 @@ def test_every_layer_is_right_at_small_widths(what: str, cpu: str) -> None:
     assert "'strided_pointwise'" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.__version__.startswith("2.15."), reason="the fault was seen in torch 2.15")
 @pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"), reason="the fault needs AVX2")
 def test_the_sweep_finds_the_known_fault() -> None:
