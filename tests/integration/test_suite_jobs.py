@@ -148,9 +148,8 @@ LONG = LONG[: LONG.index("  - {labels: {Rate: absurd}")]
 
 
 @needs_proc
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, 143), pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_suite_that_is_ended_leaves_no_job_and_is_continued(
     tmp_path: Path, paths: Paths, capfd: pytest.CaptureFixture[str], number: signal.Signals, status: int
 ) -> None:

@@ -73,6 +73,7 @@ def test_a_request_is_the_same_with_any_set_of_metrics(changes: dict[str, object
     assert repr(changes) == before
 
 
+@pytest.mark.slow
 def test_a_run_of_few_is_a_part_of_a_run_of_all(tmp_path: Path) -> None:
     """Same networks, same images, same numbers; no t-SNE."""
     every, few = tmp_path / "all", tmp_path / "few"
