@@ -6,16 +6,12 @@ import argparse
 import ast
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import benchmark
 from benchmark.commands.requests import asked_engine, check_suite, paths_of, require_results, specs
 from benchmark.core.errors import UserError
 from benchmark.core.names import printable
 from benchmark.core.registry import method_names
-
-if TYPE_CHECKING:
-    pass
 
 
 def list_all(arguments: argparse.Namespace) -> int:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 import benchmark
 from benchmark.commands.requests import paths_of, require_file, require_results, specs
 from benchmark.core.errors import UserError
 from benchmark.core.names import path_component, printable
-
-if TYPE_CHECKING:
-    pass
 
 
 def compare(arguments: argparse.Namespace) -> int:
@@ -48,7 +44,7 @@ SAMPLED = {"method": ["infoscc"], "dataset": "digits", "changes": []}  # these o
 
 
 def sample_folder(arguments: argparse.Namespace) -> int:
-    """Write pictures from the folder of a run or an export, or from a published model: no dataset is read."""
+    """Write images from the folder of a run or an export, or from a published model: no dataset is read."""
     asked = ["dataset", "seed", "recipe", "changes", "protocol", "precision", "capture", "instances"]
     given = [name for name in ("method", *asked) if getattr(arguments, name) != SAMPLED.get(name)]
     if given:
@@ -59,7 +55,7 @@ def sample_folder(arguments: argparse.Namespace) -> int:
 
     run = benchmark.load_run(arguments.run, device=arguments.device)
     save_samples(run, arguments.n, arguments.out, Request(arguments.label, arguments.attributes, arguments.instance))
-    print(f"{arguments.n} pictures of {run.name} in {arguments.out}")
+    print(f"{arguments.n} images of {run.name} in {arguments.out}")
     return 0
 
 

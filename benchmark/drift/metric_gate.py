@@ -12,17 +12,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmark.core.errors import UserError
 from benchmark.core.files import require_writable, write_json
+from benchmark.core.one_thread import torch_on_one_thread
 from benchmark.drift import frozen
 from benchmark.drift.frozen.expectations import EXPECTATIONS, Expectation
 from benchmark.drift.frozen.measures import MEASURES, Fingerprint, Measure, Measured, Tolerance
@@ -150,7 +149,7 @@ def check_metrics(
         check = Check("frozen inputs", "baseline", "", "", None, None, CheckVerdict.INCOMPARABLE, note)
         return Report((check,), (), environment)
     changed = other_environment(baseline.environment, environment)
-    with one_thread():
+    with torch_on_one_thread():
         checks = [
             *(
                 c
@@ -167,17 +166,6 @@ def check_metrics(
 
 def _asked(name: str, only: Sequence[str] | None) -> bool:
     return only is None or name.split(".")[0] in only
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """The number of threads decides how float32 sums are split, and so their last bits."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _against_baseline(measure: Measure, inputs: frozen.Frozen, baseline: Baseline, elsewhere: bool) -> Iterator[Check]:
@@ -289,7 +277,7 @@ def accept_metrics(reason: str, baselines: Path = BASELINES, commit: Callable[[]
     inputs, path = frozen.load(), baseline_path(baselines)
     require_writable(path.parent)
     old = read_baseline(path) if path.is_file() else None
-    with one_thread():
+    with torch_on_one_thread():
         _require_formulas(inputs)
         numbers = {name: number for measure in MEASURES for name, number in _stored(measure, inputs)}
     before = {} if old is None else old.numbers

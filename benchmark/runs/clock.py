@@ -7,10 +7,11 @@ grows little. On a GPU, and with more than two threads, it is the time on the wa
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
+
+from benchmark.core.one_thread import torch_on_one_thread
 
 TWO_THREADS = 37 / 55  # time by two threads over that by one: a small recipe's step on two idle cores, measured
 
@@ -25,7 +26,7 @@ def step_seconds(step: Callable[[], object], device: torch.device) -> float:
 
 def processor_seconds(step: Callable[[], object]) -> float:
     """The processor's time for a call, by one thread."""
-    with one_thread():
+    with torch_on_one_thread():
         began = time.process_time()
         step()
         return time.process_time() - began
@@ -38,17 +39,6 @@ def wall_seconds(step: Callable[[], object], device: torch.device) -> float:
     step()
     _wait(device)
     return time.perf_counter() - began
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute by one thread on the CPU; afterwards by as many as before."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _wait(device: torch.device) -> None:

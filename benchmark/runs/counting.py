@@ -215,8 +215,8 @@ class _Counted(Probe):
 def counted_work(trainable: Trainable, data: Dataset) -> Work:
     """The work of a step, on average over a run. Weights change.
 
-    Steps of few images are counted, of as many and of twice as many: what grows with the batch is told apart from what
-    is done for the weights.
+    Steps of few images are counted, of as many and of twice as many: what grows with the batch is separated from
+    what is done for the weights.
     """
     cfg = trainable.cfg
     together = type(trainable).inseparable(cfg) if isinstance(trainable, Method) else 1

@@ -14,7 +14,7 @@ from benchmark.core.names import printable
 from benchmark.runs.exported import CONFIG
 
 PREFIX = "reference"  # what their names begin with
-MODELS = "models"  # their folder, beside that of the published records
+MODELS = "models"  # their folder, next to that of the published records
 
 
 def model_folder(given: Path) -> Path:

@@ -166,7 +166,7 @@ def test_the_command_writes_its_samples(
 ) -> None:
     asked = ["sample", "reference/digits/cgan", "--n", "3", "--out", str(tmp_path / "a"), "--class", "4"]
     assert main(asked) == 0
-    assert capsys.readouterr().out == f"3 pictures of {record.run} in {tmp_path / 'a'}\n"
+    assert capsys.readouterr().out == f"3 images of {record.run} in {tmp_path / 'a'}\n"
     pixels = stored(gantlet.load_run("reference/digits/cgan").sample(3, conditions=4))
     for i, image in enumerate(pixels):
         assert np.array_equal(np.asarray(Image.open(tmp_path / "a" / f"{i:06d}.png")), image[..., 0])

@@ -150,7 +150,7 @@ def total(models: Path) -> str:
     n = sum(path.stat().st_size for path in models.rglob("*") if path.is_file())
     lines = [f"{sum(map(len, found.values()))} models, {n / 1e6:.1f} MB in {models}"]
     lines += [
-        f"  {PREFIX}/{name} is of several, which have to be asked for by their records' names: {', '.join(runs)}"
+        f"  {PREFIX}/{name} is of several, which are loaded by their records' names: {', '.join(runs)}"
         for name, runs in found.items()
         if len(runs) > 1
     ]

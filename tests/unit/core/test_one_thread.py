@@ -30,7 +30,7 @@ def test_every_loaded_openmp_has_one_thread_and_gets_its_own_number_back() -> No
 
 
 def test_clusters_and_t_sne_have_the_same_bits_for_any_number_of_threads() -> None:
-    """Seven threads: without the limit, k-means adds their sums in the order in which they end."""
+    """Without the limit k-means adds the sums of its threads, and other bits come out."""
     rng = np.random.default_rng(0)
     h = torch.tensor(rng.normal(size=(2000, 24)), dtype=torch.float32)
     points = rng.normal(size=(80, 8))

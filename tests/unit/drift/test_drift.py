@@ -16,6 +16,7 @@ import torch.nn.functional as F
 
 from benchmark.core import paths
 from benchmark.core.errors import DataError, UserError
+from benchmark.core.one_thread import torch_on_one_thread
 from benchmark.data import stream
 from benchmark.drift import frozen, gates, metric_baseline
 from benchmark.drift import metric_gate as drift
@@ -56,7 +57,7 @@ def made_here() -> str:
     """The committed baseline as if this machine had made it: the exact tolerances hold, wherever tests run."""
     plain = json.loads(metric_baseline.baseline_path().read_text())
     plain["environment"] = ENVIRONMENT
-    with drift.one_thread():
+    with torch_on_one_thread():
         for measure in drift.MEASURES:
             if measure.name in ("resize", "samples"):  # bits that another processor may round the other way
                 for name, value in drift.measured(measure, INPUTS).items():
