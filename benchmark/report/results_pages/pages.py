@@ -41,6 +41,7 @@ from benchmark.runs.records import Record
 MOST_LINES = 150  # of a page
 MADE = "<!-- Written by `make results` from the records; change docs/results/remarks.yaml, or the code. -->"
 SEARCH = f"{MAIN_SUITE}-search"  # the suite that tries settings for the comparison of all methods
+FIGURES = ("-samples.webp", "-curves.svg", "-cost.svg")  # how the names of figures end
 Files = dict[str, bytes]  # by their paths below the folder of the pages
 
 
@@ -82,9 +83,13 @@ def build(results: Path, records: Sequence[Record], layout: Layout, only: str | 
 
 
 def write(folder: Path, files: Files) -> list[Path]:
-    """Write the files, and remove pages and images that are no longer made. Returns the files written."""
+    """Write the files, and remove pages and figures of earlier calls that are no longer made. Returns those written.
+
+    What this did not make stays: a page has `MADE` in its first line, a figure the name of one.
+    """
     require_writable(folder / "images")
-    for path in [*folder.glob("*.md"), *(folder / "images").iterdir()]:
+    pages = [path for path in folder.glob("*.md") if path.read_text(encoding="utf-8").startswith(MADE)]
+    for path in [*pages, *(path for end in FIGURES for path in (folder / "images").glob(f"*{end}"))]:
         if path.relative_to(folder).as_posix() not in files:
             path.unlink()
     for name, content in files.items():

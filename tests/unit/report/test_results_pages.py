@@ -17,7 +17,7 @@ from benchmark.core.errors import ConfigError
 from benchmark.report.results_pages import pages as pages_module
 from benchmark.report.results_pages.layout import FOLDER, Layout, PageOf, page_plan, read_layout
 from benchmark.report.results_pages.leaderboard import group_letters
-from benchmark.report.results_pages.pages import MOST_LINES, Files, build, write
+from benchmark.report.results_pages.pages import MADE, MOST_LINES, Files, build, write
 from benchmark.report.results_pages.pictures import REAL, sheet_webp
 from benchmark.runs.records import Record, read_records
 from benchmark.runs.sample_files import POINTS_SIDE, real_path, samples_path
@@ -212,11 +212,21 @@ def test_a_page_takes_the_longest_form_that_fits(
 
 def test_writing_removes_what_is_no_longer_made(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
-    for name in ("old.md", "images/old.svg", "remarks.yaml"):
-        (tmp_path / name).write_text("x")
+    for name in ("old.md", "images/old-curves.svg", "remarks.yaml"):
+        (tmp_path / name).write_text(f"{MADE}\n")
     write(tmp_path, {"new.md": b"page", "images/new.svg": b"<svg/>"})
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {"new.md", "images/new.svg", "remarks.yaml"}
+
+
+def test_writing_removes_nothing_that_it_did_not_make(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    own = {"notes.md", "images/photo.png", "images/drawing.svg"}
+    for name in own:
+        (tmp_path / name).write_text("mine")
+    write(tmp_path, {"new.md": b"page"})
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == own | {"new.md"}
 
 
 # ---- parts ----------------------------------------------------------------------------------------------------------
