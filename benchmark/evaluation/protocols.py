@@ -1,4 +1,4 @@
-"""The papers' own evaluations, as far as they are known, so that a row of ours is comparable with theirs.
+"""The papers' own evaluations, where they are known, so that a row of ours is comparable with theirs.
 
 A protocol changes settings of the evaluation; what cannot be matched is said in words and goes into every record.
 Numbers of any protocol but `suite` carry its name in their columns. [P] paper, [C] its published code.

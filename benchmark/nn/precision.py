@@ -44,7 +44,7 @@ def training_precision(precision: Precision, device: torch.device) -> Iterator[N
 def _tf32(allowed: bool) -> Iterator[None]:
     """CUDA's switches alone: `set_float32_matmul_precision` would change products on the CPU, too.
 
-    The older ones, which set the newer: reading an older one after a newer was set is an exception.
+    The older ones, which set the newer: reading an older one after a newer was set raises an exception.
     """
     restore = _precision_switches()
     try:
