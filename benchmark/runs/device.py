@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import sys
+from pathlib import Path
 
 import torch
 
@@ -69,6 +71,14 @@ def peak_memory_mb(device: torch.device) -> float:
     """Most memory the run has held: on a GPU of tensors there, on a CPU of the whole process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
+    return _peak_of_this_process_mb()
+
+
+def _peak_of_this_process_mb() -> float:
+    """On Linux from /proc: there `ru_maxrss` starts at the peak of the process that started this one."""
+    status = Path("/proc/self/status")
+    if status.exists() and (peak := re.search(r"^VmHWM:\s+(\d+) kB$", status.read_text(), re.MULTILINE)):
+        return int(peak[1]) / 2**10
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in kB, on macOS in bytes
     return most / (2**20 if sys.platform == "darwin" else 2**10)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -22,10 +21,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 
 import numpy as np
+import torch
+
+from benchmark.runs.device import peak_memory_mb
 
 Features = np.ndarray
 LABEL_CLASSES = 10
-RUSAGE_BYTES = 1 if sys.platform == "darwin" else 1024  # Linux counts in KiB
 
 
 def run_empty(real: Features, fake: Features) -> object:
@@ -94,7 +95,7 @@ def measure(name: str, n: int, d: int) -> None:
     began, spent = time.perf_counter(), time.process_time()
     METRICS[name](real, fake)
     seconds, processor = time.perf_counter() - began, time.process_time() - spent
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RUSAGE_BYTES / 1e9
+    peak = peak_memory_mb(torch.device("cpu")) * 2**20 / 1e9
     print(f"{seconds:.1f} {processor:.1f} {peak:.2f}")
 
 
