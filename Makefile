@@ -16,6 +16,7 @@ READY   := .venv/.ready
 # GANTLET_DATA is read by the command itself; DATA_ROOT on the command line goes before it.
 DATA    := $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)")
 ENGINE  := $(if $(PRECISION),--precision $(PRECISION)) $(if $(CAPTURE),--capture $(CAPTURE))
+GPU_RESULTS := results/gpu-compare
 PLACES  := $(DATA) --results "$(RESULTS)"
 WHAT    := --method $(METHOD) --dataset "$(DATASET)" --seed $(SEEDS) $(if $(RECIPE),--recipe $(RECIPE)) \
            $(if $(SET),--set $(SET)) $(ENGINE)
@@ -27,7 +28,7 @@ SUITE_SEEDS := $(if $(filter-out file,$(origin SEEDS)),--seed $(SEEDS))
 TEST    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(or $(JOBS),2) --dist loadfile --max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help bench plan suite reproduce coverage error-rates table results zoo report drift drift-model baseline same same-tables test test-slow test-slurm fuzz kill-test gpu-check lint check format docs terms overhead speed peers throughput memory lock clean
+.PHONY: help bench plan suite reproduce coverage error-rates table results zoo report drift drift-model baseline same same-tables test test-slow test-slurm fuzz kill-test gpu-check results-gpu lint check format docs terms overhead speed peers throughput memory lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -39,9 +40,9 @@ bench: $(READY)  ## train METHOD on DATASET for each of SEEDS, write its rows (R
 plan: $(READY)  ## what `make bench`, or `make suite` (SUITE= SIZE=), would do and cost
 	@$(PY) -m benchmark plan $(if $(SUITE),--suite "$(SUITE)" $(if $(SIZE),--size $(SIZE)) $(SUITE_SEEDS) $(ENGINE),$(WHAT)) $(PLACES)
 
-suite: $(READY)  ## all runs of SUITE=name (SIZE= SEEDS= WORKERS=n EXECUTOR=local|slurm SLURM="key=value"), then its tables
+suite: $(READY)  ## all runs of SUITE=name (SIZE= SEEDS= WORKERS=n MINUTES=n EXECUTOR=local|slurm SLURM="key=value"), then its tables
 	@$(PY) -m benchmark suite "$(SUITE)" $(if $(SIZE),--size $(SIZE)) $(SUITE_SEEDS) $(if $(WORKERS),--workers $(WORKERS)) \
-	  $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(SLURM),--slurm $(SLURM)) $(ENGINE) $(if $(LOG),--log $(LOG)) $(PLACES)
+	  $(if $(MINUTES),--minutes $(MINUTES)) $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(SLURM),--slurm $(SLURM)) $(ENGINE) $(if $(LOG),--log $(LOG)) $(PLACES)
 
 reproduce: $(READY)  ## paper-size runs of METHOD on DATASET (TABLE=suite) against published values; RECORDS_ONLY=1: train nothing
 	@$(PY) -m benchmark reproduce --method $(METHOD) --dataset "$(DATASET)" $(if $(TABLE),--table "$(TABLE)") \
@@ -100,6 +101,11 @@ kill-test: $(READY)  ## runs killed at random moments end with the same bits (SE
 gpu-check: $(READY)  ## all there is to measure on a CUDA GPU, MINUTES=8 a call, each goes on where the last stopped (OUT=folder PARTS= METHODS=)
 	@$(PY) tests/tools/gpu_check.py --minutes $(or $(MINUTES),8) $(if $(OUT),--out "$(OUT)") \
 	  $(if $(PARTS),--parts $(PARTS)) $(if $(METHODS),--methods $(METHODS))
+
+results-gpu: $(READY)  ## the comparison on CIFAR-10 on a CUDA GPU, MINUTES=8 a call, each goes on where the last stopped (WORKERS=n SEEDS= OUT=folder for a copy of the records)
+	@$(PY) -m benchmark suite compare --size gpu --device cuda $(SUITE_SEEDS) $(ENGINE) $(DATA) \
+	  --workers $(or $(WORKERS),2) --minutes $(or $(MINUTES),8) --results "$(GPU_RESULTS)" || [ $$? -eq 140 ]
+	@$(if $(OUT),tar -czf "$(OUT)/gpu-compare.tar.gz" -C "$(GPU_RESULTS)" records samples)
 
 lint: $(READY)  ## style and types
 	$(PY) -m ruff check .

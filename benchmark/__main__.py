@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import select
 import signal
 import sys
@@ -93,6 +94,8 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--seed", nargs="+", type=int, help="instead of the suite's")
     verb.add_argument("--workers", type=positive, metavar="N", help="number of runs at a time (default: one a core for "
                       "runs of one thread on the CPU, else 1)")  # fmt: skip
+    verb.add_argument("--minutes", type=minutes, metavar="N", help="stop after this time, with status 140; the same "
+                      "command goes on (default: when all is done)")  # fmt: skip
     verb.add_argument("--executor", choices=["local", "slurm"], default="local", help="where runs run, with --workers")
     verb.add_argument(
         "--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="options of sbatch, by submitit's names"
@@ -215,6 +218,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def minutes(text: str) -> float:
+    """An argument that is a time in minutes, above 0 and at most a year."""
+    if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?", text, re.ASCII) or not 0 < float(text) <= 60 * 24 * 366:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number of minutes, such as 30 or 0.5")
+    return float(text)
+
+
 def _reader_is_gone() -> bool:
     """Whether standard output is a pipe that is no longer read."""
     state = select.poll()
@@ -225,7 +235,8 @@ def _reader_is_gone() -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Exit status: 0 done, 1 a run failed, 2 bad input, 3 busy, 130 interrupted, 143 or 129 terminated.
 
-    141: whatever reads the output has closed it.
+    140: told to leave (SIGUSR2), or its minutes are over, and what was trained is saved. 141: whatever reads the output
+    has closed it.
     """
     # Before torch is loaded: threads that spin for long while they wait slow each other down on a busy machine
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")

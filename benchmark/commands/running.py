@@ -12,7 +12,7 @@ from benchmark.commands.requests import asked_engine, check_suite, paths_of, req
 from benchmark.core.errors import UserError
 from benchmark.core.names import printable
 from benchmark.core.registry import check_method
-from benchmark.core.signals import preemption_raised, signals_raised
+from benchmark.core.signals import leaving_after, preemption_raised, signals_raised
 from benchmark.runs.logs import require_log
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
 
 
 def suite(arguments: argparse.Namespace) -> int:
-    """Run what a suite lacks, then write its table."""
+    """Run what a suite lacks, then write its table. Its minutes over, it saves the steps and raises Preempted."""
     check_suite(arguments.name, arguments.size)
     require_log(arguments.log)
     require_results(arguments)
@@ -135,20 +135,21 @@ def suite(arguments: argparse.Namespace) -> int:
         workers = arguments.workers or default_workers(arguments.name, arguments.size, device.type, arguments.threads)
         if (workers > 1 or arguments.executor == "slurm") and distributed.world() > 1:
             raise UserError("--workers under torchrun", "its processes share one run at a time", "use one of the two")
-        status = run_suite(
-            arguments.name,
-            paths_of(arguments),
-            size=arguments.size,
-            seeds=arguments.seed,
-            device=arguments.device,
-            quiet=arguments.quiet,
-            threads=arguments.threads,
-            workers=workers,
-            executor=arguments.executor,
-            slurm=parse_overrides(arguments.slurm),
-            engine=engine_of(asked_engine(arguments))[0],
-            log=arguments.log,
-        )
+        with leaving_after(60 * arguments.minutes if arguments.minutes else None):
+            status = run_suite(
+                arguments.name,
+                paths_of(arguments),
+                size=arguments.size,
+                seeds=arguments.seed,
+                device=arguments.device,
+                quiet=arguments.quiet,
+                threads=arguments.threads,
+                workers=workers,
+                executor=arguments.executor,
+                slurm=parse_overrides(arguments.slurm),
+                engine=engine_of(asked_engine(arguments))[0],
+                log=arguments.log,
+            )
         if distributed.is_main():
             found = find_records(arguments.results)
             found.warn()

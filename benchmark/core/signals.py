@@ -7,7 +7,9 @@ step (`saving_before_leaving`) and then `Preempted` is raised; anything else rai
 from __future__ import annotations
 
 import functools
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -87,6 +89,21 @@ def preemption_raised() -> Iterator[None]:
     finally:
         signal.signal(LEAVE, before)
         _State.asked = False
+
+
+@contextmanager
+def leaving_after(seconds: float | None) -> Iterator[None]:
+    """Inside, this process sends itself SIGUSR2 when the time is over; None: never."""
+    if seconds is None:
+        yield
+        return
+    alarm = threading.Timer(seconds, os.kill, (os.getpid(), LEAVE))
+    alarm.daemon = True
+    alarm.start()
+    try:
+        yield
+    finally:
+        alarm.cancel()
 
 
 def saving_before_leaving(function: Callable[P, T]) -> Callable[P, T]:

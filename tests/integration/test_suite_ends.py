@@ -60,12 +60,11 @@ def children(pid: int) -> list[int]:
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc")
 
 
-@pytest.fixture
-def suite(tmp_path: Path, paths: Paths) -> Iterator[subprocess.Popen[str]]:
-    """`gantlet suite` of two rows by two workers; what is left of it is killed."""
+def start(tmp_path: Path, paths: Paths, *options: str) -> subprocess.Popen[str]:
+    """`gantlet suite` of two rows by two workers."""
     (tmp_path / "rates.yaml").write_text(LONG)
-    words = ["suite", str(tmp_path / "rates.yaml"), "--workers", "2", "--quiet", "--device", "cpu"]
-    process = subprocess.Popen(
+    words = ["suite", str(tmp_path / "rates.yaml"), "--workers", "2", "--quiet", "--device", "cpu", *options]
+    return subprocess.Popen(
         [sys.executable, "-m", "benchmark", *words, "--results", str(paths.results)],
         env=environment(),
         stdout=subprocess.PIPE,
@@ -73,10 +72,24 @@ def suite(tmp_path: Path, paths: Paths) -> Iterator[subprocess.Popen[str]]:
         text=True,
         start_new_session=True,
     )
+
+
+@pytest.fixture
+def suite(tmp_path: Path, paths: Paths) -> Iterator[subprocess.Popen[str]]:
+    """A suite in another process; what is left of it is killed."""
+    process = start(tmp_path, paths)
     yield process
     for pid in (*children(process.pid), process.pid):
         if process.poll() is None:
             os.kill(pid, signal.SIGKILL)
+
+
+def test_a_suite_whose_minutes_are_over_stops_with_its_steps_saved(tmp_path: Path, paths: Paths) -> None:
+    process = start(tmp_path, paths, "--minutes", "0.1")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGUSR2
+    assert out.splitlines()[-1] == "rates: stopped: 2 not finished"
+    assert err == "gantlet: stopped; the same command continues from the last checkpoint\n"
 
 
 def folders_at_work(paths: Paths) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from benchmark.core.signals import (
     Ended,
     Preempted,
+    leaving_after,
     must_leave,
     preemption_raised,
     saving_before_leaving,
@@ -51,6 +53,22 @@ def test_what_saves_is_asked_and_goes_on_to_the_end_of_its_step() -> None:
     with pytest.raises(Preempted), preemption_raised():
         train()
     assert seen == [0, 1, 2, 3]
+
+
+def test_a_time_that_is_over_is_a_request_to_leave() -> None:
+    began = time.monotonic()
+    with pytest.raises(Preempted), preemption_raised(), leaving_after(0.05):
+        time.sleep(30)
+    assert 0.05 <= time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("seconds", [None, 0.05])
+def test_work_that_is_done_in_time_is_left_alone(seconds: float | None) -> None:
+    with preemption_raised():
+        with leaving_after(seconds):
+            pass
+        time.sleep(0.2)
+        assert not must_leave()
 
 
 def test_a_request_after_the_last_look_is_met_at_the_end() -> None:
