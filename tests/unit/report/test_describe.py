@@ -53,7 +53,7 @@ def test_a_metric_has_direction_range_source_and_formula() -> None:
 
 def test_a_suite_has_rows_sizes_claims_and_cost() -> None:
     text = describe("compare")
-    for part in ("small: 15 rows on digits", "75 runs", "IC-GAN; icgan", "CR-GAN has a lower distance than SNGAN"):
+    for part in ("small: 15 rows on digits", "75 runs", "IC-GAN; icgan", "CR-GAN has a lower FD than SNGAN"):
         assert part in text
     assert "plan --suite compare --size small" in text
     assert "75 finished runs took" in benchmark.describe("compare")
