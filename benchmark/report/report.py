@@ -25,7 +25,8 @@ from benchmark.report.page_published import published_by_paper
 from benchmark.report.page_tables import listing_view, table_view
 from benchmark.report.published import CERTAINTY, PublishedValue, find_published, read_published
 from benchmark.report.site.links import TABLES
-from benchmark.report.site.views import front_page, pages, site_of
+from benchmark.report.site.site import site_of
+from benchmark.report.site.views import front_page, pages
 from benchmark.report.suite_figures import suite_figures
 from benchmark.report.suite_tables import suite_claims, suite_tables
 from benchmark.report.tables import Table, cost_of, dataset_table

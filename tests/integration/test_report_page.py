@@ -18,7 +18,8 @@ import torch
 
 from benchmark.core import paths
 from benchmark.core.files import write_text
-from benchmark.report.site.views import front_page, pages, site_of
+from benchmark.report.site.site import site_of
+from benchmark.report.site.views import front_page, pages
 from benchmark.runs.records import read_records
 from benchmark.runs.sample_files import real_path, samples_path, save_small_grid
 from benchmark.training.measurements import Grid

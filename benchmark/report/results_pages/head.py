@@ -9,7 +9,7 @@ from benchmark.report.claims import p_text
 from benchmark.report.results_pages.markdown import counted, listed
 from benchmark.report.site.boards import Board, Entry, Place, Ranking
 from benchmark.report.site.numbers import brief, duration
-from benchmark.report.site.views import front_of
+from benchmark.report.site.plots import front_of
 from benchmark.report.tables import Column
 from benchmark.report.writers import markdown_text
 

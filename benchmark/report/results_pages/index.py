@@ -15,7 +15,8 @@ from benchmark.report.results_pages.layout import Layout, PageOf, Paper
 from benchmark.report.results_pages.markdown import bullets, counted, paragraph, table
 from benchmark.report.results_pages.sections import TABLES, counts_text, title_of
 from benchmark.report.site.boards import MAIN_SUITE, Board, method_titles
-from benchmark.report.site.views import OUTCOMES, run_facts
+from benchmark.report.site.site import run_facts
+from benchmark.report.site.views import OUTCOMES
 from benchmark.report.writers import markdown_text
 from benchmark.runs.records import Record
 

@@ -33,7 +33,7 @@ from benchmark.report.results_pages.sections import (
 )
 from benchmark.report.site.boards import MAIN_SUITE, Board, all_boards
 from benchmark.report.site.numbers import seeds_text
-from benchmark.report.site.views import run_facts
+from benchmark.report.site.site import run_facts
 from benchmark.report.tables import Column
 from benchmark.report.writers import markdown_text
 from benchmark.runs.records import Record

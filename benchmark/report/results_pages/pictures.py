@@ -17,8 +17,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from benchmark.report.results_pages.head import operations
 from benchmark.report.site.boards import Board, Place, Ranking
+from benchmark.report.site.plots import curves_of, front_of
 from benchmark.report.site.svg import Point, scatter
-from benchmark.report.site.views import curves_of, front_of
 from benchmark.report.tables import Column
 from benchmark.runs.sample_files import COLUMNS, POINTS_SIDE, find_real, find_samples
 

@@ -21,10 +21,12 @@ from benchmark.report.report import write_report
 from benchmark.report.site.boards import Board, all_boards
 from benchmark.report.site.data import as_script
 from benchmark.report.site.fields import meanings
+from benchmark.report.site.leaderboard import Track, leaderboard
 from benchmark.report.site.numbers import brief, duration, seeds_text
 from benchmark.report.site.pictures import Pictures
+from benchmark.report.site.plots import front_of
+from benchmark.report.site.site import site_of
 from benchmark.report.site.svg import Axis, Point, Series, lines, scatter
-from benchmark.report.site.views import Track, front_of, leaderboard, site_of
 from benchmark.runs import records as records_module
 from benchmark.runs.records import Record, find_records, read_records
 from benchmark.runs.sample_files import samples_path, save_small_grid
