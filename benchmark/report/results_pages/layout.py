@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated
 
@@ -35,12 +36,16 @@ class Paper:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Layout:
-    """Pages in their order, papers by the method that is theirs, remarks by the name of a suite's table."""
+    """Pages in their order, papers by the method that is theirs, remarks by the name of a suite's table.
+
+    looks: by the same name, what the samples of each row's sheet look like.
+    """
 
     about: Text  # the runs as a whole, on the first page
     pages: tuple[PageOf, ...]
     papers: dict[str, Paper]
     remarks: dict[str, Text]
+    looks: dict[str, dict[str, Text]] = field(default_factory=dict)
 
 
 def read_layout(path: Path = LAYOUT) -> Layout:

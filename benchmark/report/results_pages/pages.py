@@ -130,7 +130,7 @@ def dataset_page(one: PageBoards, results: Path, layout: Layout, records: Sequen
         top += bullets(f"{markdown_text(title_of(board, True))}. {_certain(board)}" for board in one.others)
         for board in one.others:
             if board.main_column is not None:
-                top += _figures(board, board.main_column, results, files)
+                top += _figures(board, board.main_column, results, layout, files)
     end = _files_section(one)
     texts = [[*top, *form(one.others, layout, not one.main), *end] for form in FORMS] if one.others else [[*top, *end]]
     name = f"{path_component(one.plan.name)}.md"
@@ -174,7 +174,7 @@ def main_section(board: Board, results: Path, layout: Layout, several: bool, fil
         "Training and FLOPs (T: 10^12) are of one run without shared stages. Group: rows that share a letter are not "
         f"significantly different when all pairs are tested together.{_unranked(board, column)}"
     )
-    lines += _figures(board, column, results, files)
+    lines += _figures(board, column, results, layout, files)
     lines += agreement(board)
     if board.claims:
         lines += ["### Claims about two of these methods", "", *claims_table(board)]
@@ -197,7 +197,7 @@ def _unranked(board: Board, column: Column) -> str:
     )
 
 
-def _figures(board: Board, column: Column, results: Path, files: Files) -> list[str]:
+def _figures(board: Board, column: Column, results: Path, layout: Layout, files: Files) -> list[str]:
     """The figures of a board that its records allow; their files are added."""
     ranking, stem = board.ranking(column), f"images/{path_component(board.id)}"
     lines = []
@@ -208,6 +208,7 @@ def _figures(board: Board, column: Column, results: Path, files: Files) -> list[
         lines_are = "a line is a class, an image or a cluster where a method is conditioned on it"
         text = f"Uncurated samples of {whose}, seed {seed}; {lines_are}"
         lines += _image(files, f"{stem}-samples.webp", sheet_webp(grids), text)
+        lines += looks(board.id, [place.entry.name for place in ranking.places], layout)
     if curves := curves_svg(board, ranking):
         lines += _image(files, f"{stem}-curves.svg", curves.encode(), f"{column.name} during training")
     if board.suite == MAIN_SUITE and (cost := cost_svg(board, column)):
@@ -218,6 +219,13 @@ def _figures(board: Board, column: Column, results: Path, files: Files) -> list[
             "nothing. Full colour: no row is better and cheaper."
         )
     return lines
+
+
+def looks(board: str, rows: Sequence[str], layout: Layout) -> list[str]:
+    """What the samples look like, a line a row in the order of the ranking; one line of the file, as it may be long."""
+    said = layout.looks.get(board, {})
+    found = [f"{markdown_text(name)}: {said[name]}" for name in rows if name in said]
+    return paragraph("<br>".join(found)) if found else []
 
 
 def _image(files: Files, name: str, content: bytes, text: str) -> list[str]:

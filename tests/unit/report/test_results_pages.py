@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree
@@ -17,7 +18,7 @@ from benchmark.core.errors import ConfigError
 from benchmark.report.results_pages import pages as pages_module
 from benchmark.report.results_pages.layout import FOLDER, Layout, PageOf, page_plan, read_layout
 from benchmark.report.results_pages.leaderboard import group_letters
-from benchmark.report.results_pages.pages import MADE, MOST_LINES, Files, build, write
+from benchmark.report.results_pages.pages import MADE, MOST_LINES, Files, build, looks, write
 from benchmark.report.results_pages.pictures import REAL, sheet_webp
 from benchmark.runs.records import Record, read_records
 from benchmark.runs.sample_files import POINTS_SIDE, real_path, samples_path
@@ -134,6 +135,16 @@ def test_each_number_of_a_remark_is_in_a_table(layout: Layout) -> None:
         claims = "".join(line for line in (TABLES / "claims.md").read_text().splitlines() if f"| {name} |" in line)
         known = numbers((TABLES / f"{name}.md").read_text() + claims)
         assert numbers(remark) - known == set(), name
+
+
+def test_what_samples_look_like_is_said_of_rows_in_the_order_of_the_ranking(layout: Layout) -> None:
+    for name, said in layout.looks.items():
+        titles = {line[0] for line in rows((TABLES / f"{name}.md").read_text())}
+        assert set(said) <= titles, name
+    said = {"SNGAN": "strokes", "BigGAN": "digits", "none of these": "x"}
+    text = looks("compare-small", ["BigGAN", "IC-GAN", "SNGAN"], replace(layout, looks={"compare-small": said}))
+    assert text == ["BigGAN: digits<br>SNGAN: strokes", ""]
+    assert looks("other", ["BigGAN"], layout) == []
 
 
 def test_numbers_are_found_whole() -> None:
