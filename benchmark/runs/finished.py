@@ -78,7 +78,10 @@ def rescore(folder: Path, paths: Paths, changes: dict[str, Any], device: torch.d
     of these results, or the code's settings have changed since.
     """
     run = run_name(folder)
-    record = read_record(record_path(paths.results, run))
+    if not (there := record_path(paths.results, run)).exists():
+        fix = "name the results that it belongs to (--results), or run it again"
+        raise UserError(f"{folder}: its record is not in {there.parent}", "a run is scored by its record", fix)
+    record = read_record(there)
     before = RunSpec(record.method, record.dataset, record.seed, record.recipe, record.changes)
     before, resolved = _resolve_as(run, before, paths)
     if resolved.run != run:

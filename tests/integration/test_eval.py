@@ -236,6 +236,7 @@ def test_a_finished_run_is_scored_again_by_another_protocol(finished: Finished, 
         (["mine", "--reference", "digits", "--set", "strata=[100, 20]"], ["eval.strata = [100, 20]", "few < many"]),
         (["small", "--reference", "digits"], ["--resolution 16"]),
         (["run", "--reference", "digits"], ["its own dataset"]),
+        (["run"], ["its record is not in", "--results"]),
     ],
 )
 def test_what_cannot_be_scored_is_said_at_once(
