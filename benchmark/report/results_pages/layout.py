@@ -35,6 +35,14 @@ class Paper:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Front:
+    """The picture of samples that the README shows."""
+
+    board: Text  # name of a suite's table
+    rows: Annotated[tuple[Text, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Layout:
     """Pages in their order, papers by the method that is theirs, remarks by the name of a suite's table.
 
@@ -46,6 +54,7 @@ class Layout:
     papers: dict[str, Paper]
     remarks: dict[str, Text]
     looks: dict[str, dict[str, Text]] = field(default_factory=dict)
+    front: Front | None = None
 
 
 def read_layout(path: Path = LAYOUT) -> Layout:

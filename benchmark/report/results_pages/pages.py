@@ -78,8 +78,20 @@ def build(results: Path, records: Sequence[Record], layout: Layout, only: str | 
         files |= dataset_page(one, results, layout, [r for r in records if r.scored_on in one.plan.datasets])
     if only is None:
         shown = [(one.plan, one.heads) for one in pages]
+        files |= _front(boards, results, layout)
         files["index.md"] = _text([MADE, "", *index_page(shown, boards, records, layout)], "index.md")
     return files
+
+
+def _front(boards: Sequence[Board], results: Path, layout: Layout) -> Files:
+    """The README's picture: real images and samples of some rows, where they are kept."""
+    asked = layout.front
+    board = next((board for board in boards if asked and board.id == asked.board), None)
+    if asked is None or board is None or board.main_column is None:
+        return {}
+    places = {place.entry.name: place for place in board.ranking(board.main_column).places}
+    sheet = sheet_files(results, [places[name] for name in asked.rows if name in places])
+    return {"images/front-samples.webp": sheet_webp(sheet[1])} if sheet else {}
 
 
 def write(folder: Path, files: Files) -> list[Path]:

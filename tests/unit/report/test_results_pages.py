@@ -16,7 +16,7 @@ from PIL import Image
 from benchmark.core import paths
 from benchmark.core.errors import ConfigError
 from benchmark.report.results_pages import pages as pages_module
-from benchmark.report.results_pages.layout import FOLDER, Layout, PageOf, page_plan, read_layout
+from benchmark.report.results_pages.layout import FOLDER, Front, Layout, PageOf, page_plan, read_layout
 from benchmark.report.results_pages.leaderboard import group_letters
 from benchmark.report.results_pages.pages import MADE, MOST_LINES, Files, build, looks, write
 from benchmark.report.results_pages.pictures import REAL, sheet_webp
@@ -138,7 +138,9 @@ def test_each_number_of_a_remark_is_in_a_table(layout: Layout) -> None:
 
 
 def test_what_samples_look_like_is_said_of_rows_in_the_order_of_the_ranking(layout: Layout) -> None:
-    for name, said in layout.looks.items():
+    assert layout.front is not None
+    shown = [*layout.looks.items(), (layout.front.board, layout.front.rows)]
+    for name, said in shown:
         titles = {line[0] for line in rows((TABLES / f"{name}.md").read_text())}
         assert set(said) <= titles, name
     said = {"SNGAN": "strokes", "BigGAN": "digits", "none of these": "x"}
@@ -187,8 +189,11 @@ def test_samples_of_one_seed_make_a_sheet(records: list[Record], layout: Layout,
     real = real_path(tmp_path, "shapes_class", data.sha256)
     real.parent.mkdir(parents=True)
     Image.new("RGB", (64, 128), (255, 0, 0)).save(real, "WEBP", lossless=True)
-    files = build(tmp_path, mine, layout)
-    (name,) = [name for name in files if name.endswith("-samples.webp")]
+    files = build(tmp_path, mine, replace(layout, front=Front(board="compare-shapes", rows=("SNGAN",))))
+    front = {tuple(map(int, colour)) for colour in pixels(files["images/front-samples.webp"]).reshape(-1, 3)}
+    assert {(255, 0, 0), colours[0, "sngan"]} <= front
+    assert not front & {colours[1, "biggan"], colours[1, "sngan"]}
+    (name,) = [name for name in files if name.endswith("shapes-samples.webp")]
     assert f"]({name})" in files["shapes_class.md"].decode()
     assert "Uncurated samples of every row, seed 1" in files["shapes_class.md"].decode()
     sheet = pixels(files[name])
