@@ -82,8 +82,8 @@ def neighbours(P: Tensor, far_mode: str = "max", first: int = 0) -> tuple[Tensor
     Among equal distances the first is taken. far_mode "random": one of the farthest 10 %, drawn. first: which image of
     the batch the first row is.
     """
-    itself = torch.zeros_like(P, dtype=torch.bool)
-    itself[:, first : first + len(P)].fill_diagonal_(True)
+    place = torch.arange(P.shape[1], device=P.device)
+    itself = place == place[first : first + len(P), None]  # [b, B]
     near = P.masked_fill(itself, torch.inf).argmin(1)
     P_far = P.masked_fill(itself, -torch.inf)
     if far_mode == "max":

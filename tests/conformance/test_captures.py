@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from test_methods import CPU, built, tiny_data
-from torch import Tensor
+from torch import Tensor, nn
 from torch._dynamo.backends.registry import lookup_backend
 
 import benchmark.data.stream
@@ -25,8 +25,8 @@ from benchmark.training.stages.encoders import FeatureConfig
 from benchmark.training.stages.pyramid import PyramidConfig
 
 STEPS = 20
-ROUNDING = 1e-15  # of a gradient in double precision
-STEP_OF_ROUNDING = 1e-10  # what Adam makes of it: lr * ROUNDING / eps, with lr <= 1e-3 and eps = 1e-8
+ROUNDING = 1e-14  # of a gradient in double precision
+STEP_OF_ROUNDING = 1e-9  # what Adam makes of it: lr * ROUNDING / eps, with lr <= 1e-3 and eps = 1e-8
 # Settings in which a step can be captured, and small ones: of a method that is not here, those of its small recipe.
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "acgan": [{"width": 4}],
@@ -132,6 +132,14 @@ def counting(name: str, graphs: list[Any]) -> Callable[..., Any]:
     return backend
 
 
+def of_one_precision(method: Method, stages: dict[str, Any]) -> Method:
+    """The method, its stages in torch's default precision: weights that come from a file are float32."""
+    for stage in stages.values():
+        if isinstance(stage, nn.Module):
+            stage.to(torch.get_default_dtype())
+    return method
+
+
 def compare_steps(name: str, changes: dict[str, Any], backend: str, folder: Path, tolerance: float) -> int:
     """Assert that each captured step, from the eager state, ends as the eager one. Returns the number of variants.
 
@@ -139,7 +147,7 @@ def compare_steps(name: str, changes: dict[str, Any], backend: str, folder: Path
     where inductor's caches are empty.
     """
     data, cfg, graphs = tiny_data("digits"), configured(name, **changes), []
-    eager, captured = (built(find_method(name), cfg, data, folder)[0] for _ in range(2))
+    eager, captured = (of_one_precision(*built(find_method(name), cfg, data, folder)) for _ in range(2))
     stream, its_stream = stream_for(eager, data, 5), stream_for(captured, data, 5)
     step = stepper(captured, its_stream, "compile", counting(backend, graphs))
     assert isinstance(step, CapturedStep)
