@@ -70,9 +70,9 @@ REFUSED = {  # by settings of their own
 QUICK = ("dcgan", "pacgan", "sngan", "selfcond")  # the others are slow ones
 
 
-def configured(name: str, **changes: Any) -> Any:
-    """A method's small recipe for digits, with a batch of 8 and so many steps."""
-    return replace(find_method(name).recipe("small", "digits"), batch=8, steps=STEPS, **changes)
+def configured(name: str, dataset: str = "digits", **changes: Any) -> Any:
+    """A method's small recipe for a dataset, with a batch of 8 and so many steps."""
+    return replace(find_method(name).recipe("small", dataset), batch=8, steps=STEPS, **changes)
 
 
 def state_of(method: Method) -> dict[str, Tensor]:
@@ -140,13 +140,15 @@ def of_one_precision(method: Method, stages: dict[str, Any]) -> Method:
     return method
 
 
-def compare_steps(name: str, changes: dict[str, Any], backend: str, folder: Path, tolerance: float) -> int:
+def compare_steps(
+    name: str, changes: dict[str, Any], backend: str, folder: Path, tolerance: float, dataset: str = "digits"
+) -> int:
     """Assert that each captured step, from the eager state, ends as the eager one. Returns the number of variants.
 
     Nothing is compiled after the first step. Until then torch may hand a graph to the backend twice: it does so once
     where inductor's caches are empty.
     """
-    data, cfg, graphs = tiny_data("digits"), configured(name, **changes), []
+    data, cfg, graphs = tiny_data(dataset), configured(name, dataset, **changes), []
     eager, captured = (of_one_precision(*built(find_method(name), cfg, data, folder)) for _ in range(2))
     stream, its_stream = stream_for(eager, data, 5), stream_for(captured, data, 5)
     step = stepper(captured, its_stream, "compile", counting(backend, graphs))
@@ -195,6 +197,14 @@ def test_a_step_of_compiled_kernels_is_the_step(
 ) -> None:
     """Inductor's kernels round otherwise. Adam divides gradients by their size, so small ones need double precision."""
     assert compare_steps(name, changes, "inductor", tmp_path, 1e-5) == VARIANTS.get(name, 1)
+
+
+@pytest.mark.slow
+def test_singular_vectors_of_three_rows_are_those_of_the_weight_before_the_step(
+    tmp_path: Path, double_precision: None
+) -> None:
+    """A product with few rows is a sum that inductor computes where it is used, here after the optimiser's step."""
+    assert compare_steps("biggan", {"ch": 2}, "inductor", tmp_path, 1e-5, "shapes_class") == 1
 
 
 @pytest.mark.parametrize("name", [name for name in method_names() if name in REFUSED])
