@@ -105,7 +105,7 @@ gpu-check: $(READY)  ## all there is to measure on a CUDA GPU, MINUTES=8 a call,
 results-gpu: $(READY)  ## the comparison on CIFAR-10 on a CUDA GPU, MINUTES=8 a call, each goes on where the last stopped (WORKERS=n SEEDS= OUT=folder for a copy of the records)
 	@$(PY) -m benchmark suite compare --size gpu --device cuda $(SUITE_SEEDS) $(ENGINE) $(DATA) \
 	  --workers $(or $(WORKERS),2) --minutes $(or $(MINUTES),8) --results "$(GPU_RESULTS)" || [ $$? -eq 140 ]
-	@$(if $(OUT),tar -czf "$(OUT)/gpu-compare.tar.gz" -C "$(GPU_RESULTS)" records samples)
+	@$(if $(OUT),tar -czf "$(OUT)/gpu-compare.tar.gz" -C "$(GPU_RESULTS)" --exclude=./runs --exclude=./artifacts .)
 
 lint: $(READY)  ## style and types
 	$(PY) -m ruff check .
