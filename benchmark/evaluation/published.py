@@ -87,7 +87,7 @@ def served(card: DatasetCard) -> Served | None:
     """What serves these images; None where the config is not the suite's own, or is at another side.
 
     A split, a source or a choice of labels that was changed is another dataset: its training images may be those that
-    the published classifier learned from.
+    the published classifier learned from. More triples of digits are not: they show the same training digits.
     """
     found = index().datasets.get(card.name)
     if found is None or card.resolution != found.resolution:
@@ -97,11 +97,11 @@ def served(card: DatasetCard) -> Served | None:
 
 
 def _essence(card: DatasetCard) -> dict[str, Any]:
-    """What decides which images a dataset config serves, with which labels: not where they lie, nor their side."""
+    """What decides which images may be training images, with which labels: not where they lie, nor their side."""
     plain = to_dict(card)
     for key in ("title", "licence", "homepage", "default_recipe", "flip_ok", "resolution"):
         del plain[key]
-    for key in card.source.path_keys:
+    for key in (*card.source.path_keys, *card.source.draw_keys):
         del plain["source"][key]
     return plain
 

@@ -24,6 +24,7 @@ class StackedDigits(SourceKind):
     n_test: Count = 2000  # triples  [ours]
     seed: Seed = 0  # of the triples
 
+    draw_keys = ("n_train", "n_test", "seed")
     serves = ("class",)
     is_stacked = True
     has_drawn_labels = True

@@ -26,6 +26,7 @@ class StackedMNIST(SourceKind):
     n_test: Count = 10_000  # triples  [ours]
     seed: Seed = 0  # of the triples
 
+    draw_keys = ("n_train", "n_test", "seed")
     serves = ("class",)
     is_stacked = True
     has_drawn_labels = True

@@ -179,6 +179,11 @@ def test_a_changed_dataset_is_another_dataset(changes: dict[str, Any]) -> None:
     assert resolved(**changes).evaluation.published is None
 
 
+def test_more_stacks_of_the_same_digits_are_served() -> None:
+    more = resolved("stacked_digits", data={"source": {"n_train": 100_000}})
+    assert more.evaluation.published == resolved("stacked_digits").evaluation.published is not None
+
+
 def test_settings_of_a_local_network_ask_for_it() -> None:
     assert resolved(eval=ALL | {"judge": {"steps": 5}}).evaluation.published.judge is None
     assert resolved(eval=ALL | {"judge": {"steps": 5}}).evaluation.published.encoder is not None
