@@ -10,7 +10,7 @@ from benchmark.data.prepared import Dataset
 from benchmark.evaluation.context import ImageSet, reference_of
 from benchmark.evaluation.value import MetricValue
 from benchmark.metrics.checks import MetricError
-from benchmark.metrics.copying import copy_test, instance_preference
+from benchmark.metrics.copying import RealDistances, copy_test, instance_preference, real_distances
 from benchmark.metrics.extractors.base import Extractor
 from benchmark.metrics.extractors.store import FeatureStore
 from benchmark.metrics.memorization import FEWEST_FAKE, THRESHOLD, data_copying, memorization_informed_fd
@@ -62,7 +62,12 @@ def copy_values(
     if not data.holds_out:
         return [_absent("authenticity_X", extractor, protocol, NOTHING_HELD_OUT)]
     train, test = (split_features(extractor, data, split, store, jpeg) for split in ("train", "test"))
-    found = copy_test(train, test, pooled)
+    sides = {split: reference_of(data, split, jpeg).sha256 for split in ("train", "test")}
+    known = store.arrays(
+        {"version": 1, "what": "real distances", "extractor": extractor.identity, **sides},
+        lambda: vars(real_distances(train, test)),
+    )
+    found = copy_test(train, test, pooled, real=RealDistances(**known))
     return [
         MetricValue.of_row(
             "authenticity_X",

@@ -5,7 +5,7 @@ One path for all: `evaluate` scores a trained generator, `evaluate_images` image
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -156,7 +156,12 @@ def extractor_values(images: ImageSet, extractor: Extractor) -> list[MetricValue
     seen = store.features(extractor, generated.images, sha256=generated.sha256, progress=shown)
     real = store.features(extractor, reference.images, sha256=reference.sha256, progress=shown)
     controls = real_data_rows(extractor, reference, len(generated), cfg.set_settings, store) if cfg.controls else None
-    values = set_values(extractor, seen, real, images.protocol, cfg.set_settings, controls, shown)
+
+    def of_real(name: str, make: Callable[[], float]) -> float:
+        about = {"version": 1, "what": name, "extractor": extractor.identity, "images": reference.sha256}
+        return store.numbers(about, make)
+
+    values = set_values(extractor, seen, real, images.protocol, cfg.set_settings, controls, shown, of_real)
     if cfg.computes("intra_fd_X") and images.classes is not None and reference.labels is not None:
         values += intra_class_values(
             extractor, seen, images.classes, real, reference.labels, images.class_names, images.protocol

@@ -17,7 +17,7 @@ from benchmark.metrics.extractors.base import Extractor, Features
 from benchmark.metrics.frechet import intra_class_fd
 from benchmark.metrics.metric_row import Choice
 from benchmark.metrics.resampling import half_sampling_sd
-from benchmark.metrics.sets import FeatureSets, SetNumber, SetSettings
+from benchmark.metrics.sets import FeatureSets, OfReal, SetNumber, SetSettings, computed
 
 
 def set_values(
@@ -28,14 +28,17 @@ def set_values(
     settings: SetSettings,
     controls: dict[str, dict[str, float]] | None = None,
     progress: bool = False,
+    of_real: OfReal = computed,
 ) -> list[MetricValue]:
     """Every number of a generated set against a real one that features alone give.
 
     protocol: what decides the numbers, extractor excepted. controls: `real_data_rows` of the same reference; they go
-    into the details of each value.
+    into the details of each value. of_real: finds numbers of the real set alone from an earlier call.
     """
     logits = None if fake.logits is None else np.asarray(fake.logits)
-    sets = FeatureSets(np.asarray(real.pooled), np.asarray(fake.pooled), logits, settings, progress, extractor.name)
+    sets = FeatureSets(
+        np.asarray(real.pooled), np.asarray(fake.pooled), logits, settings, progress, extractor.name, of_real
+    )
     protocol = protocol | {"extractor": extractor.identity}
     rows = {row.stem: row for row in set_rows()}
     measured, spread = measure(sets), half_sampling(sets)

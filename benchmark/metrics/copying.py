@@ -87,7 +87,25 @@ class CopyTest:
     n_fake: int
 
 
-def copy_test(train: Array, heldout: Array, fake: Array, progress: bool = False) -> CopyTest:
+@dataclass(frozen=True)
+class RealDistances:
+    """How near real images lie to each other in an extractor's features: the same for every generator."""
+
+    to_other: Float64  # [M] of each training image, to the nearest of the others, itself left out
+    heldout_row: Int64  # [T] the training image that is nearest to each held-out one
+    heldout: Float64  # [T] the distance to it
+
+
+def real_distances(train: Array, heldout: Array, progress: bool = False) -> RealDistances:
+    """What `copy_test` needs of the real images alone: train [M, d], heldout [T, d]. Exact. Raises as `copy_test`."""
+    train, heldout = row_pair(train, heldout)
+    to_other = np.sqrt(nearest(train, train, exclude_self=True, progress=progress)[1][:, 0])
+    return RealDistances(to_other, *_nearest(heldout, train, progress))
+
+
+def copy_test(
+    train: Array, heldout: Array, fake: Array, progress: bool = False, real: RealDistances | None = None
+) -> CopyTest:
     """Authenticity and the distance ratio of generated images, compared with held-out real images. Exact.
 
     train [M, d], heldout [T, d], fake [N, d]: features of the training images, of real images no one trained on, and
@@ -95,7 +113,7 @@ def copy_test(train: Array, heldout: Array, fake: Array, progress: bool = False)
     image than that image is from its own nearest other training image; a duplicate in the training data makes its
     copies authentic only if they are no exact ones. Both measures are blind to images that are merely bad: noise is
     authentic. Compare `authenticity` with `authenticity_heldout`, which is what honest images of this data reach.
-    progress: show bars.
+    progress: show bars. real: `real_distances` of train and heldout, where they are known from an earlier call.
     Source: Alaa, van Breugel, Saveliev, van der Schaar, ICML 2022 (authenticity); Wilson's interval. The
     ratio of medians is ours, after the three-sample test of Meehan, Chaudhuri, Dasgupta, AISTATS 2020.
     Raises MetricError for a wrong dtype, shape or dimension, NaN, fewer than two rows, or held-out images of which
@@ -103,10 +121,9 @@ def copy_test(train: Array, heldout: Array, fake: Array, progress: bool = False)
     """
     _, heldout = row_pair(train, heldout)
     train, fake = row_pair(train, fake)
-    reach = _distance_to_nearest_other(train, progress)  # [M]
+    real = real or real_distances(train, heldout, progress)
     fake_row, fake_distance = _nearest(fake, train, progress)
-    heldout_row, heldout_distance = _nearest(heldout, train, progress)
-    usual = float(np.median(heldout_distance))
+    usual = float(np.median(real.heldout))
     if usual == 0:
         raise MetricError(
             "copy test: the median held-out image lies on a training image",
@@ -114,23 +131,18 @@ def copy_test(train: Array, heldout: Array, fake: Array, progress: bool = False)
             "apart",
             "look for duplicates between the two splits, or use another extractor",
         )
-    authentic = int((fake_distance > reach[fake_row]).sum())
+    authentic = int((fake_distance > real.to_other[fake_row]).sum())
     low, high = wilson(authentic, len(fake))
     return CopyTest(
         authenticity=authentic / len(fake),
         low=low,
         high=high,
-        authenticity_heldout=float((heldout_distance > reach[heldout_row]).mean()),
+        authenticity_heldout=float((real.heldout > real.to_other[real.heldout_row]).mean()),
         ratio=float(np.median(fake_distance)) / usual,
         n_train=len(train),
         n_heldout=len(heldout),
         n_fake=len(fake),
     )
-
-
-def _distance_to_nearest_other(train: Float64, progress: bool = False) -> Float64:
-    """Of each training image to the nearest of the others, itself left out: [M]."""
-    return np.sqrt(nearest(train, train, exclude_self=True, progress=progress)[1][:, 0])
 
 
 def _nearest(queries: Float64, train: Float64, progress: bool = False) -> tuple[Int64, Float64]:

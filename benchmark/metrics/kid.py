@@ -15,25 +15,26 @@ import torch
 from tqdm import tqdm
 
 from benchmark.metrics.checks import Array, Float64, MetricError, row_pair
-from benchmark.metrics.sets import FeatureSets, SetNumber
+from benchmark.metrics.sets import FeatureSets, OfReal, SetNumber, computed
 
 TILE_ROWS = 2048  # a tile of kernel values takes 32 MiB
 DEGREE, COEF0 = 3, 1.0  # and gamma = 1 / d
 
 
-def kid(real: Array, fake: Array, progress: bool = False) -> float:
+def kid(real: Array, fake: Array, progress: bool = False, of_real: OfReal = computed) -> float:
     """Unbiased squared MMD of the whole sets, polynomial kernel. Lower is better; below 0 only by chance.
 
     real: [N, d] floats; fake: [M, d] floats, of one extractor; N, M >= 2. Symmetric, and free of draws and of order, as
     the mean over subsets (`kid_subsets`) is not. Only Inception's features make it KID; of others it is a kernel
-    distance. progress: show a bar.
+    distance. progress: show a bar. of_real: finds the real set's own part from an earlier call, or computes it.
     Source: Binkowski et al., ICLR 2018, sec. 4 (kernel), after Gretton et al., JMLR 2012, eq. 3 (unbiased estimate); in
     float64 and in tiles. Ours: the whole sets at once.
     Raises MetricError for a wrong dtype, shape or dimension, NaN, or fewer than two rows.
     """
     real, fake = row_pair(real, fake)
     n, m = len(real), len(fake)
-    within_real, within_fake = _sum_within(real, progress), _sum_within(fake, progress)
+    within_real = of_real("sum of the cubic kernel", lambda: _sum_within(real, progress))
+    within_fake = _sum_within(fake, progress)
     between = _sum_between(real, fake, progress)
     return within_real / (n * (n - 1)) + within_fake / (m * (m - 1)) - 2 * between / (n * m)
 
@@ -41,7 +42,7 @@ def kid(real: Array, fake: Array, progress: bool = False) -> float:
 def of_sets(sets: FeatureSets) -> dict[str, SetNumber]:
     """The distance of two sets, by the stem of its id."""
     kernel = "unbiased MMD^2 of all images, polynomial kernel of degree 3, gamma 1/d, coef0 1"
-    return {"kd": SetNumber(kid(sets.real, sets.fake), {"kernel": kernel})}
+    return {"kd": SetNumber(kid(sets.real, sets.fake, of_real=sets.of_real), {"kernel": kernel})}
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from benchmark.metrics.metric_row import Choice
+
+OfReal: TypeAlias = "Callable[[str, Callable[[], float]], float]"  # a name, and what computes the number
+
+
+def computed(name: str, make: Callable[[], float]) -> float:
+    """An `OfReal` that keeps nothing."""
+    return make()
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,7 @@ class FeatureSets:
     settings: SetSettings
     progress: bool = False  # show bars
     extractor: str = ""  # its name: some metrics are defined for one kind of features only
+    of_real: OfReal = computed  # gives a number that depends on `real` alone: computed, or found from an earlier run
 
 
 @dataclass(frozen=True)

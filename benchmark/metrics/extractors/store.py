@@ -1,5 +1,7 @@
 """A store of features on disk: images are looked at once by each extractor, for whatever number.
 
+What follows from the features of real images alone, and takes long, is kept as well.
+
 An entry is named by everything that decides it: the extractor's identity (with the hash of its weights) and the hash
 of the images. It is one file of features and, written last, one of provenance with the hash of the first; a reader
 checks both, so that a broken file, or one of another entry, is made again and never trusted.
@@ -56,16 +58,20 @@ class FeatureStore:
             return self._extract(extractor, images, progress)
         sha256 = sha256 or images_sha256(images)
         provenance = {"version": VERSION, "extractor": extractor.identity, "images": sha256, "n": len(images)}
-        path = self.folder / f"{extractor.name}-{content_hash(provenance)[:24]}.npz"
-        if (found := _read(path, provenance)) is not None:
-            return found
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with lock(path.with_suffix(".lock"), f"the features {path.name}", wait=True):
-            if (found := _read(path, provenance)) is not None:  # another process made them meanwhile
-                return found
+        name = f"{extractor.name}-{content_hash(provenance)[:24]}"
+
+        def make() -> dict[str, np.ndarray]:
             features = self._extract(extractor, images, progress)
-            _write(path, features, provenance)
-        return features
+            return {name: part.numpy() for name, part in features._asdict().items() if part is not None}
+
+        found = {key: torch.from_numpy(array) for key, array in self._arrays(name, provenance, make).items()}
+        return Features(found["pooled"], found.get("logits"))
+
+    def arrays(self, provenance: dict[str, Any], make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """The arrays that `make` returns; kept under a provenance that says everything that decides them."""
+        if self.folder is None:
+            return make()
+        return self._arrays(f"arrays-{content_hash(provenance)[:24]}", provenance, make)
 
     def numbers(self, provenance: dict[str, Any], make: Callable[[], Any]) -> Any:
         """What `make` returns, plain values; kept under a provenance that says everything that decides them."""
@@ -82,28 +88,42 @@ class FeatureStore:
         write_json(path, seal_entries({"provenance": provenance, "numbers": made}))
         return made
 
+    def _arrays(
+        self, name: str, provenance: dict[str, Any], make: Callable[[], dict[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """The arrays of an entry: read, or made and written, by one process alone."""
+        assert self.folder is not None
+        path = self.folder / f"{name}.npz"
+        if (found := _read(path, provenance)) is not None:
+            return found
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with lock(path.with_suffix(".lock"), f"the features {path.name}", wait=True):
+            if (found := _read(path, provenance)) is not None:  # another process made them meanwhile
+                return found
+            made = make()
+            _write(path, made, provenance)
+        return made
+
     def _extract(self, extractor: Extractor, images: np.ndarray, progress: bool) -> Features:
         self.extracted += len(images)
         return extract(extractor, images, batch=BATCH, progress=progress)
 
 
-def _write(path: Path, features: Features, provenance: dict[str, Any]) -> None:
-    arrays = {name: part.numpy() for name, part in features._asdict().items() if part is not None}
+def _write(path: Path, arrays: dict[str, np.ndarray], provenance: dict[str, Any]) -> None:
     with atomic(path) as file:
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
     write_json(path.with_suffix(".json"), provenance | {"sha256": sha256_file(path)})
 
 
-def _read(path: Path, provenance: dict[str, Any]) -> Features | None:
-    """The features of a whole entry that is of this extractor and these images, else None."""
+def _read(path: Path, provenance: dict[str, Any]) -> dict[str, np.ndarray] | None:
+    """The arrays of a whole entry of this provenance, else None."""
     try:
         if read_json(path.with_suffix(".json")) != _as_read(provenance | {"sha256": sha256_file(path)}):
             return None
         with np.load(path) as arrays:
-            parts = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+            return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, KeyError, UserError):
         return None
-    return Features(parts["pooled"], parts.get("logits"))
 
 
 def _as_read(value: dict[str, Any]) -> Any:

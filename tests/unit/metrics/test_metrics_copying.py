@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,9 @@ from scipy.spatial import cKDTree
 
 import benchmark.metrics.copying
 from benchmark.metrics.checks import MetricError
-from benchmark.metrics.copying import CopyTest, copy_test, instance_preference
+from benchmark.metrics.copying import CopyTest, RealDistances, copy_test, instance_preference, real_distances
+from benchmark.metrics.extractors.store import FeatureStore
+from benchmark.metrics.nearest import nearest
 
 
 def points(n: int, d: int = 8, seed: int = 0) -> np.ndarray:
@@ -49,12 +54,19 @@ def test_copies_and_honest_images() -> None:
 def test_a_self_match_among_the_training_images_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the exclusion every training image is at distance 0 of itself, and no image looks copied."""
 
-    def with_self(train: np.ndarray, progress: bool) -> np.ndarray:
-        return benchmark.metrics.copying._nearest(train, train)[1]
+    def with_self(points: np.ndarray, others: np.ndarray, exclude_self: bool = False, **_: Any) -> Any:
+        return nearest(points, others)
 
-    monkeypatch.setattr(benchmark.metrics.copying, "_distance_to_nearest_other", with_self)
+    monkeypatch.setattr(benchmark.metrics.copying, "nearest", with_self)
     with pytest.raises(AssertionError, match="about as far"):
         check_copy_test()
+
+
+def test_distances_of_real_images_that_were_kept_give_the_same_bits(tmp_path: Path) -> None:
+    fake, kept = points(50, seed=5), None
+    for _ in range(2):  # computed, then read
+        kept = FeatureStore(tmp_path).arrays({"what": "test"}, lambda: vars(real_distances(TRAIN, HELDOUT)))
+        assert copy_test(TRAIN, HELDOUT, fake, real=RealDistances(**kept)) == copy_test(TRAIN, HELDOUT, fake)
 
 
 @pytest.mark.parametrize("seed", [3, 4])

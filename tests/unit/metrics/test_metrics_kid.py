@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch_fidelity.metric_kid import kid_features_to_metric
 
 from benchmark.metrics import kid as module
 from benchmark.metrics.checks import MetricError
+from benchmark.metrics.extractors.store import FeatureStore
 from benchmark.metrics.kid import kid, kid_subsets
 
 
@@ -196,3 +198,15 @@ def test_bad_input_is_named(real: np.ndarray, fake: np.ndarray, what: str) -> No
 def test_bad_subsets_are_named(options: dict, what: str) -> None:
     with pytest.raises(MetricError, match=what):
         kid_subsets(points(9), points(9), **options)
+
+
+def test_the_real_part_that_was_kept_gives_the_same_bits(tmp_path: Path) -> None:
+    real, fake = np.random.default_rng(0).normal(size=(2, 60, 5))
+    store = FeatureStore(tmp_path)
+
+    def of_real(name: str, make: Callable[[], float]) -> float:
+        return store.numbers({"what": name}, make)
+
+    assert kid(real, fake, of_real=of_real) == kid(real, fake)
+    assert kid(real, fake[::2], of_real=of_real) == kid(real, fake[::2]), "this time it is read"
+    assert kid(real, fake, of_real=lambda *_: 0.0) != kid(real, fake), "it is used"

@@ -98,6 +98,24 @@ def test_numbers_are_kept_under_what_decides_them(tmp_path: Path) -> None:
     assert len(calls) == 3, "one of the two was damaged"
 
 
+def test_arrays_are_kept_under_what_decides_them(tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def make() -> dict[str, np.ndarray]:
+        calls.append(1)
+        return {"row": np.arange(3), "distance": np.array([0.1, 1 / 3, np.pi])}
+
+    for about in ({"n": 1}, {"n": 1}, {"n": 2}):
+        found = FeatureStore(tmp_path).arrays(about, make)
+        assert all(np.array_equal(found[name], array) for name, array in make().items())
+        calls.pop()
+    assert len(calls) == 2, "one for each provenance"
+    next(tmp_path.glob("arrays-*.npz")).write_bytes(b"no archive")
+    for about in ({"n": 1}, {"n": 2}):
+        FeatureStore(tmp_path).arrays(about, make)
+    assert len(calls) == 3, "one of the two was damaged"
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".json"])
 @pytest.mark.parametrize("how", DAMAGES)
 def test_damaged_features_are_made_again_with_equal_bits(how: str, suffix: str, tmp_path: Path) -> None:
