@@ -98,14 +98,14 @@ def test_a_method_shows_the_samples_of_its_records(generate: ModuleType, tmp_pat
     (results / "records").mkdir(parents=True)
     for path in (REFERENCE / "records").glob("digits-sngan-small-s*.json"):
         shutil.copy(path, results / "records")
-    grids = sys.modules["sample_grids"]
-    assert generate.samples_text("sngan", out, results) == "", "records without grids"
+    grids = sys.modules["generators.samples"]
+    assert grids.samples_text("sngan", out, results) == "", "records without grids"
     assert not out.exists()
     records = grids._records("sngan", "small", results)
     assert [record.seed for record in records] == [0, 1, 2, 3, 4], "of the suite alone, not its ablations"
     grid = Grid(torch.linspace(-1, 1, 16).expand(8, 4, 1, 16, 16), [""] * 8, [""] * 4)
     save_small_grid(samples_path(results, records[1].run), grid)
-    text = generate.samples_text("sngan", out, results)
+    text = grids.samples_text("sngan", out, results)
     name = samples_path(results, records[1].run).name
     assert f"```{{image}} samples/{name}" in text
     assert "seed 1" in text, "the first that has one"
@@ -115,10 +115,10 @@ def test_a_method_shows_the_samples_of_its_records(generate: ModuleType, tmp_pat
     sha256 = records[0].result_or_empty.data.sha256
     assert sha256
     save_small_grid(real_path(results, "digits", sha256), grid)
-    text = generate.samples_text("sngan", out, results)
+    text = grids.samples_text("sngan", out, results)
     assert text.index(":alt: Real images: digits") < text.index(":alt: Samples of sngan: digits, seed 1")
-    assert generate.samples_text("biggan", out, results) == ""
-    assert generate.samples_text("mgan", out, results) == "", "not in this size of the suite"
+    assert grids.samples_text("biggan", out, results) == ""
+    assert grids.samples_text("mgan", out, results) == "", "not in this size of the suite"
 
 
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
