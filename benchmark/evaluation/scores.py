@@ -11,13 +11,13 @@ import numpy as np
 from benchmark.core.errors import UserError
 from benchmark.evaluation.value import MetricValue
 from benchmark.metrics.catalogue import load, set_rows
-from benchmark.metrics.checks import MetricError
+from benchmark.metrics.checks import Array, MetricError
 from benchmark.metrics.cmmd import CLIP
 from benchmark.metrics.extractors.base import Extractor, Features
 from benchmark.metrics.frechet import intra_class_fd
-from benchmark.metrics.metric_row import Choice
+from benchmark.metrics.metric_row import Choice, MetricRow
 from benchmark.metrics.resampling import half_sampling_sd
-from benchmark.metrics.sets import FeatureSets, OfReal, SetNumber, SetSettings, computed
+from benchmark.metrics.sets import FeatureSets, OfReal, SetNumber, SetSettings, computed, remembered
 
 
 def set_values(
@@ -72,13 +72,18 @@ def half_sampling(sets: FeatureSets) -> dict[str, float]:
     settings = sets.settings
     if not settings.half_samples or len(sets.fake) < 4:
         return {}
-    return {
-        row.stem: half_sampling_sd(
-            load(row.half_sampled), sets.real, sets.fake, draws=settings.half_samples, seed=settings.seed
+    sets, spread = replace(sets, logits=None, of_real=remembered(sets.of_real)), {}
+    for row in set_rows():
+        if not row.half_sampled or not row.computed(settings.metrics):
+            continue
+
+        def metric(_: Array, half: Array, row: MetricRow = row) -> float:
+            return load(row.compute)(replace(sets, fake=np.asarray(half)))[row.stem].value
+
+        spread[row.stem] = half_sampling_sd(
+            metric, sets.real, sets.fake, draws=settings.half_samples, seed=settings.seed
         )
-        for row in set_rows()
-        if row.half_sampled and row.computed(settings.metrics)
-    }
+    return spread
 
 
 def unavailable(

@@ -25,7 +25,7 @@ METRICS: tuple[MetricRow, ...] = (
         "fd_X", "FD-X", "lower",
         "Frechet distance between feature Gaussians: FID (X = inception), FD-lite0, FD-judge, ...; lower is better",
         ("features",), "Heusel et al., NeurIPS 2017, eq. 6", scale="log", headline=True, frechet=True,
-        compute="benchmark.metrics.frechet:of_sets", half_sampled="benchmark.metrics.frechet:frechet_distance",
+        compute="benchmark.metrics.frechet:of_sets", half_sampled=True,
     ),
     MetricRow(
         "score_X", "CS-X", "higher",
@@ -38,7 +38,7 @@ METRICS: tuple[MetricRow, ...] = (
         "kernel distance, unbiased MMD^2 of all images: KID (X = inception), KD-X; lower is better",
         ("features",), "Binkowski et al., ICLR 2018, sec. 4; Gretton et al., JMLR 2012, eq. 3",
         scale="log", headline=True,
-        compute="benchmark.metrics.kid:of_sets", half_sampled="benchmark.metrics.kid:kid",
+        compute="benchmark.metrics.kid:of_sets", half_sampled=True,
     ),
     MetricRow(
         "precision_X", "Precision-X", "higher",

@@ -52,7 +52,7 @@ class MetricRow:
     frechet: a Frechet distance between two whole sets: the fewer the images, the higher it lies.
     unit: where it has one.
     compute: `module:function` of a metric of two sets: FeatureSets -> {stem of the id: SetNumber}.
-    half_sampled: `module:function` (real, fake) -> float whose error half-sampling estimates.
+    half_sampled: whether half-sampling estimates its error; it is computed once for each draw.
     optional: only on request, by a setting of the evaluation.
     extra: the name in `eval.extra` that requests it: it takes minutes.
     curve: the score in a snapshot's line of which this is the mean over the last snapshots.
@@ -71,7 +71,7 @@ class MetricRow:
     frechet: bool = False
     unit: str = ""
     compute: str = ""
-    half_sampled: str = ""
+    half_sampled: bool = False
     optional: bool = False
     extra: str = ""
     curve: str = ""

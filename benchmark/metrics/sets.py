@@ -18,6 +18,18 @@ def computed(name: str, make: Callable[[], float]) -> float:
     return make()
 
 
+def remembered(of_real: OfReal) -> OfReal:
+    """An `OfReal` that asks another one for each number once."""
+    known: dict[str, float] = {}
+
+    def found(name: str, make: Callable[[], float]) -> float:
+        if name not in known:
+            known[name] = of_real(name, make)
+        return known[name]
+
+    return found
+
+
 @dataclass(frozen=True)
 class SetSettings:
     """How two sets of features are compared."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import get_args
 
 import numpy as np
@@ -12,9 +13,12 @@ from helpers import ROOT
 from benchmark.evaluation.config import Extra
 from benchmark.evaluation.extra_scores import MAKERS
 from benchmark.evaluation.protocols import PROTOCOLS
-from benchmark.evaluation.scores import measure
-from benchmark.metrics.catalogue import METRICS, load, row_named, row_of, set_rows
+from benchmark.evaluation.scores import half_sampling, measure
+from benchmark.metrics.catalogue import METRICS, row_named, row_of, set_rows
+from benchmark.metrics.frechet import frechet_distance
+from benchmark.metrics.kid import kid
 from benchmark.metrics.metric_row import MetricRow
+from benchmark.metrics.resampling import half_sampling_sd
 from benchmark.metrics.sets import FeatureSets, SetSettings
 
 # Scale, headline, counted. What tables and comparisons do with a metric must not change by accident.
@@ -154,8 +158,20 @@ def test_what_the_rows_compute_is_what_they_are_called() -> None:
     for row in set_rows():
         assert row.placeholder == "X"
         assert np.isfinite(found[row.stem].value)
-        if row.half_sampled:
-            assert load(row.half_sampled)(real, fake) == found[row.stem].value
+
+
+def test_half_sampling_gives_the_spread_of_the_metrics_and_asks_for_the_real_part_once() -> None:
+    rng = np.random.default_rng(0)
+    real, fake, asked = rng.normal(size=(60, 4)), rng.normal(size=(50, 4)), []
+
+    def of_real(name: str, make: Callable[[], float]) -> float:
+        asked.append(name)
+        return make()
+
+    found = half_sampling(FeatureSets(real, fake, None, SetSettings(half_samples=6, seed=3), of_real=of_real))
+    direct = {"fd": frechet_distance, "kd": kid}
+    assert found == {stem: half_sampling_sd(metric, real, fake, 6, 3) for stem, metric in direct.items()}
+    assert len(asked) == 1
 
 
 def test_few_metrics_are_the_headline_and_what_settings_request() -> None:
