@@ -24,6 +24,7 @@ class PageOf:
     name: Annotated[str, Field(pattern=r"[a-z0-9_-]+")]  # of its file
     title: Text
     datasets: Annotated[tuple[str, ...], Field(min_length=1)]
+    first: Text | None = None  # the suite's table that the first screen is about, where no comparison of all is
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

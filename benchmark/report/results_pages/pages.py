@@ -57,7 +57,8 @@ class PageBoards:
     @property
     def heads(self) -> list[Board]:
         """The boards that the first screen is about."""
-        return self.main or self.others
+        first = [board for board in self.others if board.id == self.plan.first]
+        return self.main or first or self.others
 
 
 def build(results: Path, records: Sequence[Record], layout: Layout, only: str | None = None) -> Files:
@@ -115,7 +116,8 @@ def _boards_of(plan: PageOf, boards: Sequence[Board]) -> PageBoards:
     main = [board for board in mine if board.suite == MAIN_SUITE and board.main_column is not None]
     searches = [board for board in mine if main and board.suite == SEARCH]
     used = {board.id for board in (*main, *searches)}
-    return PageBoards(plan, main, [board for board in mine if board.id not in used], searches)
+    others = [board for board in mine if board.id not in used]
+    return PageBoards(plan, main, sorted(others, key=lambda board: board.id != plan.first), searches)
 
 
 def _text(lines: Sequence[str], name: str) -> bytes:
@@ -139,7 +141,7 @@ def dataset_page(one: PageBoards, results: Path, layout: Layout, records: Sequen
         top += bullets(map(search_text, one.searches))
     else:
         top += ["## Which is best?", ""]
-        top += bullets(f"{markdown_text(title_of(board, True))}. {_certain(board)}" for board in one.others)
+        top += bullets(f"{markdown_text(title_of(board, True))}. {_certain(board)}" for board in one.heads)
         for board in one.others:
             if board.main_column is not None:
                 top += _figures(board, board.main_column, results, layout, files)

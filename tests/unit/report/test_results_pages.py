@@ -206,6 +206,17 @@ def test_an_unknown_dataset_has_a_page_of_its_own(layout: Layout) -> None:
     assert page_plan(layout, ["digits", "new"])[-1] == PageOf(name="new", title="new", datasets=("new",))
 
 
+def test_the_first_screen_is_about_the_suite_that_the_layout_names(records: list[Record], layout: Layout) -> None:
+    plane = [record for record in records if record.scored_on in ("ring2d", "grid2d")]
+    (plan,) = [page for page in layout.pages if page.name == "plane"]
+    for board, other in (("selfcond-2d-small-ring2d", "grid2d"), ("selfcond-2d-small-grid2d", "ring2d")):
+        changed = replace(layout, pages=(replace(plan, first=board),))
+        text = build(paths.REFERENCE, plane, changed, only="plane")["plane.md"].decode()
+        first, *more = text.split("\n## ")[1:]
+        assert f": {other}. " not in first
+        assert other in more[1], "below"
+
+
 def test_a_page_takes_the_longest_form_that_fits(
     records: list[Record], layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
