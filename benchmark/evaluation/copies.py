@@ -64,7 +64,7 @@ def copy_values(
     train, test = (split_features(extractor, data, split, store, jpeg) for split in ("train", "test"))
     sides = {split: reference_of(data, split, jpeg).sha256 for split in ("train", "test")}
     known = store.arrays(
-        {"version": 1, "what": "real distances", "extractor": extractor.identity, **sides},
+        {"what": "real distances", "extractor": extractor.identity, **sides},
         lambda: vars(real_distances(train, test)),
     )
     found = copy_test(train, test, pooled, real=RealDistances(**known))

@@ -158,7 +158,7 @@ def extractor_values(images: ImageSet, extractor: Extractor) -> list[MetricValue
     controls = real_data_rows(extractor, reference, len(generated), cfg.set_settings, store) if cfg.controls else None
 
     def of_real(name: str, make: Callable[[], float]) -> float:
-        about = {"version": 1, "what": name, "extractor": extractor.identity, "images": reference.sha256}
+        about = {"what": name, "extractor": extractor.identity, "images": reference.sha256}
         return store.numbers(about, make)
 
     values = set_values(extractor, seen, real, images.protocol, cfg.set_settings, controls, shown, of_real)

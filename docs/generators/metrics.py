@@ -16,18 +16,11 @@ _SCALES = {"log": "their logarithm (ratios)", "logit": "their logit (shares)", "
 
 def metrics_page() -> str:
     """A table of all metrics, then a section for each."""
-    listed = [row for row in METRICS if row.about]
     parts = [
         "# Metric reference",
         "Upper-case letters at the end of an id stand for an extractor (X), a transform (T), a number (K) or labels "
         "(L): `fd_X` is `fd_judge`, `fd_lite0`, ... [Metrics](../metrics.md) says when to trust which.",
-        table(
-            ["metric", "id", "better", "headline"],
-            (
-                [f"[{r.name}](#{anchor(r.name)})", code(r.id), r.better or "–", "yes" if r.headline else ""]
-                for r in listed
-            ),
-        ),
+        table(["metric", "id", "better", "headline"], (metric_line(row) for row in METRICS if row.about)),
     ]
     for row in METRICS:
         if row.about:
@@ -55,9 +48,7 @@ def metric_text(row: MetricRow) -> str:
         "computed from": ", ".join(row.needs),
         "seeds are compared on": _SCALES[row.scale],
         "margin": f"{row.margin:g}" if row.absolute_margin else f"{100 * row.margin:g} %",
-        "on request": f"`eval.extra=[{row.extra}]`"
-        if row.extra
-        else ("by a setting, see above" if row.optional else ""),
+        "on request": on_request(row),
         "source": escaped(row.source),
     }
     parts = [escaped(sentence(row.about)), table(["", ""], ([key, value] for key, value in facts.items() if value))]

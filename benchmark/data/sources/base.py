@@ -68,7 +68,7 @@ class SourceKind:
 
     kind: str  # the module's name, as a Literal with itself as the default
     path_keys: ClassVar[tuple[str, ...]] = ()  # fields that name files or folders
-    draw_keys: ClassVar[tuple[str, ...]] = ()  # fields of how images are drawn: train shows nothing held out with any
+    draw_keys: ClassVar[tuple[str, ...]] = ()  # fields that may change, and train still shows nothing held out
     serves: ClassVar[tuple[Literal["class", "attributes"], ...]] = ()  # labels it can serve, other than "none"
     known_attributes: ClassVar[tuple[str, ...] | None] = None  # every attribute, where they are known beforehand
     is_points: ClassVar[bool] = False  # its rows are points [2] of `mixture`, not images

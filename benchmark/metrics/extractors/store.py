@@ -68,15 +68,20 @@ class FeatureStore:
         return Features(found["pooled"], found.get("logits"))
 
     def arrays(self, provenance: dict[str, Any], make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """The arrays that `make` returns; kept under a provenance that says everything that decides them."""
+        """The arrays that `make` returns; kept under a provenance that says everything that decides them.
+
+        But for `VERSION`: what was made of features of an earlier one is made again.
+        """
         if self.folder is None:
             return make()
+        provenance = {"version": VERSION, **provenance}
         return self._arrays(f"arrays-{content_hash(provenance)[:24]}", provenance, make)
 
     def numbers(self, provenance: dict[str, Any], make: Callable[[], Any]) -> Any:
-        """What `make` returns, plain values; kept under a provenance that says everything that decides them."""
+        """What `make` returns, plain values; kept as `arrays` are."""
         if self.folder is None:
             return make()
+        provenance = {"version": VERSION, **provenance}
         path = self.folder / f"numbers-{content_hash(provenance)[:24]}.json"
         if path.exists():
             with suppress(UserError, ValueError, KeyError):

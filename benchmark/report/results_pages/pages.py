@@ -217,7 +217,7 @@ def _figures(board: Board, column: Column, results: Path, layout: Layout, files:
     lines = []
     if (sheet := sheet_files(results, ranking.places)) is not None:
         seed, grids = sheet
-        n, of = sum(name != REAL for name, _ in grids), len(ranking.places)
+        n, of = sum(name != REAL for name, _ in grids), len(board.entries)
         whose = "every row" if n == of else f"{n} of {of} rows"
         lines_are = "a line is a class, an image or a cluster where a method is conditioned on it"
         text = f"Uncurated samples of {whose}, seed {seed}; {lines_are}"

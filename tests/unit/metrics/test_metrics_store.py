@@ -12,6 +12,7 @@ import torch
 from damages import DAMAGES, damage
 from torch import Tensor, nn
 
+from benchmark.metrics.extractors import store as store_module
 from benchmark.metrics.extractors.base import Extractor
 from benchmark.metrics.extractors.store import FeatureStore, images_sha256
 
@@ -114,6 +115,17 @@ def test_arrays_are_kept_under_what_decides_them(tmp_path: Path) -> None:
     for about in ({"n": 1}, {"n": 2}):
         FeatureStore(tmp_path).arrays(about, make)
     assert len(calls) == 3, "one of the two was damaged"
+
+
+def test_what_was_made_of_features_of_an_earlier_version_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FeatureStore(tmp_path)
+    store.numbers({"n": 1}, lambda: 1.0)
+    store.arrays({"n": 1}, lambda: {"x": np.zeros(2)})
+    monkeypatch.setattr(store_module, "VERSION", store_module.VERSION + 1)
+    assert store.numbers({"n": 1}, lambda: 2.0) == 2.0
+    assert store.arrays({"n": 1}, lambda: {"x": np.ones(2)})["x"].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".json"])
