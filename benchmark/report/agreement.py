@@ -57,15 +57,22 @@ def kendall_tau(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(concordant, np.sqrt(untied), out=np.full(concordant.shape, np.nan), where=untied > 0)
 
 
-def tau_interval(values: Values, draws: int = DRAWS, seed: int = 0) -> tuple[float, float] | None:
-    """The bootstrap interval of tau over seeds; None where a row has one seed, or no draw has a tau."""
-    if min(len(of_one) for of_one, _ in values) < 2:
+def tau_interval(
+    values: Values, draws: int = DRAWS, seed: int = 0, *, same_runs: bool = True
+) -> tuple[float, float] | None:
+    """The bootstrap interval of tau over seeds; None where a row has one seed, or no draw has a tau.
+
+    same_runs: both distances of a row are of the same runs, which are drawn together; else each side is drawn
+    by itself.
+    """
+    if min(len(side) for pair in values for side in pair) < 2:
         return None
     rng = np.random.Generator(np.random.PCG64([seed, 0x7A0]))
     means: list[tuple[np.ndarray, np.ndarray]] = []
     for of_one, of_other in values:
         drawn = rng.integers(len(of_one), size=(draws, len(of_one)))
-        means.append((of_one[drawn].mean(axis=1), of_other[drawn].mean(axis=1)))
+        other = drawn if same_runs else rng.integers(len(of_other), size=(draws, len(of_other)))
+        means.append((of_one[drawn].mean(axis=1), of_other[other].mean(axis=1)))
     taus = kendall_tau(*(np.stack(side, axis=1) for side in zip(*means)))
     taus = taus[~np.isnan(taus)]
     if not len(taus):

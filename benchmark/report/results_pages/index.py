@@ -10,6 +10,7 @@ from benchmark.core.stats import format_cell, summary
 from benchmark.report.claims import CheckedClaim
 from benchmark.report.ledger import run_seconds
 from benchmark.report.plain_table import EMPTY
+from benchmark.report.results_pages.across import across_section
 from benchmark.report.results_pages.head import row_name
 from benchmark.report.results_pages.layout import Layout, PageOf, Paper
 from benchmark.report.results_pages.markdown import bullets, counted, paragraph, table
@@ -30,6 +31,7 @@ def index_page(
         "",
         *paragraph(layout.about),
         *best_of_each(pages),
+        *across_section([(plan.title, board) for plan, boards in pages for board in boards]),
         *what_was_run(pages, records),
         *papers_section(boards, layout),
         "## Files",

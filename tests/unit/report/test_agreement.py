@@ -81,6 +81,17 @@ def test_runs_are_drawn_once_for_both_extractors() -> None:
     assert tau_interval([(row, 7 * row) for row in rows]) == (1.0, 1.0)
 
 
+def test_other_runs_are_drawn_by_themselves() -> None:
+    """Two rows that overlap on both sides alike: drawn together their order never differs, drawn apart it does."""
+    rows = [(np.array([0.0, 4.0]), np.array([0.0, 4.0])), (np.array([1.0, 3.0]), np.array([1.0, 3.0]))]
+    low, high = tau_interval(rows, same_runs=False) or (np.nan, np.nan)
+    assert (low, high) == (-1.0, 1.0)
+    fewer = [(of_one, of_other[:1]) for of_one, of_other in rows]
+    assert tau_interval(fewer, same_runs=False) is None
+    longer = [(np.array([1.0, 1.0]), np.array([v, v, v])) for v in (2.0, 3.0)]
+    assert tau_interval(longer, same_runs=False) is None, "all of a side are equal"
+
+
 def test_each_pair_of_extractors_has_a_line(suite_file: str, tmp_path: Path) -> None:
     results = tmp_path / "results"
     backwards = {loss: -value for loss, value in JUDGE.items()}

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.stats import kendalltau
 
 from benchmark.core import paths
 from benchmark.core.errors import ConfigError
@@ -164,6 +165,35 @@ def comparison(records: list[Record], methods: tuple[str, ...], seeds: tuple[int
         if record.scored_on == "shapes_class" and record.method in methods and record.seed in seeds
         if "stages" not in record.changes
     ]
+
+
+def test_the_index_compares_the_leaderboards_of_two_datasets(records: list[Record], layout: Layout) -> None:
+    """Ranks are those of the pages, and tau is SciPy's of these ranks."""
+    index, ranks = (FOLDER / "index.md").read_text(), {}
+    section = index.partition("## Does the ranking carry over?")[2].partition("\n## ")[0]
+    head, _, *lines = rows(section)
+    for k, name in ((1, "digits"), (2, "shapes_class")):
+        board = [line for line in rows((FOLDER / f"{name}.md").read_text()) if len(line) == 12]
+        shown = [line for line in board if line[2].startswith(("best", "worse", "not significant"))]
+        assert head[k].endswith(f", of {len(shown)}")
+        places = {line[0]: f"{i} {line[3]}" for i, line in enumerate(shown, 1)}
+        assert {line[0]: line[k] for line in lines if line[k] != "–"} == places
+        ranks[name] = {line[0]: i for i, line in enumerate(shown)}
+    shared = sorted(ranks["digits"].keys() & ranks["shapes_class"].keys())
+    tau = kendalltau(*([of[name] for name in shared] for of in ranks.values())).statistic
+    assert f"- Digits and Coloured shapes by their form: {tau:.2f} [" in section
+    assert f"], {len(shared)} methods." in section
+
+
+def test_one_leaderboard_is_compared_with_none(records: list[Record], layout: Layout) -> None:
+    files = build(paths.REFERENCE, comparison(records, ("biggan", "sngan"), (0, 1)), layout)
+    assert "carry over" not in files["index.md"].decode()
+
+
+def test_two_methods_in_common_are_too_few_to_compare_rankings(records: list[Record], layout: Layout) -> None:
+    both = [record for record in records if record.method in ("biggan", "sngan") and record.seed in (0, 1)]
+    text = build(paths.REFERENCE, both, layout)["index.md"].decode()
+    assert "Digits and Coloured shapes by their form have 2 methods in common, too few to compare rankings." in text
 
 
 def test_one_seed_gives_a_page_without_tests(records: list[Record], layout: Layout) -> None:
