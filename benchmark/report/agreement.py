@@ -57,6 +57,12 @@ def kendall_tau(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(concordant, np.sqrt(untied), out=np.full(concordant.shape, np.nan), where=untied > 0)
 
 
+def tau_of_means(values: Values) -> float:
+    """Kendall's tau between the rows' mean distances; NaN where all of a side are equal."""
+    means = np.array([[side.mean() for side in pair] for pair in values])  # [R, 2]
+    return float(kendall_tau(*means.T))
+
+
 def tau_interval(
     values: Values, draws: int = DRAWS, seed: int = 0, *, same_runs: bool = True
 ) -> tuple[float, float] | None:
@@ -103,10 +109,10 @@ def _paired(row: Row, one: Column, other: Column) -> tuple[np.ndarray, np.ndarra
 
 
 def _line(one: Column, other: Column, rows: Sequence[Row], values: Values) -> tuple[PlainCell, ...]:
-    means = np.array([[side.mean() for side in pair] for pair in values]).T  # [2, R]
-    tau = float(kendall_tau(means[0], means[1]))
+    tau = tau_of_means(values)
     low, high = tau_interval(values) or (None, None)
     seeds = min(len(of_one) for of_one, _ in values)
-    names = [" ".join(rows[int(side.argmin())].labels).strip() for side in means]
+    lowest = [int(np.argmin([side.mean() for side in sides])) for sides in zip(*values)]
+    names = [" ".join(rows[i].labels).strip() for i in lowest]
     best = names[0] if names[0] == names[1] else " / ".join(names)
     return (one.name, other.name, len(rows), seeds, None if np.isnan(tau) else tau, low, high, best)

@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from benchmark.report.agreement import COVERED, FEWEST_ROWS, kendall_tau, tau_interval
+from benchmark.report.agreement import COVERED, FEWEST_ROWS, tau_interval, tau_of_means
 from benchmark.report.plain_table import EMPTY
 from benchmark.report.results_pages.leaderboard import groups
 from benchmark.report.results_pages.markdown import bullets, counted, paragraph, table
@@ -30,7 +30,7 @@ class _Rank:
 
 
 def across_section(boards: Sequence[tuple[str, Board]]) -> list[str]:
-    """Ranks of the methods on each dataset; nothing for fewer than two datasets. boards: with the names of pages."""
+    """Ranks of the methods on each dataset; nothing for fewer than two datasets. boards: with the titles of pages."""
     ranked = {
         title: _ranks(board)
         for title, board in boards
@@ -89,8 +89,6 @@ def _agreement(one: str, other: str, first: Mapping[str, _Rank], second: Mapping
     if len(shared) < FEWEST_ROWS:
         return f"{pair} have {counted(len(shared), 'method')} in common, too few to compare rankings."
     values = [(first[name].distances, second[name].distances) for name in shared]
-    means = np.array([[side.mean() for side in sides] for sides in values]).T  # [2, R]
-    tau = float(kendall_tau(means[0], means[1]))
     interval = tau_interval(values, same_runs=False)
     between = f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""
-    return f"{pair}: {tau:.2f}{between}, {len(shared)} methods."
+    return f"{pair}: {tau_of_means(values):.2f}{between}, {len(shared)} methods."
