@@ -40,8 +40,8 @@ bench: $(READY)  ## train METHOD on DATASET for each of SEEDS, write its rows (R
 plan: $(READY)  ## what `make bench`, or `make suite` (SUITE= SIZE=), would do and cost
 	@$(PY) -m benchmark plan $(if $(SUITE),--suite "$(SUITE)" $(if $(SIZE),--size $(SIZE)) $(SUITE_SEEDS) $(ENGINE),$(WHAT)) $(PLACES)
 
-suite: $(READY)  ## all runs of SUITE=name (SIZE= SEEDS= WORKERS=n MINUTES=n EXECUTOR=local|slurm SLURM="key=value"), then its tables
-	@$(PY) -m benchmark suite "$(SUITE)" $(if $(SIZE),--size $(SIZE)) $(SUITE_SEEDS) $(if $(WORKERS),--workers $(WORKERS)) \
+suite: $(READY)  ## all runs of SUITE=name (SIZE= SEEDS= ROWS="..." WORKERS=n MINUTES=n EXECUTOR=local|slurm SLURM="key=value"), then its tables
+	@$(PY) -m benchmark suite "$(SUITE)" $(if $(SIZE),--size $(SIZE)) $(SUITE_SEEDS) $(if $(ROWS),--rows $(ROWS)) $(if $(WORKERS),--workers $(WORKERS)) \
 	  $(if $(MINUTES),--minutes $(MINUTES)) $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(SLURM),--slurm $(SLURM)) $(ENGINE) $(if $(LOG),--log $(LOG)) $(PLACES)
 
 reproduce: $(READY)  ## paper-size runs of METHOD on DATASET (TABLE=suite) against published values; RECORDS_ONLY=1: train nothing

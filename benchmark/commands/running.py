@@ -141,6 +141,7 @@ def suite(arguments: argparse.Namespace) -> int:
                 paths_of(arguments),
                 size=arguments.size,
                 seeds=arguments.seed,
+                rows=arguments.rows,
                 device=arguments.device,
                 quiet=arguments.quiet,
                 threads=arguments.threads,

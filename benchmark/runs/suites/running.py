@@ -44,6 +44,7 @@ def run_suite(
     *,
     size: str = "small",
     seeds: Sequence[int] | None = None,
+    rows: Sequence[str] = (),
     device: str = "auto",
     quiet: bool = False,
     threads: int | None = None,
@@ -56,6 +57,7 @@ def run_suite(
 ) -> int:
     """Run every cell of a suite that has no record yet. Returns an exit status.
 
+    rows: labels of those to run; none: all.
     A cell that fails keeps its reason and the others go on, unless `stop`. A failed record counts as run: move it away
     to try again. workers: cells at a time, each a job of its own; what they share is made once, under locks. executor:
     where jobs run; `local`, one worker: in this process. slurm: options of sbatch, by submitit's names. engine: how
@@ -70,7 +72,7 @@ def run_suite(
     one_by_one = workers == 1 and executor == "local"
     jobs = job_executor(executor, paths, workers, slurm or {})  # mistakes in its options come out first
     suite = find_suite(name)
-    pairs = resolved_cells(suite, size, paths, seeds, engine)  # mistakes come out before hours of training
+    pairs = resolved_cells(suite, size, paths, seeds, engine, rows)  # mistakes come out before hours of training
     todo, resolved = [cell for cell, _ in pairs], [known for _, known in pairs]
     for known in resolved:
         require_files(known, paths)

@@ -237,6 +237,27 @@ def rows_of(suite: Suite, size: str) -> list[tuple[int, SuiteRow]]:
     return [(i, row) for i, row in enumerate(suite.rows) if not row.only or size in row.only]
 
 
+def chosen_rows(suite: Suite, size: str, wanted: Sequence[str]) -> list[tuple[int, SuiteRow]]:
+    """The rows of a size that have one of these labels, with their indices; all rows when none is wanted.
+
+    wanted: labels as in the table, such as a method's name, or parts of them. A part chooses every row that has it,
+    unless it is the whole label of a row: CGAN does not choose ACGAN.
+    Raises ConfigError for what no row has, offering the nearest label.
+    """
+    rows = rows_of(suite, size)
+    if not wanted:
+        return rows
+    chosen: set[int] = set()
+    for text in wanted:
+        found = [i for i, row in rows if text in row.labels.values()]
+        found = found or [i for i, row in rows if any(text in label for label in row.labels.values())]
+        if not found:
+            known = dict.fromkeys(label for _, row in rows for label in row.labels.values())
+            raise ConfigError(f"--rows {text}", f"no row of {suite.name}, {size}, has it", suggest(text, known))
+        chosen.update(found)
+    return [(i, row) for i, row in rows if i in chosen]
+
+
 def changes_of(suite: Suite, size: str, row: SuiteRow, dataset: str) -> dict[str, Any]:
     """What a row changes of its method's recipe: all metrics, the suite's changes, the size's, the row's, the budget's
     steps.
@@ -302,11 +323,18 @@ def _steps_for(images: int, method: str, recipe: str, dataset: str, changes: Map
     return images // (batch * n_dis)
 
 
-def cells(suite: Suite, size: str, seeds: Sequence[int] | None = None, engine: Engine = EAGER) -> list[SuiteCell]:
+def cells(
+    suite: Suite,
+    size: str,
+    seeds: Sequence[int] | None = None,
+    engine: Engine = EAGER,
+    rows: Sequence[str] = (),
+) -> list[SuiteCell]:
     """Every run of a suite at a size: all rows with the first seed, then all with the second, and so on.
 
-    seeds: None for the suite's own. engine: of every run. A suite that is stopped thus has whole tables of fewer seeds.
-    Raises ConfigError for a seed given twice, and as `changes_of` does.
+    seeds: None for the suite's own. engine: of every run. rows: as of `chosen_rows`. A suite that is stopped thus has
+    whole tables of fewer seeds.
+    Raises ConfigError for a seed given twice, and as `chosen_rows` and `changes_of` do.
     """
     from benchmark.runs.spec import RunSpec
 
@@ -326,18 +354,23 @@ def cells(suite: Suite, size: str, seeds: Sequence[int] | None = None, engine: E
         )
         for seed in (scope.seeds if seeds is None else seeds)
         for dataset in scope.datasets
-        for i, row in rows_of(suite, size)
+        for i, row in chosen_rows(suite, size, rows)
     ]
 
 
 def resolved_cells(
-    suite: Suite, size: str, paths: Paths, seeds: Sequence[int] | None = None, engine: Engine = EAGER
+    suite: Suite,
+    size: str,
+    paths: Paths,
+    seeds: Sequence[int] | None = None,
+    engine: Engine = EAGER,
+    rows: Sequence[str] = (),
 ) -> list[ResolvedCell]:
     """`cells` with every setting known. Raises ConfigError naming the row whose run cannot be configured so."""
     from benchmark.runs.spec import resolve
 
     found = []
-    for cell in cells(suite, size, seeds, engine):
+    for cell in cells(suite, size, seeds, engine, rows):
         try:
             found.append((cell, resolve(cell.spec, paths)))
         except ConfigError as error:

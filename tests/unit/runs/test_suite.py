@@ -108,6 +108,22 @@ def test_cells_merge_the_changes_of_suite_size_and_row(suite_file: str) -> None:
         cells(suite, "papers")
 
 
+def test_rows_are_chosen_by_their_labels_or_parts_of_them() -> None:
+    suite = find_suite("compare")
+
+    def methods(*wanted: str) -> list[str]:
+        return [cell.spec.method for cell in cells(suite, "fashion", [0], rows=wanted)]
+
+    assert methods("CGAN") == ["cgan"], "the label of a row is no part of ACGAN's"
+    assert methods("Conditioned", "SNGAN", "LT-GAN") == ["selfcond", "ltgan", "sngan"], "in the suite's order"
+    assert methods("conditioned") == ["latentcond"]
+    assert len(methods()) == len(suite.rows)
+    with pytest.raises(ConfigError, match=r"(?s)--rows SNGAM.*did you mean 'SNGAN'"):
+        methods("SNGAM")
+    with pytest.raises(ConfigError, match=r"(?s)--rows MGAN.*no row of compare, small, has it"):
+        cells(suite, "small", rows=["MGAN"])
+
+
 def test_published_values_stand_only_beside_their_own_dataset(suite_file: str, paths: Paths) -> None:
     for size, dataset, recipe, steps in (("small", "digits", "small", 10), ("paper", "afhq", "paper", 20)):
         changes = {"steps": steps, "loss": "hinge"}
