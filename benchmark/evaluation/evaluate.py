@@ -5,7 +5,7 @@ One path for all: `evaluate` scores a trained generator, `evaluate_images` image
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,7 +28,7 @@ from benchmark.evaluation.copies import copying
 from benchmark.evaluation.extra_scores import extra_values
 from benchmark.evaluation.modes import class_coverage, mode_values
 from benchmark.evaluation.protocols import labelled
-from benchmark.evaluation.real_rows import real_data_rows
+from benchmark.evaluation.real_rows import of_images, real_data_rows
 from benchmark.evaluation.references import reference_values
 from benchmark.evaluation.sampling import generate
 from benchmark.evaluation.scores import intra_class_values, set_values, unavailable
@@ -156,11 +156,7 @@ def extractor_values(images: ImageSet, extractor: Extractor) -> list[MetricValue
     seen = store.features(extractor, generated.images, sha256=generated.sha256, progress=shown)
     real = store.features(extractor, reference.images, sha256=reference.sha256, progress=shown)
     controls = real_data_rows(extractor, reference, len(generated), cfg.set_settings, store) if cfg.controls else None
-
-    def of_real(name: str, make: Callable[[], float]) -> float:
-        about = {"what": name, "extractor": extractor.identity, "images": reference.sha256}
-        return store.numbers(about, make)
-
+    of_real = of_images(store, extractor, reference.sha256)
     values = set_values(extractor, seen, real, images.protocol, cfg.set_settings, controls, shown, of_real)
     if cfg.computes("intra_fd_X") and images.classes is not None and reference.labels is not None:
         values += intra_class_values(

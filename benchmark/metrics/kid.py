@@ -95,7 +95,9 @@ def _kernel(a: Float64, b: Float64) -> Float64:
     values: Float64 = a @ b.T
     values /= a.shape[1]
     values += COEF0
-    return values**2 * values  # the power 3 of numpy takes 20 times as long
+    cubes: Float64 = np.square(values)  # the power 3 of numpy takes 20 times as long
+    cubes *= values
+    return cubes
 
 
 def _sum_within(rows: Float64, progress: bool) -> float:

@@ -27,9 +27,11 @@ BLOCK_BYTES = 2**28  # of one block of squared distances in float64
 PAIR_BYTES = 2**25  # of the differences measured at once
 TILE_ROWS = 2048  # rows centred and rounded at once
 MANY = 16  # open pairs a row, beyond which float32 is given up for a block
+GROUPS = 128  # groups of columns a neighbour wanted: a row's nearest seldom share one
 FLOAT32_RANGE = 1e-15, 1e15  # of the longest row, so that squares neither overflow nor vanish
 
 Block: TypeAlias = "np.ndarray[Any, np.dtype[np.floating[Any]]]"
+Mask: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
 Precision: TypeAlias = "np.dtype[np.floating[Any]]"
 
 SINGLE: Precision = np.dtype(np.float32)
@@ -217,11 +219,11 @@ def _nearest_of_block(products: Products, block: slice, k: int) -> tuple[Int64, 
     n = block.stop - block.start
     for precision in products.precisions:
         rough, error = products.rough(block, precision), products.error(block, precision)
-        kth = np.partition(rough, k - 1, axis=1)[:, k - 1 : k]
-        candidates = rough <= kth + 4 * error  # 2 for the products; the rest covers the rounding of what is measured
-        if candidates.sum() <= n * (k + MANY):
+        reach = _reach(rough, k) + 4 * error  # 2 for the products; the rest covers the rounding of what is measured
+        candidates = rough <= reach
+        if np.count_nonzero(candidates) <= n * (k + MANY):
             break
-    queries, rows = np.nonzero(candidates)
+    queries, rows = _places(candidates)
     squared = products.measured(block, queries, rows)
     order = np.lexsort((rows, squared, queries))
     first = np.searchsorted(queries, np.arange(n))  # where each point's candidates begin; `queries` ascends
@@ -229,9 +231,7 @@ def _nearest_of_block(products: Products, block: slice, k: int) -> tuple[Int64, 
     return rows[chosen], squared[chosen]
 
 
-def _inside_of_block(
-    products: Products, block: slice, radii: Float64, other_radii: Float64
-) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], np.ndarray[Any, np.dtype[np.bool_]]]:
+def _inside_of_block(products: Products, block: slice, radii: Float64, other_radii: Float64) -> tuple[Mask, Mask]:
     """[chunk, M] twice: is the other in the point's ball, is the point in the other's. Radii [chunk, 1], [1, M]."""
     for precision in products.precisions:
         rough, error = products.rough(block, precision), 2 * products.error(block, precision)
@@ -242,7 +242,7 @@ def _inside_of_block(
             np.subtract(rough, bound, out=beyond)
             inside = beyond <= 0
             np.abs(beyond, out=beyond)
-            open_pairs = np.nonzero(beyond <= error + np.finfo(precision).eps * bound)  # eps: the radius was rounded
+            open_pairs = _places(beyond <= error + np.finfo(precision).eps * bound)  # eps: the radius was rounded
             n_open += len(open_pairs[0])
             results.append((inside, open_pairs, squared_radii))
         if n_open <= 2 * MANY * len(rough):
@@ -251,6 +251,26 @@ def _inside_of_block(
         exact = products.measured(block, rows, other_rows)
         inside[rows, other_rows] = exact <= np.broadcast_to(squared_radii, inside.shape)[rows, other_rows]
     return results[0][0], results[1][0]
+
+
+def _reach(rough: Block, k: int) -> Block:
+    """A number for each row of [n, m] that at least k of its values do not exceed, hardly above the k-th smallest.
+
+    It is the k-th smallest of the minima of many groups, which takes a ninth of the time of all values. The columns of
+    a group stand far apart: neighbours are often next to each other, in a set that is sorted by class. Returns [n, 1].
+    """
+    n_groups = GROUPS * k
+    depth = rough.shape[1] // n_groups
+    if depth > 1:
+        grouped = rough[:, : depth * n_groups].reshape(len(rough), depth, n_groups).min(axis=1)
+        rough = np.concatenate([grouped, rough[:, depth * n_groups :]], axis=1)
+    return np.partition(rough, k - 1, axis=1)[:, k - 1 : k]
+
+
+def _places(marked: Mask) -> tuple[Int64, Int64]:
+    """Rows and columns of what is marked in [n, m], in order: `np.nonzero` of few marks, in a tenth of the time."""
+    rows, columns = np.divmod(np.flatnonzero(marked), marked.shape[1])
+    return rows, columns
 
 
 def _lengths(rows: Float64, centre: Float64) -> Float64:

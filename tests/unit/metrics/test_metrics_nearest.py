@@ -42,7 +42,9 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("k", [1, 5])
-def test_as_brute_force(case: str, k: int) -> None:
+@pytest.mark.parametrize("groups", [3, module.GROUPS])  # few: the nearest of these small sets share groups
+def test_as_brute_force(case: str, k: int, groups: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GROUPS", groups)
     a, b = CASES[case]
     rows, squared = nearest(a, b, k)
     exact = brute(a, b)
@@ -90,6 +92,21 @@ def test_the_bound_is_near_enough_to_be_of_use() -> None:
     products, block = Products(a, b, 200), slice(0, 200)
     rough, error = products.rough(block, SINGLE), products.error(block, SINGLE)
     assert (rough <= rough.min(axis=1, keepdims=True) + 4 * error).sum(axis=1).mean() < 5
+
+
+@pytest.mark.parametrize("k", [1, 6])
+@pytest.mark.parametrize("m", [6, 700, 5000])
+def test_at_least_k_values_are_within_reach_and_hardly_more(k: int, m: int) -> None:
+    values = np.sort(np.random.default_rng(0).normal(size=(50, m)))  # sorted: the k smallest are next to each other
+    within = (values <= module._reach(values, k)).sum(axis=1)
+    assert within.min() >= k
+    assert within.max() == k
+
+
+def test_marked_places_are_found_in_order() -> None:
+    marked = np.random.default_rng(0).random((40, 30)) < 0.05
+    for found, known in zip(module._places(marked), np.nonzero(marked)):
+        np.testing.assert_array_equal(found, known)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, None])
