@@ -129,8 +129,8 @@ def memorization_distance(fake: Array, train: Array) -> float:
     Source: Bai et al., KDD 2021. Raises MetricError as `memorization_informed_fd`.
     """
     fake, train = _directions("generated", fake), _directions("training", train)
-    tiles = (fake[i : i + TILE_ROWS] for i in range(0, len(fake), TILE_ROWS))
-    nearest_cosine = np.concatenate([np.abs(tile @ train.T).max(axis=1) for tile in tiles])
+    tiles = (fake[i : i + TILE_ROWS] @ train.T for i in range(0, len(fake), TILE_ROWS))
+    nearest_cosine = np.concatenate([np.maximum(tile.max(axis=1), -tile.min(axis=1)) for tile in tiles])
     return float((1 - nearest_cosine.clip(max=1)).mean())
 
 

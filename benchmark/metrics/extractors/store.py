@@ -78,19 +78,18 @@ class FeatureStore:
         return self._arrays(f"arrays-{content_hash(provenance)[:24]}", provenance, make)
 
     def numbers(self, provenance: dict[str, Any], make: Callable[[], Any]) -> Any:
-        """What `make` returns, plain values; kept as `arrays` are."""
+        """What `make` returns, plain values and never None; kept as `arrays` are. `make` may ask for other numbers."""
         if self.folder is None:
             return make()
         provenance = {"version": VERSION, **provenance}
         path = self.folder / f"numbers-{content_hash(provenance)[:24]}.json"
-        if path.exists():
-            with suppress(UserError, ValueError, KeyError):
-                found = read_json(path)
-                # Without a seal, from an earlier version, they are made again: nothing says that they are whole.
-                if check_entries(found, path.name) and found["provenance"] == _as_read(provenance):
-                    return found["numbers"]
-        made = make()
-        write_json(path, seal_entries({"provenance": provenance, "numbers": made}))
+        if (found := _read_numbers(path, provenance)) is not None:
+            return found
+        with lock(path.with_suffix(".lock"), f"the numbers {path.name}", wait=True):
+            if (found := _read_numbers(path, provenance)) is not None:  # another process made them meanwhile
+                return found
+            made = make()
+            write_json(path, seal_entries({"provenance": provenance, "numbers": made}))
         return made
 
     def _arrays(
@@ -112,6 +111,17 @@ class FeatureStore:
     def _extract(self, extractor: Extractor, images: np.ndarray, progress: bool) -> Features:
         self.extracted += len(images)
         return extract(extractor, images, batch=BATCH, progress=progress)
+
+
+def _read_numbers(path: Path, provenance: dict[str, Any]) -> Any:
+    """The numbers of a whole entry of this provenance, else None."""
+    if path.exists():
+        with suppress(UserError, ValueError, KeyError):
+            found = read_json(path)
+            # Without a seal, from an earlier version, they are made again: nothing says that they are whole.
+            if check_entries(found, path.name) and found["provenance"] == _as_read(provenance):
+                return found["numbers"]
+    return None
 
 
 def _write(path: Path, arrays: dict[str, np.ndarray], provenance: dict[str, Any]) -> None:

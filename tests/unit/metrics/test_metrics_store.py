@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +100,29 @@ def test_numbers_are_kept_under_what_decides_them(tmp_path: Path) -> None:
     store.numbers({"n": 1}, make)
     store.numbers({"n": 2}, make)
     assert len(calls) == 3, "one of the two was damaged"
+
+
+def test_two_runs_that_want_the_same_numbers_make_them_once(tmp_path: Path) -> None:
+    """Two workers of a suite reach the scoring of their first runs at one time. Numbers may be made of numbers."""
+    calls: list[str] = []
+    both_ask = threading.Barrier(2)
+
+    def part() -> float:
+        calls.append("part")
+        return 1.5
+
+    def make() -> dict[str, float]:
+        calls.append("whole")
+        time.sleep(0.2)  # the other one arrives meanwhile
+        return {"kd": FeatureStore(tmp_path).numbers({"of": "real"}, part)}
+
+    def ask(_: int) -> Any:
+        both_ask.wait()
+        return FeatureStore(tmp_path).numbers({"of": "both"}, make)
+
+    with ThreadPoolExecutor(2) as runs:
+        assert list(runs.map(ask, range(2))) == 2 * [{"kd": 1.5}]
+    assert calls == ["whole", "part"]
 
 
 def test_arrays_are_kept_under_what_decides_them(tmp_path: Path) -> None:
