@@ -82,6 +82,16 @@ def real_text(ranking: Ranking) -> list[str]:
     return [f"For scale, real images against real images: {format_cell(summary([value]))} ({how})."]
 
 
+def left_text(board: Board) -> str:
+    """How many of the runs of a suite are there, and which rows have none; empty where all are there."""
+    planned = sum(row.planned or len(row.records) for row in board.table.rows)
+    there = sum(len(row.records) for row in board.table.rows)
+    if there >= planned:
+        return ""
+    none = [row.labels[0] for row in board.table.rows if not row.records]
+    return f"So far {there} of {planned} runs are there{f'; none of {names(none)}' if none else ''}."
+
+
 def other_leaders(board: Board, columns: Sequence[Column]) -> str:
     """The best row by each of some further metrics, with its value and certainty; empty for none."""
     found = []

@@ -16,7 +16,7 @@ from benchmark.core.files import atomic, require_writable
 from benchmark.core.names import path_component
 from benchmark.report.agreement import agreement_listing
 from benchmark.report.plain_table import cell_text
-from benchmark.report.results_pages.head import cost_text, names, other_leaders, verdict
+from benchmark.report.results_pages.head import cost_text, left_text, names, other_leaders, verdict
 from benchmark.report.results_pages.index import index_page
 from benchmark.report.results_pages.layout import Layout, PageOf, page_plan
 from benchmark.report.results_pages.leaderboard import leaderboard, not_ranked, side_columns
@@ -175,7 +175,7 @@ def main_section(board: Board, results: Path, layout: Layout, several: bool, fil
     column = board.main_column
     assert column is not None  # asked by the caller
     lines = ["## Which method is best?" + (f" {board.budget}" if several else ""), ""]
-    lines += paragraph(verdict(board))
+    lines += paragraph(" ".join(filter(None, [verdict(board), left_text(board)])))
     lines += paragraph(
         " ".join(filter(None, [cost_text(board, column), other_leaders(board, side_columns(board, column))]))
     )
