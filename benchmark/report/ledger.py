@@ -268,6 +268,8 @@ def collapse(record: Record) -> str:
         return ""
     if record.result_or_empty.distinct_samples == 1:
         return "all samples are identical"
+    if (step := record.result_or_empty.stalled_since) is not None:
+        return f"both losses constant from step {step:,} on"
     found = {id: value.value for id, value in record.values.items() if value.value is not None}
     for id in COUNTED:
         of = record.values[id].details.get("of") if id in found else None

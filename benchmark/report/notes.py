@@ -48,8 +48,8 @@ def _collapse_notes(rows: Sequence[Row]) -> list[str]:
     if not any(row.collapsed for row in rows):
         return []
     return [
-        "Collapsed: at most a fifth of the classes or modes seen, recall and coverage below 0.01, or all samples "
-        "identical. Such runs enter the mean."
+        "Collapsed: at most a fifth of the classes or modes seen, recall and coverage below 0.01, all samples "
+        "identical, or losses that are constant at the end of training. Such runs enter the mean."
     ]
 
 

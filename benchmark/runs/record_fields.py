@@ -75,6 +75,7 @@ class Result(Part):
     parameters: dict[str, int] = {}  # by network
     steps: int | None = None
     images_seen: int | None = None  # real images that the discriminator's updates were given
+    stalled_since: int | None = None  # step from which on the losses of D and G are constant; None: they change
     weights_sha256: str | None = None
     samples_sha256: str | None = None
     distinct_samples: int | None = None

@@ -344,6 +344,10 @@ def show(record: Record, file: Any = None) -> None:
     if record.recipe == "pictures":  # not of a run
         title = f"{record.method} against {record.dataset}"
     print(printable(f"\n{title}: {record.status}{': ' + record.reason if record.reason else ''}"), file=file)
+    if (step := record.result_or_empty.stalled_since) is not None:
+        print(
+            f"  note: from step {step} on the losses are constant: the discriminator tells no images apart", file=file
+        )
     for value in record.values.values():
         arrow = {"lower": "v", "higher": "^", None: " "}[value.better]
         shown = f"{value.value:.4g}" if value.value is not None else f"{value.status}: {value.reason}"

@@ -39,6 +39,7 @@ from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.capture import check_capture
 from benchmark.training.loop import Callback, Callbacks, train
 from benchmark.training.method import Method, construct
+from benchmark.training.progress import stalled_since
 from benchmark.training.tensors import save_tensors
 
 
@@ -238,6 +239,7 @@ def _train_and_score(
         "parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in method.modules().items()},
         "steps": cfg.steps,
         "images_seen": outcome.images,
+        **({} if (since := stalled_since(folder)) is None else {"stalled_since": since}),
         "weights_sha256": weights_hash(G),
         "samples_sha256": scored.samples_sha256,
         "distinct_samples": scored.distinct,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from benchmark.core import distributed
 from benchmark.core.files import JsonLines
 
 LOG = "log.jsonl"
+SAME_LOSS = 1e-5  # relative difference that the rounding of a sum of equal float32 numbers makes
 
 
 class Log:
@@ -59,6 +62,24 @@ class Log:
         if means and distributed.is_main():
             self.lines.append({"step": step, "images": images, **_finite(means)})
         return means
+
+
+def stalled_since(folder: Path) -> int | None:
+    """The logged step from which on the mean losses of D and G are the same to the end; None where they change.
+
+    It is the sign of a dead discriminator: it gives every image the same logit, for example since the last ReLUs before
+    the logit are all 0, and then neither network has a gradient. Means of losses that move differ by 1e-3 and more.
+    """
+    losses = [
+        (line["step"], line["D"], line["G"])
+        for line in JsonLines(folder / LOG).read()
+        if line.get("D") is not None and line.get("G") is not None
+    ]
+    since = None
+    for (step, *now), (_, *later) in pairwise(losses):
+        alike = all(math.isclose(a, b, rel_tol=SAME_LOSS) for a, b in zip(now, later))
+        since = (step if since is None else since) if alike else None
+    return since
 
 
 def _finite(values: dict[str, float]) -> dict[str, float | None]:

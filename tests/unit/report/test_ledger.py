@@ -164,6 +164,7 @@ def test_collapse(values: list[dict[str, Any]], why: str) -> None:
 def test_identical_samples_and_failed_runs() -> None:
     assert collapse(record(distinct_samples=1)) == "all samples are identical"
     assert collapse(record(distinct_samples=300)) == ""
+    assert collapse(record(stalled_since=1850)) == "both losses constant from step 1,850 on"
     assert collapse(record(None)) == ""
 
 

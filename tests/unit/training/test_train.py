@@ -20,7 +20,7 @@ from benchmark.training.checkpoints import CHECKPOINT, load_checkpoint
 from benchmark.training.ema import EMA
 from benchmark.training.loop import NonFiniteLoss, TrainResult, train
 from benchmark.training.method import GANConfig, Method, Stage, TrainConfig, construct
-from benchmark.training.progress import LOG, Log
+from benchmark.training.progress import LOG, Log, stalled_since
 from benchmark.training.stages.simclr import SimCLRConfig, recipe
 from benchmark.training.tensors import load_tensors, save_tensors
 from methods.sngan import SNGAN, Config
@@ -87,6 +87,40 @@ def test_a_loss_that_is_not_finite_is_null_in_the_log(tmp_path: Path) -> None:
     log.add({"a": torch.tensor(float("nan")), "b": torch.tensor(2.0)})
     log.flush(1, 8)
     assert lines(tmp_path) == [{"step": 1, "images": 8, "a": None, "b": 2.0}]
+
+
+class DeadSNGAN(SNGAN):
+    """Its discriminator gives every image the same logit, as one does whose last ReLUs are all 0."""
+
+    def __init__(self, cfg: Config, data: Dataset) -> None:
+        super().__init__(cfg, data)
+        self.D.register_forward_hook(lambda module, given, logits: 0 * logits + 0.3)
+
+
+@pytest.mark.parametrize(("cls", "since"), [(DeadSNGAN, 2), (SNGAN, None)])
+def test_a_training_whose_discriminator_is_dead_has_stalled(cls: type, since: int | None, tmp_path: Path) -> None:
+    run(cls, gan(steps=7, log_every=2, checkpoint_every=7), tmp_path)
+    assert stalled_since(tmp_path) == since
+
+
+@pytest.mark.parametrize(
+    ("losses", "since"),
+    [
+        ([(2.1, 0.3), (2.000003, -0.13), (2.0, -0.13), (2.0, -0.13)], 20),  # means of 50 equal numbers, and of fewer
+        ([(2.0, -0.13), (2.0, -0.13), (1.9, -0.1)], None),  # it recovered
+        ([(2.0, -0.13), (2.0, -0.13), (1.9, -0.1), (1.8, 0.0), (1.8, 0.0)], 40),
+        ([(0.0, 3.1), (0.0, 3.2)], None),  # D tells all apart, and G still moves
+        ([(2.0, None), (2.0, None)], None),
+        ([(2.0, -0.13)], None),
+        ([], None),
+    ],
+)
+def test_losses_have_stalled_where_they_are_constant_to_the_end(
+    losses: list[tuple[float, float | None]], since: int | None, tmp_path: Path
+) -> None:
+    log = [{"step": 10 * i, "images": 0, "D": D, "G": G} for i, (D, G) in enumerate(losses, 1)]
+    (tmp_path / LOG).write_text("".join(json.dumps(line) + "\n" for line in log))
+    assert stalled_since(tmp_path) == since
 
 
 def test_lines_after_the_checkpoint_are_dropped_on_resume(tmp_path: Path) -> None:
