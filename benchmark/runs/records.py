@@ -345,9 +345,8 @@ def show(record: Record, file: Any = None) -> None:
         title = f"{record.method} against {record.dataset}"
     print(printable(f"\n{title}: {record.status}{': ' + record.reason if record.reason else ''}"), file=file)
     if (step := record.result_or_empty.stalled_since) is not None:
-        print(
-            f"  note: from step {step} on the losses are constant: the discriminator tells no images apart", file=file
-        )
+        why = "the discriminator tells no images apart, and nothing is learned"
+        print(f"  note: from step {step} on the losses of D and G are constant: {why}", file=file)
     for value in record.values.values():
         arrow = {"lower": "v", "higher": "^", None: " "}[value.better]
         shown = f"{value.value:.4g}" if value.value is not None else f"{value.status}: {value.reason}"
