@@ -44,6 +44,12 @@ def cell(board: Board, entry: Entry, column: Column | None) -> str:
     return f"**{row.text(column)}**" if board.table.bold(row, column) else board.table.text(row, column)
 
 
+def seeds_cell(entry: Entry) -> str:
+    """Number of a row's finished runs, and of those that collapsed, with what that means: `3, 1 collapsed`."""
+    n, n_collapsed = len(entry.seeds), len(entry.row.collapsed)
+    return f"{n}, [{n_collapsed} collapsed](../glossary.md)" if n_collapsed else str(n)
+
+
 def head_of(column: Column) -> str:
     """A metric's name with the direction that is good."""
     return markdown_text(f"{column.name} {ARROWS.get(column.better or '', '')}".strip())
@@ -72,7 +78,7 @@ def leaderboard(board: Board, column: Column) -> list[str]:
                 letters[i],
                 *shown,
                 control[0] if control else EMPTY,
-                str(len(entry.seeds)),
+                seeds_cell(entry),
                 *cost,
             )
         )

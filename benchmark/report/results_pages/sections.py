@@ -15,7 +15,7 @@ from benchmark.report.claims import CheckedClaim, effect, p_text
 from benchmark.report.plain_table import EMPTY
 from benchmark.report.results_pages.head import row_name, verdict
 from benchmark.report.results_pages.layout import Layout
-from benchmark.report.results_pages.leaderboard import cell, head_of
+from benchmark.report.results_pages.leaderboard import cell, head_of, seeds_cell
 from benchmark.report.results_pages.markdown import bullets, paragraph, table
 from benchmark.report.site.boards import Board
 from benchmark.report.site.views import OUTCOMES
@@ -110,7 +110,7 @@ def suite_table(board: Board) -> list[str]:
         [
             *(markdown_text(label) or EMPTY for label in entry.row.labels),
             *(cell(board, entry, column) for column in columns),
-            str(len(entry.seeds)),
+            seeds_cell(entry),
             *(markdown_text(entry.row.extras[k]) for k in published),
         ]
         for entry in board.entries

@@ -189,6 +189,14 @@ def test_the_index_compares_the_leaderboards_of_two_datasets(records: list[Recor
     assert f"], {len(shared)} methods." in section
 
 
+def test_collapsed_runs_are_counted_beside_the_seeds(made: Files) -> None:
+    table = rows((TABLES / "selfcond-stacked-small.md").read_text())
+    collapsed = {tuple(line[:2]) for line in table if "collapsed (1 of 3)" in line[-1]}
+    shown = rows(made["stacked_digits.md"].decode())
+    assert collapsed
+    assert {tuple(line[:2]) for line in shown if len(line) == 6 and "[1 collapsed]" in line[-1]} == collapsed
+
+
 def test_one_leaderboard_is_compared_with_none(records: list[Record], layout: Layout) -> None:
     files = build(paths.REFERENCE, comparison(records, ("biggan", "sngan"), (0, 1)), layout)
     assert "carry over" not in files["index.md"].decode()
