@@ -18,8 +18,9 @@ from benchmark.report.site.numbers import brief
 WIDTH, HEIGHT = 480, 330
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 20, 16, 46
 _WIDE = 10  # a ratio of largest to smallest from which an axis is logarithmic
-_LABEL = 12.0  # px of a label's line
+_LABEL = 14.0  # px of a label's line
 _LETTER = 7.0  # px of a letter, about
+_LEADER = 10.0  # px from the end of a curve to its label
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,8 @@ def lines(series: Sequence[Series], x_name: str, y_name: str, title: str, may_be
     x = Axis.of([value for one in series for value in one.x], _LEFT, WIDTH - 165, may_be_log=False)
     y = Axis.of([v for one in series for v in (*one.y, *one.low, *one.high)], HEIGHT - _BOTTOM, _TOP, may_be_log)
     parts = [_frame(x, y, x_name, y_name)]
-    taken: list[tuple[float, float, float]] = []
+    named = [one for one in series if one.colour is not None]
+    heights = dict(zip(map(id, named), _apart([y.at(one.y[-1]) for one in named], _TOP, HEIGHT - _BOTTOM)))
     for one in sorted(series, key=lambda s: s.colour is not None):
         colour = "grey" if one.colour is None else f"c{one.colour % 8}"
         if one.colour is not None and one.low:
@@ -150,10 +152,29 @@ def lines(series: Sequence[Series], x_name: str, y_name: str, title: str, may_be
         parts.append(f'<polyline class="line {colour}" points="{path}"><title>{_text(one.name)}</title></polyline>')
         if one.colour is not None:
             px, py = x.at(one.x[-1]), y.at(one.y[-1])
-            at = _free(px + 6, py, len(one.name) * _LETTER, taken)
+            at = heights[id(one)]
             parts.append(f'<circle class="end {colour}" cx="{px}" cy="{py}" r="3"/>')
-            parts.append(f'<text class="name" x="{px + 8:.1f}" y="{at + 4:.1f}">{_text(one.name)}</text>')
+            parts.append(
+                f'<polyline class="line {colour}" style="stroke-width:1" points="{px},{py} {px + _LEADER},{at:.1f}"/>'
+            )
+            parts.append(f'<text class="name" x="{px + _LEADER + 3:.1f}" y="{at + 4:.1f}">{_text(one.name)}</text>')
     return _svg(parts, title)
+
+
+def _apart(heights: Sequence[float], top: float, bottom: float) -> list[float]:
+    """Heights of labels, in their order and within the plot, moved as little as keeps them from covering each other.
+
+    Least squares: with the distance of labels taken off it is an isotonic regression.
+    """
+    from sklearn.isotonic import isotonic_regression
+
+    order = sorted(range(len(heights)), key=heights.__getitem__)
+    room = [_LABEL * k for k in range(len(order))]
+    wanted = [heights[i] - off for i, off in zip(order, room)]
+    lowest = max(top, bottom - room[-1]) if room else bottom
+    placed = isotonic_regression(wanted, y_min=top, y_max=lowest) if wanted else []
+    found = {i: float(at) + off for i, at, off in zip(order, placed, room)}
+    return [found[i] for i in range(len(heights))]
 
 
 def _path(points: Sequence[tuple[float, float]], x: Axis, y: Axis) -> str:

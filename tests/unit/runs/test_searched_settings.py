@@ -12,7 +12,7 @@ from benchmark.runs.spec import Paths, resolve
 from benchmark.runs.suites.suite import cells, find_suite
 
 pytestmark = pytest.mark.usefixtures("quick_environment")
-SEARCH = Path(__file__).parents[3] / "results" / "reference" / "pending" / "compare-search-fashion"
+REFERENCE = Path(__file__).parents[3] / "results" / "reference"
 TRIALS = 4
 
 
@@ -22,7 +22,7 @@ def trials(tmp_path: Path) -> dict[str, list[Record]]:
         resolve(cell.spec, Paths(tmp_path, tmp_path)).run for cell in cells(find_suite("compare-search"), "fashion")
     }
     found = defaultdict(list)
-    for record in read_records(SEARCH):
+    for record in read_records(REFERENCE):
         if record.run in runs:
             found[record.method].append(record)
     return found
