@@ -60,8 +60,8 @@ def test_means_of_the_findings_are_in_the_published_tables() -> None:
 
 def test_the_counts_of_verdicts_are_those_of_the_papers_claims() -> None:
     (numbers,) = re.findall(
-        r"Of (\d+) claims of the papers, (\d+) are supported, (\d+) reversed, (\d+) inconclusive, and one is not comparable"
-        r"; three are not run",
+        r"Of (\d+) claims of the papers, (\d+) are supported, (\d+) reversed, (\d+) inconclusive, and one is "
+        r"not comparable; three are not run",
         README,
     )
     count = Counter(claim["Outcome"] for claim in CLAIMS if claim["Whose"] == "the paper's")
