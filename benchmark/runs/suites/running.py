@@ -57,11 +57,11 @@ def run_suite(
 ) -> int:
     """Run every cell of a suite that has no record yet. Returns an exit status.
 
-    rows: labels of those to run; none: all.
     A cell that fails keeps its reason and the others go on, unless `stop`. A failed record counts as run: move it away
-    to try again. workers: cells at a time, each a job of its own; what they share is made once, under locks. executor:
-    where jobs run; `local`, one worker: in this process. slurm: options of sbatch, by submitit's names. engine: how
-    steps are computed; such runs are rows of their own in the suite's table. log: as of `run`.
+    to try again. rows: as of `chosen_rows`. workers: cells at a time, each a job of its own; what they share is made
+    once, under locks. executor: where jobs run; `local`, one worker: in this process. slurm: options of sbatch, by
+    submitit's names. engine: how steps are computed; such runs are rows of their own in the suite's table. log: as of
+    `run`.
     Status: 0 all done; 1 a run failed; 2 a cell cannot be run as it is configured; 3 another process works on a cell.
     Raises ConfigError, DataError or WeightsError before any training when a cell's configuration cannot be used.
     """

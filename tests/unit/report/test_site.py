@@ -26,7 +26,7 @@ from benchmark.report.site.numbers import brief, duration, seeds_text
 from benchmark.report.site.pictures import Pictures
 from benchmark.report.site.plots import front_of
 from benchmark.report.site.site import site_of
-from benchmark.report.site.svg import Axis, Point, Series, _apart, lines, scatter
+from benchmark.report.site.svg import Axis, Point, Series, lines, scatter
 from benchmark.runs import records as records_module
 from benchmark.runs.records import Record, find_records, read_records
 from benchmark.runs.sample_files import samples_path, save_small_grid
@@ -397,27 +397,3 @@ def test_the_date_and_the_commit_are_the_newest_records(results: Path) -> None:
     assert records_module.SCHEMA == 1
     write(results, {"fd_judge": 4.0}, method="pacgan", utc="2999-01-02T03:04:05+00:00")
     assert "newest 2999-01-02" in write_report(results).read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("ends", "placed"),
-    [
-        ([50.0, 100.0], [50, 100]),
-        ([100.0, 104.0, 96.0], [100, 114, 86]),  # in the order of the curves, about their mean
-        ([20.0, 20.0], [16, 30]),  # not above the plot
-        ([283.0, 284.0, 100.0], [270, 284, 100]),  # nor below it
-        ([], []),
-    ],
-)
-def test_labels_of_curves_keep_their_order_and_stay_within_the_plot(ends: list[float], placed: list[float]) -> None:
-    assert _apart(ends, 16, 284) == pytest.approx(placed)
-
-
-def test_each_curve_leads_to_its_label() -> None:
-    series = [Series(name, [0.0, 1.0], [9.0, end], colour=i) for i, (name, end) in enumerate([("A", 1.0), ("B", 1.1)])]
-    drawn = str(lines(series, "images", "FD", "FD over images"))
-    ends = re.findall(r'class="line c\d" style="stroke-width:1" points="([\d.]+),([\d.]+) ([\d.]+),([\d.]+)"/>', drawn)
-    labels = re.findall(r'class="name" x="([\d.]+)" y="([\d.]+)">(\w)<', drawn)
-    assert [label[2] for label in labels] == ["A", "B"]
-    assert float(labels[0][1]) - float(labels[1][1]) == pytest.approx(14, abs=0.1), "A is lower, and its label is"
-    assert [float(end[3]) + 4 for end in ends] == [float(label[1]) for label in labels]
