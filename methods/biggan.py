@@ -32,7 +32,7 @@ class Config(GANConfig):
     ch: PositiveInt = 64  # unit of the networks' widths [P]
     hierarchical: bool = True  # every block reads its own part of z [P]
     class_embedding: NonNegativeInt = 128  # shared by G's blocks [P]; 0: tables of their own [C: CIFAR-10]
-    attention: bool = True  # at side 32 of 64, 64 of 128 and 256 pixels [P]
+    attention: bool = True  # at side 64 of 128 and 256 pixels [P], at 32 of 64 [I]
     init: Literal["orthogonal", "normal"] = "orthogonal"  # [P]; normal: N(0, 0.02^2) [C: CIFAR-10]
     sn_eps: PositiveFloat = 1e-6  # of the spectral norms [C]
     adam_eps: PositiveFloat = 1e-6  # [C]

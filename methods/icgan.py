@@ -109,7 +109,10 @@ class ICGAN(InstanceConditioned, Method):
         self.opt_D = self.adam(self.D, *D_options, eps=cfg.adam_eps)
 
     def step(self, stream: Stream, t: int) -> dict[str, Tensor]:
-        """n_dis updates of D, each on instances and neighbours of its own, then one of G."""
+        """n_dis updates of D, each on instances and neighbours of its own, then one of G.
+
+        The order is that of BigGAN's networks; with StyleGAN2's the authors' code updates G first [ours].
+        """
         cfg, losses = self.cfg, {}
         for _ in range(cfg.n_dis):
             real = x_n, h_i, y_n = self.real(stream)

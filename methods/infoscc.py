@@ -6,7 +6,7 @@ the EigenGAN generator, D discriminator, y labels, eps the Gaussian of the mappe
 
   stage 1  E   contrast two views of each image                            `benchmark.training.stages.simclr`
   stage 2  C   linear, on E's embeddings    min_C CE(C(E(x)), y)           `...stages.classifier.LinearClassifier`
-  stage 3  G   adversarial, and every n_cls-th step  min_G CE(C(E(G(y)))), y)    `InfoSCC.step`
+  stage 3  G   adversarial, and every n_cls-th step  min_G CE(C(E(G(y))), y)     `InfoSCC.step`
 """
 
 from __future__ import annotations

@@ -56,7 +56,8 @@ class MGAN(PlainGAN, Method):
         for _ in range(cfg.n_dis):
             x = noised(next(stream).images, cfg.pixel_noise)  # [B, C, S, S], or points [B, 2]
             k = self.generators(len(x))  # [B]
-            x_fake = self.G(self.normal(len(x), cfg.z_dim), k)  # the generators' step has the same latents [C]
+            z = self.normal(len(x), cfg.z_dim)  # one for each image [ours: the code's generators share theirs]
+            x_fake = self.G(z, k)  # the generators' step has the same latents [C]
             fake = self.D(x_fake.detach())  # [B, 1 + K]
             losses["D"] = self.loss_D(self.D(x)[:, 0], fake[:, 0])
             losses["C"] = diversity(fake, k)  # weight 1 here: beta is the generators' alone [C]

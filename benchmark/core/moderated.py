@@ -82,9 +82,13 @@ class Difference:
 class Comparisons:
     """The rows of one table in one column, ready to be compared."""
 
-    def __init__(self, samples: Sequence[Sample], n_draws: int | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, samples: Sequence[Sample], n_draws: int | None = None, seed: int = 0, *, one_variance: bool = False
+    ) -> None:
         """n_draws: of the errors; None: `N_DRAWS`, fewer for long tables.
 
+        one_variance: the rows are two, paired by seed: what is left of them without the seeds' effect is equal but for
+        the sign, so they have one variance between them, with the freedom of both.
         Raises ValueError where no row's seeds differ: without any scatter there is nothing to compare with.
         """
         self.means = np.array([s.mean for s in samples])
@@ -94,9 +98,10 @@ class Comparisons:
             raise ValueError("no row has seeds that differ")
         rng = np.random.Generator(np.random.PCG64([seed, len(samples)]))
         n_draws = n_draws or N_DRAWS * MANY_ROWS // max(len(samples), MANY_ROWS)
-        self.prior = prior(self.s2, self.d)
-        self.variances = self.prior.moderate(self.s2, self.d)  # [R], of one value
-        sigma2 = self.prior.draw_variances(self.s2, self.d, n_draws, rng)
+        s2, d = (self.s2[:1], self.d.sum(keepdims=True)) if one_variance else (self.s2, self.d)
+        self.prior = prior(s2, d)
+        self.variances = np.broadcast_to(self.prior.moderate(s2, d), self.s2.shape)  # [R], of one value
+        sigma2 = np.broadcast_to(self.prior.draw_variances(s2, d, n_draws, rng), (n_draws, len(samples)))
         self.errors = np.sqrt(sigma2 / self.n) * rng.standard_normal(sigma2.shape)  # [draws, R], of the means
 
     def standard_error(self, i: Any, j: Any) -> Any:
@@ -162,12 +167,14 @@ def seeds_to_decide(one: Difference, rows: Comparisons, margin: float) -> int | 
     Probably: in four of five cases, if the rows' true difference and scatter are those seen. Decided means that the
     95 % interval excludes 0, or lies within the margin.
     """
-    v = float(rows.variances[one.a] + rows.variances[one.b])
-    n_now, size = int(min(rows.n[one.a], rows.n[one.b])), abs(one.difference)
+    v_a, v_b = (float(rows.variances[i]) for i in (one.a, one.b))
+    n_a, n_b = (int(rows.n[i]) for i in (one.a, one.b))
+    n_now, size = min(n_a, n_b), abs(one.difference)
     freedom = rows.prior.freedom + n_now - 1
     level = student_t.sf(one.critical, freedom)  # of one side; stays that of the family, with more degrees of freedom
     for n in range(n_now + 1, MOST_SEEDS + 1):
-        critical, error = student_t.isf(level, freedom + n - n_now), math.sqrt(v / n)
+        critical = student_t.isf(level, freedom + n - n_now)
+        error = math.sqrt(v_a / max(n, n_a) + v_b / max(n, n_b))  # a row keeps the seeds that it has
         if size >= (critical + _Z_80) * error or margin - size >= (critical + _Z_80) * error:
             return n
     return None
@@ -233,8 +240,8 @@ def prior(s2: Floats, d: Floats) -> Prior:
     seen = s2 > 0
     s2, d = s2[seen], d[seen]
     logs = np.log(s2)
-    # wide enough for d0 = 0.5 and few rows; the spread of the mean shrinks with their number
-    reach = 2.5 + 4 * float(logs.std(ddof=1)) / math.sqrt(len(logs)) if len(logs) > 1 else 8.0
+    # wide enough for d0 = 0.5 and few rows, and for a single one; the spread of the mean shrinks with their number
+    reach = 2.5 + 4 * float(logs.std(ddof=1)) / math.sqrt(len(logs)) if len(logs) > 1 else 16.0
     scales = np.exp(np.median(logs) + np.linspace(-reach, reach, _SCALES))
     d0, s02 = D0[:, None, None], scales[None, :, None]
     each = gammaln((d + d0) / 2) - gammaln(d0 / 2) + d0 / 2 * np.log(d0 * s02)

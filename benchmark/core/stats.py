@@ -133,8 +133,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def format_cell(cell: Summary, digits: int = 2) -> str:
     """`12.34 ± 0.41`: the mean ± half the width of its 95 % interval.
 
-    digits: significant digits of the half width; the mean is rounded to the same place. With one seed the mean alone,
-    to four significant digits.
+    digits: significant digits of the half width; the mean is rounded to the same place, or to the next one where it
+    would keep a single digit. With one seed the mean alone, to four significant digits.
     """
     half = cell.half_width
     if not half:
@@ -142,11 +142,12 @@ def format_cell(cell: Summary, digits: int = 2) -> str:
         return alone if half is None else f"{alone} ± 0"
     half = round(half, digits - 1 - _magnitude(half))  # 0.0999 becomes 0.10: its magnitude must be taken after rounding
     decimals = digits - 1 - _magnitude(half)
-    if decimals <= _FIXED_DIGITS:
-        return f"{_fixed(cell.mean, decimals)} ± {_fixed(half, decimals)}"
+    of_mean = decimals + (_magnitude(cell.mean) + decimals < 1)
+    if of_mean <= _FIXED_DIGITS:
+        return f"{_fixed(cell.mean, of_mean)} ± {_fixed(half, decimals)}"
     power = max(_magnitude(cell.mean), _magnitude(half))
-    scaled, decimals = 10.0**-power, decimals + power
-    return f"({_fixed(cell.mean * scaled, decimals)} ± {_fixed(half * scaled, decimals)})e{power:+03d}"
+    scaled, decimals, of_mean = 10.0**-power, decimals + power, of_mean + power
+    return f"({_fixed(cell.mean * scaled, of_mean)} ± {_fixed(half * scaled, decimals)})e{power:+03d}"
 
 
 def _magnitude(value: float) -> int:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import scipy.special
 
 from benchmark.core.config import flatten
+from benchmark.core.engine import EAGER
 from benchmark.core.stats import Scale, transformed
 from benchmark.drift.gates import DriftError, other_environment
 from benchmark.drift.model_baseline import Metric, MetricOfRun, ModelBaseline, outcomes, weights_digest
@@ -36,6 +37,9 @@ from benchmark.metrics.catalogue import row_of
 from benchmark.report.compare import scale_of
 from benchmark.runs.records import Record
 
+ROUNDING = 1e-6  # relative difference of a metric of equal weights on the machine of the baseline
+ELSEWHERE = 1e-2  # the same by another processor or libraries: a sample's 8 bits round otherwise here and there
+
 
 @dataclass(frozen=True)
 class _Sample:
@@ -48,7 +52,9 @@ class _Sample:
     old: Floats
     new: Floats
     failed_new: tuple[MetricOfRun, ...]
+    lost: DriftVerdict  # do more of the finished runs have no value than before?
     repeated: bool  # every new run is one of the baseline's again, weights and value
+    moved: bool  # a new run has the baseline's weights and another value
 
     @property
     def failed_old(self) -> int:
@@ -127,7 +133,7 @@ def _configurations(baseline: ModelBaseline, runs: Sequence[Record]) -> tuple[st
     Versions count changes of code, and a setting that one side does not have yet is claimed to change nothing: both are
     what the test is to judge.
     """
-    old, new = _leaves(baseline.config), _leaves(runs[0].config)
+    old, new = (asdict(EAGER) | _leaves(config) for config in (baseline.config, runs[0].config))
     versions = [f"{key} {old[key]} -> {new[key]}" for key in old.keys() & new.keys()
                 if old[key] != new[key] and _is_version(key)]  # fmt: skip
     changed = [f"{key} {old[key]} -> {new[key]}" for key in old.keys() & new.keys()
@@ -158,7 +164,8 @@ def _sample(baseline: ModelBaseline, runs: Sequence[Record], id: str, settings: 
     others = [run for run in runs if id in run.values and run.values[id].protocol_key != metric.protocol_key]
     if others:
         return MetricComparison(id, name, DriftVerdict.INCOMPARABLE, _protocol_note(id, metric, others))
-    if all(run.values[id].status == "unavailable" for run in runs if run.status == "done" and id in run.values):
+    finished = [run for run in runs if run.status == "done"]
+    if finished and all(id not in run.values or run.values[id].status == "unavailable" for run in finished):
         return MetricComparison(
             id, name, DriftVerdict.INCOMPARABLE, f"the new runs do not have it ({found[-1].reason})"
         )
@@ -178,9 +185,29 @@ def _sample(baseline: ModelBaseline, runs: Sequence[Record], id: str, settings: 
             failed_baseline=len(metric.runs) - len(old), failed_new=len(failed),
         )  # fmt: skip
     known = {outcome.seed: outcome.value for outcome in metric.runs}
-    again = {run.seed for run in _same_weights(baseline, runs)}
+    same = _same_weights(baseline, runs)
+    again = {run.seed for run in same}
     repeated = all(outcome.seed in again and outcome.value == known.get(outcome.seed) for outcome in found)
-    return _Sample(id, metric, scale, n_images, on_scale[0], on_scale[1], failed, repeated)
+    moved = _has_moved(baseline, metric, id, same)
+    lost = _lost(baseline, metric, runs, found, settings)
+    return _Sample(id, metric, scale, n_images, on_scale[0], on_scale[1], failed, lost, repeated, moved)
+
+
+def _lost(
+    baseline: ModelBaseline,
+    metric: Metric,
+    runs: Sequence[Record],
+    found: Sequence[MetricOfRun],
+    settings: Settings,
+) -> DriftVerdict:
+    """Whether more of the finished runs have no value of a metric than in the baseline; failed runs have a row."""
+    finished = [one.value is not None for run, one in zip(runs, found, strict=True) if run.status == "done"]
+    before = [one.value is not None for one in metric.runs if str(one.seed) not in baseline.failed]
+    failed, old_failed = finished.count(False), before.count(False)
+    if failed * len(before) <= old_failed * len(finished):
+        return DriftVerdict.PASS
+    p = fisher_p(failed, finished.count(True), old_failed, before.count(True))
+    return DriftVerdict.REGRESSED if p <= settings.family else DriftVerdict.INCONCLUSIVE
 
 
 def _protocol_note(id: str, metric: Metric, others: Sequence[Record]) -> str:
@@ -223,6 +250,12 @@ def _row(sample: _Sample, level: float, first_level: float, settings: Settings) 
     notes = list(_failures(sample.failed_new))
     if verdict is DriftVerdict.INCONCLUSIVE:
         notes.insert(0, _seeds_note(seeds_needed(sd, margin, level, *counts, settings.wide)))
+    if sample.moved:  # no matter of chance
+        verdict = DriftVerdict.MOVED
+        notes.insert(0, "other values for equal weights")
+    elif verdict is not DriftVerdict.REGRESSED and sample.lost is not DriftVerdict.PASS:
+        verdict = sample.lost
+        notes.insert(0, "more finished runs than before have no value")
     if verdict is DriftVerdict.PASS and not sample.repeated and abs(sample.delta) > h:
         notes.insert(0, "a change beyond chance, but smaller than the practical margin")
     return MetricComparison(
@@ -307,13 +340,27 @@ def _same_weights(baseline: ModelBaseline, runs: Sequence[Record]) -> list[Recor
 
 def _moved(baseline: ModelBaseline, same: Sequence[Record]) -> list[str]:
     """Metrics, by the same protocol, that give another value for the very weights."""
-    moved = []
-    for id, metric in baseline.metrics.items():
-        old = {outcome.seed: outcome.value for outcome in metric.runs}
-        alike = [run for run in same if id in run.values and run.values[id].protocol_key == metric.protocol_key]
-        if any(new.value != old.get(new.seed) for new in outcomes(alike, id)):
-            moved.append(metric.name)
-    return moved
+    return [metric.name for id, metric in baseline.metrics.items() if _has_moved(baseline, metric, id, same)]
+
+
+def _has_moved(baseline: ModelBaseline, metric: Metric, id: str, same: Sequence[Record]) -> bool:
+    """Whether one of these runs, which have the baseline's weights, has another value by the same protocol.
+
+    Where processor and libraries are those of the baseline, rounding in the last digits is allowed, else `ELSEWHERE`.
+    """
+    old = {outcome.seed: outcome.value for outcome in metric.runs}
+    for run in same:
+        if id not in run.values or run.values[id].protocol_key != metric.protocol_key:
+            continue
+        (new,), known = outcomes([run], id), old.get(run.seed)
+        if new.value is None or known is None:
+            if new.value != known:
+                return True
+        elif abs(new.value - known) > abs(known) * (
+            ELSEWHERE if other_environment(baseline.environment, run.environment) else ROUNDING
+        ):
+            return True
+    return False
 
 
 def _back(scale: Scale, value: float) -> float:

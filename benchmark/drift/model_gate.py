@@ -6,6 +6,7 @@ varies far more between training runs than with the sampling of one run's images
     PASS          no change that counts
     REGRESSED     worse by more than chance allows and by more than the practical margin
     IMPROVED      the same, better
+    MOVED         another value for the baseline's very weights: the metric has changed
     INCONCLUSIVE  the limit that chance sets is so wide that a change that matters could hide below it
     INCOMPARABLE  other settings or another protocol; no number is compared
     NO BASELINE   the baseline does not have the metric
@@ -43,9 +44,9 @@ def model_gate(
 
     results: folder with the new runs' `records/`. source: folder whose records become the baseline with `accept`, the
     reason. config: beginning of a configuration's hash, where several were run. metrics: ids; None: all.
-    0 pass or improved; 1 regressed; 3 incomparable; 4 a metric without baseline; 5 inconclusive (0 if allowed); 2
-    where a record could not be used. Raises UserErrors with their exit codes: 2 for bad
-    input, 4 without a baseline.
+    0 pass or improved; 1 regressed or moved; 3 incomparable; 4 a metric without baseline; 5 inconclusive (0 if
+    allowed); 2 where a record could not be used. Raises UserErrors with their exit codes: 2 for bad input, 4 without a
+    baseline.
     """
     if accept is not None:
         found = find_records(source)

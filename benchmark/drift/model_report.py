@@ -15,6 +15,7 @@ from benchmark.drift.statistics import DriftVerdict, Settings
 
 _CODES = {
     DriftVerdict.REGRESSED: REGRESSION,
+    DriftVerdict.MOVED: REGRESSION,
     DriftVerdict.INCONCLUSIVE: INCONCLUSIVE,
     DriftVerdict.INCOMPARABLE: INCOMPARABLE,
     DriftVerdict.NO_BASELINE: NO_BASELINE,
@@ -58,7 +59,7 @@ class ModelReport:
     settings: Settings = field(default_factory=Settings)
 
     def exit_code(self, allow_inconclusive: bool = False) -> int:
-        """0 pass or improved; 1 regressed; 3 incomparable; 4 a metric without baseline; 5 inconclusive."""
+        """0 pass or improved; 1 regressed, or moved; 3 incomparable; 4 a metric without baseline; 5 inconclusive."""
         return worst([_CODES.get(row.verdict, PASSED) for row in self.rows], allow_inconclusive)
 
     def table(self) -> str:

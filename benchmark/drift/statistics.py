@@ -122,6 +122,7 @@ class DriftVerdict(StrEnum):
     PASS = "PASS"
     REGRESSED = "REGRESSED"
     IMPROVED = "IMPROVED"
+    MOVED = "MOVED"
     INCONCLUSIVE = "INCONCLUSIVE"
     INCOMPARABLE = "INCOMPARABLE"
     NO_BASELINE = "NO BASELINE"
@@ -141,13 +142,13 @@ def practical_margin(id: str, scale: Scale, centre: float, better: str, settings
 
     A relative change of a distance; a hundredth of a share, towards worse; of others a relative change of the mean.
     """
+    least = settings.nats if row_of(id).unit == "nats" else 0.0
     if scale == "log":
-        return math.log1p(settings.relative)
+        return math.log1p(max(settings.relative, least / math.exp(centre)))
     if scale == "logit":
         share = float(scipy.special.expit(centre))
         worse = max(share - settings.points, share / 2)
         if better == "lower":
             worse = min(share + settings.points, (1 + share) / 2)
         return abs(float(scipy.special.logit(worse)) - centre)
-    least = settings.nats if row_of(id).unit == "nats" else 0.0
     return max(settings.relative * abs(centre), least)

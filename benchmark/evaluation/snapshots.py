@@ -175,7 +175,7 @@ class ImageScorer:
         protocol |= {"extractor": {"extractor": of} if self.extractor is None else self.extractor.identity}
         values = [
             snapshot_value("fd_best_X", best, self.cfg, protocol, curve, of),
-            snapshot_value("fd_late_X", late(curve, "fd"), self.cfg, protocol, curve, of),
+            snapshot_value("fd_late_X", late(lines, "fd"), self.cfg, protocol, curve, of),
         ]
         return [replace(value, status="unavailable", reason=self.absent) if self.absent else value for value in values]
 
@@ -186,7 +186,7 @@ class ImageScorer:
         protocol = self.protocol() | {"scorer": self.judge.identity}
         protocol |= {"asked": HELD_OUT_IMAGES} if of_images else {"conditioning": self.method.conditioning}
         curve = curve_of(lines, "accuracy")
-        value = snapshot_value(id, late(curve, "accuracy"), self.cfg, protocol, curve)
+        value = snapshot_value(id, late(lines, "accuracy"), self.cfg, protocol, curve)
         return replace(value, conditions={"drawn": HELD_OUT_IMAGES}) if of_images else value
 
     def protocol(self) -> dict[str, Any]:
@@ -247,7 +247,7 @@ class PointScorer:
         values = []
         for score in POINT_SCORES:
             curve = curve_of(lines, score)
-            values.append(snapshot_value(f"{score}_late", late(curve, score), self.cfg, protocol, curve))
+            values.append(snapshot_value(f"{score}_late", late(lines, score), self.cfg, protocol, curve))
         return values
 
     def draw(self, lines: list[Line], path: Path) -> None:
@@ -272,10 +272,11 @@ def curve_of(lines: list[Line], score: str) -> list[Line]:
     return [{"step": line["step"], score: line[score]} for line in lines if line.get(score) is not None]
 
 
-def late(curve: list[Line], score: str) -> float | None:
-    """The mean of the last values; None without any."""
-    values = [line[score] for line in curve[-LATE_SNAPSHOTS:]]
-    return float(np.mean(values)) if values else None
+def late(lines: list[Line], score: str) -> float | None:
+    """The mean over the last snapshots; None without any, or where one of them has no finite value."""
+    values = [line.get(score) for line in lines[-LATE_SNAPSHOTS:]]
+    found = [value for value in values if value is not None]
+    return float(np.mean(found)) if found and len(found) == len(values) else None
 
 
 def snapshot_value(
@@ -288,7 +289,7 @@ def snapshot_value(
         protocol,
         of=of,
         status="ok" if value is not None else "failed",
-        reason="" if value is not None else "no snapshot has a finite score",
+        reason="" if value is not None else "one of the last snapshots has no finite score",
         details={"curve": curve},
     )
     return replace(found, name=labelled(found.name, cfg.protocol))

@@ -57,13 +57,6 @@ def ladder(side: int) -> Ladder:
     return LADDERS[side]
 
 
-def _attention_side(attention: bool | int | None, published: int | None) -> int | None:
-    """True means the ladder's own, False and None for no attention, a number for itself."""
-    if attention is True:
-        return published
-    return attention or None
-
-
 @dataclass(frozen=True)
 class _Layers:
     """Makes layers with one initialisation and, but for plain tables, spectral norm of one eps.
@@ -178,7 +171,7 @@ class BigGANGenerator(nn.Module):
         spectrally normed; 0: each normalisation has its own table of classes (the authors' CIFAR-10 networks), which
         excludes a hierarchical z and instances.
     instance_dim: length of h, 0 for none; then h is not read. instance_embedding: length of e_h.
-    attention: True for the published place, False or None for none, a number for the map of that side.
+    attention: whether there is self-attention, at its published place.
     init: of the weights, orthogonal or N(0, 0.02^2). sn_eps: of the spectral norms [code: 1e-6, CIFAR-10 1e-8].
     Raises ConfigError for another side.
     """
@@ -195,7 +188,7 @@ class BigGANGenerator(nn.Module):
         class_embedding: int = 128,
         instance_embedding: int = 512,
         hierarchical: bool = True,
-        attention: bool | int | None = True,
+        attention: bool = True,
         init: Init = "orthogonal",
         sn_eps: float = 1e-6,
     ) -> None:
@@ -220,7 +213,7 @@ class BigGANGenerator(nn.Module):
         self.blocks = nn.ModuleList(
             _GBlock(layers, a, b, condition_dim, n_classes if tables else 0) for a, b in itertools.pairwise(widths)
         )
-        place = _attention_side(attention, steps.attention)
+        place = steps.attention if attention else None
         self.attention = nn.ModuleDict(  # by the number of the block it follows
             {str(j): _Attention(layers, width) for j, width in enumerate(widths[1:]) if START * 2 ** (j + 1) == place}
         )
@@ -228,10 +221,7 @@ class BigGANGenerator(nn.Module):
         self.out = layers.conv(widths[-1], channels)
 
     def forward(self, z: Tensor, y: Tensor | None = None, h: Tensor | None = None) -> Tensor:
-        """Latents z [N, z_dim], classes y [N] int64, features h [N, instance_dim] -> images [N, C, S, S] in [-1, 1].
-
-        y may also be weights of classes [N, n_classes] float, as in `conditional.look_up`.
-        """
+        """Latents z [N, z_dim], classes y [N] int64, features h [N, instance_dim] -> images [N, C, S, S] in [-1, 1]."""
         z_0, *z_j = z.split(self.slot, 1)  # a flat z has one part
         shared = self._shared(y, h)
         x = self.linear(z_0).view(len(z), -1, START, START)
@@ -271,7 +261,7 @@ class BigGANDiscriminator(nn.Module):
         *,
         n_classes: int = 0,
         instance_dim: int = 0,
-        attention: bool | int | None = True,
+        attention: bool = True,
         init: Init = "orthogonal",
         sn_eps: float = 1e-6,
     ) -> None:
@@ -283,7 +273,7 @@ class BigGANDiscriminator(nn.Module):
             _DBlock(layers, a, b, halve=k < steps.D_halvings, first=k == 0)
             for k, (a, b) in enumerate(itertools.pairwise(widths))
         )
-        place = _attention_side(attention, steps.attention)
+        place = steps.attention if attention else None
         self.attention = nn.ModuleDict(  # by the number of the block it follows
             {
                 str(k): _Attention(layers, width)

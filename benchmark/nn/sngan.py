@@ -173,7 +173,7 @@ class SNGANDiscriminator(nn.Module):
             )
         )
         self.dim = widths[-1]  # length of the pooled features
-        self.linear = _spectral(_init(nn.Linear(self.dim, 1), 1.0))
+        self.linear = _spectral(_init(nn.Linear(self.dim, 1), 1.0))  # pfnet's has no bias at 32 px
         self.embed = _embedding(n_classes, self.dim) if n_classes else None
 
     def features(self, x: Tensor) -> Tensor:

@@ -317,7 +317,6 @@ class StyleGAN2Discriminator(nn.Module):
         mbstd_group: int = 4,
         residual: bool = True,
         condition_dim: int = 0,
-        condition_layers: int = 8,
     ) -> None:
         super().__init__()
         self.side, self.channels, self.mbstd_group = side, channels, mbstd_group
@@ -327,7 +326,7 @@ class StyleGAN2Discriminator(nn.Module):
         self.blocks = nn.ModuleList(_DBlock(a, b, residual) for a, b in itertools.pairwise(widths))
         self.conv = EqualConv(widths[-1] + 1, widths[-1], 3)
         self.linear = EqualLinear(widths[-1] * 16, widths[-1], activate=True)
-        self.mapping = Mapping(0, condition_dim, widths[-1], condition_layers) if condition_dim else None
+        self.mapping = Mapping(0, condition_dim, widths[-1], 8) if condition_dim else None
         self.out = EqualLinear(widths[-1], widths[-1] if condition_dim else 1)
 
     def feature_shape(self, resolution: int) -> tuple[int, int, int]:

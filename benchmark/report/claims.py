@@ -21,7 +21,7 @@ from benchmark.report.plain_table import EMPTY, PlainTable
 from benchmark.report.tables import Column, Row, Table, same_networks
 from benchmark.runs.suites.suite import Claim, Suite
 
-ClaimOutcome = Literal["supported", "reversed", "equal", "inconclusive", "not comparable", "not run"]
+ClaimOutcome = Literal["supported", "reversed", "equal", "inconclusive", "not tested", "not comparable", "not run"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class CheckedClaim:
     column: Column | None = None  # None: no run has the metric
     better: Row | None = None  # the row that is claimed to be better
     than: Row | None = None
-    test: Comparison | None = None  # of the first row less the second; None: not comparable, or not run
+    test: Comparison | None = None  # of the first row less the second; None: not comparable, not tested or not run
     network: str = ""  # that the method of one row trained against, where this is why the claim is not comparable
 
     @property
@@ -45,7 +45,7 @@ class CheckedClaim:
         seconds = [run_seconds(row.records) for row in (self.better, self.than)]
         if None in seconds:
             return None
-        return sum((self.test.needed - n) * (s or 0.0) for n, s in zip(self.test.n, seconds)) / 3600
+        return sum(max(0, self.test.needed - n) * (s or 0.0) for n, s in zip(self.test.n, seconds)) / 3600
 
 
 def check_claims(suite: Suite, table: Table) -> list[CheckedClaim]:
@@ -84,7 +84,8 @@ def _find(suite: Suite, claim: Claim, table: Table) -> CheckedClaim | None:
     networks = dict.fromkeys(network for c in columns for row in (better, than) if (network := row.trained_against(c)))
     if not shared and all(any(row.by_seed(c) or row.trained_against(c) for c in columns) for row in (better, than)):
         return CheckedClaim(table.name, claim, "not comparable", None, better, than, network=", ".join(networks))
-    return CheckedClaim(table.name, claim, "not run", (shared or columns)[0], better, than)
+    outcome: ClaimOutcome = "not tested" if shared else "not run"  # until a test decides
+    return CheckedClaim(table.name, claim, outcome, (shared or columns)[0], better, than)
 
 
 def _places(one: CheckedClaim, table: Table) -> tuple[int, int]:
@@ -127,7 +128,7 @@ def claims_listing(tested: Iterable[CheckedClaim]) -> PlainTable | None:
             one.outcome,
             effect(one.test) if one.test else EMPTY,
             EMPTY if one.test is None else p_text(one.test.p),
-            _seeds(one.test),
+            _seeds(one),
             _to_decide(one),
             _cell(one.better, one.column),
             _cell(one.than, one.column),
@@ -159,6 +160,7 @@ def _claims_notes(tested: Sequence[CheckedClaim]) -> tuple[str, ...]:
         "To decide: how many seeds of each row would decide an inconclusive claim in four of five cases if the "
         "difference and the scatter are those seen, and what the further runs would cost at the speed of these. "
         f"More than {MOST_SEEDS}: the rows are too much alike, or scatter too much.",
+        "Not tested: a row has one seed, or no row's seeds differ. Not run: a row has no value. "
         "Not comparable: the two rows have no value under one protocol, for instance because their evaluation "
         "classifiers learned different labels.",
         *(
@@ -168,11 +170,10 @@ def _claims_notes(tested: Sequence[CheckedClaim]) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _seeds(test: Comparison | None) -> str:
-    """Seeds of both rows."""
-    if test is None:
-        return "0"
-    return str(test.n[0]) if test.n[0] == test.n[1] else f"{test.n[0]} and {test.n[1]}"
+def _seeds(one: CheckedClaim) -> str:
+    """Seeds of both rows that have a value."""
+    a, b = (len(row.by_seed(one.column)) if row and one.column else 0 for row in (one.better, one.than))
+    return str(a) if a == b else f"{a} and {b}"
 
 
 def _to_decide(one: CheckedClaim) -> str:
@@ -186,8 +187,10 @@ def _to_decide(one: CheckedClaim) -> str:
 
 
 def p_text(p: float) -> str:
-    """A p value for readers."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    """A p value for readers; near the level with a digit more, so that one can see on which side it lies."""
+    if p < 0.001:
+        return "< 0.001"
+    return f"{p:.4f}" if f"{p:.3f}" == f"{ALPHA:.3f}" else f"{p:.3f}"
 
 
 def _cell(row: Row | None, column: Column | None) -> str:

@@ -106,7 +106,10 @@ class ColumnRows:
 
     def __post_init__(self) -> None:
         scatter = any(sample.variance > 0 for sample in self.samples)
-        object.__setattr__(self, "rows", _comparisons(self.samples, self.seed) if scatter else None)
+        object.__setattr__(self, "rows", self._drawn() if scatter else None)
+
+    def _drawn(self) -> Comparisons:
+        return _comparisons(self.samples, self.seed, one_variance=self.paired and len(self.samples) == 2)
 
     def has(self, *places: int) -> bool:
         """Whether these rows can be compared."""
@@ -164,9 +167,9 @@ def _least_variance(id: str, scale: Scale, values: np.ndarray, n_images: int) ->
 
 
 @lru_cache(maxsize=64)
-def _comparisons(samples: tuple[Sample, ...], seed: int) -> Comparisons:
+def _comparisons(samples: tuple[Sample, ...], seed: int, one_variance: bool) -> Comparisons:
     """A column's draws; bold cells and the file of comparisons use the same ones."""
-    return Comparisons(samples, seed=seed)
+    return Comparisons(samples, seed=seed, one_variance=one_variance)
 
 
 def comparisons(rows: Sequence[Mapping[int, float]], column: ColumnLike, *, paired: bool = False) -> list[Comparison]:

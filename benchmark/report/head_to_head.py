@@ -210,8 +210,9 @@ def _tested(names: tuple[str, str], table: Table, rows: tuple[Row, Row], source:
     pair = places[0], places[1]
     families: list[tuple[ColumnRows, list[tuple[int, int]]]] = []
     at: dict[int, Column] = {}
-    for column in columns:
-        found = column_rows([row.by_seed(column) for row in table.rows], column, paired=same_networks(table.rows))
+    paired = same_networks(table.rows)
+    for seed, column in enumerate(columns):
+        found = column_rows([row.by_seed(column) for row in table.rows], column, paired=paired, seed=seed)
         if found is not None and found.has(*pair):
             at[len(families)] = column
             families.append((found, [pair]))

@@ -132,7 +132,10 @@ def tolerance(metric: str | None, published: float) -> float | None:
     if metric is None:
         return None
     row = row_of(metric)
-    return row.margin if row.absolute_margin else row.margin * abs(published)
+    relative = row.margin * abs(published)
+    if row.counted:
+        return max(1.0, relative)
+    return row.margin if row.absolute_margin else relative
 
 
 def targets(method: str | None = None, dataset: str | None = None, table: str | None = None) -> list[Target]:
@@ -198,11 +201,15 @@ def compare(wanted: Sequence[Target], records: Sequence[Record]) -> list[Reprodu
 
 
 def _values(target: Target, records: Sequence[Record]) -> list[float]:
-    """The numbers of finished runs of one configuration, one a seed."""
+    """The numbers of finished runs of one configuration, one a seed; of several protocols those of the most runs."""
     if target.metric is None:
         return []
-    found = (record.values.get(target.metric) for record in _runs_of(target, records) if record.status == "done")
-    return [float(value.value) for value in found if value is not None and value.value is not None]
+    by_protocol: dict[str, list[float]] = {}
+    for record in _runs_of(target, records):
+        value = record.values.get(target.metric) if record.status == "done" else None
+        if value is not None and value.value is not None:
+            by_protocol.setdefault(value.protocol_key, []).append(float(value.value))
+    return max(by_protocol.values(), key=len, default=[])
 
 
 def _runs_of(target: Target, records: Sequence[Record]) -> list[Record]:

@@ -11,7 +11,7 @@ from torch import nn
 
 @dataclass
 class EMA:
-    """Exponential moving average of a network's parameters; its buffers are copied.
+    """Exponential moving average of a network's parameters; its buffers are copied [ours: BigGAN's code averages them].
 
     Source: beta = 0.5^(batch / half-life), the half-life counted in images (Karras et al. 2018; InfoSCC-GAN's code).
     Until start_step it is a copy of the network (BigGAN's code).

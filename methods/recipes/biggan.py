@@ -25,7 +25,7 @@ def _published(*, steps: int, batch: int, **settings: Any) -> dict[str, Any]:
 _CIFAR = {
     **BIGGAN_CIFAR10,
     "steps": 125_000,  # [ours] 500 passes over 50,000 images, of which a step's four D updates take 200
-    "flip": True,
+    "flip": True,  # [ours] the code mirrors CIFAR-10 only on request
     "z_dim": 128,
     "hierarchical": False,
     "class_embedding": 0,

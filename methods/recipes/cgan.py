@@ -7,7 +7,7 @@ from methods.recipes.code_bases import SNDCGAN, SNGAN_CIFAR10
 _CIFAR = {  # cGAN-PD on SNGAN's networks and schedule [C]
     **SNGAN_CIFAR10,
     "steps": 50_000,
-    "flip": True,
+    "flip": True,  # [ours] as in SNGAN's recipe
     "log_every": 500,
     "checkpoint_every": 2500,
 }

@@ -44,7 +44,7 @@ _STYLEGAN2 = {  # [C] rosinality's StyleGAN at 128 px; StyleGAN2's networks in p
     "lr_D": 1.5e-3,
     "betas": (0.0, 0.99),
     "r1_gamma": 10.0,
-    "flip": True,  # [ours]
+    "flip": True,  # [C]
     "lambda_lt": 0.5,  # [P] another one than SNDCGAN's; the value is ours
     "warmup": 0.17,  # [ours] 89,000 steps: when 128 px would have faded in
     "layer": 16,

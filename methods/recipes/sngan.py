@@ -7,7 +7,7 @@ from methods.recipes.code_bases import SNDCGAN, SNGAN_CIFAR10
 _CIFAR = {
     **SNGAN_CIFAR10,
     "steps": 50_000,
-    "flip": True,
+    "flip": True,  # [ours] the code neither mirrors nor says so; it adds noise of 1/128, which is left out
     "log_every": 500,
     "checkpoint_every": 2500,
 }
@@ -19,7 +19,7 @@ _CELEBA = {  # mimicry's CelebA-128: two D updates a step, no decay
     "betas": (0.0, 0.9),
     "n_dis": 2,
     "linear_decay": False,
-    "flip": True,
+    "flip": True,  # [ours]
     "ema_half_life_images": 0,
     "log_every": 500,
     "checkpoint_every": 2500,

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def automatic(side: int, batch: int) -> dict[str, Any]:
-    """The code's automatic settings, 25 million images [C]."""
+    """The code's automatic settings, 25 million images [C]; mirrored [ours]."""
     return {
         "steps": 25_000_000 // batch,
         "batch": batch,

@@ -27,10 +27,17 @@ def verdict(board: Board) -> str:
     best = "lowest" if column.better == "lower" else "highest"
     name = f"**{markdown_text(row_name(board, leader.entry))}**"
     parts = [f"{name} has the {best} {markdown_text(column.name)}: {value_with_interval(leader)}."]
-    if leader is not ranking.places[0]:
+    first = ranking.places[0]
+    if leader is not first and first.test is not None:
         parts[0] = (
             f"{name} leads by {markdown_text(column.name)}, {value_with_interval(leader)}, in the mean on the scale on "
             "which rows are compared."
+        )
+    elif leader is not first:
+        untested = f"{markdown_text(row_name(board, first.entry))}, {value_with_interval(first)}, is not tested"
+        parts[0] = (
+            f"{name} has the {best} {markdown_text(column.name)} of the rows with two seeds or more: "
+            f"{value_with_interval(leader)}. {untested}."
         )
     return " ".join([*parts, *certainty(board, ranking), *real_text(ranking)])
 
@@ -56,11 +63,11 @@ def certainty(board: Board, ranking: Ranking) -> list[str]:
     """How many rows the leader is significantly better than, and which it is not."""
     if not ranking.n_tested:
         return ["No difference was tested: a row needs two seeds."]
+    everyone = ranking.n_tested + 1 == sum(place.rank is not None for place in ranking.places)
     if ranking.n_better == ranking.n_tested:
-        all_of = {1: "the only other row", 2: "both other rows"}
-        return [
-            f"It is significantly better than {all_of.get(ranking.n_tested, f'all {ranking.n_tested} other rows')}."
-        ]
+        some = {1: "the only other row", 2: "both other rows"}
+        others = some.get(ranking.n_tested, f"all {ranking.n_tested} other rows")
+        return [f"It is significantly better than {others}{'' if everyone else ' that can be tested'}."]
     open_rows = [row_name(board, place.entry) for place in ranking.open]
     n = f"{ranking.n_better} of {counted(ranking.n_tested, 'other row')}" if ranking.n_better else "none of the others"
     return [f"It is significantly better than {n}; not significantly different from it: {names(open_rows)}."]
@@ -79,7 +86,8 @@ def real_text(ranking: Ranking) -> list[str]:
         return []
     what, value = ranking.real
     how = markdown_text(what.removeprefix("real, "))
-    return [f"For scale, real images against real images: {format_cell(summary([value]))} ({how})."]
+    # no bound for a generator: these sets have other sizes than those of the comparison
+    return [f"For scale, real images against real images: {format_cell(summary([value]))} ({how}; not a lower bound)."]
 
 
 def left_text(board: Board) -> str:
@@ -99,8 +107,11 @@ def other_leaders(board: Board, columns: Sequence[Column]) -> str:
         ranking = board.ranking(column)
         if ranking.leader is not None:
             name, value = row_name(board, ranking.leader.entry), format_cell(ranking.leader.summary)
-            certain = f"significantly better than {ranking.n_better} of {ranking.n_tested}"
-            found.append(f"Best {markdown_text(column.name)}: {markdown_text(name)}, {value}, {certain}.")
+            if ranking.n_better:
+                certain = f"significantly better than {ranking.n_better} of {ranking.n_tested}"
+                found.append(f"Best {markdown_text(column.name)}: {markdown_text(name)}, {value}, {certain}.")
+            else:
+                found.append(f"{markdown_text(column.name)}: no row is significantly worse than the best.")
     return " ".join(found)
 
 
@@ -127,7 +138,7 @@ def cost_text(board: Board, column: Column) -> str:
         texts.append(f"the cheapest row, {markdown_text(cheapest.entry.name)}, took {_cost(cheapest.entry)}")
     front = front_of([(flops, place.summary.mean) for place, flops in priced], column.better)
     on_front = [place.entry.name for i, (place, _) in enumerate(priced) if i in front]
-    front_text = f"No row is better and cheaper in operations than {names(on_front)}."
+    front_text = f"On the Pareto front of {markdown_text(column.name)} and training FLOPs: {names(on_front)}."
     return f"{'; '.join(texts)}. {front_text}" if texts else front_text
 
 

@@ -20,6 +20,7 @@ from benchmark.report.site.site import run_facts
 from benchmark.report.site.views import OUTCOMES
 from benchmark.report.writers import markdown_text
 from benchmark.runs.records import Record
+from benchmark.runs.suites.suite import find_suite
 
 
 def index_page(
@@ -96,10 +97,9 @@ def what_was_run(pages: Sequence[tuple[PageOf, Sequence[Board]]], records: Seque
     facts, rows = run_facts(records), []
     for plan, _ in pages:
         mine = [record for record in records if record.scored_on in plan.datasets]
-        methods, seeds = {record.method for record in mine}, Counter(record.seed for record in mine)
-        rows.append(
-            (markdown_text(plan.title), f"{len(mine):,}", f"{hours(mine):.1f}", str(len(methods)), str(len(seeds)))
-        )
+        methods, seeds = {record.method for record in mine}, Counter(record.config_hash for record in mine)
+        most = max(seeds.values(), default=0)
+        rows.append((markdown_text(plan.title), f"{len(mine):,}", f"{hours(mine):.1f}", str(len(methods)), str(most)))
     failed = f" {facts['failed']} of them failed." if facts["failed"] else " None failed."
     return [
         "## What was run",
@@ -109,7 +109,7 @@ def what_was_run(pages: Sequence[tuple[PageOf, Sequence[Board]]], records: Seque
             "evaluation, added up over the runs; encoders and classifiers that runs share are not in it. Machines: "
             f"{markdown_text(machines(records))}."
         ),
-        *table(("page", "runs", "hours", "methods", "most seeds"), rows, 1),
+        *table(("page", "runs", "hours", "methods", "most seeds of a row"), rows, 1),
     ]
 
 
@@ -134,11 +134,14 @@ def hours(records: Iterable[Record]) -> float:
 # ---- papers ---------------------------------------------------------------------------------------------------------
 
 
+UNDECIDED = ("inconclusive", "not tested", "not comparable", "not run")
+
+
 def paper_of(board: Board, one: CheckedClaim) -> str:
     """The method whose paper a claim belongs to: the suite's, or in the comparison of all that of the better row."""
-    if board.suite != MAIN_SUITE or one.better is None or not one.better.records:
+    if board.suite != MAIN_SUITE:
         return board.suite.partition("-")[0]
-    return one.better.records[0].method
+    return next(row.method for row in find_suite(MAIN_SUITE).rows if one.claim.better.items() <= row.labels.items())
 
 
 def papers_section(boards: Sequence[Board], layout: Layout) -> list[str]:
@@ -161,7 +164,7 @@ def papers_section(boards: Sequence[Board], layout: Layout) -> list[str]:
         "## What the papers claim, and what these runs show",
         "",
         *paragraph(
-            f"The suites test {len(every)} claims. Of the papers' {len(papers)}: {counts_text(papers)}. Of our own "
+            f"The suites state {len(every)} claims. Of the papers' {len(papers)}: {counts_text(papers)}. Of our own "
             f"{len(ours)}: {counts_text(ours)}. These are small networks and short runs. Inconclusive does not mean "
             "refuted: three seeds decide large differences only."
         ),
@@ -185,7 +188,6 @@ def _shows(paper: Paper, mine: Sequence[tuple[Board, CheckedClaim]]) -> str:
                 where.setdefault(one.claim.claim, []).append(board.dataset)
         texts = [f"{claim} ({', '.join(dict.fromkeys(datasets))})" for claim, datasets in where.items()]
         parts += [f"{sum(map(len, where.values()))} {outcome}: {'; '.join(texts)}"] if texts else []
-    n_open = sum(one.outcome in ("inconclusive", "not comparable", "not run") for _, one in mine)
-    parts += [f"{n_open} undecided"] if n_open else []
-    text = f"Of {counted(len(mine), 'claim')} tested, {'. '.join(parts)}."
+    parts += [f"{n} {outcome}" for outcome in UNDECIDED if (n := sum(one.outcome == outcome for _, one in mine))]
+    text = f"Of {counted(len(mine), 'claim')}: {'. '.join(parts)}."
     return f"**{markdown_text(paper.name)}** claims that {markdown_text(paper.claims)} {markdown_text(text)}"

@@ -182,10 +182,12 @@ def main_section(board: Board, results: Path, layout: Layout, several: bool, fil
     lines += leaderboard(board, column)
     lines += paragraph(
         f"{command_of(board)}: {board.budget}, recipe {board.recipe}. "
-        "Mean ± half the 95 % t interval over seeds. Bold: best; ~: not significantly worse than the best "
-        "(moderated t test over seeds, adjusted for all comparisons of a column, [statistics](../statistics.md)). "
-        "Control: share of samples with the requested class, or the class of the image they were conditioned on. "
-        "Training and FLOPs (T: 10^12) are of one run without shared stages. Group: rows that share a letter are not "
+        "Mean ± half the 95 % t interval over seeds. Bold: best, or equal to it within the metric's margin; ~: not "
+        "significantly worse than the best (moderated t test over seeds, adjusted for all comparisons of a column, "
+        "[statistics](../statistics.md)); neither where no row is significantly worse. Control is two metrics, marked "
+        "separately: for classes the share of samples with the requested class, for images that with the class of the "
+        "image. Training and FLOPs (T: 10^12) are of one run without shared stages; times depend on what else the "
+        "machine did. Group: rows that share a letter are not "
         f"significantly different when all pairs are tested together.{_unranked(board, column)}"
     )
     lines += _figures(board, column, results, layout, files)
@@ -230,7 +232,7 @@ def _figures(board: Board, column: Column, results: Path, layout: Layout, files:
         lines += paragraph(
             f"{markdown_text(column.name)} against the operations of a training run. Squares: conditioned on classes; "
             "diamonds and triangles that point down: on images; triangles that point up: on clusters; circles: on "
-            "nothing. Full colour: no row is better and cheaper."
+            "nothing. Full colour: on the Pareto front."
         )
     return lines
 

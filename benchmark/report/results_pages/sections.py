@@ -171,8 +171,9 @@ def _intro() -> list[str]:
         "## Ablations and further suites",
         "",
         *paragraph(
-            "Each suite has a budget of its own, so its values are not comparable with the leaderboard's. The links "
-            f"lead to the full tables; [claims.md]({TABLES}/claims.md) has the rows and seeds behind each claim."
+            "Each suite has a budget of its own, and some were scored by another evaluation classifier, so values are "
+            "not comparable with the leaderboard's. The links lead to the full tables; "
+            f"[claims.md]({TABLES}/claims.md) has the rows and seeds behind each claim."
         ),
     ]
 

@@ -24,7 +24,7 @@ from benchmark.runs.records import Record
 
 FRONT_PICTURES = 600_000  # bytes of data URIs: the front page stays below 1.5 MB
 PAGE_PICTURES = 3_000_000
-OUTCOMES = ("supported", "reversed", "equal", "inconclusive", "not comparable", "not run")
+OUTCOMES = ("supported", "reversed", "equal", "inconclusive", "not tested", "not comparable", "not run")
 
 
 # ---- front page ------------------------------------------------------------------------------------------------------

@@ -203,6 +203,17 @@ def test_a_long_table_takes_fewer_draws() -> None:
 # ---- seeds in common ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("table", [[[0.0, 1.0], [1.0, 2.1]], [[0.0, 1.0, 3.0], [1.0, 1.5, 4.5]]])
+def test_two_rows_with_seeds_in_common_have_the_p_of_the_paired_test(table: list[list[float]]) -> None:
+    """What is left of two rows without the seeds' effect is the same, so it counts once."""
+    samples = without_seed_effect(np.array(table))
+    (one,) = Comparisons(samples, one_variance=True).with_leader(0)
+    expected = float(scipy.stats.ttest_rel(*table).pvalue)
+    assert one.p == pytest.approx(expected, rel=0.06)
+    (fixed,) = fixed_family([(Comparisons(samples, one_variance=True), [(1, 0)])])[0]
+    assert fixed.p == pytest.approx(expected, rel=0.06)
+
+
 def test_two_rows_with_seeds_in_common_have_the_variance_of_the_paired_test() -> None:
     table = rows(2, 5, seed=6)
     a, b = without_seed_effect(table)

@@ -35,7 +35,14 @@ from benchmark.evaluation.value import MetricValue
 from benchmark.runs.records import read_records
 from benchmark.runs.suites.suite import find_suite, rows_of
 
-BETTER = {"fd_judge": "lower", "kd_judge": "lower", "control_accuracy_judge": "higher", "modes": "higher", "odd": None}
+BETTER = {
+    "fd_judge": "lower",
+    "kd_judge": "lower",
+    "reverse_kl_judge": "lower",
+    "control_accuracy_judge": "higher",
+    "modes": "higher",
+    "odd": None,
+}
 ENVIRONMENT: dict[str, Any] = {"commit": "c0ffee", "cpu": "one", "libraries": {"torch": "2.15.0"}}
 
 
@@ -296,7 +303,8 @@ def test_metrics_of_one_side_only(tmp_path: Path) -> None:
 def test_failed_runs_and_missing_values_are_counted_and_never_dropped_silently(tmp_path: Path) -> None:
     report = run_gate(tmp_path / "a", "fd_judge", STEADY, [10.01, None, 9.97, 10.03, float("nan")])
     row = next(row for row in report.rows if row.id == "fd_judge")
-    assert (row.n_new, row.failed_new, row.verdict) == (3, 2, DriftVerdict.PASS)
+    assert (row.n_new, row.failed_new, row.verdict) == (3, 2, DriftVerdict.INCONCLUSIVE)
+    assert "more finished runs than before have no value" in row.note
     assert "seed 11 (the run failed: non-finite loss at step 7)" in row.note
     assert "seed 14 (failed: the value is nan)" in row.note
     assert verdict_of(report, "finished_runs") is DriftVerdict.INCONCLUSIVE, "one of five may be chance"
@@ -306,6 +314,35 @@ def test_failed_runs_and_missing_values_are_counted_and_never_dropped_silently(t
     assert verdict_of(worse, "fd_judge") is DriftVerdict.INCONCLUSIVE
     assert "1 new values; 5 and 3 are needed" in worse.text()
     assert worse.exit_code() == gates.REGRESSION
+    never = run_gate(tmp_path / "c", "fd_judge", STEADY, [None, None, None, None])
+    assert verdict_of(never, "finished_runs") is DriftVerdict.REGRESSED
+    assert never.exit_code() == gates.REGRESSION, "runs that fail are no other protocol"
+    half = run_gate(tmp_path / "d", "fd_judge", STEADY, [10.0, 10.01, 9.99, *[float("nan")] * 7])
+    assert verdict_of(half, "finished_runs") is DriftVerdict.PASS
+    assert verdict_of(half, "fd_judge") is DriftVerdict.REGRESSED, "seven of ten values are gone, none of five was"
+
+
+def test_a_divergence_near_zero_moves_by_less_than_matters(tmp_path: Path) -> None:
+    """Hundredths of a nat are the least that counts, however large the ratio."""
+    old = [0.0010, 0.0011, 0.0009, 0.0010, 0.0010]
+    assert verdict_of(run_gate(tmp_path / "a", "reverse_kl_judge", old, [0.0018] * 3), "reverse_kl_judge") is (
+        DriftVerdict.PASS
+    )
+    assert verdict_of(run_gate(tmp_path / "b", "reverse_kl_judge", old, [0.02] * 3), "reverse_kl_judge") is (
+        DriftVerdict.REGRESSED
+    )
+
+
+def test_another_precision_is_another_setting(tmp_path: Path) -> None:
+    write_all(tmp_path / "old", "fd_judge", STEADY)
+    accept_model("test", "sngan", "digits", tmp_path / "old", baselines=tmp_path, commit=lambda: "abc")
+    baseline = read_model_baseline(model_baseline_path("sngan", "digits", tmp_path))
+    runs = [
+        run.model_copy(update={"config": {**run.config, "precision": "bf16"}}) for run in read_records(tmp_path / "old")
+    ]
+    report = compare(baseline, runs)
+    assert verdict_of(report, "fd_judge") is DriftVerdict.INCOMPARABLE
+    assert "precision fp32 -> bf16" in report.text()
 
 
 def test_equal_counts_and_perfect_shares_still_have_a_spread(tmp_path: Path) -> None:
@@ -344,9 +381,13 @@ def test_runs_that_are_the_baseline_s_to_the_bit_pass_however_widely_seeds_scatt
     write_all(tmp_path / "others", "fd_judge", scattered[:3], first_seed=10)  # the same values of other seeds: a sample
     assert verdict_of(compare(baseline, read_records(tmp_path / "others")), "fd_judge") is DriftVerdict.INCONCLUSIVE
     for seed, value in enumerate(scattered[:3]):
-        write(tmp_path / "moved", seed, {"fd_judge": value + 1e-9}, weights=f"{seed} {{'fd_judge': {value}}}")
+        write(tmp_path / "rounded", seed, {"fd_judge": value + 1e-9}, weights=f"{seed} {{'fd_judge': {value}}}")
+        write(tmp_path / "moved", seed, {"fd_judge": value * 1.02}, weights=f"{seed} {{'fd_judge': {value}}}")
+    rounded = compare(baseline, read_records(tmp_path / "rounded"))
+    assert verdict_of(rounded, "fd_judge") is DriftVerdict.INCONCLUSIVE
     moved = compare(baseline, read_records(tmp_path / "moved"))
-    assert verdict_of(moved, "fd_judge") is DriftVerdict.INCONCLUSIVE
+    assert verdict_of(moved, "fd_judge") is DriftVerdict.MOVED, "far less than seeds scatter, but no matter of chance"
+    assert moved.exit_code() == gates.REGRESSION
     assert "other values for equal weights: FD_JUDGE; the metric has changed, not the training" in moved.text()
 
 

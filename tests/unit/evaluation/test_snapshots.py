@@ -241,6 +241,14 @@ def test_the_late_mean_is_of_the_last_snapshots_alone(tmp_path: Path, monkeypatc
         assert late(watching)["modes_late"].value != 5
 
 
+def test_without_a_value_in_one_of_the_last_snapshots_there_is_no_late_mean() -> None:
+    """The state before a divergence must not pass as the end of the training."""
+    lines: list[dict[str, float | None]] = [{"step": k, "modes": m} for k, m in enumerate((3.0, 6.0, 8.0, None))]
+    assert snapshots.late(lines[:3], "modes") == pytest.approx(17 / 3)
+    assert snapshots.late(lines, "modes") is None
+    assert snapshots.late([], "modes") is None
+
+
 def test_samples_off_the_modes_lower_the_share(tmp_path: Path) -> None:
     watching, G = ring(tmp_path, n=1, steps=2)
     G.n_modes, G.share = 8, 0.25

@@ -13,7 +13,7 @@ from benchmark.core.config import content_hash
 from benchmark.core.errors import ConfigError
 from benchmark.core.stats import Scale
 from benchmark.evaluation.value import MetricValue
-from benchmark.report.claims import CheckedClaim, check_claims, claims_listing, effect
+from benchmark.report.claims import CheckedClaim, check_claims, claims_listing, effect, p_text
 from benchmark.report.compare import Comparison
 from benchmark.report.suite_tables import suite_claims, suite_table
 from benchmark.report.table_files import write_tables
@@ -156,7 +156,32 @@ def test_one_seed_tests_nothing(tmp_path: Path) -> None:
     write(tmp_path, "hinge", [1.0])
     write(tmp_path, "lsgan", [9.0])
     (one,) = checked(tmp_path, tmp_path, claim("hinge", "lsgan"))
-    assert (one.outcome, one.test) == ("not run", None)
+    assert (one.outcome, one.test) == ("not tested", None)
+
+
+def test_a_row_with_more_seeds_than_are_needed_costs_nothing_more(tmp_path: Path) -> None:
+    many = [2.0, 2.6, 1.7, 2.3, 1.9, 2.8, 1.6, 2.2, 2.4, 1.8]
+    write(tmp_path, "hinge", many, seconds=3600.0)
+    write(tmp_path, "lsgan", [2.5, 2.9], seconds=3600.0)
+    (one,) = checked(tmp_path, tmp_path, claim("hinge", "lsgan"))
+    assert one.test is not None
+    assert one.outcome == "inconclusive"
+    assert one.test.needed is not None
+    assert one.hours == pytest.approx(max(0, one.test.needed - 10) + one.test.needed - 2)
+    assert one.hours > 0
+    listing = claims_listing([one])
+    assert listing is not None
+    assert dict(zip(listing.heads, listing.lines[0]))["Seeds"] == "10 and 2"
+
+
+def test_p_near_the_level_shows_on_which_side_it_lies() -> None:
+    assert [p_text(p) for p in (0.0004, 0.04996, 0.0503, 0.0512, 0.2)] == [
+        "< 0.001",
+        "0.0500",
+        "0.0503",
+        "0.051",
+        "0.200",
+    ]
 
 
 def test_the_listing_shows_both_rows_and_the_ratio(tmp_path: Path) -> None:
@@ -171,7 +196,7 @@ def test_the_listing_shows_both_rows_and_the_ratio(tmp_path: Path) -> None:
     assert first["Row said to be better"] == "hinge: 2.00 ± 0.25"
     assert str(first["Effect"]).startswith("× 0.659 [")
     assert (first["Outcome"], first["Seeds"], first["To decide"]) == ("supported", "3", "–")
-    assert (missing["Outcome"], missing["p"], missing["Seeds"]) == ("not run", "–", "0")
+    assert (missing["Outcome"], missing["p"], missing["Seeds"]) == ("not run", "–", "3 and 0")
     assert found[1].test is not None
     needed = found[1].test.needed
     assert needed is not None

@@ -99,7 +99,16 @@ def test_a_run_that_was_scored_again_counts_once(tmp_path: Path) -> None:
     assert compare([target], read_records(tmp_path))[0].seeds == (14.0, 13.2)
 
 
+def test_values_of_two_protocols_are_not_averaged(tmp_path: Path) -> None:
+    target, hashed = published("FID"), {"config_hash": "a" * 64}
+    runs(tmp_path, target, 13.0, 13.2, **hashed)
+    changes = changes_of(target.suite, target.size, target.suite.rows[target.row], target.dataset)
+    write(tmp_path, {"fd_inception": 40.0}, dataset="afhq", recipe="paper", seed=2, changes=changes, n_fake=7, **hashed)
+    assert compare([target], read_records(tmp_path))[0].seeds == (13.0, 13.2)
+
+
 def test_tolerances_follow_the_metrics_scale() -> None:
+    assert tolerance("modes", 8.0) == 1.0
     assert tolerance("fd_inception", 20.0) == pytest.approx(2.0)
     assert tolerance("score_inception", 8.0) == pytest.approx(0.4)
     assert tolerance("label_agreement_judge", 0.68) == pytest.approx(0.03)

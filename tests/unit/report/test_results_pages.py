@@ -219,6 +219,21 @@ def test_one_seed_gives_a_page_without_tests(records: list[Record], layout: Layo
     assert {name for name in files if name.endswith(".md")} == {"index.md", "shapes_class.md"}
 
 
+def test_the_best_row_of_one_seed_is_named_beside_the_best_of_those_tested(
+    records: list[Record], layout: Layout
+) -> None:
+    """A row of one seed cannot be tested: it neither leads nor goes unmentioned."""
+    some = comparison(records, ("biggan", "sngan", "pacgan"), (0, 1, 2))
+    page = build(
+        paths.REFERENCE, [one for one in some if one.method != "biggan" or one.seed == 0], layout
+    )["shapes_class.md"].decode()  # fmt: skip
+    assert "**SNGAN** has the lowest FD-judge of the rows with two seeds or more: " in page
+    assert "BigGAN, " in page
+    assert "(one seed), is not tested." in page
+    assert "It is significantly better than the only other row that can be tested." in page
+    assert "on the scale on which rows are compared" not in page
+
+
 def test_samples_of_one_seed_make_a_sheet(records: list[Record], layout: Layout, tmp_path: Path) -> None:
     """The seed that most rows have samples of, real images first; the text says how many rows are shown."""
     mine = comparison(records, ("biggan", "sngan"), (0, 1))
