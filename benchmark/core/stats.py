@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -32,6 +32,12 @@ class Summary:
     def half_width(self) -> float | None:
         """Half the width of the interval: what follows the ± sign."""
         return None if self.sd is None else t_half_width(self.sd, self.n)
+
+    def within(self, least: float, most: float) -> Summary:
+        """The interval without values that the number cannot have; what follows the ± sign stays."""
+        if self.low is None or self.high is None:
+            return self
+        return replace(self, low=max(self.low, least), high=min(self.high, most))
 
 
 def t_half_width(sd: float, n: int) -> float:

@@ -37,7 +37,7 @@ def agreement_listing(table: Table) -> PlainTable | None:
     if not lines:
         return None
     notes = (
-        "Kendall's tau-b of the rows' mean distances: 1 is the same ranking, 0 none in common, -1 the opposite one.",
+        "Kendall's tau-b of the rows' mean distances: 1 is the same ranking, 0 no association, -1 the opposite one.",
         f"Low and high: {COVERED:g} % of {DRAWS:,} bootstrap draws of the seeds within each row; empty where a row has "
         "one seed. With few seeds they are too narrow.",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ def table_notes(columns: Sequence[Column], rows: Sequence[Row], real_data: Seque
         "and each cell's own n.",
         *_collapse_notes(rows),
         *_engine_notes(rows),
+        *_machine_notes(rows),
         *_trained_against_notes(columns, rows),
         *_control_notes(real_data),
         *_protocol_notes(columns),
@@ -64,6 +65,21 @@ def _engine_notes(rows: Sequence[Row]) -> list[str]:
         "graph": "graph: the training step was replayed as a CUDA graph.",
     }
     return [text for name, text in texts.items() if name in found | captured]
+
+
+def _machine_notes(rows: Sequence[Row]) -> list[str]:
+    """On what processors, or GPUs, and versions of torch the finished runs were made, where they differ."""
+    found: Counter[str] = Counter()
+    for record in (record for row in rows for record in row.done):
+        here = record.environment
+        device = here.get("cpu") if here.get("device", "cpu") == "cpu" else here.get("device")
+        version = here.get("libraries", {}).get("torch")
+        if device:
+            found[f"{device}{f' with torch {version}' if version else ''}"] += 1
+    if len(found) < 2:
+        return []
+    listed = ", ".join(f"{n} run{'s' if n > 1 else ''} on {name}" for name, n in found.items())
+    return [f"Machines: {listed}. They round differently, so a run's bits differ; its values scatter as over seeds."]
 
 
 def _trained_against_notes(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:

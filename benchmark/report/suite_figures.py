@@ -97,9 +97,16 @@ def _draw_metric(axes: Axes, x_name: str, columns: Sequence[Column], lines: dict
         if not cells:
             continue
         x, means = [x for x, _ in cells], [cell.mean for _, cell in cells]
-        half = [0.0 if cell.low is None else cell.mean - cell.low for _, cell in cells]
+        ends = [
+            (cell.mean, cell.mean) if cell.low is None or cell.high is None else (cell.low, cell.high)
+            for _, cell in cells
+        ]
+        reach = [
+            [mean - low for mean, (low, _) in zip(means, ends)],
+            [high - mean for mean, (_, high) in zip(means, ends)],
+        ]
         look: dict[str, Any] = {"color": PALETTE[i % len(PALETTE)], "ls": _STYLES[i // len(PALETTE) % len(_STYLES)]}
-        axes.errorbar(x, means, half, label=literal(name), marker="o", markersize=4, capsize=3, linewidth=1.3, **look)
+        axes.errorbar(x, means, reach, label=literal(name), marker="o", markersize=4, capsize=3, linewidth=1.3, **look)
         marked = {x for x, row in line for column in _first_with(row, columns) if row.trained_against(column)}
         for place, mean in zip(x, means):
             if place in marked:

@@ -14,6 +14,7 @@ bold, keeps no other row from being bold, and is in no test, claim or ranking.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,6 +65,9 @@ class Column:
         """The record's value of this metric under this protocol, whatever its status; None where it has none."""
         value = record.values.get(self.id)
         return value if value is not None and value.protocol_key == self.key else None
+
+
+_LIMITS = {"log": (0.0, math.inf), "logit": (0.0, 1.0), "identity": (-math.inf, math.inf)}  # of a number, by its scale
 
 
 @dataclass(frozen=True)
@@ -130,9 +134,15 @@ class Row:
         return {seed: value.value for seed, value in found if value is not None and value.value is not None}
 
     def summary(self, column: Column) -> Summary | None:
-        """Mean and interval over the seeds; None where no run has the value."""
+        """Mean and interval over the seeds; None where no run has the value.
+
+        The interval of a distance ends at 0, that of a share at 0 and 1: of two or three seeds it would reach beyond.
+        """
         numbers = [value.value for value in self.values(column) if value.value is not None]
-        return summary(numbers) if numbers else None
+        if not numbers:
+            return None
+        least, most = _LIMITS[compare.scale_of(column.id, numbers)]
+        return summary(numbers).within(least, most)
 
     def text(self, column: Column) -> str:
         """The cell for readers."""

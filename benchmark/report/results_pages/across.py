@@ -56,8 +56,8 @@ def across_section(boards: Sequence[tuple[str, Board]]) -> list[str]:
         ),
         *table(("method", *map(markdown_text, heads)), rows, 1),
         *paragraph(
-            "Kendall's tau of two rankings: 1 is the same, 0 none in common, -1 the opposite. In brackets "
-            f"{COVERED:g} % of draws of the seeds, which is too narrow for few seeds."
+            "Kendall's tau of two rankings: 1 is the same, 0 no association, -1 the opposite. In brackets "
+            f"{COVERED:g} % of draws of the seeds, an interval that is too narrow when seeds are few."
         ),
         *bullets(_agreement(one, other, ranked[one], ranked[other]) for one, other in combinations(ranked, 2)),
     ]

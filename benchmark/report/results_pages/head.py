@@ -50,12 +50,9 @@ def value_with_interval(place: Place) -> str:
 
 def row_name(board: Board, entry: Entry) -> str:
     """A row's name in a sentence: `IC-GAN (k = 5)`, `lambda = 0.1`; of the comparison of methods, the method's."""
-    found = [
-        label if name in _PLAIN else f"{name.lower()} = {label}"
-        for name, label in zip(board.table.label_names, entry.row.labels)
-        if label not in ("", "-")
-    ]
-    first, *more = found or [entry.name]
+    labels = [(n, label) for n, label in zip(board.table.label_names, entry.row.labels) if label not in ("", "-")]
+    labels.sort(key=lambda pair: pair[0] not in _PLAIN)  # the method, then what differs
+    first, *more = [text if name in _PLAIN else f"{name.lower()} = {text}" for name, text in labels] or [entry.name]
     return f"{first} ({', '.join(more)})" if more else first
 
 

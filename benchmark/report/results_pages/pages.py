@@ -7,7 +7,7 @@ certain that is, and at what cost; then come the leaderboard, figures, and the o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from benchmark.core.files import atomic, require_writable
 from benchmark.core.names import path_component
 from benchmark.report.agreement import agreement_listing
 from benchmark.report.plain_table import cell_text
-from benchmark.report.results_pages.head import cost_text, left_text, names, other_leaders, verdict
+from benchmark.report.results_pages.head import cost_text, left_text, names, other_leaders, row_name, verdict
 from benchmark.report.results_pages.index import index_page
 from benchmark.report.results_pages.layout import Layout, PageOf, page_plan
 from benchmark.report.results_pages.leaderboard import leaderboard, not_ranked, side_columns
@@ -224,7 +224,7 @@ def _figures(board: Board, column: Column, results: Path, layout: Layout, files:
         lines_are = "a line is a class, an image or a cluster where a method is conditioned on it"
         text = f"Uncurated samples of {whose}, seed {seed}; {lines_are}"
         lines += _image(files, f"{stem}-samples.webp", sheet_webp(grids), text)
-        lines += looks(board.id, [place.entry.name for place in ranking.places], layout)
+        lines += looks(board.id, {place.entry.name: row_name(board, place.entry) for place in ranking.places}, layout)
     if curves := curves_svg(board, ranking):
         lines += _image(files, f"{stem}-curves.svg", curves.encode(), f"{column.name} during training")
     if board.suite == MAIN_SUITE and (cost := cost_svg(board, column)):
@@ -237,10 +237,13 @@ def _figures(board: Board, column: Column, results: Path, layout: Layout, files:
     return lines
 
 
-def looks(board: str, rows: Sequence[str], layout: Layout) -> list[str]:
-    """What the samples look like, a line a row in the order of the ranking; one line of the file, as it may be long."""
+def looks(board: str, rows: Mapping[str, str], layout: Layout) -> list[str]:
+    """What the samples look like, a line a row in the order of the ranking; one line of the file, as it may be long.
+
+    rows: their names in a sentence, by their names in the layout.
+    """
     said = layout.looks.get(board, {})
-    found = [f"{markdown_text(name)}: {said[name]}" for name in rows if name in said]
+    found = [f"{markdown_text(shown)}: {said[name]}" for name, shown in rows.items() if name in said]
     return paragraph("<br>".join(found)) if found else []
 
 

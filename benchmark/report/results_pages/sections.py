@@ -115,7 +115,7 @@ def suite_table(board: Board) -> list[str]:
         ]
         for entry in board.entries
     ]
-    return table(heads, rows, n)
+    return [*table(heads, rows, n), *(paragraph(KEYS) if any(KEY.search(column.name) for column in columns) else [])]
 
 
 def shown_columns(board: Board) -> list[Column]:
@@ -178,4 +178,6 @@ def _intro() -> list[str]:
     ]
 
 
+KEY = re.compile(r" \[[0-9a-f]{4}\]$")
+KEYS = "Brackets: the beginning of the protocol's key. Columns with different keys are not comparable."
 FORMS: tuple[Form, ...] = (full, claims_alone, counts_alone)

@@ -139,3 +139,13 @@ def test_equal_values_have_no_spread() -> None:
     cell = summary([value] * 3)
     assert cell.sd == 0
     assert format_cell(cell) == "0.002882 ± 0"
+
+
+def test_an_interval_ends_where_its_number_does() -> None:
+    cell = summary([5.0, 7.0])
+    bounded = cell.within(0.0, math.inf)
+    assert cell.low is not None
+    assert cell.low < 0
+    assert (bounded.low, bounded.high, bounded.half_width) == (0.0, cell.high, cell.half_width)
+    assert format_cell(bounded) == format_cell(cell) == "6.0 ± 13"
+    assert summary([5.0]).within(0.0, 1.0).low is None

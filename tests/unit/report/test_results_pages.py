@@ -149,9 +149,13 @@ def test_what_samples_look_like_is_said_of_rows_in_the_order_of_the_ranking(layo
         titles = {", ".join(line[:n]) for line in rows((TABLES / f"{name}.md").read_text()) for n in range(1, 5)}
         assert set(said) <= titles, name
     said = {"SNGAN": "strokes", "BigGAN": "digits", "none of these": "x"}
-    text = looks("compare-small", ["BigGAN", "IC-GAN", "SNGAN"], replace(layout, looks={"compare-small": said}))
+    text = looks(
+        "compare-small",
+        {name: name for name in ("BigGAN", "IC-GAN", "SNGAN")},
+        replace(layout, looks={"compare-small": said}),
+    )
     assert text == ["BigGAN: digits<br>SNGAN: strokes", ""]
-    assert looks("other", ["BigGAN"], layout) == []
+    assert looks("other", {"BigGAN": "BigGAN"}, layout) == []
 
 
 def test_numbers_are_found_whole() -> None:
@@ -185,7 +189,7 @@ def test_the_index_compares_the_leaderboards_of_two_datasets(records: list[Recor
         ranks[name] = {line[0]: i for i, line in enumerate(shown)}
     shared = sorted(ranks["digits"].keys() & ranks["shapes_class"].keys())
     tau = kendalltau(*([ranks[page][name] for name in shared] for page in ("digits", "shapes_class"))).statistic
-    assert f"- Digits and Coloured shapes by their form: {tau:.2f} [" in section
+    assert f"- Digits and Coloured shapes, five classes: {tau:.2f} [" in section
     assert f"], {len(shared)} methods." in section
 
 
@@ -205,7 +209,7 @@ def test_one_leaderboard_is_compared_with_none(records: list[Record], layout: La
 def test_two_methods_in_common_are_too_few_to_compare_rankings(records: list[Record], layout: Layout) -> None:
     both = [record for record in records if record.method in ("biggan", "sngan") and record.seed in (0, 1)]
     text = build(paths.REFERENCE, both, layout)["index.md"].decode()
-    assert "Digits and Coloured shapes by their form have 2 methods in common, too few to compare rankings." in text
+    assert "Digits and Coloured shapes, five classes have 2 methods in common, too few to compare rankings." in text
 
 
 def test_one_seed_gives_a_page_without_tests(records: list[Record], layout: Layout) -> None:

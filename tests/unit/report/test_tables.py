@@ -166,6 +166,18 @@ def test_a_value_that_a_finished_run_lacks_is_said_and_explained(tmp_path: Path)
     assert any("no attribute was asked both on and off" in note for note in table.notes)
 
 
+def test_runs_of_different_machines_are_said(tmp_path: Path) -> None:
+    for seed in range(3):
+        write(tmp_path, {"fd_judge": 5.0 + seed}, seed=seed)
+    records = read_records(tmp_path)
+    here = {"device": "cpu", "cpu": "one", "libraries": {"torch": "2.15.0"}}
+    same = [one.model_copy(update={"environment": here}) for one in records]
+    assert not any("Machines" in note for note in dataset_table("digits", same).notes)
+    same[2] = records[2].model_copy(update={"environment": here | {"cpu": "another"}})
+    (note,) = (note for note in dataset_table("digits", same).notes if "Machines" in note)
+    assert note.startswith("Machines: 2 runs on one with torch 2.15.0, 1 run on another with torch 2.15.0.")
+
+
 def bold_cells(table: Any) -> list[tuple[str, str]]:
     return [(row.labels[0], c.id) for row in table.rows for c in table.columns if table.bold(row, c)]
 
@@ -183,8 +195,8 @@ def test_bold_is_the_best_and_a_sign_what_is_not_significantly_worse(tmp_path: P
         write(tmp_path, {"fd_judge": value}, method="c", seed=seed)
     table = table_of(tmp_path)
     assert bold_cells(table) == [("a", "fd_judge"), ("b", "score_judge")]
-    assert re.search(r"\| 6 ± 19 ~ \|", to_markdown(table))
-    assert re.search(r"& 6 \$\\pm\$ 19 \\textasciitilde\{\} &", to_latex(table))
+    assert re.search(r"\| 5\.5 ± 19 ~ \|", to_markdown(table))
+    assert re.search(r"& 5\.5 \$\\pm\$ 19 \\textasciitilde\{\} &", to_latex(table))
 
 
 def test_one_seed_or_one_row_is_never_bold(tmp_path: Path) -> None:
