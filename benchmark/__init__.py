@@ -16,12 +16,13 @@ is in `benchmark.training`.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.core import arguments
-from benchmark.core.errors import UserError
+from benchmark.core.errors import RunFailed, UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from benchmark.report.tables import Table
     from benchmark.runs.plan import Plan
     from benchmark.runs.records import FoundRecords, Record
-    from benchmark.runs.spec import Paths, Resolved
+    from benchmark.runs.spec import Paths, Resolved, RunSpec
     from benchmark.runs.trained import TrainedRun
 
 __version__ = "0.1.0"
@@ -131,13 +132,16 @@ def plan(
     Raises ConfigError for settings that do not fit together.
     """
     from benchmark.runs.estimate import estimate
+    from benchmark.runs.spec import resolve
 
     paths = _paths(results, data_root)
     _check_machine(device, threads)
     if gpu is not None:
         arguments.text("gpu", gpu, "'a100'")
-    resolved = _resolve(method, dataset, seed, recipe, settings, paths)
-    return estimate(resolved, paths, device, threads, gpu)
+    spec = _spec(method, dataset, seed, recipe, settings)
+    with _torch_as_it_was():
+        resolved = resolve(spec, paths) if gpu is not None or device == "cuda" else _sensible(spec, paths, threads)
+        return estimate(resolved, paths, device, threads, gpu)
 
 
 def run(
@@ -157,7 +161,8 @@ def run(
     """Train and evaluate one method on one dataset with one seed, or find the record of that very run.
 
     method, dataset: names of `list_methods` and `list_datasets`; the dataset may also be a dataset config (.yaml),
-    or a folder or zip file of images. recipe: the settings to start from, "small" or "paper"; None: the dataset's own.
+    or a folder or zip file of images. recipe: the settings to start from, "small" or "paper"; None: the dataset's
+    own, or on a CPU "small", with a warning, where that would take more than two days.
     settings: what differs from the recipe, as keywords: `steps=500`, `encoder={"steps": 100}`; `eval={...}` changes the
     evaluation and `data={...}` the dataset; `precision="bf16"` and `capture="compile"` say how a step of the GAN
     is computed. results: the folder of runs, records and tables. data_root: where
@@ -167,18 +172,26 @@ def run(
 
     A stopped run resumes from its last checkpoint; the result is bit-identical.
     Raises UserError, with a hint, for anything in the arguments or files before any long work starts; RunFailed when
-    training or evaluation stopped, after a record with the reason was written; BusyError when another process holds
+    training or evaluation stopped, now or when its record was written; BusyError when another process holds
     the run.
     """
     from benchmark.runs.logs import require_log
+    from benchmark.runs.records import record_path
     from benchmark.runs.run import run as run_resolved
+    from benchmark.runs.spec import resolve
 
     if log is not None:
         require_log(arguments.text("log", log, "'tensorboard'"))
     paths = _paths(results, data_root)
     _check_machine(device, threads)  # here: a record that is found needs neither
-    resolved = _resolve(method, dataset, seed, recipe, settings, paths)
-    return run_resolved(resolved, paths, device=device, quiet=quiet, threads=threads, log=log)
+    spec = _spec(method, dataset, seed, recipe, settings)
+    with _torch_as_it_was():
+        resolved = resolve(spec, paths) if device == "cuda" else _sensible(spec, paths, threads)
+        record = run_resolved(resolved, paths, device=device, quiet=quiet, threads=threads, log=log)
+    if record.status != "done":  # found: one that fails now has raised
+        path = record_path(paths.results, record.run)
+        raise RunFailed(f"{record.run}: {record.reason}", f"{path} says so", "remove that file to try again")
+    return record
 
 
 def load_run(folder: PathLike, *, device: str = "cpu") -> TrainedRun:
@@ -192,7 +205,9 @@ def load_run(folder: PathLike, *, device: str = "cpu") -> TrainedRun:
     from benchmark.runs.published_models import model_folder
     from benchmark.runs.trained import load_run as load
 
-    return load(model_folder(_path("folder", folder, "'reference/digits/biggan'")), pick_device(device))
+    place = model_folder(_path("folder", folder, "'reference/digits/biggan'"))
+    with _torch_as_it_was():
+        return load(place, pick_device(device))
 
 
 def export_run(
@@ -366,18 +381,43 @@ def _check_machine(device: str, threads: int | None) -> None:
         require_threads(arguments.whole_number("threads", threads, "1, 2, 3, ..."))
 
 
-def _resolve(
-    method: str, dataset: PathLike, seed: int, recipe: str | None, settings: Mapping[str, Any], paths: Paths
-) -> Resolved:
+def _spec(method: str, dataset: PathLike, seed: int, recipe: str | None, settings: Mapping[str, Any]) -> RunSpec:
     from benchmark.core.registry import check_method
 
     check_method(arguments.text("method", method, "'sngan'"))  # before anything heavy is imported
     name, seed = arguments.path_text("dataset", dataset, "'digits'"), arguments.whole_number("seed", seed)
     if recipe is not None:
         arguments.text("recipe", recipe, "'small'")
-    from benchmark.runs.spec import RunSpec, resolve
+    from benchmark.runs.spec import RunSpec
 
-    return resolve(RunSpec(method, name, seed, recipe, _nested(settings)), paths)
+    return RunSpec(method, name, seed, recipe, _nested(settings))
+
+
+def _sensible(spec: RunSpec, paths: Paths, threads: int | None) -> Resolved:
+    """The run with the recipe that is sensible where it is computed, as the command line chooses it; with a warning."""
+    import warnings
+
+    from benchmark.runs.device import pick_device
+    from benchmark.runs.recipe_choice import choose_recipe
+    from benchmark.runs.spec import resolve
+
+    choice = choose_recipe(spec, paths, pick_device("auto"), threads)
+    if choice.note:
+        warnings.warn(choice.note, stacklevel=3)
+    return resolve(choice.spec, paths)
+
+
+@contextmanager
+def _torch_as_it_was() -> Iterator[None]:
+    """Leave torch's random numbers and number of threads as the caller has them."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _warn(found: FoundRecords) -> None:
@@ -395,7 +435,7 @@ def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for key, value in settings.items():
         *parents, leaf = key.split(".")
-        part: dict[str, Any] = {leaf: value}
+        part: dict[str, Any] = {leaf: arguments.plain(value)}
         for parent in reversed(parents):
             part = {parent: part}
         nested = merge(nested, part)

@@ -119,6 +119,7 @@ def parser() -> argparse.ArgumentParser:
                       "or a published model, as reference/digits/biggan (default: by --method, --dataset, ...)"
                       )  # fmt: skip
     verb.add_argument("--n", type=positive, default=64, help="how many (default: 64)")
+    verb.add_argument("--latents", type=int, default=0, metavar="SEED", help="another seed of the latents (default: 0)")
     verb.add_argument("--instances", metavar="DATASET", help="condition on images of this dataset, not of the "
                       "run's own (transfer; methods conditioned on images)")  # fmt: skip
     verb.add_argument("--class", dest="label", metavar="N", help="all of this class or cluster, by number or name")
@@ -252,7 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except (KeyboardInterrupt, Ended) as stop:
         with suppress(OSError):  # the terminal may be what was closed
-            print("gantlet: stopped; the same command continues from the last checkpoint", file=sys.stderr, flush=True)
+            print("gantlet: stopped; the same command goes on from what is saved", file=sys.stderr, flush=True)
         return stop.exit_code if isinstance(stop, Ended) else 130
     except BrokenPipeError:  # the reader of the output has enough of it, as `| head` has
         if not _reader_is_gone():

@@ -64,6 +64,7 @@ def plan(arguments: argparse.Namespace) -> int:
     """What each run, or a suite, would do and cost."""
     if arguments.suite is not None:
         check_suite(arguments.suite, arguments.size)
+        refuse_beside_a_suite(arguments)
         from benchmark.core.engine import engine_of
         from benchmark.runs.suites.cost import suite_plan
 
@@ -96,6 +97,20 @@ def plan(arguments: argparse.Namespace) -> int:
         if plan.warning():
             print(f"note: {plan.warning()}")
     return 0
+
+
+def refuse_beside_a_suite(arguments: argparse.Namespace) -> None:
+    """Raise UserError for options of a single run: a suite's file says what its runs are."""
+    for name, default in {
+        "method": ["infoscc"],
+        "dataset": "digits",
+        "changes": [],
+        "recipe": None,
+        "protocol": None,
+    }.items():
+        if getattr(arguments, name) != default:
+            option = {"changes": "set"}.get(name, name)
+            raise UserError(f"plan --suite {arguments.suite}: --{option}", "the suite's file says it", "leave it out")
 
 
 def prepare(arguments: argparse.Namespace) -> int:

@@ -35,7 +35,9 @@ def sample(arguments: argparse.Namespace) -> int:
     for spec in (trained_recipe(spec, paths) for spec in wanted):
         folder = arguments.out if len(wanted) == 1 else arguments.out / f"{spec.method}-s{spec.seed}"
         device = pick_device(arguments.device)
-        write_samples(resolve(spec, paths), paths, device, arguments.n, folder, arguments.instances, request)
+        write_samples(
+            resolve(spec, paths), paths, device, arguments.n, folder, arguments.instances, request, arguments.latents
+        )
         print(f"{arguments.n} images in {folder}")
     return 0
 
@@ -54,7 +56,8 @@ def sample_folder(arguments: argparse.Namespace) -> int:
     from benchmark.runs.finished import Request, save_samples
 
     run = benchmark.load_run(arguments.run, device=arguments.device)
-    save_samples(run, arguments.n, arguments.out, Request(arguments.label, arguments.attributes, arguments.instance))
+    request = Request(arguments.label, arguments.attributes, arguments.instance)
+    save_samples(run, arguments.n, arguments.out, request, arguments.latents)
     print(f"{arguments.n} images of {run.name} in {arguments.out}")
     return 0
 

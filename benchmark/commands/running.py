@@ -53,6 +53,7 @@ def run_all(wanted: Sequence[RunSpec], arguments: argparse.Namespace) -> int:
         for one in resolved:
             require_files(one, paths)
         for one in resolved:
+            found = records.record_path(paths.results, one.run).exists()
             try:
                 record = run(
                     one,
@@ -68,6 +69,8 @@ def run_all(wanted: Sequence[RunSpec], arguments: argparse.Namespace) -> int:
                 continue
             if distributed.is_main():
                 records.show(record)
+                if found:
+                    print(f"  found: its record is of {str(record.time.get('utc', ''))[:10]}; nothing was trained")
                 again = f"  to try again, remove {records.record_path(paths.results, record.run)}"
                 grid = f"  images: {one.folder}{os.sep}samples.png and next to it"
                 print(grid if record.status == "done" else again)

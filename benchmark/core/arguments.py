@@ -63,6 +63,17 @@ def mapping(name: str, value: Any, example: str) -> dict[str, Any]:
     return dict(value)
 
 
+def plain(value: Any) -> Any:
+    """A setting as configurations hold it: lists for tuples, Python's numbers for NumPy's, also within it."""
+    if isinstance(value, Mapping):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        return value.item()
+    return value
+
+
 def shown(value: Any) -> str:
     """A value in a message: short, and without half characters that no terminal can print."""
     return ascii(value)[:80] if isinstance(value, str | bytes | bool | float | None) else _number(value)

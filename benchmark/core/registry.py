@@ -5,6 +5,8 @@ Only looks at the files, and imports none of them, so that a mistyped name is re
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import importlib.util
 import sys
 from collections.abc import Iterable
@@ -24,6 +26,24 @@ def _method_folders() -> Iterable[str]:
         return loaded.__path__
     package = importlib.util.find_spec("methods")
     return [] if package is None else package.submodule_search_locations or []
+
+
+def method_code(name: str) -> str:
+    """A hash of what a method's file says: of its syntax tree without docstrings, so that wording does not count.
+
+    Empty for a file that is not there or cannot be read as Python.
+    """
+    found = [path for folder in _method_folders() if (path := Path(folder) / f"{name}.py").is_file()]
+    try:
+        tree = ast.parse(found[0].read_bytes()) if found else None
+    except (SyntaxError, ValueError, OSError):
+        tree = None
+    if tree is None:
+        return ""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = node.body[ast.get_docstring(node) is not None :]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
 
 
 _RECIPES_OF = {  # parts of a dataset, or the same images with labels, trained by its settings

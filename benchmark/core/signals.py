@@ -1,7 +1,8 @@
 """Signals as exceptions, so that what is open is closed on the way out; and one that has work saved first.
 
 SIGUSR2 announces the end of a job's time, or its preemption: what trains saves a checkpoint at the end of its present
-step (`saving_before_leaving`) and then `Preempted` is raised; anything else raises it at once.
+step (`saving_before_leaving`) and then `Preempted` is raised; anything else raises it at once. Ctrl-C does the same; a
+second one stops at once.
 """
 
 from __future__ import annotations
@@ -32,13 +33,14 @@ class Preempted(Ended):
     """This process was told to end, and what it trained is saved."""
 
     def __init__(self) -> None:
-        super().__init__(LEAVE)
+        super().__init__(_State.told_by)
 
 
 @contextmanager
 def signals_raised() -> Iterator[None]:
-    """Inside, SIGTERM and SIGHUP raise Ended and SIGUSR2 raises Preempted; a second SIGTERM ends the process at once.
+    """Inside, SIGTERM and SIGHUP raise Ended, SIGUSR2 and Ctrl-C Preempted; a second SIGTERM ends the process at once.
 
+    While nothing trains, or at a second time, Ctrl-C raises KeyboardInterrupt as ever.
     A signal that is ignored (nohup) or handled already (by a program that calls `main`) stays so.
     """
     numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
@@ -51,8 +53,17 @@ def signals_raised() -> Iterator[None]:
         restore()
         raise Ended(number)
 
+    def interrupt(_: int, __: FrameType | None) -> None:
+        if not _State.saving or _State.asked:
+            raise KeyboardInterrupt
+        _State.asked, _State.told_by = True, signal.SIGINT
+        os.write(2, b"\ngantlet: saves this step and stops; Ctrl-C again stops at once\n")
+
     for number in numbers:
         signal.signal(number, end)
+    by_hand = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if by_hand:
+        signal.signal(signal.SIGINT, interrupt)
     try:
         if signal.getsignal(LEAVE) is signal.SIG_DFL:
             with preemption_raised():
@@ -61,16 +72,20 @@ def signals_raised() -> Iterator[None]:
             yield
     finally:
         restore()
+        if by_hand:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            _State.asked, _State.told_by = False, LEAVE
 
 
 # ---- leaving with the work saved ------------------------------------------------------------------------------------
 
 
 class _State:
-    """What the handler of SIGUSR2 and what trains say to each other; both are in the main thread."""
+    """What the handlers and what trains say to each other; both are in the main thread."""
 
     saving = 0  # functions running that save before they leave
     asked = False  # to leave, since the handler was set
+    told_by: int = LEAVE  # the signal that asked
 
 
 @contextmanager
@@ -78,11 +93,11 @@ def preemption_raised() -> Iterator[None]:
     """Inside, SIGUSR2 raises Preempted: at once, or when what trains has saved its step. Only in the main thread."""
 
     def leave(number: int, _: FrameType | None) -> None:
-        _State.asked = True
+        _State.asked, _State.told_by = True, LEAVE
         if not _State.saving:
             raise Preempted
 
-    _State.asked = False
+    _State.asked, _State.told_by = False, LEAVE
     before = signal.signal(LEAVE, leave)
     try:
         yield

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -80,19 +81,44 @@ def in_memory(images: Any, labels: Any = None, name: str = "images") -> Collecti
     """Images that a program holds: a float tensor [N, C, S, S] in [-1, 1], which is rounded to 8 bits, or uint8 arrays.
 
     images: uint8 arrays are (N, H, W, C) or (N, C, H, W), C = 1 or 3. labels: class numbers [N], or None.
-    Raises DataError for arrays of other types and shapes, floats that are not finite, and labels that do not fit.
+    Raises DataError for arrays of other types and shapes, floats that are not finite or not in [-1, 1], and labels that
+    do not fit.
     """
     where = Path(name)
     if hasattr(images, "detach"):  # a tensor, without importing torch to ask
         from benchmark.data.stream import to_uint8
 
-        if images.is_floating_point() and not bool(images.isfinite().all()):
-            raise DataError(f"{where}: images that are not finite", "they hold NaN or infinity", "score finite images")
+        if images.is_floating_point():
+            _require_range(where, images)
         images = (to_uint8(images) if images.is_floating_point() else images).detach().cpu().numpy()
     array = _channels_last(where, np.asarray(images))
     numbers = None if labels is None else _labels(where, np.asarray(labels), len(array))
     names = () if numbers is None else _numbers_up_to(numbers)
     return Collection(name, array, numbers, names)
+
+
+BEYOND = 0.05  # how far a generator's images may lie outside of [-1, 1]: what its last layer rounds away
+
+
+def _require_range(where: Path, images: Any) -> None:
+    """Raise DataError for float images that are not finite, or clearly not in [-1, 1]; warn of what may be [0, 1]."""
+    if not bool(images.isfinite().all()):
+        raise DataError(f"{where}: images that are not finite", "they hold NaN or infinity", "score finite images")
+    if not images.numel():
+        return
+    low, high = float(images.min()), float(images.max())
+    if low < -1 - BEYOND or high > 1 + BEYOND:
+        raise DataError(
+            f"{where}: float images from {low:.3g} to {high:.3g}",
+            "they are taken as [-1, 1], and what lies outside would be cut off",
+            "scale them to [-1, 1], or give uint8",
+        )
+    if low >= 0:
+        warnings.warn(
+            f"{where}: float images from {low:.3g} to {high:.3g} are taken as [-1, 1]; if they are meant as [0, 1], "
+            "give 2 * images - 1",
+            stacklevel=4,
+        )
 
 
 def _as_is(image: Image.Image, channels: int) -> np.ndarray:

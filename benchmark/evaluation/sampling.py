@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from benchmark.core.errors import RunFailed
 from benchmark.core.seeds import derive_seed
 from benchmark.data.jpeg import jpeg_coded
 from benchmark.data.prepared import Dataset
@@ -99,9 +100,14 @@ def requested_conditions(method: Method, n: int, cfg: EvalConfig, data: Dataset)
 
 
 def stored(images: Tensor, jpeg: int | None = None) -> np.ndarray:
-    """Images as they are kept: uint8 (N, S, S, C); points float32 (N, 2). jpeg: `eval.jpeg`."""
+    """Images as they are kept: uint8 (N, S, S, C); points float32 (N, 2). jpeg: `eval.jpeg`.
+
+    Raises RunFailed for images that are not finite; points that are not are counted where they are scored.
+    """
     if images.ndim == 2:
         return images.cpu().numpy()
+    if not bool(images.isfinite().all()):
+        raise RunFailed("the generator gives images with NaN or infinity", "", "lower the learning rates")
     quantised = images_to_uint8(images)
     return quantised if jpeg is None else jpeg_coded(quantised, jpeg)
 

@@ -40,6 +40,12 @@ def find_table(
         return tables[fitting[0]]
     if fitting:
         raise UserError(f"table {name!r}", "it has one table for each dataset", f"name one: {', '.join(fitting)}")
+    if name in suite_names():
+        raise UserError(
+            f"no table {name!r} of size {size!r}: no record belongs to it",
+            f"tables with records: {', '.join(sorted([*datasets, *tables]))}",
+            f"run the suite: make suite SUITE={name} SIZE={size}",
+        )
     raise UserError(
         f"no table {name!r}: no record belongs to it",
         suggest(name, [*datasets, *suite_names()]),

@@ -8,7 +8,7 @@ by the user, not for its values.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmark.core.config import difference, flatten
@@ -19,9 +19,9 @@ from benchmark.report.claims import effect, p_text
 from benchmark.report.compare import ColumnRows, Comparison, column_rows, fixed_comparisons
 from benchmark.report.plain_table import aligned
 from benchmark.report.suite_tables import suite_tables
-from benchmark.report.tables import Column, Row, Table, dataset_table, same_networks
+from benchmark.report.tables import Column, Row, Table, changes_text, dataset_table, same_networks
 from benchmark.runs.folder import CONFIG, run_name
-from benchmark.runs.records import Record, find_records, read_record, record_path
+from benchmark.runs.records import Record, find_records, read_record, record_path, request_of
 
 SUITE = "compare"  # every method at one budget: where two methods are compared unless a dataset is named
 
@@ -41,13 +41,16 @@ class HeadToHead:
     rows: tuple[Row, Row]
     source: str  # where the records lie
     tests: tuple[tuple[Column, Comparison | None, str], ...]  # None: why there is no test
+    others: tuple[int, int] = (0, 0)  # further configurations of each method in the table, which are not compared
 
     def text(self) -> str:
         """For a terminal: who is compared, the metrics, what differs in the configurations."""
         a, b = self.names
         lines = [f"{a} against {b} on {self.dataset} (table {self.table.name}, records of {self.source})"]
         width = max(map(len, self.names))
-        lines += [f"  {name:<{width}}  {_runs_text(row)}" for name, row in zip(self.names, self.rows)]
+        for name, row, n in zip(self.names, self.rows, self.others):
+            lines.append(f"  {name:<{width}}  {_runs_text(row)}")
+            lines += [f"  {'':<{width}}  not used: {n} other configuration{'s' * (n > 1)} of {name}"] if n else []
         lines += ["", *aligned([("metric", a, b, f"{a} to {b}", "p", "verdict"), *map(self._cells, self.tests)])]
         lines += ["", *SCALES]
         return "\n".join([*lines, *self._setting_lines()])
@@ -91,7 +94,8 @@ def _runs_text(row: Row) -> str:
     seeds = ", ".join(str(one.seed) for one in row.done) or "none"
     result = record.result_or_empty
     seen = f", {result.images_seen:,} images seen" if result.images_seen else ""
-    return f"recipe {record.recipe}, {row.runs} runs, seeds {seeds}{seen}"
+    changes = changes_text(record)
+    return f"recipe {record.recipe}{f' with {changes}' if changes else ''}, {row.runs} runs, seeds {seeds}{seen}"
 
 
 # ---- finding the rows -----------------------------------------------------------------------------------------------
@@ -128,7 +132,8 @@ def of_methods(a: str, b: str, results: Path, dataset: str | None = None) -> Hea
         for table in _tables(found.records, dataset):
             rows = _pair(table, a, b)
             if rows is not None:
-                return _tested((a, b), table, rows, str(folder))
+                others = [sum(bool(r.done) and r.records[0].method == name for r in table.rows) - 1 for name in (a, b)]
+                return replace(_tested((a, b), table, rows, str(folder)), others=(others[0], others[1]))
         looked.append(str(folder))
         known = sorted({record.scored_on for record in found.records if record.method in (a, b)})
         looked[-1] += f" (datasets with either: {', '.join(known) or 'none'})"
@@ -151,10 +156,16 @@ def _dataset_of(table: Table) -> str:
 
 
 def _pair(table: Table, a: str, b: str) -> tuple[Row, Row] | None:
-    """The rows of two methods, those of one recipe before others, and with the most runs."""
+    """The rows of two methods: those that are most alike, then those with the fewest changes of the recipe."""
     rows = {name: [row for row in table.rows if row.done and row.records[0].method == name] for name in (a, b)}
     pairs = [(first, second) for first in rows[a] for second in rows[b]]
-    return max(pairs, key=lambda pair: (_alike(*pair), min(len(row.done) for row in pair)), default=None)
+    return max(pairs, key=lambda pair: (_alike(*pair), _plainness(*pair)), default=None)
+
+
+def _plainness(first: Row, second: Row) -> tuple[int, int]:
+    """How few settings differ from the recipes, then the runs of the row that has fewer."""
+    changes = sum(len(flatten(request_of(row.done[0].changes))) for row in (first, second))
+    return -changes, min(len(first.done), len(second.done))
 
 
 def _alike(first: Row, second: Row) -> tuple[bool, bool]:

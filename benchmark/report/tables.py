@@ -176,7 +176,7 @@ def same_networks(rows: Sequence[Row]) -> bool:
     return len(networks) > 1 and None not in networks[0].values() and all(one == networks[0] for one in networks)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """A table before it is written."""
 
@@ -189,6 +189,10 @@ class Table:
     extra_names: tuple[str, ...] = ()
     controls: tuple[RealDataRow, ...] = ()
     plot: str = ""  # the label column whose numbers a figure has its metrics against
+
+    def __repr__(self) -> str:
+        """Its name and size; `to_frame` has its content."""
+        return f"Table({self.name!r}, {len(self.rows)} rows, {len(self.columns)} columns)"
 
     def bold(self, row: Row, column: Column) -> bool:
         """Whether the row is the best of the column, or equal to it within the metric's margin."""

@@ -204,6 +204,7 @@ def write_samples(
     folder: Path,
     instances: str | None = None,
     request: Request = Request(),
+    latents: int = 0,
 ) -> None:
     """Write n images of a finished run as PNG files, and `asked.csv` with what each was to be.
 
@@ -224,17 +225,19 @@ def write_samples(
         torch.manual_seed(derive_seed(0x5A3C))
         numbers = spread(len(other.train), 10)
         save_grid(folder / "instances.png", instance_grid(method, G, other, numbers, [""] * len(numbers), columns=8))
-    save_samples(TrainedRun(resolved.folder, {}, method, G, data), n, folder, request)
+    save_samples(TrainedRun(resolved.folder, {}, method, G, data), n, folder, request, latents)
 
 
-def save_samples(run: TrainedRun, n: int, folder: Path, request: Request = Request()) -> None:
+def save_samples(run: TrainedRun, n: int, folder: Path, request: Request = Request(), latents: int = 0) -> None:
     """Write n samples of a loaded run as PNG files, and `asked.csv` with what each is conditioned on.
 
-    2-D points go to `points.csv`. Raises ConfigError for a method that is not conditioned on what is requested.
+    2-D points go to `points.csv`. latents: seed of all that is random.
+    Raises ConfigError for a method that is not conditioned on what is requested, and where samples of another call lie.
     """
     wanted = conditions_for(request, run, n)
     require_writable(folder)
-    sample = run.sample_with_conditions(n, wanted)
+    _require_no_others(folder, n)
+    sample = run.sample_with_conditions(n, wanted, seed=latents)
     images = stored(sample.images)
     if run.data.is_points:
         write_text(folder / "points.csv", "x,y\n" + "".join(f"{x:.9g},{y:.9g}\n" for x, y in images))
@@ -246,6 +249,17 @@ def save_samples(run: TrainedRun, n: int, folder: Path, request: Request = Reque
         Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(folder / file)
         lines.append(f"{file},{rows[i]}")
     write_text(folder / "asked.csv", "\n".join(lines) + "\n")
+
+
+def _require_no_others(folder: Path, n: int) -> None:
+    """Raise ConfigError where samples of a longer call lie in the folder: they would be taken for some of these."""
+    others = [file for file in folder.glob("[0-9]" * 6 + ".png") if int(file.stem) >= n]
+    if others:
+        raise ConfigError(
+            f"{folder}: has {len(others)} more samples, of another call",
+            f"they would be taken for some of these {n}",
+            "choose another folder, or remove them",
+        )
 
 
 def _in_words(condition: Tensor) -> str:

@@ -13,7 +13,8 @@ from torch import nn
 from benchmark.core.config import content_hash, difference, dump_yaml, load_yaml
 from benchmark.core.environment import environment
 from benchmark.core.errors import ConfigError, UserError
-from benchmark.core.files import write_json, write_text
+from benchmark.core.files import read_json, write_json, write_text
+from benchmark.core.registry import method_code
 from benchmark.core.sealed import Identity
 from benchmark.data.prepared import Dataset
 from benchmark.runs.records import read_record, record_path
@@ -22,6 +23,7 @@ from benchmark.training.method import Method
 from benchmark.training.tensors import load_tensors, not_a_checkpoint, save_tensors
 
 CONFIG = "config.yaml"
+ENVIRONMENT = "env.json"  # of the machine that began it, and the method's code
 GENERATOR = "generator.pt"  # the weights that were scored
 SAMPLING = "sampling.pt"  # the rest of what sampling needs: no dataset and no stage
 _AGAIN = "restore the file and config.yaml from a copy; or move the run's folder and its record away, and run it again"
@@ -39,7 +41,6 @@ def run_name(folder: Path) -> str:
 
 def claim_folder(resolved: Resolved, data: Dataset) -> None:
     """Write the configuration into the run's folder, or check that it is the one that lies there.
-
     Raises ConfigError with the differences when the folder was begun with another configuration or other data.
     """
     mine = {"seed": resolved.spec.seed, "data_sha256": data.sha256, **resolved.plain}
@@ -53,8 +54,23 @@ def claim_folder(resolved: Resolved, data: Dataset) -> None:
                 "restore the configuration or the data, or move the folder away",
             )
         return
-    write_json(resolved.folder / "env.json", environment())
+    write_json(resolved.folder / ENVIRONMENT, environment() | {"method_code": method_code(resolved.method.name)})
     write_text(path, dump_yaml(mine))  # last: it says that the folder is claimed
+
+
+def begun_with_other_code(resolved: Resolved) -> bool:
+    """Whether the method's file has changed since the run's folder was begun."""
+    path = resolved.folder / ENVIRONMENT
+    return path.is_file() and is_other_code(resolved.method.name, read_json(path))
+
+
+def is_other_code(method: str, environment: Any) -> bool:
+    """Whether a method's file is not what it was in an environment that was written down; False where that is unknown.
+
+    The settings that a run is named after do not say so: `version` is what tells two codes apart.
+    """
+    known = environment.get("method_code") if isinstance(environment, dict) else None
+    return known is not None and known != method_code(method)
 
 
 def run_identity(resolved: Resolved, data: Dataset) -> Identity:

@@ -60,8 +60,8 @@ def _choose(spec: RunSpec, paths: Paths, device: torch.device, threads: int | No
     plan = estimate(small, paths, device.type, threads_alone(small, threads))
     note = (
         f"{spec.method} on {default.card.name}: recipe small, about {duration(plan.seconds)} on this CPU; recipe "
-        f"{default.recipe} would take about {duration(full.seconds)} (RECIPE={default.recipe}, or "
-        f"--recipe {default.recipe}, runs it)"
+        f"{default.recipe} would take about {duration(full.seconds)} (RECIPE={default.recipe} with "
+        f"make, --recipe {default.recipe}, or recipe={default.recipe!r} in Python runs it)"
     )
     return RecipeChoice(replace(spec, recipe="small"), note, plan)
 

@@ -72,6 +72,12 @@ class Record(Part):
     result: None for a failed run. time: seconds of training, stages and evaluation, and when it was written.
     """
 
+    def __repr__(self) -> str:
+        """Its name and state: a notebook shows it after each call."""
+        return f"Record({self.run!r}, {self.status})"
+
+    __str__ = __repr__
+
     schema_version: int = Field(alias="schema")
     run: Name  # its name, and its file's
     status: Literal["done", "failed"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from benchmark.core import distributed
 from benchmark.core.config import flatten
 from benchmark.core.errors import ConfigError, DataError, RunFailed
 from benchmark.core.files import lock, remove_torn, require_writable
+from benchmark.core.registry import method_code
 from benchmark.core.seeds import derive_seed
 from benchmark.data.prepared import Dataset
 from benchmark.evaluation.config import EvalConfig
@@ -30,7 +32,15 @@ from benchmark.evaluation.snapshots import Snapshots
 from benchmark.runs.device import device_name, peak_memory_mb, pick_device, use_threads
 from benchmark.runs.figures.feature_space import save_feature_space
 from benchmark.runs.figures.of_run import save_each, save_pictures
-from benchmark.runs.folder import GENERATOR, claim_folder, run_identity, save_sampling, weights_hash
+from benchmark.runs.folder import (
+    GENERATOR,
+    begun_with_other_code,
+    claim_folder,
+    is_other_code,
+    run_identity,
+    save_sampling,
+    weights_hash,
+)
 from benchmark.runs.logs import require_log
 from benchmark.runs.plan import make_plan
 from benchmark.runs.records import Record, read_record, record_path, write_record
@@ -61,7 +71,10 @@ def run(
     require_log(log)
     path = record_path(paths.results, resolved.run)
     if distributed.agree(path.exists()):
-        return found_record(resolved, paths, path)
+        record = found_record(resolved, paths, path)
+        if distributed.is_main() and is_other_code(resolved.method.name, record.environment):
+            tell(f"{_changed(resolved)} since {path} was written; nothing was trained", quiet)
+        return record
     where = pick_device(device)
     use_threads(resolved, threads)
     require_writable(paths.results)
@@ -82,8 +95,22 @@ def run(
         distributed.barrier()
         with lock(resolved.folder / ".lock", f"the run {resolved.run}", wait=False):
             remove_torn(resolved.folder)
+            if begun_with_other_code(resolved):
+                tell(f"{_changed(resolved)} since this run was begun; it goes on with the present code", quiet)
             return _run(resolved, paths, data, where, quiet, plan.flops_per_step, log)
     return _run(resolved, paths, data, where, quiet, 0.0, log)
+
+
+def tell(note: str, quiet: bool) -> None:
+    """Say what the user should know: on standard output, or as a warning where nothing is printed."""
+    if quiet:
+        warnings.warn(note, stacklevel=3)
+    else:
+        print(f"note: {note}", flush=True)
+
+
+def _changed(resolved: Resolved) -> str:
+    return f"to train anew, raise `version` in methods/{resolved.method.name}.py: that file has changed"
 
 
 def found_record(resolved: Resolved, paths: Paths, path: Path) -> Record:
@@ -139,7 +166,12 @@ def _run(
             },
             result=result,
             time=times,
-            device={"device": device_name(device), "threads": torch.get_num_threads(), "ranks": distributed.world()},
+            device={
+                "device": device_name(device),
+                "threads": torch.get_num_threads(),
+                "ranks": distributed.world(),
+                "method_code": method_code(resolved.method.name),
+            },
         )
     record = distributed.agree(record)
     if failure:

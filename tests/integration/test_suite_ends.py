@@ -89,7 +89,7 @@ def test_a_suite_whose_minutes_are_over_stops_with_its_steps_saved(tmp_path: Pat
     out, err = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGUSR2
     assert out.splitlines()[-1] == "rates: stopped: 2 not finished"
-    assert err == "gantlet: stopped; the same command continues from the last checkpoint\n"
+    assert err == "gantlet: stopped; the same command goes on from what is saved\n"
 
 
 def folders_at_work(paths: Paths) -> list[Path]:
@@ -128,7 +128,7 @@ def test_a_stopped_suite_says_what_was_stopped_and_how_to_continue(
     assert len(workers) == 2
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
     assert out.splitlines() == ["stopped: 2 running were ended", "rates: stopped: 2 not finished"]
-    assert err == "gantlet: stopped; the same command continues from the last checkpoint\n"
+    assert err == "gantlet: stopped; the same command goes on from what is saved\n"
     assert not list((paths.results / "runs" / JOBS).iterdir()), "no file of a job is left"
 
 

@@ -171,7 +171,7 @@ def test_a_suite_that_is_ended_leaves_no_job_and_is_continued(
     assert not read_records(paths.results), "it was stopped on the way"
     assert not list((paths.results / "runs" / suite_runs.JOBS).glob("*.lock"))
     if number == signal.SIGTERM:
-        assert "continues from the last checkpoint" in capfd.readouterr().err
+        assert "goes on from what is saved" in capfd.readouterr().err
         assert run_suite(str(tmp_path / "rates.yaml"), paths, quiet=True, device="cpu") == 0
         (record,) = read_records(paths.results)
         assert (record.status, record.result_or_empty.steps) == ("done", 250)

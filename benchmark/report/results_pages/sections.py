@@ -148,10 +148,10 @@ def claims_alone(boards: Sequence[Board], layout: Layout, said: bool) -> list[st
     """One table of the claims of all suites, with each suite's best row, and the remarks."""
     rows = []
     for board in boards:
-        first = f"{table_link(board, board.title)}. Best: {best_text(board)}"
+        first = (table_link(board, board.title), best_text(board))
         claims = [claim_cells(one) for one in board.claims] or [(EMPTY,) * len(_CLAIM_HEADS)]
-        rows += [(first if k == 0 else "", *cells) for k, cells in enumerate(claims)]
-    return [*_intro(), *table(("suite and its best row", *_CLAIM_HEADS), rows, 5), *remark_list(boards, layout)]
+        rows += [(*(first if k == 0 else ("", "")), *cells) for k, cells in enumerate(claims)]
+    return [*_intro(), *table(("suite", "best row", *_CLAIM_HEADS), rows, 6), *remark_list(boards, layout)]
 
 
 def counts_alone(boards: Sequence[Board], layout: Layout, said: bool) -> list[str]:

@@ -98,3 +98,31 @@ def test_signals_are_raised_inside_and_another_program_s_handler_stays() -> None
     finally:
         signal.signal(signal.SIGUSR2, before)
     assert seen == [1]
+
+
+def test_ctrl_c_saves_the_step_of_what_trains_and_a_second_one_stops_at_once() -> None:
+    seen = []
+
+    @saving_before_leaving
+    def train(presses: int) -> None:
+        for step in range(9):
+            for _ in range(presses if step == 3 else 0):
+                send(signal.SIGINT)
+            seen.append(step)
+            if must_leave():
+                raise Preempted
+
+    with pytest.raises(Preempted) as left, signals_raised():
+        train(1)
+    assert left.value.exit_code == 128 + signal.SIGINT
+    assert seen == [0, 1, 2, 3]
+    with pytest.raises(KeyboardInterrupt), signals_raised():
+        train(2)
+    assert seen == [0, 1, 2, 3, 0, 1, 2]
+    with pytest.raises(KeyboardInterrupt), signals_raised():  # nothing that could be saved
+        send(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert not must_leave()
+    with pytest.raises(Preempted) as left, signals_raised():
+        send()
+    assert left.value.exit_code == 128 + signal.SIGUSR2, "the one that asked this time"
