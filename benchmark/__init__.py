@@ -236,6 +236,7 @@ def score(
     *,
     labels: Sequence[int] | None = None,
     name: str | None = None,
+    run_seed: int | None = None,
     extractors: Sequence[str] | None = None,
     resolution: int | None = None,
     results: PathLike = "results",
@@ -247,13 +248,14 @@ def score(
     """Score images, whoever made them, against a dataset or other images, by the protocol of the suite's own runs.
 
     images: a folder, a zip, .npz or .npy file; float images [N, C, S, S] in [-1, 1], which are rounded to 8 bits; uint8
-    images (N, H, W, C); or the folder of a finished run, which is scored once more against its own dataset.
-    reference: a dataset's name, a dataset config, or a path of images; None for a run's folder. labels: class numbers
-    [N] of images in memory; of files, the sub-folders give them. name: of the row in tables. extractors: "judge",
-    "lite0", "inception", "dinov2", "torchvision:MODEL", ...; None: the evaluation classifier where the reference has
-    labels, else lite0. resolution: the side in pixels to which images of files are brought. settings: of the
-    evaluation, such as `k=3`, or in one mapping as `run` takes them, `eval={"reference": "test"}`: a run's reference is
-    a split of its own dataset. Images of others have few metrics unless `metrics="all"`.
+    images (N, H, W, C); or the folder of a finished run, which is scored once more against its own dataset. reference:
+    a dataset's name, a dataset config, or a path of images; None for a run's folder. labels: class numbers [N] of
+    images in memory; of files, the sub-folders give them. name: of the row in tables. run_seed: of the training run
+    that made the images: sets of one name with different seeds are one row, with intervals and tests. extractors:
+    "judge", "lite0", "inception", "dinov2", "torchvision:MODEL", ...; None: the evaluation classifier where the
+    reference has labels, else lite0. resolution: the side in pixels to which images of files are brought. settings: of
+    the evaluation, such as `k=3`, or in one mapping as `run` takes them, `eval={"reference": "test"}`: a run's
+    reference is a split of its own dataset. Images of others have few metrics unless `metrics="all"`.
 
     Returns the record, which is also written under `results`: tables show it with those of runs.
     Raises DataError or ConfigError, naming the thing, before any long work.
@@ -277,6 +279,8 @@ def score(
         resolution = arguments.whole_number("resolution", resolution, "a side in pixels, as 32")
     if name is not None:
         name = arguments.text("name", name, "'mine'")
+    if run_seed is not None:
+        run_seed = arguments.whole_number("run_seed", run_seed)
     if isinstance(images, str | os.PathLike):
         given: Path | Collection = _path("images", images, "'samples/'")
     else:
@@ -286,11 +290,11 @@ def score(
     if isinstance(given, Path) and is_run(given):
         from benchmark.runs.finished import rescore
 
-        if reference or resolution or name:
+        if reference or resolution or name or run_seed is not None:
             why, fix = "a run is scored against its own dataset", "leave them out, or `sample` it and score the images"
-            raise UserError(f"{given}: reference, resolution and name", why, fix)
+            raise UserError(f"{given}: reference, resolution, name and run_seed", why, fix)
         return rescore(given, paths, changes, where, quiet=quiet)
-    return score_pictures(request_for(given, reference, changes, resolution, name), paths, where, quiet=quiet)
+    return score_pictures(request_for(given, reference, changes, resolution, name, run_seed), paths, where, quiet=quiet)
 
 
 def records(results: PathLike = "results") -> list[Record]:

@@ -152,6 +152,8 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--resolution", type=positive, metavar="SIDE", help="resize images and reference to this side "
                       "in pixels (default: as they are)")  # fmt: skip
     verb.add_argument("--name", help="name of the row in tables (default: the path's)")
+    verb.add_argument("--run-seed", type=int, metavar="N", help="of the training run that made the images: sets of one "
+                      "name with different seeds are one row, with intervals and tests")  # fmt: skip
     verb.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="changes",
                       help="change a setting of the evaluation, such as k=3 or half_samples=0")  # fmt: skip
     verb.set_defaults(do=results.evaluate)

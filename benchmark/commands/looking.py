@@ -124,8 +124,9 @@ def prepare(arguments: argparse.Namespace) -> int:
     for name in arguments.dataset:
         data = benchmark.prepare(name, **where, progress=not arguments.quiet)
         labels = f"{data.n_labels} {data.conditioning}" if data.n_labels else "no labels"
+        colours = {1: " grey", 3: " RGB"}.get(data.channels, "")
         counts = f"{len(data.train)} train, {len(data.test)} test"
-        print(f"{data.name}: {counts}, {data.resolution} px, {labels}, {data.sha256[:12]}")
+        print(f"{data.name}: {counts}, {data.resolution} px{colours}, {labels}, {data.sha256[:12]}")
         if data.repeated_note:
             print(f"  note: {data.repeated_note}")
     return 0

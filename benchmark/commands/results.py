@@ -94,6 +94,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         arguments.pictures,
         arguments.reference,
         name=arguments.name,
+        run_seed=arguments.run_seed,
         resolution=arguments.resolution,
         results=arguments.results,
         data_root=arguments.data_root,

@@ -40,6 +40,7 @@ class Collection:
     images: np.ndarray  # uint8 (N, H, W, C), C = 1 or 3
     labels: np.ndarray | None  # int64 [N], of class_names
     class_names: tuple[str, ...]
+    numbered: bool = False  # were the labels given as numbers, by a program?
 
     def __len__(self) -> int:
         return len(self.images)
@@ -94,7 +95,7 @@ def in_memory(images: Any, labels: Any = None, name: str = "images") -> Collecti
     array = _channels_last(where, np.asarray(images))
     numbers = None if labels is None else _labels(where, np.asarray(labels), len(array))
     names = () if numbers is None else _numbers_up_to(numbers)
-    return Collection(name, array, numbers, names)
+    return Collection(name, array, numbers, names, numbered=numbers is not None)
 
 
 BEYOND = 0.05  # how far a generator's images may lie outside of [-1, 1]: what its last layer rounds away

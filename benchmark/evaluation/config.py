@@ -53,7 +53,7 @@ class EvalConfig:
     """How a trained generator is scored."""
 
     protocol: ProtocolName = "suite"  # whose evaluation this is; another than the suite's is marked in every table
-    n_fake: PositiveInt | None = None  # generated images; None: as many as the reference has
+    n_fake: Annotated[int, Field(ge=2)] | None = None  # generated images; None: as many as the reference has
     metrics: Choice = added("all")  # few: the headline and what other settings require; all: the whole catalogue
     extractors: tuple[str, ...] = ("judge",)  # feature extractors, by name
     reference: str = "train"  # the split that generated images are compared with, whole: train, test or a part of test

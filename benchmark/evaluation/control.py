@@ -164,8 +164,17 @@ def own_logits(method: Method, images: np.ndarray) -> np.ndarray | None:
 def _accuracy(
     scorer: str, logits: np.ndarray, conditions: Tensor, settings: dict[str, Any], data: Dataset, more: dict[str, Any]
 ) -> MetricValue:
-    """One scorer's control accuracy, whichever kind of label."""
-    wanted = conditions.cpu().numpy()
+    """One scorer's control accuracy, whichever kind of label; unavailable where it cannot be measured."""
+    try:
+        return _measured_accuracy(scorer, logits, conditions.cpu().numpy(), settings, data, more)
+    except MetricError as problem:
+        reason = str(problem)
+        return MetricValue.of_row(f"control_accuracy_{scorer}", None, settings, status="unavailable", reason=reason)
+
+
+def _measured_accuracy(
+    scorer: str, logits: np.ndarray, wanted: np.ndarray, settings: dict[str, Any], data: Dataset, more: dict[str, Any]
+) -> MetricValue:
     if wanted.ndim == 2:
         accuracy, details = _of_attributes(logits, wanted, data)
     else:

@@ -63,11 +63,14 @@ def copy_values(
         return [_absent("authenticity_X", extractor, protocol, NOTHING_HELD_OUT)]
     train, test = (split_features(extractor, data, split, store, jpeg) for split in ("train", "test"))
     sides = {split: reference_of(data, split, jpeg).sha256 for split in ("train", "test")}
-    known = store.arrays(
-        {"what": "real distances", "extractor": extractor.identity, **sides},
-        lambda: vars(real_distances(train, test)),
-    )
-    found = copy_test(train, test, pooled, real=RealDistances(**known))
+    try:
+        known = store.arrays(
+            {"what": "real distances", "extractor": extractor.identity, **sides},
+            lambda: vars(real_distances(train, test)),
+        )
+        found = copy_test(train, test, pooled, real=RealDistances(**known))
+    except MetricError as problem:
+        return [_absent("authenticity_X", extractor, protocol, str(problem))]
     return [
         MetricValue.of_row(
             "authenticity_X",

@@ -358,7 +358,7 @@ def tell_apart(groups: Sequence[tuple[tuple[str, ...], Sequence[Record]]]) -> tu
         shown.append((*labels[:-1], f"{labels[-1]} {mark}".strip()))
         if labels in first:
             other_mark, other = first[labels]
-            lines = difference(other.config, runs[0].config)
+            lines = difference(other.config, runs[0].config) or ["other images, or another evaluation"]
             notes.append(
                 f"{' '.join(labels).strip()} {other_mark} and {mark} are configured differently: {some(lines)}."
             )

@@ -6,7 +6,7 @@ Work that is due every n-th step only is charged by an n-th. Settings that canno
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from typing import Any, ClassVar
@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmark.core.errors import ConfigError
 from benchmark.core.seeds import seed_step
 from benchmark.data.prepared import Dataset
 from benchmark.data.stream import Stream
@@ -176,7 +177,22 @@ def take_step(trainable: Trainable, stream: Stream, t: int) -> None:
     """Step t of a run, without what the training loop does around it."""
     trainable._step = int(t)
     seed_step(0, int(t))
-    trainable.step(stream, t)
+    found = trainable.step(stream, t)
+    if not isinstance(found, Mapping) or not all(
+        isinstance(one, torch.Tensor) and one.numel() == 1 for one in found.values()
+    ):
+        raise ConfigError(
+            f"{type(trainable).__module__}: `step` returned {_kinds(found)}",
+            "the log takes the mean of what it returns",
+            'return the losses by name, each a tensor of one number: {"D": loss_D, "G": loss_G}',
+        )
+
+
+def _kinds(found: Any) -> str:
+    """What a step returned, by types."""
+    if not isinstance(found, Mapping):
+        return type(found).__name__
+    return ", ".join(f"{name}: {type(one).__name__}" for name, one in found.items())
 
 
 class _Clock(Probe):

@@ -218,8 +218,9 @@ def check_name(record: Record, stem: str) -> str:
         return ""
     digits = record.config_hash[:8]
     if record.recipe == "pictures":
-        expected = f"{_slug(record.dataset)}-{_slug(record.method)}-pictures-{digits}"
-        return "" if stem == expected else f"by its content it is {expected}"
+        start = f"{_slug(record.dataset)}-{_slug(record.method)}-pictures-"
+        expected = (f"{start}{digits}", f"{start}s{record.seed}-{digits}")  # the latter of several seeds in one row
+        return "" if stem in expected else f"by its content it is {expected[0]}"
     start = f"{record.dataset}-{record.method}-{record.recipe}-s{record.seed}-"
     if not stem.startswith(start):
         return f"by its content its name begins with {start}"

@@ -52,6 +52,7 @@ class Request:
     evaluation: EvalConfig
     name: str | None = None  # in records and tables; None: the images' own
     resolution: int | None = None  # side to which both are brought; None: images as they are
+    run_seed: int | None = None  # of the training run that made them; sets of one name that have one are one row
 
 
 def check_row_name(name: str) -> str:
@@ -71,6 +72,7 @@ def request_for(
     changes: dict[str, Any],
     resolution: int | None,
     name: str | None,
+    run_seed: int | None = None,
 ) -> Request:
     """What `eval` is to do, checked: names, files and settings. Raises UserError."""
     if name is not None:
@@ -110,7 +112,7 @@ def request_for(
         check_references(found, card)
     else:
         found = _against_pictures(found, changes, reference)
-    return Request(pictures, reference, found, name, resolution)
+    return Request(pictures, reference, found, name, resolution, run_seed)
 
 
 def _against_pictures(found: EvalConfig, changes: dict[str, Any], reference: str) -> EvalConfig:
@@ -154,18 +156,28 @@ def score_pictures(request: Request, paths: Paths, device: torch.device, quiet: 
     name = check_row_name(request.name or pictures.name)
     images = _image_set(pictures, against, cfg, FeatureStore(paths.artifacts / "features"), device, shown)
     sha256 = images.generated.sha256
+    if images.classes is None and pictures.labels is not None and against.class_names and not quiet:
+        listed = ", ".join(pictures.class_names[:3])
+        note = f"its classes ({listed}, ...) are not those of {against.name}: scores by class are left out"
+        print(f"note: {printable(pictures.name)}: {printable(note)}", flush=True)
     given = {"pictures": pictures.name, "labels": "none" if images.classes is None else "given"}
     values = evaluate_images(images, given)
     identity = {
         "method": name,
         "dataset": against.name,
         "recipe": "pictures",
-        "seed": 0,
+        "seed": request.run_seed or 0,
         "changes": {},
         "config": {"eval": to_dict(cfg), "resolution": request.resolution},
     }
-    digest = content_hash({**identity, "images": sha256, "reference": against.side.sha256})
-    run = f"{_slug(against.name)}-{_slug(name)}-pictures-{digest[:8]}"
+    start = f"{_slug(against.name)}-{_slug(name)}-pictures-"
+    if request.run_seed is None:  # a row of its own, whatever its name
+        digest = content_hash({**identity, "images": sha256, "reference": against.side.sha256})
+        run = f"{start}{digest[:8]}"
+    else:  # one of the seeds of a row
+        settings = {key: value for key, value in identity.items() if key != "seed"}
+        digest = content_hash({**settings, "reference": against.side.sha256})
+        run = f"{start}s{request.run_seed}-{digest[:8]}"
     result = {
         "data": {"sha256": against.side.sha256},
         "samples_sha256": sha256,
@@ -238,7 +250,10 @@ def _image_set(
 
 
 def common_labels(pictures: Collection, class_names: Sequence[str]) -> np.ndarray | None:
-    """The images' labels as numbers of the reference's classes [N]; None where they have none, or other classes."""
+    """The images' labels as numbers of the reference's classes [N]; None where they have none, or other classes.
+
+    Raises DataError where class numbers of images in memory are not the reference's.
+    """
     if pictures.labels is None or not class_names:
         return None
     number = {name: k for k, name in enumerate(class_names)}
@@ -246,6 +261,12 @@ def common_labels(pictures: Collection, class_names: Sequence[str]) -> np.ndarra
         return np.array([number[name] for name in pictures.class_names])[pictures.labels]
     if all(name.isdecimal() and int(name) < len(class_names) for name in pictures.class_names):
         return np.array([int(name) for name in pictures.class_names])[pictures.labels]
+    if pictures.numbered:
+        raise DataError(
+            f"labels of {pictures.name}: up to {pictures.labels.max()}",
+            f"the reference has the classes 0 to {len(class_names) - 1}",
+            "count classes from 0, or leave the labels out",
+        )
     return None
 
 

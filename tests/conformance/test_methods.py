@@ -6,6 +6,7 @@ A file dropped into `methods/` is tested the moment it is there.
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -391,6 +392,58 @@ def test_a_new_file_is_found_and_runs(
     words = ["run", "--method", "toy", "--device", "cpu", "--quiet", "--results", str(tmp_path / "results")]
     assert main([*words, "--set", *JUDGED]) == 0
     assert "toy on digits, recipe small, seed 0: done" in capsys.readouterr().out
+
+
+def test_a_changed_file_is_named_where_an_earlier_result_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run's name has its settings, not the code of its method: `version` tells two codes apart."""
+    file = tmp_path / "toy.py"
+    file.write_text(TOY)
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
+    monkeypatch.setattr(benchmark.runs.run, "save_pictures", lambda *_, **__: None)
+    words = ["run", "--method", "toy", "--device", "cpu", "--quiet", "--results", str(tmp_path / "results")]
+    words += ["--set", *JUDGED]
+    assert main(words) == 0
+    capsys.readouterr()
+    file.write_text(TOY.replace("Toy: a linear generator", "Toy: another wording of the generator"))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert main(words) == 0
+    assert [str(one.message) for one in caught if "toy" in str(one.message)] == []
+    assert "nothing was trained" in capsys.readouterr().out
+    file.write_text(TOY.replace('adversarial("hinge")', 'adversarial("non_saturating")'))
+    with pytest.warns(UserWarning, match=r"raise `version` in methods/toy.py: that file has changed since .*json"):
+        assert main(words) == 0
+    for record in (tmp_path / "results/records").iterdir():
+        record.unlink()
+    with pytest.warns(UserWarning, match="has changed since this run was begun; it goes on with the present code"):
+        assert main(words) == 0
+
+
+def test_a_step_that_returns_no_losses_is_named_by_the_dry_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mute.py").write_text(TOY.replace('return {"D": loss_D, "G": loss_G}', "return None"))
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
+    words = ["run", "--method", "mute", "--device", "cpu", "--quiet", "--results", str(tmp_path / "results")]
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert "methods.mute: `step` returned NoneType" in error
+    assert 'return the losses by name, each a tensor of one number: {"D": loss_D, "G": loss_G}' in error
+
+
+def test_images_that_are_not_finite_fail_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoiled = TOY.replace(
+        "Sample(G(self.normal(n, self.cfg.z_dim)), None)", "Sample(G(self.normal(n, 4)) * spoil(), None)"
+    )
+    (tmp_path / "nan.py").write_text(spoiled + "\n\ndef spoil():\n    return float('nan')\n")
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
+    words = ["run", "--method", "nan", "--device", "cpu", "--quiet", "--results", str(tmp_path / "results")]
+    assert main([*words, "--set", *JUDGED]) == 1
+    assert "NaN or infinity" in capsys.readouterr().err
 
 
 def test_a_leaking_method_is_caught(tmp_path: Path) -> None:

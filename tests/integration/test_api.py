@@ -16,7 +16,7 @@ from helpers import DIGITS, INFOSCC, ROOT, TINY, environment
 
 import benchmark as gantlet
 from benchmark.core.config import parse_overrides
-from benchmark.core.errors import ConfigError, DataError, UserError
+from benchmark.core.errors import ConfigError, DataError, RunFailed, UserError
 from benchmark.core.registry import method_names
 
 FEW_STEPS = [*TINY, *DIGITS, "steps=4", "eval.n_fake=60"]
@@ -162,6 +162,72 @@ def test_a_setting_may_be_written_with_a_dot(tmp_path: Path) -> None:
     assert dotted.resolved.run == nested.resolved.run
     assert "70 images" in dotted.text()
     assert dotted.seconds > 0
+
+
+def test_torch_is_left_as_the_caller_has_it(results: Path) -> None:
+    threads = torch.get_num_threads()
+    torch.manual_seed(7)
+    expected = torch.randn(3)
+    for call in (
+        lambda: gantlet.plan("sngan", "digits", results=results, device="cpu", **settings("sngan")),
+        lambda: gantlet.run("sngan", "digits", results=results, device="cpu", **settings("sngan")),
+        lambda: gantlet.load_run("reference/digits/sngan"),
+    ):
+        torch.manual_seed(7)
+        call()
+        assert torch.equal(torch.randn(3), expected)
+        assert torch.get_num_threads() == threads
+
+
+def test_numpy_s_numbers_and_tuples_are_settings_like_python_s(tmp_path: Path) -> None:
+    plain = gantlet.plan("sngan", "digits", results=tmp_path, steps=7, betas=[0.5, 0.9])
+    other = gantlet.plan("sngan", "digits", results=tmp_path, steps=np.int64(7), betas=(np.float64(0.5), 0.9))
+    assert plain.resolved.run == other.resolved.run
+
+
+def test_a_failed_run_fails_each_time(results: Path) -> None:
+    wanted = settings("sngan") | {"lr_G": 1e30, "lr_D": 1e30}
+    for _ in range(2):
+        with pytest.raises(RunFailed):
+            gantlet.run("sngan", "digits", seed=9, results=results, device="cpu", **wanted)
+
+
+def test_an_object_in_a_notebook_cell_takes_a_line(results: Path) -> None:
+    record = gantlet.run("sngan", "digits", results=results, device="cpu", **settings("sngan"))
+    assert repr(record) == f"Record('{record.run}', done)"
+    assert repr(gantlet.table("digits", results)).startswith("Table('digits', ")
+
+
+def test_images_in_another_range_are_refused_or_questioned(results: Path) -> None:
+    images = torch.rand(8, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    judge = {"steps": 5, "width": 8}
+    with pytest.raises(DataError, match=r"float images from .* to 25\d: they are taken as \[-1, 1\]|why:"):
+        gantlet.score(images * 255, "digits", results=results, device="cpu", judge=judge)
+    with pytest.warns(UserWarning, match=r"if they are meant as \[0, 1\], give 2 \* images - 1"):
+        gantlet.score(images, "digits", results=results, device="cpu", judge=judge)
+    with pytest.raises(DataError, match="count classes from 0"):
+        gantlet.score(2 * images - 1, "digits", labels=range(3, 11), results=results, device="cpu", judge=judge)
+
+
+def test_sets_of_several_seeds_are_one_row(tmp_path: Path) -> None:
+    judge = {"steps": 5, "width": 8}
+    for seed in range(3):
+        images = 2 * torch.rand(40, 1, 16, 16, generator=torch.Generator().manual_seed(seed)) - 1
+        record = gantlet.score(
+            images, "digits", name="mine", run_seed=seed, results=tmp_path, device="cpu", judge=judge
+        )
+    assert record.seed == 2
+    (row,) = gantlet.table("digits", tmp_path).rows
+    assert [one.seed for one in row.done] == [0, 1, 2]
+
+
+def test_too_few_images_for_k_neighbours_are_said(tmp_path: Path) -> None:
+    images = 2 * torch.rand(6, 1, 16, 16, generator=torch.Generator().manual_seed(0)) - 1
+    record = gantlet.score(images, "digits", results=tmp_path, device="cpu", k=6, judge={"steps": 5, "width": 8})
+    recall = record.values["recall_judge"]
+    assert (recall.value, recall.status) == (None, "unavailable")
+    assert "k = 6 neighbours of each image are needed; there are 1198 real and 6 other images" in recall.reason
+    assert record.values["fd_judge"].status == "ok"
 
 
 def test_importing_the_package_is_fast_and_loads_no_library() -> None:
