@@ -77,7 +77,7 @@ def _sync_folder(folder: Path) -> None:
 
 def not_writable(path: Path, error: OSError) -> UserError:
     """The user's view of a failed write."""
-    mend = "free some space" if error.errno == 28 else "check the permissions, or choose another --results folder"
+    mend = "free some space" if error.errno == 28 else "check the permissions, or choose another folder"
     return UserError(f"{path}: cannot be written", error.strerror or str(error), mend)
 
 

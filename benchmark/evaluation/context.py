@@ -128,7 +128,7 @@ class ImageSet:
             raise ConfigError(
                 f"extractor {name}",
                 f"it knows images of {side} px, these have {mine[1]} x {mine[0]}",
-                f"give --resolution {side}, or --extractors lite0",
+                f"resize them to {side} px (--resolution {side} for files), or use the extractor lite0",
             )
 
     @cached_property

@@ -219,7 +219,7 @@ def settings() -> list[Setting]:
 def summary_table(lines: Sequence[str]) -> str:
     """The file's lines as the table of docs/statistics.md: ranges over spreads and families; powers on the records."""
     found = list(csv.DictReader(lines))
-    head = "| rows | seeds | different, wrongly | equal, wrongly | power, claims | power, leader |"
+    head = '| rows | seeds | false difference | false "equal" | power, claims | power, leader |'
     table = [head, "| --: | --: | --: | --: | --: | --: |"]
     for rows in ROWS:
         for seeds in SEEDS:

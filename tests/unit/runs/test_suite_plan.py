@@ -78,8 +78,9 @@ class Costs:
         monkeypatch.setattr("benchmark.runs.clock.time.process_time", lambda: self.now)
         monkeypatch.setattr(rehearsal, "stream_for", lambda *_, **__: None)
 
-    def step(self, stream: None, t: int) -> None:
+    def step(self, stream: None, t: int) -> dict[str, Any]:
         self.now += self.seconds(t)
+        return {}
 
     def seconds(self, t: int) -> float:
         first = 50.0 if t == 0 else 0.0
