@@ -111,7 +111,7 @@ def test_arguments_of_runs(function: Any, name: str, value: Any, part: str, tmp_
     "settings",
     [
         {"steps": "5"}, {"steps": None}, {"steps": 2.5}, {"steps": -1}, {"steps": STRANGE}, {"steps": {1, 2}},
-        {"steps": np.int64(3)}, {"steps": 10**400}, {"lr_G": float("nan")}, {"lr_G": 10**400}, {"lr_G": "2e-4"},
+        {"steps": np.float64(3.5)}, {"steps": 10**400}, {"lr_G": float("nan")}, {"lr_G": 10**400}, {"lr_G": "2e-4"},
         {"eval": 3}, {"eval": None}, {"eval": {3: 4}}, {"eval": {"n_fake": STRANGE}}, {"eval": {"k": "\ud800"}},
         {"data": 3}, {"data": {"name": "../x"}}, {"data": {3: 4}}, {"": 3}, {".": 3}, {"a..b": 3}, {"eval.": 3},
         {"eval.k": 2, "eval": 5}, {"augment": Path("x")}, {"transfer": 3}, {"transfer": STRANGE}, {"stpes": 3},

@@ -202,7 +202,7 @@ def test_missing_celeba_is_reported_within_three_seconds(tmp_path: Path) -> None
 def test_a_results_folder_that_is_a_file(complain: Complain, untrained: None, tmp_path: Path) -> None:
     (tmp_path / "results").write_text("not a folder")
     message = complain(*run(results=tmp_path / "results"))
-    for part in (f"{tmp_path / 'results'}: cannot be written", "--results folder"):
+    for part in (f"{tmp_path / 'results'}: cannot be written", "choose another folder"):
         assert part in message
 
 

@@ -168,7 +168,7 @@ def test_sample_of_one_class(finished: Finished, tmp_path: Path, capsys: pytest.
 
 def test_prepare_says_what_it_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prepare", "--dataset", "digits", "--results", str(tmp_path), "--quiet"]) == 0
-    assert "digits: 1198 train, 599 test, 16 px, 10 class" in capsys.readouterr().out
+    assert "digits: 1198 train, 599 test, 16 px grey, 10 class" in capsys.readouterr().out
     assert main(["prepare", "--dataset", "digts", "--results", str(tmp_path)]) == 2
 
 
