@@ -240,8 +240,8 @@ def rows_of(suite: Suite, size: str) -> list[tuple[int, SuiteRow]]:
 def chosen_rows(suite: Suite, size: str, wanted: Sequence[str]) -> list[tuple[int, SuiteRow]]:
     """The rows of a size that have one of these labels, with their indices; all rows when none is wanted.
 
-    wanted: labels as in the table, such as a method's name, or parts of them. A part chooses every row that has it,
-    unless it is the whole label of a row: CGAN does not choose ACGAN.
+    wanted: labels as in the table, names of methods, or parts of labels. A part chooses every row that has it, unless
+    it is the whole label of a row, or the name of a method: CGAN does not choose ACGAN.
     Raises ConfigError for what no row has, offering the nearest label.
     """
     rows = rows_of(suite, size)
@@ -250,6 +250,7 @@ def chosen_rows(suite: Suite, size: str, wanted: Sequence[str]) -> list[tuple[in
     chosen: set[int] = set()
     for text in wanted:
         found = [i for i, row in rows if text in row.labels.values()]
+        found = found or [i for i, row in rows if text == row.method]
         found = found or [i for i, row in rows if any(text in label for label in row.labels.values())]
         if not found:
             known = dict.fromkeys(label for _, row in rows for label in row.labels.values())
