@@ -92,8 +92,8 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("name", help="`list` shows them")
     verb.add_argument("--size", default="small", help="one of the suite's sizes (default: small)")
     verb.add_argument("--seed", nargs="+", type=int, help="instead of the suite's")
-    verb.add_argument("--rows", nargs="+", default=[], metavar="TEXT", help="only these rows: their labels or parts of "
-                      "them, as a method's name (default: all)")  # fmt: skip
+    verb.add_argument("--rows", nargs="+", default=[], metavar="TEXT", help="only these rows: their labels, names of "
+                      "methods, or parts of labels (default: all)")  # fmt: skip
     verb.add_argument("--workers", type=positive, metavar="N", help="number of runs at a time (default: one a core for "
                       "runs of one thread on the CPU, else 1)")  # fmt: skip
     verb.add_argument("--minutes", type=minutes, metavar="N", help="stop after this time, with status 140; the same "

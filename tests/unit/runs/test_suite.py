@@ -117,6 +117,7 @@ def test_rows_are_chosen_by_their_labels_or_parts_of_them() -> None:
     assert methods("CGAN") == ["cgan"], "the label of a row is no part of ACGAN's"
     assert methods("Conditioned", "SNGAN", "LT-GAN") == ["selfcond", "ltgan", "sngan"], "in the suite's order"
     assert methods("conditioned") == ["latentcond"]
+    assert methods("latentcond", "cgan") == ["cgan", "latentcond"], "by the names of methods, too"
     assert len(methods()) == len(suite.rows)
     with pytest.raises(ConfigError, match=r"(?s)--rows SNGAM.*did you mean 'SNGAN'"):
         methods("SNGAM")
