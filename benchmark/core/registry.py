@@ -8,7 +8,9 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import io
 import sys
+import tokenize
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -29,21 +31,31 @@ def _method_folders() -> Iterable[str]:
 
 
 def method_code(name: str) -> str:
-    """A hash of what a method's file says: of its syntax tree without docstrings, so that wording does not count.
+    """A hash of the code of a method's file: of its lines without docstrings, comments and blank ones.
 
-    Empty for a file that is not there or cannot be read as Python.
+    It is the same by every version of Python. Empty for a file that is not there or cannot be read as Python.
     """
     found = [path for folder in _method_folders() if (path := Path(folder) / f"{name}.py").is_file()]
     try:
-        tree = ast.parse(found[0].read_bytes()) if found else None
-    except (SyntaxError, ValueError, OSError):
-        tree = None
-    if tree is None:
-        return ""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = node.body[ast.get_docstring(node) is not None :]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+        lines = _code_lines(found[0].read_text(encoding="utf-8")) if found else []
+    except (SyntaxError, ValueError, OSError, tokenize.TokenError):
+        lines = []
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16] if lines else ""
+
+
+def _code_lines(text: str) -> list[str]:
+    """The lines of a Python file that say what it does. Raises what `ast.parse` and `tokenize` raise."""
+    lines = text.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(ast.parse(text)):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:  # type: ignore[arg-type]
+            doc: ast.stmt = node.body[0]  # type: ignore[attr-defined]
+            lines[doc.lineno - 1 : doc.end_lineno] = [""] * len(lines[doc.lineno - 1 : doc.end_lineno])
+    return [line.rstrip() for line in lines if line.strip()]
 
 
 _RECIPES_OF = {  # parts of a dataset, or the same images with labels, trained by its settings
