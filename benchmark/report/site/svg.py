@@ -113,24 +113,29 @@ def scatter(points: Sequence[Point], x_name: str, y_name: str, title: str) -> Ma
         weight = "pt front" if point.labelled else "pt"
         parts.append(f'<g class="{weight} {kind}">{_marker(point.kind, px, py)}<title>{text}</title></g>')
         if point.labelled:
-            width = len(point.name) * _LETTER
-            right = px + 9 + width <= WIDTH  # else the name is left of its point
-            label_y = _free(px + 8 if right else px - 8 - width, py, width, taken)
-            where = f'x="{px + 9 if right else px - 9:.1f}" y="{label_y + 4:.1f}"'
+            right, label_y = _free(px, py, len(point.name) * _LETTER, taken)
+            beside = px + 9 if right else px - 9
+            if abs(label_y - py) > _LABEL / 2:  # far enough to be taken for another point's
+                leader = f"{px:.1f},{py:.1f} {beside:.1f},{label_y:.1f}"
+                parts.append(f'<polyline class="line grey" style="stroke-width:1" points="{leader}"/>')
+            where = f'x="{beside:.1f}" y="{label_y + 4:.1f}"'
             parts.append(
                 f'<text class="name" {where} text-anchor="{"start" if right else "end"}">{_text(point.name)}</text>'
             )
     return _svg(parts, title)
 
 
-def _free(x: float, y: float, width: float, taken: list[tuple[float, float, float]]) -> float:
-    """The height nearest to y at which a label covers no other."""
+def _free(px: float, py: float, width: float, taken: list[tuple[float, float, float]]) -> tuple[bool, float]:
+    """Where a point's label covers nothing: on its right or not, and the height nearest to the point's."""
+    sides = [(True, px + 8)] if px + 9 + width <= WIDTH else []
+    sides += [(False, px - 8 - width)] if px - 9 - width >= _LEFT or not sides else []
     for shift in (sign * step * _LABEL / 2 for step in range(16) for sign in (-1, 1)):
-        at = y + shift
-        if not any(abs(at - other) < _LABEL and x < left + w and left < x + width for left, other, w in taken):
-            taken.append((x, at, width))
-            return at
-    return y
+        at = py + shift
+        for right, x in sides:
+            if not any(abs(at - other) < _LABEL and x < left + w and left < x + width for left, other, w in taken):
+                taken.append((x, at, width))
+                return right, at
+    return sides[0][0], py
 
 
 def lines(series: Sequence[Series], x_name: str, y_name: str, title: str, may_be_log: bool = True) -> Markup:

@@ -224,6 +224,16 @@ def test_a_name_that_would_leave_the_plot_is_left_of_its_point() -> None:
     assert anchors == {"start": "near", "end": "a long"}
 
 
+def test_a_name_beside_another_point_goes_to_the_free_side_or_has_a_line_to_its_own() -> None:
+    """A name must not stand nearer to another point than to its own without a word."""
+    near = [Point("crowded", 5.0, 5.0, "", True), Point("", 5.3, 5.0), Point("", 1.0, 1.0), Point("", 9.0, 9.0)]
+    drawn = scatter(near, "x", "y", "t")
+    assert 'text-anchor="end">crowded' in drawn, "the left side is free"
+    assert "<polyline" not in drawn
+    between = [*near, Point("", 4.7, 5.0)]
+    assert scatter(between, "x", "y", "t").count("<polyline") == 1
+
+
 def test_curves_name_coloured_lines_only() -> None:
     drawn = lines([Series("a", [1, 2], [3.0, 1.0], colour=0), Series("b", [1, 2], [3.0, 2.0])], "images", "FD", "t")
     assert drawn.count('class="name"') == 1
