@@ -37,6 +37,8 @@ ADDED: tuple[str, ...] = (
     "*/meta.json > test_images_in_train*",
     "*/features/numbers-*entries_sha256*",  # by which a file that was damaged is noticed
     "*/runs/*/real_generated_tsne.*",  # its t-SNE of real beside generated images
+    "*/records/* > environment > method_code",  # the hash of a method's code, by which a changed file is named
+    "*/env.json > environment > method_code",
     "*/samples/*.webp",  # the small grids of images that go with records
 )
 
