@@ -187,7 +187,7 @@ def _to_decide(one: CheckedClaim) -> str:
 
 
 def p_text(p: float) -> str:
-    """A p value for readers; near the level with a digit more, so that one can see on which side it lies."""
+    """A p value for readers; near the level with a digit more."""
     if p < 0.001:
         return "< 0.001"
     return f"{p:.4f}" if f"{p:.3f}" == f"{ALPHA:.3f}" else f"{p:.3f}"

@@ -21,7 +21,7 @@ DEVICES = ("auto", "cpu", "cuda")
 def check_device(name: str) -> None:
     """Raise ConfigError unless it is the name of a kind of device, whether or not this machine has one."""
     if str(name).startswith("cuda:"):
-        why, fix = "a run uses the first GPU that it sees", f"set CUDA_VISIBLE_DEVICES={name[5:]}, and device cuda"
+        why, fix = "a run uses the first GPU that it sees", f"set CUDA_VISIBLE_DEVICES={str(name)[5:]}, and device cuda"
         raise ConfigError(f"device {name}", why, fix)
     if name not in DEVICES:
         raise ConfigError(f"--device {name}", "no such device", suggest(str(name), DEVICES))

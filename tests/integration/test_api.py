@@ -15,6 +15,7 @@ import torch
 from helpers import DIGITS, INFOSCC, ROOT, TINY, environment
 
 import benchmark as gantlet
+from benchmark.__main__ import main
 from benchmark.core.config import parse_overrides
 from benchmark.core.errors import ConfigError, DataError, RunFailed, UserError
 from benchmark.core.registry import method_names
@@ -201,12 +202,35 @@ def test_an_object_in_a_notebook_cell_takes_a_line(results: Path) -> None:
 def test_images_in_another_range_are_refused_or_questioned(results: Path) -> None:
     images = torch.rand(8, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     judge = {"steps": 5, "width": 8}
-    with pytest.raises(DataError, match=r"float images from .* to 25\d: they are taken as \[-1, 1\]|why:"):
+    with pytest.raises(DataError, match=r"float images from \S+ to 25\d\s+why:  they are taken as \[-1, 1\]"):
         gantlet.score(images * 255, "digits", results=results, device="cpu", judge=judge)
     with pytest.warns(UserWarning, match=r"if they are meant as \[0, 1\], give 2 \* images - 1"):
         gantlet.score(images, "digits", results=results, device="cpu", judge=judge)
     with pytest.raises(DataError, match="count classes from 0"):
         gantlet.score(2 * images - 1, "digits", labels=range(3, 11), results=results, device="cpu", judge=judge)
+
+
+def test_a_shorter_call_does_not_leave_another_s_samples_among_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["sample", "reference/digits/sngan", "--device", "cpu", "--out", str(tmp_path / "out")]
+    assert main([*words, "--n", "3"]) == 0
+    first = (tmp_path / "out/000000.png").read_bytes()
+    assert main([*words, "--n", "2"]) == 2
+    assert "has 1 more samples, of another call" in capsys.readouterr().err
+    assert main([*words, "--n", "3", "--latents", "1"]) == 0
+    assert (tmp_path / "out/000000.png").read_bytes() != first
+
+
+@pytest.mark.parametrize("device", ["cuda:0", torch.device("cuda", 0)])
+def test_a_numbered_gpu_is_chosen_by_the_environment(device: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES=0"):
+        gantlet.plan("sngan", "digits", results=tmp_path, device=device)
+
+
+def test_a_suite_s_plan_takes_no_options_of_a_single_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--suite", "smoke", "--set", "steps=5"]) == 2
+    assert "plan --suite smoke: --set" in capsys.readouterr().err
 
 
 def test_sets_of_several_seeds_are_one_row(tmp_path: Path) -> None:
@@ -219,6 +243,17 @@ def test_sets_of_several_seeds_are_one_row(tmp_path: Path) -> None:
     assert record.seed == 2
     (row,) = gantlet.table("digits", tmp_path).rows
     assert [one.seed for one in row.done] == [0, 1, 2]
+
+
+def test_control_of_a_single_class_is_unavailable_and_the_rest_is_scored(tmp_path: Path) -> None:
+    """A generator that ignores the label could score 1: no reason to lose the other numbers."""
+    images = 2 * torch.rand(30, 1, 16, 16, generator=torch.Generator().manual_seed(0)) - 1
+    judge = {"steps": 5, "width": 8}
+    record = gantlet.score(images, "digits", labels=[3] * 30, results=tmp_path, device="cpu", judge=judge)
+    control = record.values["control_accuracy_judge"]
+    assert (control.value, control.status) == (None, "unavailable")
+    assert "only class 3" in control.reason
+    assert record.values["fd_judge"].status == "ok"
 
 
 def test_too_few_images_for_k_neighbours_are_said(tmp_path: Path) -> None:

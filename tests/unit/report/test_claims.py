@@ -174,7 +174,7 @@ def test_a_row_with_more_seeds_than_are_needed_costs_nothing_more(tmp_path: Path
     assert dict(zip(listing.heads, listing.lines[0]))["Seeds"] == "10 and 2"
 
 
-def test_p_near_the_level_shows_on_which_side_it_lies() -> None:
+def test_p_near_the_level_has_a_digit_more() -> None:
     assert [p_text(p) for p in (0.0004, 0.04996, 0.0503, 0.0512, 0.2)] == [
         "< 0.001",
         "0.0500",

@@ -59,6 +59,16 @@ def test_the_better_method_is_named_with_ratio_interval_and_seeds(folder: Path) 
     assert swapped.tests[0][1].difference == pytest.approx(-test.difference)
 
 
+def test_the_recipe_as_it_is_comes_before_a_variant_with_more_seeds(folder: Path) -> None:
+    for path in (folder / "records").glob("digits-sngan-small-s[23]-*"):
+        path.unlink()
+    made(folder, "sngan", 5.0, seed=7, lr_G=0.05)
+    found = head_to_head("sngan", "dcgan", folder)
+    assert [row.done[0].changes for row in found.rows] == [{}, {}]
+    assert found.others == (1, 0)
+    assert "not used: 1 other configuration of sngan" in found.text()
+
+
 def test_rows_of_the_table_lend_strength(folder: Path) -> None:
     """With all three methods as with two: the same estimate, another interval."""
     alone = folder / "two"
