@@ -197,6 +197,10 @@ class InfoSCC(Method):
         """C(E(images)): the classifier G was trained against."""
         return self.C(self.E(images))
 
+    def training_clusters(self) -> Tensor | None:
+        """Of E's embeddings, with labels = clusters."""
+        return self.cluster_labels
+
     def measurements(self, G: nn.Module, data: Dataset) -> Iterator[Measurement]:
         """How far the clusters of the encoder's features are the dataset's classes."""
         if self.cluster_labels is not None:

@@ -221,6 +221,10 @@ class SelfCond(Method):
         """P_pi, which training finds."""
         return {"frequencies": self.frequencies}
 
+    def training_clusters(self) -> Tensor | None:
+        """pi; random labels are no clusters."""
+        return self.pi if self.cfg.labels in PARTITIONS else None
+
     def measurements(self, G: nn.Module, data: Dataset) -> Iterator[Measurement]:
         """How far the clusters are the dataset's classes."""
         if self.cfg.labels in PARTITIONS:

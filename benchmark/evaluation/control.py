@@ -24,10 +24,12 @@ from benchmark.evaluation.value import MetricValue
 from benchmark.metrics.accuracy import attribute_accuracy, class_accuracy, recall_at
 from benchmark.metrics.catalogue import OWN_CLASSIFIER, row_named
 from benchmark.metrics.checks import MetricError
+from benchmark.metrics.clusters import cluster_agreement
 from benchmark.metrics.extractors.trained import JudgeExtractor
 from benchmark.training.method import Method
 
 HELD_OUT_IMAGES = "images of the held-out split, uniformly"
+_CLUSTERS = "cluster_agreement_judge"
 
 
 def control_accuracy(context: EvaluationContext, judge: JudgeExtractor, conditions: Tensor) -> list[MetricValue]:
@@ -102,6 +104,30 @@ def label_agreement(context: EvaluationContext, judge: JudgeExtractor) -> list[M
     asked_here = {"drawn": HELD_OUT_IMAGES}
     row = row_named("label_agreement_judge")
     return [replace(value, id=row.id, name=row.name, conditions=asked_here)]
+
+
+def agreement_of_clusters(context: EvaluationContext, judge: JudgeExtractor) -> list[MetricValue]:
+    """For methods conditioned on clusters: does a sample show the class of a training image of its cluster?
+
+    Of images as conditions `label_agreement` asks the same. Nothing without classes, or where clusters have no images.
+    """
+    data, clusters, requested = context.data, context.method.training_clusters(), context.generated.conditions
+    if clusters is None or requested is None or data.train.labels is None:
+        return []
+    asked = "clusters of the training images, all classes alike"
+    settings = context.protocol | {"scorer": judge.identity, "conditioning": "cluster", "asked": asked}
+    seen = context.judged.argmax(1)
+    try:
+        found = cluster_agreement(clusters, data.train.labels, requested, seen, data.n_classes)
+    except MetricError as problem:
+        return [MetricValue.of_row(_CLUSTERS, None, settings, status="unavailable", reason=str(problem))]
+    details = {
+        "per_class": dict(zip(data.class_names, found.per_class)),
+        "chance": 1 / data.n_classes,
+        "on_real": found.on_real,
+        "images_left_out": found.n_left_out,
+    }
+    return [MetricValue.of_row(_CLUSTERS, found.macro, settings, details=details)]
 
 
 def held_out_images(context: EvaluationContext) -> RequestedImages | None:

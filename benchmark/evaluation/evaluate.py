@@ -18,6 +18,7 @@ from benchmark.evaluation.border import RequestedImages
 from benchmark.evaluation.config import EvalConfig
 from benchmark.evaluation.context import EvaluationContext, ImageSet, protocol_of, reference_of
 from benchmark.evaluation.control import (
+    agreement_of_clusters,
     control_accuracy,
     given_classes_accuracy,
     held_out_images,
@@ -178,6 +179,8 @@ def judged_values(context: EvaluationContext, judge: JudgeExtractor) -> list[Met
         values += label_agreement(context, judge)
     elif context.generated.conditions is not None:
         values += control_accuracy(context, judge, context.generated.conditions)
+    if method.conditioning == "cluster" and cfg.computes("cluster_agreement_judge"):
+        values += agreement_of_clusters(context, judge)
     if cfg.computes("recall_0.2_judge") and method.conditioning == "attributes":
         values += recall(context, judge, cfg.recall_images)
     return values

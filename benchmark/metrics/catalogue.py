@@ -15,6 +15,8 @@ from benchmark.metrics.metric_row import MetricRow
 
 # The scorer, in a value's protocol, of a method's own classifier
 OWN_CLASSIFIER = {"name": "the classifier the generator was trained against"}
+# Metrics that ask one question, whether a sample shows what was requested, of labels, images and clusters as conditions
+CONTROL = ("control_accuracy_judge", "label_agreement_judge", "cluster_agreement_judge")
 LATE_SNAPSHOTS = 3  # last snapshots whose mean is given
 
 
@@ -160,6 +162,11 @@ METRICS: tuple[MetricRow, ...] = (
         "label_agreement_judge", "Label agreement (judge)", "higher",
         "conditioned on images: samples with the held-out image's label; higher is better",
         ("classifier", "generator"), "ours, after Durall et al., VISAPP 2021", scale="logit", headline=True,
+    ),
+    MetricRow(
+        "cluster_agreement_judge", "Cluster agreement (judge)", "higher",
+        "conditioned on clusters: samples for a training image's cluster with that image's class; higher is better",
+        ("classifier", "generator"), "ours", scale="logit",
     ),
     MetricRow(
         "instance_preference_X", "Instance preference-X", "higher",

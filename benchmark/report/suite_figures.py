@@ -16,12 +16,11 @@ from matplotlib.figure import Figure
 
 from benchmark.core.plotting import PALETTE, figure_png, figure_with_panels, is_wide, literal, name_log_ticks
 from benchmark.core.stats import CONFIDENCE
+from benchmark.metrics.catalogue import CONTROL
 from benchmark.report.notes import TRAINED_AGAINST
 from benchmark.report.tables import CURVE_OF, Column, Row, Table
 
 _STYLES = ("-", "--", ":")  # with more rows than colours, the dashes tell them apart
-# Metrics that ask one question of methods that are given labels and of those that are given images: on common axes
-_TOGETHER = ("control_accuracy_judge", "label_agreement_judge")
 
 
 def suite_figures(table: Table) -> dict[str, bytes]:
@@ -59,10 +58,10 @@ def plot_figure(table: Table) -> bytes | None:
 
 
 def _columns_of_panels(columns: Sequence[Column]) -> list[list[Column]]:
-    """The columns of each panel: one, or those of `_TOGETHER`, of which a row has one or the other."""
+    """The columns of each panel: one, or those of `CONTROL`, of which a row has one."""
     panels: dict[str, list[Column]] = {}
     for column in columns:
-        panels.setdefault("together" if column.id in _TOGETHER else column.id + column.key, []).append(column)
+        panels.setdefault("together" if column.id in CONTROL else column.id + column.key, []).append(column)
     return list(panels.values())
 
 

@@ -279,6 +279,10 @@ class Method(Trainable):
         """Training images [N, k] that samples for these rows [N] are to be like; None where there are none."""
         return None
 
+    def training_clusters(self) -> Tensor | None:
+        """For clusters as conditions: those of the training images, [N] int64; None where images are in no cluster."""
+        return None
+
     def own_classifier(self, images: Tensor) -> Tensor | None:
         """Logits [N, n_labels] of the classifier this method trains against, where it has one."""
         return None

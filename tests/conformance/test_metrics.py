@@ -51,6 +51,7 @@ EXPECTED = {
     "control_accuracy_judge": ("logit", True, False),
     "control_accuracy_own": ("logit", False, False),
     "label_agreement_judge": ("logit", True, False),
+    "cluster_agreement_judge": ("logit", False, False),
     "instance_preference_judge": ("logit", False, False),
     "authenticity_judge": ("logit", True, False),
     "data_copying_judge": ("identity", False, False),

@@ -159,6 +159,8 @@ def test_clusters_are_labels_of_the_images_drawn() -> None:
     index = torch.tensor([5, 0, 7])
     batch = Batch(torch.zeros(3, 3, 32, 32), None, torch.zeros(3, 5), index)
     assert method.labelled(batch)[1].tolist() == [2, 0, 1]
+    assert torch.equal(method.training_clusters(), clusters["labels"])  # type: ignore[arg-type]
+    assert infoscc("shapes")[0].training_clusters() is None
 
 
 def test_k_means_finds_directions() -> None:

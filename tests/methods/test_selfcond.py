@@ -280,6 +280,7 @@ def test_what_is_asked(labels: Any, conditioning: str, n_labels: int) -> None:
 
 def test_random_labels_are_fresh_in_each_batch() -> None:
     method, data = selfcond(labels="random")
+    assert method.training_clusters() is None
     batch = next(stream_for(method, data, 0))
     torch.manual_seed(0)
     first, second = method.conditions_of(batch), method.conditions_of(batch)
@@ -335,6 +336,7 @@ def test_clusters_of_a_frozen_encoder_are_kept(name: Any, tmp_path: Path) -> Non
     assert "frequency" in method.default_conditions
     again, _ = on_an_encoder(tmp_path, name)
     assert torch.equal(again.pi, before), "they are found again"
+    assert method.training_clusters() is method.pi
     assert [name for name, _ in method.pictures(method.G.eval(), data)] == ["clusters"]
     assert {found.id for found in method.measurements(method.G, data)} == {"nmi", "purity"}
 

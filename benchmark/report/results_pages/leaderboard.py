@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from benchmark.metrics.catalogue import row_named, row_of
+from benchmark.metrics.catalogue import CONTROL, row_named, row_of
 from benchmark.report.plain_table import EMPTY
 from benchmark.report.results_pages.head import operations, standing
 from benchmark.report.results_pages.markdown import table
@@ -14,7 +14,6 @@ from benchmark.report.tables import Column, RealDataRow, Row
 from benchmark.report.writers import ARROWS, markdown_text
 
 _CONDITIONED_ON = {"instance": "image", "latent": "image", "none": "nothing"}
-_CONTROL = ("control_accuracy_judge", "label_agreement_judge")  # one question, of labels and of images as conditions
 
 
 def side_columns(board: Board, column: Column) -> list[Column]:
@@ -29,6 +28,11 @@ def widest(board: Board, id: str, ranking: Ranking) -> Column | None:
     rows = [place.entry.row for place in ranking.places]
     found = [column for column in board.table.columns if column.id == id and any(_in(rows, column))]
     return max(found, key=lambda column: sum(_in(rows, column)), default=None)
+
+
+def control_columns(board: Board, ranking: Ranking) -> list[Column]:
+    """Whether samples show what was requested: the columns for labels, images and clusters that ranked rows have."""
+    return [found for id in CONTROL if (found := widest(board, id, ranking)) is not None]
 
 
 def _in(rows: Sequence[Row], column: Column) -> list[bool]:
@@ -58,7 +62,7 @@ def head_of(column: Column) -> str:
 def leaderboard(board: Board, column: Column) -> list[str]:
     """The table of a board's ranking by a column, with rows of real images below."""
     ranking, side = board.ranking(column), side_columns(board, column)
-    controls = [found for id in _CONTROL if (found := widest(board, id, ranking)) is not None]
+    controls = control_columns(board, ranking)
     letters = groups(board, ranking)
     short = [head_of(one).replace(f"-{row_of(column.id).what(column.id)}", "").lower() for one in side]
     heads = ("method", "conditioned on (given)", "vs best", "group", head_of(column), *short, "control ↑", "seeds",

@@ -19,7 +19,7 @@ from benchmark.report.plain_table import cell_text
 from benchmark.report.results_pages.head import cost_text, left_text, names, other_leaders, row_name, verdict
 from benchmark.report.results_pages.index import index_page
 from benchmark.report.results_pages.layout import Layout, PageOf, page_plan
-from benchmark.report.results_pages.leaderboard import leaderboard, not_ranked, side_columns
+from benchmark.report.results_pages.leaderboard import control_columns, leaderboard, not_ranked, side_columns
 from benchmark.report.results_pages.markdown import bullets, page, paragraph, table
 from benchmark.report.results_pages.pictures import REAL, cost_svg, curves_svg, sheet_files, sheet_webp
 from benchmark.report.results_pages.sections import (
@@ -42,6 +42,11 @@ MOST_LINES = 150  # of a page
 MADE = "<!-- Written by `make results` from the records; change docs/results/remarks.yaml, or the code. -->"
 SEARCH = f"{MAIN_SUITE}-search"  # the suite that tries settings for the comparison of all methods
 FIGURES = ("-samples.webp", "-curves.svg", "-cost.svg")  # how the names of figures end
+_CONTROL_OF = {
+    "control_accuracy_judge": "for classes, the share of samples with the requested class",
+    "label_agreement_judge": "for images, that with the class of the image",
+    "cluster_agreement_judge": "for clusters, that with the class of an image of the cluster",
+}
 Files = dict[str, bytes]  # by their paths below the folder of the pages
 
 
@@ -184,10 +189,9 @@ def main_section(board: Board, results: Path, layout: Layout, several: bool, fil
         f"{command_of(board)}: {board.budget}, recipe {board.recipe}. "
         "Mean ± half the 95 % t interval over seeds. Bold: best, or equal to it within the metric's margin; ~: not "
         "significantly worse than the best (moderated t test over seeds, adjusted for all comparisons of a column, "
-        "[statistics](../statistics.md)); neither where no row is significantly worse. Control is two metrics, marked "
-        "separately: for classes the share of samples with the requested class, for images that with the class of the "
-        "image. Training and FLOPs (T: 10^12) are of one run without shared stages; times depend on what else the "
-        "machine did. Group: rows that share a letter are not "
+        "[statistics](../statistics.md)); neither where no row is significantly worse. "
+        f"{control_text(control_columns(board, board.ranking(column)))}Training and FLOPs (T: 10^12) are of one run "
+        "without shared stages; times depend on what else the machine did. Group: rows that share a letter are not "
         f"significantly different when all pairs are tested together.{_unranked(board, column)}"
     )
     lines += _figures(board, column, results, layout, files)
@@ -195,6 +199,13 @@ def main_section(board: Board, results: Path, layout: Layout, several: bool, fil
     if board.claims:
         lines += ["### Claims about two of these methods", "", *claims_table(board)]
     return lines + (paragraph(layout.remarks[board.id]) if board.id in layout.remarks else [])
+
+
+def control_text(columns: Sequence[Column]) -> str:
+    """What the column of control is, for the conditions that a board's methods have; nothing where there is none."""
+    kinds = [_CONTROL_OF[column.id] for column in columns]
+    marked = ", marked separately for each kind of condition" if len(kinds) > 1 else ""
+    return f"Control{marked}: {'; '.join(kinds)}. " if kinds else ""
 
 
 def search_text(board: Board) -> str:

@@ -89,6 +89,32 @@ def test_a_generator_that_shows_what_it_is_asked_for_is_told_from_one_that_does_
     assert "control_accuracy_judge" not in loyal
 
 
+class OfClusters(Known):
+    """Conditioned on clusters: each is the images of one class, under another number."""
+
+    def training_clusters(self) -> Tensor:
+        return 9 - torch.tensor(self.data.train.labels)
+
+    def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
+        rows = torch.randint(len(self.data.train), (n,))
+        shown = rows if self.loyal else torch.randint(len(self.data.train), (n,))
+        return Sample(self._noisy(shown), self.training_clusters()[rows])
+
+
+def test_agreement_of_clusters_asks_for_the_class_of_a_training_image(artifacts: ArtifactStore) -> None:
+    found = {}
+    for loyal in (True, False):
+        method = OfClusters(GANConfig(steps=1, batch=8), artifacts.data, "cluster", loyal)
+        found[loyal] = by_id(evaluate(method, method.G, replace(CFG, metrics="all"), artifacts))
+    agreement = found[True]["cluster_agreement_judge"]
+    assert agreement.value > 0.75
+    assert (agreement.details["on_real"], agreement.details["images_left_out"]) == (1, 0)
+    assert found[False]["cluster_agreement_judge"].value == pytest.approx(0.1, abs=0.06)
+    assert not {"control_accuracy_judge", "label_agreement_judge"} & found[True].keys()
+    method = Known(GANConfig(steps=1, batch=8), artifacts.data, "cluster")  # of random labels: they have no images
+    assert "cluster_agreement_judge" not in by_id(evaluate(method, method.G, replace(CFG, metrics="all"), artifacts))
+
+
 def test_what_was_asked_stands_beside_every_number_and_does_not_split_columns(artifacts: ArtifactStore) -> None:
     plain, steered = scored(artifacts), scored(artifacts, "instance")
     assert plain.conditions["conditioning"] == "none"

@@ -1,4 +1,4 @@
-"""Agreement of clusters and classes: hand-made tables, renaming, bounds, and that the mutants are told apart."""
+"""Agreement of clusters and classes: hand-made tables, renaming, bounds, draws, and that the mutants are told apart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.metrics.cluster import contingency_matrix
 
 import benchmark.metrics.clusters
 from benchmark.metrics.checks import MetricError
-from benchmark.metrics.clusters import nmi, purity, purity_chance
+from benchmark.metrics.clusters import cluster_agreement, nmi, purity, purity_chance
 
 
 def from_table(table: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
@@ -120,3 +120,60 @@ def test_what_is_refused(metric: Any, clusters: Any, labels: np.ndarray, what: s
 def test_what_purity_chance_refuses(labels: np.ndarray, what: str) -> None:
     with pytest.raises(MetricError, match=what):
         purity_chance(labels)
+
+
+# ---- of images generated for clusters -------------------------------------------------------------------------------
+
+REAL = from_table([[3, 1], [1, 3]])  # clusters and classes of training images
+SAMPLES = from_table([[4, 0], [1, 1]])  # clusters requested and classes seen: 0 always shows class 0, 1 half and half
+
+
+def test_cluster_agreement_of_a_hand_made_table() -> None:
+    found = cluster_agreement(*REAL, *SAMPLES, n_classes=2)
+    assert found.per_class == (0.75 * 1 + 0.25 * 0.5, 0.25 * 0 + 0.75 * 0.5)
+    assert found.macro == 0.625
+    assert found.on_real == 0.75**2 + 0.25**2
+    assert found.n_left_out == 0
+
+
+def test_cluster_agreement_is_what_drawing_an_image_its_cluster_and_a_sample_gives() -> None:
+    clusters, labels = RANDOM
+    requested = RNG.integers(0, 7, 5000)
+    seen = np.where(RNG.random(5000) < 0.4, requested % 4, RNG.integers(0, 4, 5000))
+    found = cluster_agreement(clusters, labels, requested, seen, 4)
+    shares = []
+    for y in range(4):
+        images = RNG.choice(np.flatnonzero(labels == y), 5000)
+        samples = [RNG.choice(seen[requested == c], (clusters[images] == c).sum()) for c in range(7)]
+        shares.append((np.concatenate(samples) == y).mean())
+    assert found.per_class == pytest.approx(shares, abs=0.03)
+    assert found.macro == pytest.approx(np.mean(shares), abs=0.015)
+
+
+def test_a_generator_that_ignores_its_cluster_is_at_chance_and_pure_clusters_allow_all() -> None:
+    labels = RANDOM[1]
+    deaf = np.tile([0, 0, 0, 1, 2], 40)  # whatever is requested
+    assert cluster_agreement(labels, labels, np.arange(200) // 50, deaf, 4).macro == pytest.approx(1 / 4)
+    loyal = cluster_agreement(labels, labels, np.arange(4), np.arange(4), 4)
+    assert (loyal.macro, loyal.on_real) == (1, 1)
+    one = cluster_agreement(np.zeros_like(labels), labels, np.zeros(4, int), np.arange(4), 4)
+    assert one.macro == one.on_real == pytest.approx(1 / 4)
+
+
+def test_names_of_clusters_and_how_often_each_is_requested_do_not_matter() -> None:
+    found = cluster_agreement(*REAL, *SAMPLES, n_classes=2)
+    names = np.array([-7, 2**40])
+    requested, seen = (np.concatenate([part, np.repeat(part[:4], 9)]) for part in SAMPLES)  # ten times as many of 0
+    assert cluster_agreement(names[REAL[0]], REAL[1], names[requested], seen, 2) == found
+
+
+def test_images_of_clusters_without_samples_are_left_out() -> None:
+    only_first = cluster_agreement(*REAL, np.zeros(3, int), np.array([0, 0, 1]), 3)
+    assert only_first.per_class == (2 / 3, 1 / 3, None)
+    assert only_first.n_left_out == 4
+    with pytest.raises(MetricError, match="none of them has a training image"):
+        cluster_agreement(*REAL, np.full(3, 9), np.zeros(3, int), 2)
+    with pytest.raises(MetricError, match="classes seen: 0 to 2"):
+        cluster_agreement(*REAL, np.arange(3), np.arange(3), 2)
+    with pytest.raises(MetricError, match="requested clusters: dtype float64"):
+        cluster_agreement(*REAL, np.zeros(3), np.arange(3), 3)
