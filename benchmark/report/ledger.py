@@ -259,7 +259,9 @@ def _whole(value: float | None) -> float | int | None:
 # ---- collapse -------------------------------------------------------------------------------------------------------
 
 FEW_CLASSES = 0.2  # of the classes, or modes: a generator that shows no more has collapsed
-NOTHING = 0.01  # recall and coverage below it: the samples are (nearly) all one
+# Recall and coverage of every extractor below it: the samples are (nearly) all one. A single extractor is not enough:
+# its features may see a fault that all the samples share, such as a line at the border, and nothing else
+NOTHING = 0.01
 
 
 def collapse(record: Record) -> str:
@@ -275,10 +277,8 @@ def collapse(record: Record) -> str:
         of = record.values[id].details.get("of") if id in found else None
         if of and of > 1 and found[id] <= max(1, FEW_CLASSES * of):
             return f"{found[id]:.0f} of {of} classes or modes seen"
-    for id, recall in found.items():
-        row = row_of(id)
-        coverage_id = row_named("coverage_X").id_of(row.what(id)) if row.id == "recall_X" else ""
-        if coverage_id in found and max(recall, found[coverage_id]) < NOTHING:
-            names = (record.values[id].name, record.values[coverage_id].name)
-            return f"{names[0]} {recall:.2g}, {names[1]} {found[coverage_id]:.2g}"
+    pairs = [(id, row_named("coverage_X").id_of(row_of(id).what(id))) for id in found if row_of(id).id == "recall_X"]
+    pairs = [pair for pair in pairs if pair[1] in found]
+    if pairs and all(found[id] < NOTHING for pair in pairs for id in pair):
+        return ", ".join(f"{record.values[id].name} {found[id]:.2g}" for id in pairs[0])
     return ""

@@ -139,6 +139,9 @@ def value(id: str, number: float | None, **details: Any) -> dict[str, Any]:
     return {"id": id, "name": id, "value": number, "details": details}
 
 
+VARIED = (value("recall_judge", 0.3), value("coverage_judge", 0.3))
+
+
 @pytest.mark.parametrize(
     ("values", "why"),
     [
@@ -151,6 +154,8 @@ def value(id: str, number: float | None, **details: Any) -> dict[str, Any]:
         ([value("recall_judge", 0.005), value("coverage_judge", 0.5)], ""),
         ([value("recall_judge", 0.5), value("coverage_judge", 0.002)], ""),
         ([value("recall_lite0", 0.005), value("coverage_judge", 0.002)], ""),
+        ([value(f"{what}_{of}", 0.0) for what in ("recall", "coverage") for of in ("lite0", "judge")], "recall_lite0 0"),
+        ([*(value(f"{what}_lite0", 0.0) for what in ("recall", "coverage")), *VARIED], ""),
         ([value("recall_judge", None), value("coverage_judge", 0.002)], ""),
         ([], ""),
     ],
