@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from random import Random
+
+import torch
+
+import benchmark as gantlet
+from benchmark.core.errors import UserError
+from benchmark.runs.exported import CONFIG
 
 DAMAGES = ["bit 0", "bit 0.001", "bit 0.02", "bit 0.1", "bit 0.3", "bit 0.5", "bit 0.9", "bit 0.97", "bit 1",
            "zeros 0.1", "zeros 0.5", "zeros 1", "tail 1", "tail 100", "empty"]  # fmt: skip
@@ -28,3 +35,25 @@ def damage(path: Path, how: str) -> bool:
     path.unlink()  # it may be a hard link to a whole one
     path.write_bytes(content)
     return bytes(content) != before
+
+
+def check_damages_are_named(model: Path, name: str, work: Path) -> None:
+    """Assert that a model with any damage of one of its files is refused by the file's name, or samples the same bits.
+
+    model: the folder of an exported or published model, which stays as it is. work: where its copies are made.
+    """
+    expected, refusals = gantlet.load_run(model).sample(3), {}
+    for how in DAMAGES:
+        copy = work / "copy"
+        shutil.copytree(model, copy)
+        changed = damage(copy / name, how)
+        try:
+            found = gantlet.load_run(copy).sample(3)
+        except UserError as error:
+            refusals[how] = str(error)
+        else:
+            assert torch.equal(found, expected), how
+            assert not changed or name == CONFIG, f"{how}: blanks alone may change, and nothing that a file says"
+        shutil.rmtree(copy)
+    assert len(refusals) >= len(DAMAGES) - 4
+    assert not [text for text in refusals.values() if name not in text]

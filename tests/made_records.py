@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +93,18 @@ def write(
         device={"device": "cpu"},
     )
     return run
+
+
+def check_inert(path: Path) -> None:
+    """Assert that nothing in a written table is a command of LaTeX, a formula of a spreadsheet, or a tag."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".tex":
+        body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+        assert r"\input{/" not in body, path
+        assert r"\write18" not in body, path
+    if path.suffix == ".csv":
+        cells = [cell for line in csv.reader(text.splitlines()) for cell in line]
+        assert not [c for c in cells if re.match(r"[=+@]|-[A-Za-z(]", c)], path
+    if path.suffix == ".md":
+        assert "](javascript" not in text, path
+        assert not re.search(r"(?<!\\)<(script|img)", text), path

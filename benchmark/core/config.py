@@ -95,12 +95,8 @@ def _not_json(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 def _explain(cls: type, problem: Any) -> str:
     """One line for one pydantic problem: key, reason, fix."""
     path = [str(part) for part in problem["loc"]]
-    key, kind, value, context = (
-        ".".join(path) or "(top level)",
-        problem["type"],
-        problem["input"],
-        problem.get("ctx", {}),
-    )
+    key, kind = ".".join(path) or "(top level)", problem["type"]
+    value, context = problem["input"], problem.get("ctx", {})
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
         return f"  {key}: unknown key; {suggest(path[-1], field_names(cls, path[:-1]))}"
     if kind in ("missing", "missing_argument", "missing_keyword_only_argument"):

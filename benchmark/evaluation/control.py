@@ -5,7 +5,7 @@ Scored by the judge, which no method trained against, and by the method's own cl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -107,27 +107,44 @@ def label_agreement(context: EvaluationContext, judge: JudgeExtractor) -> list[M
 
 
 def agreement_of_clusters(context: EvaluationContext, judge: JudgeExtractor) -> list[MetricValue]:
-    """For methods conditioned on clusters: does a sample show the class of a training image of its cluster?
+    """For methods conditioned on clusters: does a sample show the label of a training image of its cluster?
 
-    Of images as conditions `label_agreement` asks the same. Nothing without classes, or where clusters have no images.
+    Of images as conditions `label_agreement` asks the same. With attributes the mean over them, each on and off alike.
+    Nothing without labels, or where clusters have no images.
     """
     data, clusters, requested = context.data, context.method.training_clusters(), context.generated.conditions
-    if clusters is None or requested is None or data.train.labels is None:
+    if clusters is None or requested is None or not data.n_labels:
         return []
-    asked = "clusters of the training images, all classes alike"
+    of_classes = data.train.labels is not None
+    asked = f"clusters of the training images, {'all classes' if of_classes else 'on and off'} alike"
     settings = context.protocol | {"scorer": judge.identity, "conditioning": "cluster", "asked": asked}
-    seen = context.judged.argmax(1)
     try:
-        found = cluster_agreement(clusters, data.train.labels, requested, seen, data.n_classes)
+        found = [
+            cluster_agreement(clusters, labels, requested, seen, n)
+            for labels, seen, n in _labels_and_seen(data, context.judged)
+        ]
     except MetricError as problem:
         return [MetricValue.of_row(_CLUSTERS, None, settings, status="unavailable", reason=str(problem))]
-    details = {
-        "per_class": dict(zip(data.class_names, found.per_class)),
-        "chance": 1 / data.n_classes,
-        "on_real": found.on_real,
-        "images_left_out": found.n_left_out,
-    }
-    return [MetricValue.of_row(_CLUSTERS, found.macro, settings, details=details)]
+    if of_classes:
+        details: dict[str, Any] = {"per_class": dict(zip(data.class_names, found[0].per_class))}
+    else:
+        details = {"per_attribute": dict(zip(data.attribute_names, [one.macro for one in found]))}
+    details["chance"] = 1 / data.n_classes if of_classes else 0.5
+    details["on_real"] = float(np.mean([one.on_real for one in found]))
+    details["images_left_out"] = found[0].n_left_out
+    return [MetricValue.of_row(_CLUSTERS, float(np.mean([one.macro for one in found])), settings, details=details)]
+
+
+def _labels_and_seen(data: Dataset, logits: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    """Labels of the training images [N], what the judge sees in the samples [M], and how many values there are.
+
+    Once for classes, once for each attribute.
+    """
+    if data.train.labels is not None:
+        yield data.train.labels, logits.argmax(1), data.n_classes
+    elif data.train.attributes is not None:
+        for labels, logit in zip(data.train.attributes.T, logits.T):
+            yield labels, (logit > 0).astype(np.int64), 2
 
 
 def held_out_images(context: EvaluationContext) -> RequestedImages | None:

@@ -242,10 +242,8 @@ def make_plan(
     run's are added. counting: how parts are counted; None: all are timed. files: look for the files that the run needs,
     which may ask the network.
     """
-    data, prepared = (
-        Dataset.tiny(resolved.card, FEW if quick else TINY),
-        find_prepared(resolved.card, paths.data_root, paths.prepared),
-    )
+    data = Dataset.tiny(resolved.card, FEW if quick else TINY)
+    prepared = find_prepared(resolved.card, paths.data_root, paths.prepared)
     require_memory(resolved, data, device)
     check_capture(resolved.method.cls, resolved.config, device, resolved.engine.capture)
     artifacts = DryRun(

@@ -25,6 +25,7 @@ class PageOf:
     title: Text
     datasets: Annotated[tuple[str, ...], Field(min_length=1)]
     first: Text | None = None  # the suite's table that the first screen is about, where no comparison of all is
+    shown: tuple[Text, ...] = ()  # suites' tables with sections of their own, beside the comparison: samples and curves
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

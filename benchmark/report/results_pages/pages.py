@@ -56,6 +56,7 @@ class PageBoards:
 
     plan: PageOf
     main: list[Board]
+    shown: list[Board]  # other suites with a section of their own, samples and curves
     others: list[Board]
     searches: list[Board]  # of settings for the leaderboards
 
@@ -120,9 +121,10 @@ def _boards_of(plan: PageOf, boards: Sequence[Board]) -> PageBoards:
     mine = [board for name in plan.datasets for board in boards if board.dataset == name]
     main = [board for board in mine if board.suite == MAIN_SUITE and board.main_column is not None]
     searches = [board for board in mine if main and board.suite == SEARCH]
-    used = {board.id for board in (*main, *searches)}
+    shown = [board for name in plan.shown for board in mine if main and board.id == name]
+    used = {board.id for board in (*main, *searches, *shown)}
     others = [board for board in mine if board.id not in used]
-    return PageBoards(plan, main, sorted(others, key=lambda board: board.id != plan.first), searches)
+    return PageBoards(plan, main, shown, sorted(others, key=lambda board: board.id != plan.first), searches)
 
 
 def _text(lines: Sequence[str], name: str) -> bytes:
@@ -144,6 +146,9 @@ def dataset_page(one: PageBoards, results: Path, layout: Layout, records: Sequen
         for board in one.main:
             top += main_section(board, results, layout, several, files)
         top += bullets(map(search_text, one.searches))
+        for board in one.shown:
+            figures = _figures(board, board.main_column, results, layout, files) if board.main_column else []
+            top += [*FORMS[0]([board], layout, False), *figures]
     else:
         top += ["## Which is best?", ""]
         top += bullets(f"{markdown_text(title_of(board, True))}. {_certain(board)}" for board in one.heads)
@@ -274,7 +279,7 @@ def agreement(board: Board) -> list[str]:
 
 
 def _files_section(one: PageBoards) -> list[str]:
-    boards = [*one.main, *(one.others if not one.main else [])]
+    boards = [*one.main, *one.shown, *(one.others if not one.main else [])]
     full = [
         f"{table_link(board, f'all columns of {board.id}')}, {table_link(board, 'their cost', '-cost.md')}"
         for board in boards

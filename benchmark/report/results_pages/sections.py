@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from benchmark.core.names import path_component
 from benchmark.report.claims import CheckedClaim, effect, p_text
 from benchmark.report.plain_table import EMPTY
-from benchmark.report.results_pages.head import row_name, verdict
+from benchmark.report.results_pages.head import left_text, row_name, verdict
 from benchmark.report.results_pages.layout import Layout
 from benchmark.report.results_pages.leaderboard import cell, head_of, seeds_cell
 from benchmark.report.results_pages.markdown import bullets, paragraph, table
@@ -94,7 +94,8 @@ def full(boards: Sequence[Board], layout: Layout, said: bool) -> list[str]:
             f"{command_of(board)}, {board.budget}",
             table_link(board, "full table"),
         ]
-        lines += paragraph("; ".join(filter(None, facts)) + "." + ("" if said else f" {verdict(board)}"))
+        best = "" if said else f" {verdict(board)} {left_text(board)}".rstrip()
+        lines += paragraph("; ".join(filter(None, facts)) + f".{best}")
         lines += suite_table(board) + claims_table(board)
         lines += paragraph(layout.remarks[board.id]) if board.id in layout.remarks else []
     return lines

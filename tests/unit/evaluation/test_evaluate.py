@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark.data.cards import find_card
+from benchmark.data.cards import card_with, find_card
 from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset, mixture_of
 from benchmark.data.stream import to_float
@@ -113,6 +113,22 @@ def test_agreement_of_clusters_asks_for_the_class_of_a_training_image(artifacts:
     assert not {"control_accuracy_judge", "label_agreement_judge"} & found[True].keys()
     method = Known(GANConfig(steps=1, batch=8), artifacts.data, "cluster")  # of random labels: they have no images
     assert "cluster_agreement_judge" not in by_id(evaluate(method, method.G, replace(CFG, metrics="all"), artifacts))
+
+
+def test_agreement_of_clusters_with_attributes_is_their_mean(tmp_path: Path) -> None:
+    card = find_card("shapes")
+    data = prepare(card_with(card, {"source": {"n_train": 300, "n_test": 300}}), tmp_path, tmp_path / "data")
+    method = OfClusters(GANConfig(steps=1, batch=8), data, "cluster")
+    red = torch.tensor(data.train.attributes)[:, data.attribute_names.index("red")].long()
+    method.training_clusters = lambda: red  # type: ignore[method-assign]
+    store = ArtifactStore(data, tmp_path, CPU, quiet=True)
+    found = by_id(evaluate(method, method.G, replace(CFG, metrics="all"), store))["cluster_agreement_judge"]
+    shares = found.details["per_attribute"]
+    assert shares["red"] > 0.85
+    assert shares["large"] == pytest.approx(0.5, abs=0.1)
+    assert found.value == pytest.approx(np.mean(list(shares.values())))
+    assert found.details["on_real"] == pytest.approx((1 + 4 * 0.5) / 5, abs=0.03)
+    assert found.details["chance"] == 0.5
 
 
 def test_what_was_asked_stands_beside_every_number_and_does_not_split_columns(artifacts: ArtifactStore) -> None:

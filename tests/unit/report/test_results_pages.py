@@ -193,6 +193,18 @@ def test_the_index_compares_the_leaderboards_of_two_datasets(records: list[Recor
     assert f"], {len(shared)} methods." in section
 
 
+def test_a_suite_that_a_page_shows_has_a_section_with_its_samples_and_curves(made: Files, layout: Layout) -> None:
+    (page,) = [page for page in layout.pages if page.shown]
+    text = made[f"{page.name}.md"].decode()
+    section = text.partition("## Control with and without labels")[2].partition("\n## ")[0]
+    for suite in page.shown:
+        for figure in (f"images/{suite}-samples.webp", f"images/{suite}-curves.svg"):
+            assert figure in made
+            assert f"]({figure})" in section
+        assert f"/{suite}-cost.md" in text
+    assert text.count("Control with and without labels") == 1
+
+
 def test_collapsed_runs_are_counted_beside_the_seeds(made: Files) -> None:
     table = rows((TABLES / "selfcond-stacked-small.md").read_text())
     collapsed = {tuple(line[:2]) for line in table if "collapsed (1 of 3)" in line[-1]}
