@@ -165,7 +165,7 @@ METRICS: tuple[MetricRow, ...] = (
     ),
     MetricRow(
         "cluster_agreement_judge", "Cluster agreement (judge)", "higher",
-        "conditioned on clusters: samples for a training image's cluster with that image's class; higher is better",
+        "conditioned on clusters: samples for a training image's cluster with that image's label; higher is better",
         ("classifier", "generator"), "ours", scale="logit",
     ),
     MetricRow(

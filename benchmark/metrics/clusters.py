@@ -19,7 +19,7 @@ class ClusterAgreement:
 
     macro: float  # mean over classes, in [0, 1]
     per_class: tuple[float | None, ...]  # [K]; None where no cluster with samples has a training image of the class
-    on_real: float  # the same with training images of the cluster in place of generated ones: what the clusters allow
+    on_real: float  # the same with training images of the cluster in place of generated ones; no limit: see below
     n_left_out: int  # training images whose cluster has no samples
 
 
@@ -77,7 +77,8 @@ def cluster_agreement(
     It asks of clusters what label agreement asks of images as conditions: take an image, generate for it, and see
     whether the class is kept. For class y it is sum_c p(c | y) q(y | c): p is the share of y's training images that are
     in cluster c, q the share of c's samples in which y is seen. A generator that ignores its cluster has 1/K.
-    How often each cluster was requested does not matter, only that it was.
+    One that draws each cluster as its training images are has `on_real`; one that draws only the most frequent class of
+    each has more. How often each cluster was requested does not matter, only that it was.
 
     clusters, labels: of the training images, integers [N]. requested, seen: the cluster asked for and the class seen,
     integers [M], of the samples. Clusters may have any names; n_classes: K, the classes are 0 to K - 1. Training images
