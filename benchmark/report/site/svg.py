@@ -21,6 +21,7 @@ _WIDE = 10  # a ratio of largest to smallest from which an axis is logarithmic
 _LABEL = 14.0  # px of a label's line
 _LETTER = 7.0  # px of a letter, about
 _LEADER = 10.0  # px from the end of a curve to its label
+_NAMES = (165.0, 245.0)  # px for the labels of curves, at least and at most
 
 
 @dataclass(frozen=True)
@@ -143,10 +144,12 @@ def lines(series: Sequence[Series], x_name: str, y_name: str, title: str, may_be
     series = [one for one in series if len(one.x)]
     if not series:
         return Markup("")
-    x = Axis.of([value for one in series for value in one.x], _LEFT, WIDTH - 165, may_be_log=False)
+    named = [one for one in series if one.colour is not None]
+    longest = max((len(one.name) for one in named), default=0)
+    room = min(max(_NAMES[0], longest * _LETTER + _LEADER + 6), _NAMES[1])
+    x = Axis.of([value for one in series for value in one.x], _LEFT, WIDTH - room, may_be_log=False)
     y = Axis.of([v for one in series for v in (*one.y, *one.low, *one.high)], HEIGHT - _BOTTOM, _TOP, may_be_log)
     parts = [_frame(x, y, x_name, y_name)]
-    named = [one for one in series if one.colour is not None]
     heights = dict(zip(map(id, named), _apart([y.at(one.y[-1]) for one in named], _TOP, HEIGHT - _BOTTOM)))
     for one in sorted(series, key=lambda s: s.colour is not None):
         colour = "grey" if one.colour is None else f"c{one.colour % 8}"
@@ -162,7 +165,8 @@ def lines(series: Sequence[Series], x_name: str, y_name: str, title: str, may_be
             parts.append(
                 f'<polyline class="line {colour}" style="stroke-width:1" points="{px},{py} {px + _LEADER},{at:.1f}"/>'
             )
-            parts.append(f'<text class="name" x="{px + _LEADER + 3:.1f}" y="{at + 4:.1f}">{_text(one.name)}</text>')
+            name = _text(_shortened(one.name, int((room - _LEADER - 6) / _LETTER)))
+            parts.append(f'<text class="name" x="{px + _LEADER + 3:.1f}" y="{at + 4:.1f}">{name}</text>')
     return _svg(parts, title)
 
 
@@ -226,6 +230,11 @@ def _marker(kind: str, x: float, y: float) -> str:
     if kind == "latent":
         return f'<path d="M{x} {y + 6.5}l6 -11h-12z"/>'
     return f'<circle cx="{x}" cy="{y}" r="5.5"/>'
+
+
+def _shortened(name: str, most: int) -> str:
+    """A name of at most so many letters; hovering shows it whole."""
+    return name if len(name) <= most else f"{name[: most - 1].rstrip()}…"
 
 
 def _text(text: str) -> str:

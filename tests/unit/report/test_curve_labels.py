@@ -31,3 +31,12 @@ def test_each_curve_leads_to_its_label() -> None:
     assert [label[2] for label in labels] == ["A", "B"]
     assert float(labels[0][1]) - float(labels[1][1]) == pytest.approx(14, abs=0.1), "A is lower, and its label is"
     assert [float(end[3]) + 4 for end in ends] == [float(label[1]) for label in labels]
+
+
+@pytest.mark.parametrize("name", ["A", "Latent-conditioned GAN", "Latent-conditioned GAN, images", "a long name " * 9])
+def test_a_label_ends_within_the_plot(name: str) -> None:
+    drawn = str(lines([Series(name, [0.0, 1.0], [9.0, 1.0], colour=0)], "images", "FD", "FD over images"))
+    ((x, shown),) = re.findall(r'class="name" x="([\d.]+)" y="[\d.]+">([^<]*)<', drawn)
+    assert float(x) + 7 * len(shown) <= 480
+    assert shown == name if len(name) <= 32 else shown.endswith("…")
+    assert f"<title>{name}</title>" in drawn
