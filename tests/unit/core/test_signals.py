@@ -22,9 +22,11 @@ from benchmark.core.signals import (
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
+    given = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets its background jobs ignore it
     handlers = {number: signal.getsignal(number) for number in (signal.SIGUSR2, signal.SIGTERM)}
     yield
     assert {number: signal.getsignal(number) for number in handlers} == handlers
+    signal.signal(signal.SIGINT, given)
 
 
 def send(number: signal.Signals = signal.SIGUSR2) -> None:
