@@ -179,7 +179,7 @@ def judged_values(context: EvaluationContext, judge: JudgeExtractor) -> list[Met
         values += label_agreement(context, judge)
     elif context.generated.conditions is not None:
         values += control_accuracy(context, judge, context.generated.conditions)
-    if method.conditioning == "cluster" and cfg.computes("cluster_agreement_judge"):
+    if cfg.computes("cluster_agreement_judge"):
         values += agreement_of_clusters(context, judge)
     if cfg.computes("recall_0.2_judge") and method.conditioning == "attributes":
         values += recall(context, judge, cfg.recall_images)

@@ -19,7 +19,7 @@ class ClusterAgreement:
 
     macro: float  # mean over classes, in [0, 1]
     per_class: tuple[float | None, ...]  # [K]; None where no cluster with samples has a training image of the class
-    on_real: float  # the same with training images of the cluster in place of generated ones; no limit: see below
+    on_real: float  # the same with training images of the cluster in place of generated ones; it is no upper limit
     n_left_out: int  # training images whose cluster has no samples
 
 
