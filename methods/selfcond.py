@@ -210,7 +210,7 @@ class SelfCond(Method):
 
     @torch.no_grad()
     def sample(self, G: nn.Module, n: int, conditions: Tensor | None = None) -> Sample:
-        """G(z, c) with c from P_pi of all training images [ours; C: of X_s]; of classes and random labels uniform [C]."""
+        """G(z, c) with c from P_pi of all training images [ours; C: X_s]; of classes and random labels uniform [C]."""
         if self.conditioning == "none":
             return Sample(G(self.normal(n, self.cfg.z_dim), None), None)
         c = torch.multinomial(self.frequencies, n, replacement=True) if conditions is None else conditions
