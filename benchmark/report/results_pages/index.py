@@ -99,7 +99,8 @@ def what_was_run(pages: Sequence[tuple[PageOf, Sequence[Board]]], records: Seque
         mine = [record for record in records if record.scored_on in plan.datasets]
         methods, seeds = {record.method for record in mine}, Counter(record.config_hash for record in mine)
         most = max(seeds.values(), default=0)
-        rows.append((markdown_text(plan.title), f"{len(mine):,}", f"{hours(mine):.1f}", str(len(methods)), str(most)))
+        numbers = (f"{len(mine):,}", f"{hours(mine):.1f}", str(len(methods)), str(most))
+        rows.append((markdown_text(plan.title), *numbers, _scored_by_published(mine)))
     failed = f" {facts['failed']} of them failed." if facts["failed"] else " None failed."
     return [
         "## What was run",
@@ -109,8 +110,23 @@ def what_was_run(pages: Sequence[tuple[PageOf, Sequence[Board]]], records: Seque
             "evaluation, added up over the runs; encoders and classifiers that runs share are not in it. Machines: "
             f"{markdown_text(machines(records))}."
         ),
-        *table(("page", "runs", "hours", "methods", "most seeds of a row"), rows, 1),
+        *table(("page", "runs", "hours", "methods", "most seeds of a row", "by published evaluators"), rows, 1),
+        *paragraph(
+            "The last column counts the runs that were scored by the [published evaluators](../evaluators.md). The others "
+            "are older: their classifier was trained on the same machine. Values of two classifiers never share a column."
+        ),
     ]
+
+
+def _scored_by_published(records: Sequence[Record]) -> str:
+    """The number of runs whose images a published classifier scored; nothing where no classifier scores."""
+    judged = [record for record in records if any("judge" in id.split("_") for id in record.values)]
+    return f"{sum(_published_judge(record) for record in judged):,}" if judged else EMPTY
+
+
+def _published_judge(record: Record) -> bool:
+    published = record.config.get("eval", {}).get("published")
+    return bool(published and published.get("judge"))
 
 
 def machines(records: Sequence[Record]) -> str:

@@ -213,6 +213,16 @@ def test_collapsed_runs_are_counted_beside_the_seeds(made: Files) -> None:
     assert {tuple(line[:2]) for line in shown if len(line) == 6 and "[1 collapsed]" in line[-1]} == collapsed
 
 
+def test_the_index_counts_the_runs_that_a_published_classifier_scored(records: list[Record]) -> None:
+    shown = {cells[0]: cells[-1] for cells in rows((FOLDER / "index.md").read_text()) if len(cells) == 6}
+    for page, datasets in (("Digits", ("digits", "digits_5to9")), ("Stacked digits", ("stacked_digits",))):
+        distances = [record.values["fd_judge"] for record in records if record.scored_on in datasets]
+        files = [value.protocol["extractor"]["weights"]["file"] for value in distances]
+        assert 0 < files.count("digits-judge.safetensors") < len(files)
+        assert shown[page] == f"{files.count('digits-judge.safetensors'):,}"
+    assert shown["2-D mixtures: ring and grid"] == "–"  # points: no classifier
+
+
 def test_one_leaderboard_is_compared_with_none(records: list[Record], layout: Layout) -> None:
     files = build(paths.REFERENCE, comparison(records, ("biggan", "sngan"), (0, 1)), layout)
     assert "carry over" not in files["index.md"].decode()
