@@ -112,8 +112,9 @@ def what_was_run(pages: Sequence[tuple[PageOf, Sequence[Board]]], records: Seque
         ),
         *table(("page", "runs", "hours", "methods", "most seeds of a row", "by published evaluators"), rows, 1),
         *paragraph(
-            "The last column counts the runs that were scored by the [published evaluators](../evaluators.md). The others "
-            "are older: their classifier was trained on the same machine. Values of two classifiers never share a column."
+            "The last column counts the runs that were scored by the [published evaluators](../evaluators.md). The "
+            "others are older: their classifier was trained on the same machine. Values of two classifiers never share "
+            "a column."
         ),
     ]
 
