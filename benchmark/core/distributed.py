@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -30,6 +30,8 @@ from torch import Tensor
 
 from benchmark.core.errors import UserError
 from benchmark.core.heartbeat import Heartbeat, RankLost, end_process
+
+T = TypeVar("T")
 
 TOGETHER_MIN = 30  # of a collective operation of training; also until every rank has joined the group
 
@@ -139,6 +141,25 @@ def agree(value: Any) -> Any:
     with _together():
         dist.broadcast_object_list(box, src=0, group=_patient)
     return box[0]
+
+
+def by_main(work: Callable[[], T]) -> T | None:
+    """What rank 0 returns for this work, which it does alone; None on the others, which wait.
+
+    A UserError of rank 0 is raised on every rank, so that none waits for work that has failed. Any other error ends
+    rank 0, and thereby the others.
+    """
+    done, problem = None, None
+    if is_main():
+        try:
+            with alone():
+                done = work()
+        except UserError as error:
+            problem = error
+    problem = agree(problem)
+    if problem is not None:
+        raise problem
+    return done
 
 
 def mean_gradients(gradients: Sequence[Tensor | None]) -> Sequence[Tensor | None]:

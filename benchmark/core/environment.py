@@ -36,6 +36,11 @@ def environment() -> dict[str, Any]:
     }
 
 
+def n_cores() -> int:
+    """Cores that this process may use: of a job on a shared machine, its own."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def cpu_kind() -> str:
     """Family, model and stepping where Linux tells them; many processors share a name."""
     facts = _cpu_facts()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class UserError(Exception):
@@ -21,6 +22,16 @@ class UserError(Exception):
         super().__init__(
             "\n".join(line for line in (what, why and f"  why:  {why}", mend and f"  fix:  {mend}") if line)
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets the same error, whatever arguments the kind of error is made from."""
+        return _remade, (type(self), self.what, self.why, self.mend)
+
+
+def _remade(kind: type[UserError], what: str, why: str, mend: str) -> UserError:
+    error = kind.__new__(kind)
+    UserError.__init__(error, what, why, mend)
+    return error
 
 
 class ConfigError(UserError):

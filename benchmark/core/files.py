@@ -18,7 +18,7 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from benchmark.core.errors import BusyError, UserError
-from benchmark.core.text import parse_json, read_text
+from benchmark.core.text import MAX_TEXT_BYTES, parse_json, read_text
 
 
 @contextmanager
@@ -114,7 +114,8 @@ class JsonLines:
     def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
         """Remove the torn tail and the lines that are not wanted, atomically; the others stay as they are written."""
         if self.path.exists():
-            write_text(self.path, "".join(line + "\n" for line, value in self._whole_lines() if wanted(value)))
+            with atomic(self.path, "w") as file:
+                file.writelines(line + "\n" for line, value in self._whole_lines() if wanted(value))
 
     def append(self, value: dict[str, Any]) -> None:
         """Write one more line. Raises UserError when the disk is full or not writable."""
@@ -125,22 +126,30 @@ class JsonLines:
         except OSError as error:
             raise not_writable(self.path, error) from None
 
-    def _whole_lines(self) -> list[tuple[str, dict[str, Any]]]:
-        """Each line with its object, up to the first that is not whole."""
+    def sync(self) -> None:
+        """Put the lines on the disk: before a checkpoint that counts on them is."""
+        if self.path.exists():
+            with open(self.path, "rb", opener=_no_link) as file:
+                os.fsync(file.fileno())
+
+    def _whole_lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Each line with its object, up to the first that is not whole; one at a time, as a log may be long."""
         if not self.path.exists():
-            return []
-        # "\n" alone ends a line: a text in JSON may hold other separators, and a kill may cut a character in two.
-        lines = read_text(self.path, fault=UserError, mend="move it away", torn=True).split("\n")
-        whole = []
-        for line in lines:
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError):
-                break
-            if not isinstance(value, dict):
-                break
-            whole.append((line, value))
-        return whole
+            return
+        try:
+            if not self.path.is_file():  # a named pipe would block for ever
+                raise OSError(errno.EINVAL, "it is not a regular file")
+            with open(self.path, "rb") as file:
+                for content in iter(lambda: file.readline(MAX_TEXT_BYTES), b""):
+                    # "\n" alone ends a line: a text in JSON may hold other separators
+                    value = json.loads(line := content.removesuffix(b"\n").decode("utf-8"))
+                    if not isinstance(value, dict):
+                        return
+                    yield line, value
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be read", error.strerror or str(error), "move it away") from None
+        except (ValueError, RecursionError):  # a kill may cut a line, and in it a character in two
+            return
 
 
 def sha256_file(path: Path) -> str:

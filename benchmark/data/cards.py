@@ -104,6 +104,12 @@ def check(card: DatasetCard, where: str) -> DatasetCard:
             f"write conditioning: {possible[0]}",
         )
     _check_shape(card, where)
+    if card.split == "hash" and (parts := card.source.parts()):
+        raise ConfigError(
+            f"{where}: split: hash",
+            f"{' and '.join(parts)} are parts of the source's own test split, and hash would train on some of them",
+            "write split: own",
+        )
     if card.imbalance is not None and (card.conditioning != "class" or card.source.is_points):
         raise ConfigError(
             f"{where}: imbalance: {card.imbalance:g} given",

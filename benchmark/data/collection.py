@@ -7,12 +7,11 @@ before it would move the number.
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from benchmark.core.environment import n_cores
 from benchmark.core.errors import DataError
 from benchmark.data.arrays import read_npy, read_npz
 from benchmark.data.cards import card_for, card_with
@@ -44,6 +44,13 @@ class Collection:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def sample(self, n: int | None) -> Collection:
+        """n of the images, drawn with a fixed seed and in their order; all where there are no more, or n is None."""
+        if n is None or n >= len(self):
+            return self
+        rows = np.sort(np.random.default_rng(0).choice(len(self), n, replace=False))
+        return replace(self, images=self.images[rows], labels=None if self.labels is None else self.labels[rows])
 
 
 def is_collection(path: Path) -> bool:
@@ -143,7 +150,7 @@ def _read_all(
 
     images: np.ndarray | None = None
     bad: list[str] = []
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:  # Pillow decodes outside of the GIL
+    with ThreadPoolExecutor(max_workers=min(8, n_cores())) as pool:  # Pillow decodes outside of the GIL
         for row, found in enumerate(tqdm(pool.map(one, rows), total=len(rows), desc="reading", disable=not progress)):
             if isinstance(found, np.ndarray) and images is None:
                 images = _room((len(rows), *found.shape))
@@ -187,11 +194,11 @@ def _arrays(path: Path, side: int | None, limit: int | None) -> Collection:
         raise DataError(
             f"{path}: no images in it", f"it holds {', '.join(names) or 'nothing'}", f"name them {IMAGE_KEYS[0]!r}"
         )
-    images, n = _channels_last(path, arrays[key])[:limit], len(arrays[key])
+    images, n = _channels_last(path, arrays[key]), len(arrays[key])
     key = next((key for key in LABEL_KEYS if key in arrays), None)
     labels = None if key is None else _labels(path, arrays[key], n)
     class_names = () if labels is None else _numbers_up_to(labels)
-    return Collection(path.stem, images, None if labels is None else labels[:limit], class_names)
+    return Collection(path.stem, images, labels, class_names).sample(limit)
 
 
 def _numbers_up_to(labels: np.ndarray) -> tuple[str, ...]:

@@ -87,6 +87,11 @@ def is_picture(name: str) -> bool:
     return not is_hidden(name) and PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
+def _is_utf8(name: str) -> bool:
+    """Whether a file's name is text: Python reads one in another encoding as lone surrogates."""
+    return name.isprintable() or all(not "\ud800" <= character <= "\udfff" for character in name)
+
+
 def in_test(name: str, share: float) -> bool:
     """Does an image of this relative path belong to the test split by hash? Adding images moves no other one."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") < share * 2**64
@@ -119,6 +124,8 @@ def walk(folder: Path, follow_links: bool = False) -> Iterator[tuple[str, os.sta
             yield relative, None
         for name in sorted(files):
             path = os.path.join(parent, name)
+            if is_picture(relative + name) and not _is_utf8(relative + name):
+                raise DataError(f"{path!a}: not a name in UTF-8", "the split is by the names of images", "rename it")
             try:
                 found = os.lstat(path)
                 if stat.S_ISLNK(found.st_mode):

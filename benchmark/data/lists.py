@@ -18,6 +18,7 @@ def read_list(path: Path) -> list[tuple[str, int]]:
     rows: list[tuple[str, int]] = []
     bad: list[str] = []
     classes: dict[str, int] = {}
+    first: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -28,6 +29,9 @@ def read_list(path: Path) -> list[tuple[str, int]]:
         name = PurePosixPath(name.strip()).as_posix()
         if classes.setdefault(name, int(label)) != int(label):
             bad.append(f"line {number}: {name[:100]} has class {label}, but class {classes[name]} above")
+            continue
+        if first.setdefault(name, number) != number:
+            bad.append(f"line {number}: {name[:100]} is in line {first[name]}, too")
             continue
         rows.append((name, int(label)))
     if bad or not rows:

@@ -20,7 +20,8 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmark.core.config import content_hash, to_dict
-from benchmark.core.errors import DataError, suggest
+from benchmark.core.environment import n_cores
+from benchmark.core.errors import ConfigError, DataError, suggest
 from benchmark.core.files import lock, not_writable, require_space, require_writable, sha256_file, write_json
 from benchmark.core.sealed import seal_entries
 from benchmark.data.cards import DatasetCard, fingerprint, locate
@@ -75,9 +76,17 @@ def _complete(folder: Path) -> bool:
 def open_source(card: DatasetCard, data_root: Path) -> SourceImages:
     """The source with the labels that the dataset config serves, and no others.
 
-    Raises DataError naming what is missing, what cannot be read, or which labels do not fit the images.
+    Raises ConfigError for a test share that the source's own split makes no use of; DataError naming what is missing,
+    what cannot be read, or which labels do not fit the images.
     """
     opened = card.source.open(card, data_root)
+    own = opened.is_test is not None and card.split != "hash"
+    if own and card.test_share != DatasetCard.test_share:
+        raise ConfigError(
+            f"data set {card.name}: test_share: {card.test_share:g}",
+            f"it is the share of a split by hash, and the source has a split of its own ({opened.split_rule})",
+            "write split: hash to split anew, or leave test_share out",
+        )
     if card.conditioning != "class":
         opened.labels, opened.class_names = None, ()
     elif card.n_classes is not None and len(opened.class_names) != card.n_classes:
@@ -235,7 +244,7 @@ def _decoded(
             return None, [], f"{source.where(row)}: {explain(error)}"
 
     chunk = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // (card.resolution**2 * card.channels)))
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:  # Pillow decodes outside of the GIL
+    with ThreadPoolExecutor(max_workers=min(8, n_cores())) as pool:  # Pillow decodes outside of the GIL
         for start in range(0, len(rows), chunk):
             yield from pool.map(decode, map(int, rows[start : start + chunk]))
 

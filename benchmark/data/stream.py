@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from benchmark.core import distributed
+from benchmark.core.environment import n_cores
 from benchmark.core.errors import UserError
 from benchmark.data.prepared import Split
 
-MEMORY_SHARE = 0.25  # of the free memory that the images of one split may take
+MEMORY_SHARE = 0.25  # of the free memory that the images of one split may take, by the runs of all cores together
 PERMUTATION, FLIP = 0, 1  # streams of random numbers of an epoch
 
 
@@ -209,10 +210,10 @@ def _gather(images: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 
 def _free_bytes(device: torch.device) -> int:
-    """Free memory of the device, or of the host for the CPU."""
+    """Free memory of the device; on a CPU this run's part of the host's, as one may run on each core."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return _free_host_bytes()
+    return _free_host_bytes() // n_cores()
 
 
 def _free_host_bytes() -> int:

@@ -94,14 +94,14 @@ class Snapshots:
         """Score generator G after a step; every rank calls, rank 0 works."""
         if step not in self.steps:
             return
-        if distributed.is_main():
-            assert self.scorer is not None
-            with distributed.alone():
-                G = copy.deepcopy(G).eval()  # running statistics are the training's own
-                standing_statistics(self.method, G)
-                line = {"step": step} | self.scorer.score(step, G)
-            self.lines.append(line)
-        distributed.barrier()
+        distributed.by_main(lambda: self._score(step, G))
+
+    def _score(self, step: int, G: nn.Module) -> None:
+        assert self.scorer is not None
+        G = copy.deepcopy(G).eval()  # running statistics are the training's own
+        standing_statistics(self.method, G)
+        self.lines.append({"step": step} | self.scorer.score(step, G))
+        self.lines.sync()
 
     def logged(self, step: int, scalars: dict[str, float]) -> None:
         """The log says nothing of snapshots."""

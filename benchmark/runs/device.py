@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from benchmark.core import distributed
+from benchmark.core.environment import n_cores
 from benchmark.core.errors import ConfigError, suggest
 from benchmark.runs.limits import require_threads
 from benchmark.runs.spec import Resolved
@@ -50,11 +51,6 @@ def threads_alone(resolved: Resolved, threads: int | None) -> int | None:
     if threads is not None or "OMP_NUM_THREADS" in os.environ or resolved.recipe != "small" or distributed.world() > 1:
         return threads
     return min(SMALL_ALONE, n_cores())
-
-
-def n_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def use_threads(resolved: Resolved, threads: int | None) -> None:

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from benchmark.core.config import content_hash, difference, dump_yaml, load_yaml
-from benchmark.core.environment import environment
 from benchmark.core.errors import ConfigError, UserError
 from benchmark.core.files import read_json, write_json, write_text
 from benchmark.core.registry import method_code
@@ -19,11 +18,12 @@ from benchmark.core.sealed import Identity
 from benchmark.data.prepared import Dataset
 from benchmark.runs.records import read_record, record_path
 from benchmark.runs.spec import Resolved
+from benchmark.training.checkpoints import CHECKPOINT
 from benchmark.training.method import Method
 from benchmark.training.tensors import load_tensors, not_a_checkpoint, save_tensors
 
 CONFIG = "config.yaml"
-ENVIRONMENT = "env.json"  # of the machine that began it, and the method's code
+ENVIRONMENT = "env.json"  # of the machine that began it, the method's code, and what it was resumed with
 GENERATOR = "generator.pt"  # the weights that were scored
 SAMPLING = "sampling.pt"  # the rest of what sampling needs: no dataset and no stage
 _AGAIN = "restore the file and config.yaml from a copy; or move the run's folder and its record away, and run it again"
@@ -39,8 +39,10 @@ def run_name(folder: Path) -> str:
     return "-".join(folder.absolute().parts[-3:])
 
 
-def claim_folder(resolved: Resolved, data: Dataset) -> None:
+def claim_folder(resolved: Resolved, data: Dataset, here: Mapping[str, Any]) -> None:
     """Write the configuration into the run's folder, or check that it is the one that lies there.
+
+    here: the environment, which is written down as that of the run's beginning.
     Raises ConfigError with the differences when the folder was begun with another configuration or other data.
     """
     mine = {"seed": resolved.spec.seed, "data_sha256": data.sha256, **resolved.plain}
@@ -54,8 +56,31 @@ def claim_folder(resolved: Resolved, data: Dataset) -> None:
                 "restore the configuration or the data, or move the folder away",
             )
         return
-    write_json(resolved.folder / ENVIRONMENT, environment() | {"method_code": method_code(resolved.method.name)})
+    write_json(resolved.folder / ENVIRONMENT, dict(here))
     write_text(path, dump_yaml(mine))  # last: it says that the folder is claimed
+
+
+def computed_otherwise(folder: Path, here: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What earlier processes trained this run with, each once, where it is not what `here` says; and remember `here`.
+
+    A run goes on to the same bits on the same kind of processor, with as many threads and ranks and the same torch.
+    here: as a record's environment. Nothing where no training has been saved.
+    """
+    path, now = folder / ENVIRONMENT, _arithmetic(here)
+    if not path.is_file() or not (folder / CHECKPOINT).exists():
+        return []
+    known = read_json(path)
+    parts = [_arithmetic(known), *known.get("resumed_with", [])]
+    if now not in parts:
+        write_json(path, known | {"resumed_with": [*parts[1:], now]})
+    return [part for part in parts if any(now[name] != value for name, value in part.items())]
+
+
+def _arithmetic(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """What the bits of a training depend on, as far as an environment says it: earlier versions say less."""
+    found = {name: environment[name] for name in ("cpu", "device", "threads", "ranks") if name in environment}
+    torch_version = environment.get("libraries", {}).get("torch")
+    return found if torch_version is None else found | {"torch": torch_version}
 
 
 def begun_with_other_code(resolved: Resolved) -> bool:

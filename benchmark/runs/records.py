@@ -201,7 +201,7 @@ def write_record(
 
     identity: method, dataset, recipe, seed, changes (what differs from the recipe), config, config_hash.
     result: the fields of `Result`, as JSON has them; None for a failed run.
-    time: seconds of training, stages and evaluation.
+    time: seconds of training, stages and evaluation. The time of writing is added.
     """
     record = Record.model_validate(
         {
@@ -211,7 +211,7 @@ def write_record(
             "reason": reason,
             **identity,
             "result": result,
-            "time": {"utc": datetime.now(UTC).isoformat(timespec="seconds"), **time},
+            "time": {"utc": None} | time | {"utc": datetime.now(UTC).isoformat(timespec="seconds")},
             "environment": environment() | device,
         }
     )

@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import nn
 
 from benchmark.core import distributed
 from benchmark.core.config import flatten
+from benchmark.core.environment import environment
 from benchmark.core.errors import ConfigError, DataError, RunFailed
 from benchmark.core.files import lock, remove_torn, require_writable
 from benchmark.core.registry import method_code
@@ -36,6 +37,7 @@ from benchmark.runs.folder import (
     GENERATOR,
     begun_with_other_code,
     claim_folder,
+    computed_otherwise,
     is_other_code,
     run_identity,
     save_sampling,
@@ -81,24 +83,56 @@ def run(
     require_shares(resolved, distributed.world())
     check_capture(resolved.method.cls, resolved.config, where, resolved.engine.capture)
     require_files(resolved, paths)
-    if distributed.is_main():
-        with distributed.alone():
-            plan = make_plan(resolved, paths, where)
+    plan = distributed.by_main(lambda: make_plan(resolved, paths, where))
+    if plan is not None:
         if not quiet:
             print(plan.text(), flush=True)
         if plan.warning():
             print(f"note: {plan.warning()}", flush=True)
-    if not distributed.is_main():
-        distributed.barrier()  # rank 0 prepares the data, the others find it
-    data = prepare_for(resolved.card, paths, progress=not quiet and sys.stderr.isatty())
-    if distributed.is_main():
-        distributed.barrier()
-        with lock(resolved.folder / ".lock", f"the run {resolved.run}", wait=False):
-            remove_torn(resolved.folder)
-            if begun_with_other_code(resolved):
-                tell(f"{_changed(resolved)} since this run was begun; it goes on with the present code", quiet)
-            return _run(resolved, paths, data, where, quiet, plan.flops_per_step, log)
-    return _run(resolved, paths, data, where, quiet, 0.0, log)
+    shown = not quiet and sys.stderr.isatty()
+    data = distributed.by_main(lambda: prepare_for(resolved.card, paths, progress=shown))
+    if data is None:
+        data = prepare_for(resolved.card, paths)  # found: rank 0 has prepared it
+    here = _here(resolved, where)
+    with ExitStack() as held:
+        others = distributed.by_main(lambda: _take(resolved, data, held, environment() | here))
+        if distributed.is_main() and begun_with_other_code(resolved):
+            tell(f"{_changed(resolved)} since this run was begun; it goes on with the present code", quiet)
+        if others:
+            tell(f"{_mixed(others, environment() | here)}", quiet)
+            here["also_trained_with"] = others
+        return _run(resolved, paths, data, where, quiet, plan.flops_per_step if plan else 0.0, log, here)
+
+
+def _here(resolved: Resolved, device: torch.device) -> dict[str, Any]:
+    """What a record says of where and by what a run was computed, besides `environment`."""
+    return {
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "ranks": distributed.world(),
+        "method_code": method_code(resolved.method.name),
+    }
+
+
+def _take(resolved: Resolved, data: Dataset, held: ExitStack, here: dict[str, Any]) -> list[dict[str, Any]]:
+    """Take the run's folder for this process, until `held` is closed. Returns as `computed_otherwise`.
+
+    Raises BusyError, and as `claim_folder`.
+    """
+    held.enter_context(lock(resolved.folder / ".lock", f"the run {resolved.run}", wait=False))
+    remove_torn(resolved.folder)
+    claim_folder(resolved, data, here)
+    return computed_otherwise(resolved.folder, here)
+
+
+def _mixed(others: list[dict[str, Any]], here: dict[str, Any]) -> str:
+    """What is told of a run that goes on with another arithmetic than it was begun with."""
+    now = here | {"torch": here["libraries"]["torch"]}
+    changes = [f"{name} {part[name]}, now {now[name]}" for part in others for name in part if part[name] != now[name]]
+    return (
+        f"this run was begun with {'; '.join(dict.fromkeys(changes))}: its last digits may not be those of an "
+        "undisturbed run, and its record will say so"
+    )
 
 
 def tell(note: str, quiet: bool) -> None:
@@ -134,12 +168,19 @@ def found_record(resolved: Resolved, paths: Paths, path: Path) -> Record:
 
 
 def _run(
-    resolved: Resolved, paths: Paths, data: Dataset, device: torch.device, quiet: bool, flops: float, log: str | None
+    resolved: Resolved,
+    paths: Paths,
+    data: Dataset,
+    device: torch.device,
+    quiet: bool,
+    flops: float,
+    log: str | None,
+    here: dict[str, Any],
 ) -> Record:
-    """`run` with the data prepared and, on rank 0, the run's lock held. flops: a step's, from the dry run."""
-    if distributed.is_main():
-        claim_folder(resolved, data)
-    distributed.barrier()
+    """`run` with the data prepared and, on rank 0, the run's lock held.
+
+    flops: a step's, from the dry run. here: what the record says besides `environment`.
+    """
     failure: RunFailed | None = None
     result, times = None, {"training_s": 0.0, "stages_s": 0.0, "evaluation_s": 0.0}
     try:
@@ -148,32 +189,23 @@ def _run(
             result["flops_per_step"] = flops
     except RunFailed as error:
         failure = error
-    record: Record | None = None
-    if distributed.is_main():
-        record = write_record(
-            paths.results,
-            resolved.run,
-            status="failed" if failure else "done",
-            reason=failure.what if failure else "",
-            identity={
-                "method": resolved.method.name,
-                "dataset": data.name,
-                "recipe": resolved.recipe,
-                "seed": resolved.spec.seed,
-                "changes": resolved.spec.changes,
-                "config_hash": resolved.config_hash,
-                "config": resolved.plain,
-            },
-            result=result,
-            time=times,
-            device={
-                "device": device_name(device),
-                "threads": torch.get_num_threads(),
-                "ranks": distributed.world(),
-                "method_code": method_code(resolved.method.name),
-            },
-        )
-    record = distributed.agree(record)
+    facts: dict[str, Any] = {
+        "status": "failed" if failure else "done",
+        "reason": failure.what if failure else "",
+        "identity": {
+            "method": resolved.method.name,
+            "dataset": data.name,
+            "recipe": resolved.recipe,
+            "seed": resolved.spec.seed,
+            "changes": resolved.spec.changes,
+            "config_hash": resolved.config_hash,
+            "config": resolved.plain,
+        },
+        "result": result,
+        "time": times,
+        "device": here,
+    }
+    record = distributed.agree(distributed.by_main(lambda: write_record(paths.results, resolved.run, **facts)))
     if failure:
         raise failure
     assert record is not None  # rank 0 has written it
@@ -239,22 +271,24 @@ def _train_and_score(
     times["training_s"] = outcome.seconds
     G = (outcome.average or method.G).eval()
     began = time.perf_counter()
-    scored = None
     build_judges(resolved.evaluation, scoring)
-    if distributed.is_main():  # sampling, metrics and figures once, by rank 0
-        with distributed.alone():
-            standing_statistics(method, G)  # part of the weights: what is saved is what is scored
-            save_tensors(folder / GENERATOR, G.state_dict(), identity)
-            save_sampling(folder, method, data, identity)
-            shown = not quiet and sys.stderr.isatty()
-            scored = score(method, G, resolved.evaluation, scoring, artifacts, show_progress=shown)
-            save_pictures(method, G, data, folder, paths.results, resolved.run, shown=scoring.data)
-            save_each(scored.pictures, folder)
-            snapshots.pictures()
-            if scored.border is not None:
-                names = scoring.data.class_names, scoring.data.attribute_names
-                save_feature_space(folder, scored.border, *names)
-    distributed.barrier()
+
+    def finish() -> EvaluationResult:
+        """Sampling, metrics and figures."""
+        standing_statistics(method, G)  # part of the weights: what is saved is what is scored
+        save_tensors(folder / GENERATOR, G.state_dict(), identity)
+        save_sampling(folder, method, data, identity)
+        shown = not quiet and sys.stderr.isatty()
+        scored = score(method, G, resolved.evaluation, scoring, artifacts, show_progress=shown)
+        save_pictures(method, G, data, folder, paths.results, resolved.run, shown=scoring.data)
+        save_each(scored.pictures, folder)
+        snapshots.pictures()
+        if scored.border is not None:
+            names = scoring.data.class_names, scoring.data.attribute_names
+            save_feature_space(folder, scored.border, *names)
+        return scored
+
+    scored = distributed.by_main(finish)
     if scored is None:
         return None
     times["evaluation_s"] = time.perf_counter() - began

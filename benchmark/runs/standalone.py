@@ -281,9 +281,7 @@ def _read(request: Request, channels: int, shown: bool) -> Collection:
         return read_collection(
             request.pictures, channels=channels, side=request.resolution, limit=limit, progress=shown
         )
-    whole = request.pictures
-    labels = None if whole.labels is None else whole.labels[:limit]
-    return replace(whole, images=whole.images[:limit], labels=labels)
+    return request.pictures.sample(limit)
 
 
 def _slug(name: str) -> str:

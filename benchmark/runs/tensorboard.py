@@ -76,12 +76,12 @@ class TensorBoard:
         """Draw a grid of samples where one is due; every rank calls, rank 0 works."""
         if step not in self.steps:
             return
-        if distributed.is_main():
-            with distributed.alone():
-                picture = self._grid(G)
-            with self._writing():
-                self._add(step, [_image(picture)])
-        distributed.barrier()
+        distributed.by_main(lambda: self._add_grid(step, G))
+
+    def _add_grid(self, step: int, G: nn.Module) -> None:
+        picture = self._grid(G)
+        with self._writing():
+            self._add(step, [_image(picture)])
 
     def logged(self, step: int, scalars: Mapping[str, float]) -> None:
         """Write the scalars of a line of `log.jsonl`."""

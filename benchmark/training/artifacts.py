@@ -161,9 +161,8 @@ class ArtifactStore:
         identity: Identity = {"artefact": name, "version": getattr(function, "version", 1), "key": key}
 
         def make() -> float:
-            if distributed.is_main():
-                with distributed.alone():
-                    value = function(self.data, **inputs)
+            value = distributed.by_main(lambda: function(self.data, **inputs))
+            if value is not None:
                 save_tensors(folder / VALUE, {k: v.cpu() for k, v in value.items()}, identity)
             return 0.0
 

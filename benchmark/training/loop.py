@@ -142,6 +142,7 @@ def train(
     began = time.perf_counter()
 
     def checkpoint(step: int) -> None:
+        log.sync()
         progress = {"step": step, "position": stream.position, "seconds": seconds + time.perf_counter() - began}
         save_checkpoint(folder, trainable, average, {**progress, "log": log.state_dict()}, label, identity)
 

@@ -40,6 +40,11 @@ class Log:
             self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
             self.counts[name] = self.counts.get(name, 0) + 1
 
+    def sync(self) -> None:
+        """Put the lines on the disk: before the checkpoint after which they are not written again."""
+        if distributed.is_main():
+            self.lines.sync()
+
     def state_dict(self) -> dict[str, Any]:
         """The sums since the last line, of every rank. Every rank calls."""
         return {

@@ -137,6 +137,22 @@ def test_a_rank_with_an_error_of_its_own_is_named(start: Start, tmp_path: Path) 
     assert "see the error that rank 1 printed" in output[1]
 
 
+def test_an_error_of_rank_0_that_all_ranks_raise_leaves_them_in_step(start: Start, tmp_path: Path) -> None:
+    for process in ranks(start, "busy", tmp_path):
+        assert ended(process, 60) == (0, "")
+    for rank in (0, 1):
+        left = ["left to another process: process 1 holds it"] * 2
+        assert (tmp_path / f"outcomes.{rank}").read_text().splitlines() == left
+
+
+def test_an_error_of_one_rank_alone_ends_a_suite_of_several(start: Start, tmp_path: Path) -> None:
+    first, second = ranks(start, "full", tmp_path)
+    status, text = ended(first, 60)
+    assert status == 1
+    assert "UserError: the run is being worked on" in text
+    assert_named(ended(second, AT_ONCE_S), 0)
+
+
 def test_ranks_that_live_but_disagree_end(start: Start, tmp_path: Path) -> None:
     first, second = ranks(start, "disagree", tmp_path)
     status, text = ended(first, 60)

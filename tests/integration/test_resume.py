@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -57,6 +58,23 @@ def test_a_run_killed_again_and_again_still_gives_the_same_bits(
         killed(server.run(command, results, at=at))
     assert server.run(command, results).status == 0
     outcome(results).same_as(finished.outcome)
+
+
+def test_a_run_that_goes_on_with_other_threads_says_so(server: RunServer, finished: Finished, results: Path) -> None:
+    """The record of an undisturbed run does not: see `test_a_killed_run_continues_to_the_same_bits`."""
+    command = run_arguments(results, INFOSCC)
+    killed(server.run(command, results, at="step infoscc 9"))
+    (path,) = results.glob("runs/*/*/*/env.json")
+    begun = json.loads(path.read_text())
+    path.write_text(json.dumps(begun | {"threads": begun["threads"] + 6, "device": "another"}))
+    killed(server.run(command, results, at="metrics"))
+    ended = server.run(command, results)
+    assert ended.status == 0, ended.stderr
+    was, now = begun["threads"] + 6, begun["threads"]
+    assert f"this run was begun with device another, now cpu; threads {was}, now {now}" in ended.stderr
+    (other,) = outcome(results).record["environment"]["also_trained_with"]
+    assert (other["threads"], other["device"], other["cpu"]) == (was, "another", begun["cpu"])
+    assert "also_trained_with" not in finished.outcome.record["environment"]
 
 
 @pytest.mark.parametrize(

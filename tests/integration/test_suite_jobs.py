@@ -15,6 +15,7 @@ import pytest
 from helpers import environment
 from made_suites import WORKING
 
+from benchmark.core.environment import n_cores
 from benchmark.core.errors import ConfigError
 from benchmark.runs.records import read_records
 from benchmark.runs.spec import Paths, RunSpec, resolve
@@ -45,12 +46,22 @@ def test_workers_give_what_one_process_gives(
 
 
 def test_workers_by_default() -> None:
-    cores = min(os.cpu_count() or 1, 8)
+    cores = min(n_cores(), 8)
     assert default_workers("infoscc-ablation", "small", "cpu", None) == cores
     assert default_workers("infoscc-ablation", "small", "cpu", 1) == cores
     assert default_workers("infoscc-ablation", "small", "cpu", 2) == 1, "its runs take more than a core each"
     assert default_workers("infoscc-ablation", "paper", "cpu", None) == 1
     assert default_workers("infoscc-ablation", "small", "cuda", None) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not bind processes to cores")
+def test_workers_are_as_many_as_the_cores_that_may_be_used() -> None:
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(mine)})
+    try:
+        assert default_workers("infoscc-ablation", "small", "cpu", None) == 1
+    finally:
+        os.sched_setaffinity(0, mine)
 
 
 class FakeJob:

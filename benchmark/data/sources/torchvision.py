@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import shutil
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,7 +13,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic.dataclasses import dataclass
 
 from benchmark.core.config import STRICT
-from benchmark.core.errors import DataError
+from benchmark.core.errors import DataError, UserError
+from benchmark.core.files import lock, require_writable
 from benchmark.data.layout import check_sizes, missing_files
 from benchmark.data.sources.base import SourceImages, SourceKind
 
@@ -62,26 +65,46 @@ class TorchVision(SourceKind):
     def download(self, card: DatasetCard, data_root: Path) -> None:
         """Fetch the data set if it is not there; torchvision checks the sums.
 
-        Raises DataError within seconds when there is no network, naming the files and where to put them.
+        Files get their names when they are whole, and one process fetches at a time. Raises DataError within seconds
+        when there is no network, naming the files and where to put them.
         """
-        missing = [path for path in self.files(data_root) if not path.exists()]
+        missing = self._missing(data_root)
         if not missing:
             return
+        try:
+            require_writable(data_root)
+            with lock(data_root / f".{self.dataset}.lock", f"the download of {self.dataset}", wait=True):
+                self._fetch(self._missing(data_root), data_root)  # another process may have fetched some
+        except (OSError, RuntimeError, UserError) as error:  # no network, wrong checksum, data root not writable
+            reason = f"{error.what}, {error.why}" if isinstance(error, UserError) else error
+            problem = missing_files(card, [str(path) for path in missing])
+            raise DataError(
+                problem.what, f"{problem.why}\n        and the download failed: {reason}", problem.mend
+            ) from None
+
+    def _missing(self, data_root: Path) -> list[Path]:
+        return [path for path in self.files(data_root) if not path.exists()]
+
+    def _fetch(self, missing: list[Path], data_root: Path) -> None:
+        """Let torchvision download into a folder of its own, from which whole files are moved to their places."""
         import torchvision.datasets
 
+        if not missing:
+            return
+        partial = data_root.absolute() / f".{self.dataset}.partial"
+        shutil.rmtree(partial, ignore_errors=True)  # of a killed process
         before = socket.getdefaulttimeout()
         socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_S)
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 for train in (True, False):
-                    getattr(torchvision.datasets, self.dataset)(str(data_root), train=train, download=True)
-        except (OSError, RuntimeError) as error:  # no network, wrong checksum, data root not writable
-            problem = missing_files(card, [str(path) for path in missing])
-            raise DataError(
-                problem.what, f"{problem.why}\n        and the download failed: {error}", problem.mend
-            ) from None
+                    getattr(torchvision.datasets, self.dataset)(str(partial), train=train, download=True)
+            for path in missing:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(partial / path.relative_to(data_root.absolute()), path)
         finally:
             socket.setdefaulttimeout(before)
+            shutil.rmtree(partial, ignore_errors=True)
 
     def open(self, card: DatasetCard, data_root: Path) -> SourceImages:
         """See SourceKind."""

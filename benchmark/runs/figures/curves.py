@@ -9,7 +9,6 @@ from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.core.errors import UserError
 from benchmark.core.files import JsonLines
 from benchmark.core.plotting import PALETTE, figure_with_panels, literal, save_figure
 
@@ -17,13 +16,13 @@ from benchmark.core.plotting import PALETTE, figure_with_panels, literal, save_f
 def save_curves(path: Path, log_path: Path) -> None:
     """Write a run's losses over steps as a PNG, one panel a loss.
 
-    log_path: as `read_log` describes it; a value that is not finite leaves a gap in its curve.
-    Raises UserError when the log is missing or holds no losses.
+    log_path: as `read_log` describes it; a value that is not finite leaves a gap in its curve. Without lines nothing is
+    drawn: a log that is lost costs a finished training no more than this picture.
     """
     lines = read_log(log_path)
     names = [name for name in dict.fromkeys(key for line in lines for key in line) if name not in ("step", "images")]
     if not names:
-        raise UserError(f"{log_path}: no losses to draw", "the log has no whole line", "train first, then draw")
+        return
     figure, drawn = figure_with_panels(len(names), width=3.6, height=2.7)
     for axes, name, colour in zip(drawn, names, cycle(PALETTE)):
         steps = [line["step"] for line in lines if name in line]
@@ -41,8 +40,6 @@ def save_curves(path: Path, log_path: Path) -> None:
 def read_log(path: Path) -> list[dict[str, Any]]:
     """The lines of a run's log: {"step", "images", name: mean since the last line}; null is not finite.
 
-    A line torn by a kill ends the reading. Raises UserError when there is no log.
+    A line torn by a kill ends the reading. Without a file there are none.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file", "it is a run's log, written by training", "train first, then draw")
     return JsonLines(path).read()

@@ -78,15 +78,15 @@ def run_cell(work: RunCell) -> CellStatus:
         record = run(
             work.resolved, work.paths, device=work.device, quiet=work.quiet, threads=work.threads, log=work.log
         )
-    except RunFailed as error:
+    except RunFailed as error:  # this and the next are raised on every rank
         return CellStatus("failed", f"failed: {error.what}", 1)
     except BusyError as error:
         return CellStatus("busy", f"left to another process: {error.why}", error.exit_code)
-    except UserError as error:
-        return CellStatus("refused", f"cannot be run: {error}", 2)
     except Exception as error:
         if distributed.world() > 1:
-            raise  # the other ranks may be waiting inside the run
+            raise  # this rank's alone, perhaps: the others may be waiting inside the run
+        if isinstance(error, UserError):
+            return CellStatus("refused", f"cannot be run: {error}", 2)
         traceback.print_exc()
         return CellStatus("failed", f"stopped, without a record: {type(error).__name__}: {error}", 1)
     if record.status == "done":

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from benchmark.core.engine import EAGER, Engine
+from benchmark.core.environment import n_cores
 from benchmark.core.errors import ConfigError
 from benchmark.core.files import lock
 from benchmark.core.names import printable
@@ -146,7 +147,7 @@ def default_workers(name: str, size: str, device: str, threads: int | None) -> i
     one_thread = threads == 1 or (threads is None and scope_of(find_suite(name), size).recipe == "small")
     if device != "cpu" or not one_thread or int(os.environ.get("WORLD_SIZE", 1)) > 1:
         return 1
-    return min(os.cpu_count() or 1, _MOST_WORKERS)
+    return min(n_cores(), _MOST_WORKERS)
 
 
 def _title(suite: Suite, size: str, cell: SuiteCell) -> str:

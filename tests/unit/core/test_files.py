@@ -151,6 +151,27 @@ def test_what_is_kept_stays_as_it_is_written_and_the_torn_tail_goes(tmp_path: Pa
     assert lines.path.read_text() == '{"step":1}\n{"step": 2}\n{"step": 3}\n'
 
 
+def test_a_log_may_be_longer_than_other_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MAX_TEXT_BYTES", 30)
+    lines = JsonLines(tmp_path / "log.jsonl")
+    for step in range(20):
+        lines.append({"step": step})
+    assert [line["step"] for line in lines.read()] == list(range(20))
+    lines.append({"text": "x" * 40})  # one line is bounded: nothing of the suite's writes such a one
+    assert len(lines.read()) == 20
+
+
+def test_lines_are_put_on_the_disk_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    lines = JsonLines(tmp_path / "log.jsonl")
+    lines.sync()  # there is nothing yet
+    lines.append({"step": 1})
+    assert synced == []
+    lines.sync()
+    assert synced == [lines.path.stat().st_ino]
+
+
 def test_lines_that_cannot_be_read_or_written_say_so(tmp_path: Path) -> None:
     lines = JsonLines(tmp_path)  # a folder
     with pytest.raises(UserError, match="cannot be read"):

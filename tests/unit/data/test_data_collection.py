@@ -11,7 +11,7 @@ from PIL import Image
 
 from benchmark.core.errors import DataError
 from benchmark.data import collection
-from benchmark.data.collection import read_collection
+from benchmark.data.collection import in_memory, read_collection
 
 RNG = np.random.default_rng(0)
 
@@ -89,13 +89,26 @@ def test_arrays_of_either_order_of_axes(tmp_path: Path, order: str) -> None:
     images = pictures(5, (8, 8))
     stored = {"last": images, "first": images.transpose(0, 3, 1, 2), "grey": images[..., 0]}[order]
     np.savez(tmp_path / "s.npz", arr_0=stored, arr_1=np.array([0, 1, 2, 1, 0]))
-    found = read_collection(tmp_path / "s.npz", limit=4)
-    assert np.array_equal(found.images, (images[..., :1] if order == "grey" else images)[:4])
+    found = read_collection(tmp_path / "s.npz")
+    assert np.array_equal(found.images, images[..., :1] if order == "grey" else images)
     assert found.labels is not None
-    assert found.labels.tolist() == [0, 1, 2, 1]
+    assert found.labels.tolist() == [0, 1, 2, 1, 0]
     assert found.class_names == ("0", "1", "2")
     np.save(tmp_path / "s.npy", stored)
-    assert np.array_equal(read_collection(tmp_path / "s.npy", limit=4).images, found.images)
+    assert np.array_equal(read_collection(tmp_path / "s.npy").images, found.images)
+
+
+def test_a_limit_takes_a_fair_sample_of_arrays_that_are_sorted_by_class(tmp_path: Path) -> None:
+    labels = np.repeat(np.arange(10), 20)
+    images = np.broadcast_to(labels.astype(np.uint8)[:, None, None, None], (200, 8, 8, 3)).copy()
+    np.savez(tmp_path / "s.npz", images=images, labels=labels)
+    for found in (read_collection(tmp_path / "s.npz", limit=50), in_memory(images, labels).sample(50)):
+        assert found.labels is not None
+        assert len(found) == len(found.labels) == 50
+        assert set(found.labels.tolist()) == set(range(10)), "not the first classes only"
+        assert np.array_equal(found.images[:, 0, 0, 0], found.labels), "labels stay with their images"
+        assert (np.diff(found.labels) >= 0).all(), "the order stays"
+    assert len(read_collection(tmp_path / "s.npz", limit=300)) == 200
 
 
 @pytest.mark.parametrize(

@@ -274,6 +274,13 @@ def test_a_list_keeps_blanks_in_names(tmp_path):
     assert read_list(path) == [("my pictures/a b.png", 3)]
 
 
+def test_an_image_that_is_listed_twice_is_refused(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("a.png 0\nb.png 1\n./a.png 0\n")
+    with pytest.raises(DataError, match=r"(?s)1 bad lines.*line 3: a\.png is in line 1, too"):
+        read_list(path)
+
+
 def test_a_users_lists_may_lie_beside_the_card(tmp_path):
     write_lists(tmp_path)
     path = tmp_path / "mine.yaml"

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import benchmark.data.prepare as module
-from benchmark.core.errors import DataError, UserError
+from benchmark.core.errors import ConfigError, DataError, UserError
 from benchmark.core.files import sha256_file
 from benchmark.data.cards import DatasetCard, card_with, find_card
 from benchmark.data.layout import in_test
@@ -246,6 +246,79 @@ def test_without_a_network_the_files_and_their_places_are_named(tmp_path, monkey
     for name in MNIST_FILES:
         assert str(tmp_path / "MNIST" / "raw" / name) in str(caught.value)
     assert "yann.lecun.com" in str(caught.value)
+
+
+def served_by(monkeypatch, fetch) -> list[Path]:
+    """Let torchvision's MNIST be `fetch(root)`, called for each of its two splits; returns the roots it was given."""
+    import torchvision.datasets
+
+    roots = []
+
+    def download(root: str, train: bool, download: bool) -> None:
+        assert download
+        roots.append(Path(root))
+        fetch(Path(root))
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", download)
+    return roots
+
+
+def raw_files(root: Path) -> list[str]:
+    return sorted(path.name for path in (root / "MNIST" / "raw").glob("*"))
+
+
+def test_a_download_shows_whole_files_only_and_is_done_by_one_process(tmp_path, monkeypatch):
+    seen = []
+
+    def fetch(root: Path) -> None:
+        folder = root / "MNIST" / "raw"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in MNIST_FILES:
+            (folder / name).write_bytes(b"part")
+            seen.append(raw_files(tmp_path))
+            (folder / name).write_bytes(b"whole")
+
+    roots = served_by(monkeypatch, fetch)
+    card = find_card("mnist")
+    threads = [threading.Thread(target=card.source.download, args=(card, tmp_path)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(roots) == 2  # the splits, by one of the three
+    assert seen == [[]] * 2 * len(MNIST_FILES)
+    assert raw_files(tmp_path) == sorted(MNIST_FILES)
+    assert {(tmp_path / "MNIST/raw" / name).read_bytes() for name in MNIST_FILES} == {b"whole"}
+    assert not list(tmp_path.glob(".*.partial"))
+
+
+def test_a_download_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    name = next(iter(MNIST_FILES))
+    own = tmp_path / "MNIST" / "raw" / name
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"my own")
+
+    def fetch(root: Path) -> None:
+        write = root / "MNIST" / "raw" / name
+        write.parent.mkdir(parents=True, exist_ok=True)
+        write.write_bytes(b"part")
+        raise RuntimeError("the sum is another one")
+
+    served_by(monkeypatch, fetch)
+    card = find_card("mnist")
+    with pytest.raises(DataError, match="the download failed: the sum is another one"):
+        card.source.download(card, tmp_path)
+    assert raw_files(tmp_path) == [name]
+    assert own.read_bytes() == b"my own"
+    assert not list(tmp_path.glob(".*.partial"))
+
+
+def test_a_test_share_that_a_sources_own_split_makes_no_use_of_is_refused(tmp_path):
+    card = card_with(find_card("digits"), {"test_share": 0.5})
+    with pytest.raises(ConfigError, match=r"(?s)test_share: 0\.5.*a split of its own.*split: hash"):
+        quiet(card, tmp_path, tmp_path / "cache")
+    data = quiet(card_with(card, {"split": "hash"}), tmp_path, tmp_path / "cache")
+    assert 0.45 < len(data.test) / 1797 < 0.55
 
 
 def test_damaged_torchvision_files_are_refused(tmp_path):

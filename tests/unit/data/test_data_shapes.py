@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmark.core.config import to_dict
+from benchmark.core.errors import ConfigError
 from benchmark.data import drawn_shapes as shapes
 from benchmark.data.cards import card_with, find_card
 from benchmark.data.prepare import prepare
@@ -23,6 +24,11 @@ def drawn():
 def ink(pictures):
     """Pixels whose red and blue differ clearly: [N, 32, 32]."""
     return np.abs(pictures[..., 0] - pictures[..., 2]) > 60
+
+
+def test_parts_of_the_own_split_are_not_split_by_hash():
+    with pytest.raises(ConfigError, match=r"(?s)split: hash.*seen and unseen are parts of the source's own test split"):
+        card_with(find_card("shapes_unseen"), {"split": "hash"})
 
 
 def test_unseen_kinds_are_drawn_in_the_held_out_part_alone(tmp_path):

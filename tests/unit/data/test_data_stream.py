@@ -130,6 +130,14 @@ def test_arrays_too_large_for_memory_give_the_same_batches(monkeypatch, tmp_path
         torch.testing.assert_close(a.index, b.index, rtol=0, atol=0)
 
 
+def test_the_runs_of_all_cores_together_keep_no_more_than_their_share_of_the_memory(monkeypatch):
+    data = split(64, channels=1)
+    for free, kept in ((4 * data.images.nbytes, False), (33 * data.images.nbytes, True)):
+        monkeypatch.setattr(module, "_free_host_bytes", lambda free=free: free)
+        monkeypatch.setattr(module, "n_cores", lambda: 8)
+        assert (stream(data)._rows.resident is not None) == kept
+
+
 def test_a_batch_that_ranks_cannot_share_is_refused():
     with pytest.raises(UserError, match="batch 15 cannot be shared by 2"):
         stream(split(), batch=15, world=2)

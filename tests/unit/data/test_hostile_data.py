@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ import pytest
 from PIL import Image
 
 from benchmark.core.config import to_dict
-from benchmark.core.errors import UserError
+from benchmark.core.errors import DataError, UserError
 from benchmark.data.cards import DatasetCard, card_with, find_card
 from benchmark.data.collection import in_memory, read_collection
 from benchmark.data.prepare import prepare
@@ -264,7 +265,7 @@ def test_bombs_are_refused_within_seconds_and_a_gigabyte(tmp_path: Path) -> None
 import sys, time
 from pathlib import Path
 import torch
-from benchmark.core.errors import UserError
+from benchmark.core.errors import DataError, UserError
 from benchmark.data.cards import find_card
 from benchmark.data.collection import read_collection
 from benchmark.data.prepare import prepare
@@ -321,6 +322,16 @@ def test_links_inside_and_loops_are_followed_once(tmp_path: Path) -> None:
     (tmp_path / "given").symlink_to(root)
     for path in (root, tmp_path / "given"):
         assert len(read_collection(path)) == 21
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no names that are not UTF-8")
+def test_a_name_that_is_no_text_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "a.png")
+    shutil.copy(folder / "a.png", os.fsencode(folder) + b"/caf\xe9.png")
+    with pytest.raises(DataError, match=r"(?s)caf\\udce9\.png': not a name in UTF-8.*rename it"):
+        prepare(find_card(str(folder)), tmp_path, tmp_path / "cache", progress=False)
 
 
 def test_a_link_to_itself_and_a_pipe_are_named(tmp_path: Path) -> None:
