@@ -115,6 +115,10 @@ _OUTCOMES: dict[Verdict, ClaimOutcome] = {
 # ---- for readers ----------------------------------------------------------------------------------------------------
 
 _WHOSE = {"paper": "the paper's", "ours": "ours"}
+EFFECT = (
+    "the row that the claim names first, against the other: of distances their ratio (×), of shares the ratio of their "
+    "odds (odds ×), else the difference."
+)
 
 
 def claims_listing(tested: Iterable[CheckedClaim]) -> PlainTable | None:
@@ -155,8 +159,7 @@ def _claims_notes(tested: Sequence[CheckedClaim]) -> tuple[str, ...]:
         "Equal: the interval lies within the metric's margin (10 % of a distance, 5 % of a score, 0.03 of a share). "
         "Inconclusive: neither. Inconclusive does not mean refuted, and a claim about photographs at a paper's budget "
         "is not refuted by small images.",
-        f"Effect, with its {CONFIDENCE:.0%} interval: the ratio of distances, the ratio of the odds of shares, else "
-        "the difference.",
+        f"Effect, with its {CONFIDENCE:.0%} interval: {EFFECT}",
         "To decide: how many seeds of each row would decide an inconclusive claim in four of five cases if the "
         "difference and the scatter are those seen, and what the further runs would cost at the speed of these. "
         f"More than {MOST_SEEDS}: the rows are too much alike, or scatter too much.",
@@ -201,12 +204,19 @@ def _cell(row: Row | None, column: Column | None) -> str:
     return f"{name}: {row.text(column)}" if column is not None else name
 
 
+def _number(number: float) -> str:
+    """Three digits, or a whole number; with a power of ten where it is very large."""
+    if abs(number) < 1000:
+        return f"{number:.3g}"
+    return f"{number:,.0f}" if abs(number) < 1e5 else f"{number:.1e}"
+
+
 def effect(test: Comparison) -> str:
     """A difference with its 95 % interval: a ratio on the scales that are logarithms."""
     numbers: Sequence[float] = (test.difference, test.low, test.high)
     if test.scale != "identity":
         # an interval of two seeds may be too wide for a number
         numbers = [math.exp(number) if number < 50 else math.inf for number in numbers]
-    middle, low, high = (f"{number:.3g}" if abs(number) < 1000 else f"{number:.0e}" for number in numbers)
+    middle, low, high = map(_number, numbers)
     sign = {"log": "× ", "logit": "odds × "}.get(test.scale, "")
     return f"{sign}{middle} [{low}, {high}]"

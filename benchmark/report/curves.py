@@ -67,7 +67,7 @@ def _curve(row: str, quantity: str, logs: Sequence[dict[int, dict[str, float]]])
 
 def _finite(path: Path) -> dict[int, dict[str, float]]:
     """A log's finite values by images seen; empty without a log."""
-    lines = read_log(path) if path.is_file() else []
+    lines = read_log(path)
     return {
         line["images"]: {
             name: value

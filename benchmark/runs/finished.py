@@ -116,7 +116,8 @@ def rescore(folder: Path, paths: Paths, changes: dict[str, Any], device: torch.d
         identity={key: getattr(record, key) for key in ("method", "dataset", "recipe", "seed")}
         | {"changes": again.changes, "config_hash": wanted.config_hash, "config": wanted.plain},
         result=result | {"values": [value.to_dict() for value in scored.values]},
-        time=record.time | {"evaluation_s": time.perf_counter() - began},
+        time={name: value for name, value in record.time.items() if name != "utc"}
+        | {"evaluation_s": time.perf_counter() - began},
         device={"device": device_name(device), "threads": torch.get_num_threads(), "ranks": 1},
     )
 

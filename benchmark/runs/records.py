@@ -201,7 +201,7 @@ def write_record(
 
     identity: method, dataset, recipe, seed, changes (what differs from the recipe), config, config_hash.
     result: the fields of `Result`, as JSON has them; None for a failed run.
-    time: seconds of training, stages and evaluation. The time of writing is added.
+    time: seconds of training, stages and evaluation. The time of writing, utc, is added where it is not given.
     """
     record = Record.model_validate(
         {
@@ -211,7 +211,7 @@ def write_record(
             "reason": reason,
             **identity,
             "result": result,
-            "time": {"utc": None} | time | {"utc": datetime.now(UTC).isoformat(timespec="seconds")},
+            "time": {"utc": datetime.now(UTC).isoformat(timespec="seconds")} | time,
             "environment": environment() | device,
         }
     )

@@ -18,6 +18,7 @@ from benchmark.__main__ import main
 from benchmark.evaluation.protocols import PROTOCOLS
 from benchmark.metrics.corruptions import blur, drop_classes, noise
 from benchmark.metrics.extractors.weights import available
+from benchmark.runs.records import read_records
 
 JUDGE = ["judge.steps=120", "judge.width=16"]
 LITE0 = available(["lite0"])["lite0"]
@@ -213,7 +214,10 @@ def test_a_finished_run_is_scored_again_by_another_protocol(finished: Finished, 
     assert found["fd_judge"]["value"] == old["fd_judge"]["value"], "the same generator, the same latents"
     assert found["precision_judge"]["protocol"]["k"] == 3
     assert found["precision_judge"]["protocol_key"] != old["precision_judge"]["protocol_key"]
-    assert len(list((results / "records").glob("*.json"))) == 2, "the first record stays"
+    before, after = sorted((record.time for record in read_records(results)), key=lambda time: str(time["utc"]))
+    assert before == first["time"], "the first record stays"
+    assert after["utc"] > before["utc"], "the time at which it was scored again"
+    assert after["training_s"] == before["training_s"]
     lacking = evaluated(folder, results, "--extractors", "torchvision:resnet50", "--set", "half_samples=0")
     assert lacking["fd_torchvision_resnet50"]["status"] == "unavailable", "absent weights do not stop the rest"
     assert lacking["control_accuracy_judge"]["status"] == "ok"

@@ -38,9 +38,7 @@ def across_section(boards: Sequence[tuple[str, Board]]) -> list[str]:
     }
     if len(ranked) < 2:
         return []
-    methods = sorted(
-        {name for ranks in ranked.values() for name in ranks}, key=lambda name: (_height(ranked, name), name)
-    )
+    methods = dict.fromkeys(name for ranks in ranked.values() for name in ranks)  # in the order of the first dataset
     rows = [
         (markdown_text(name), *(ranks[name].text() if name in ranks else EMPTY for ranks in ranked.values()))
         for name in methods
@@ -52,12 +50,13 @@ def across_section(boards: Sequence[tuple[str, Board]]) -> list[str]:
         *paragraph(
             "The rank of each method by the leaderboard of each dataset, and the letters of its groups there: rows of "
             "one dataset that share a letter are not significantly different. Settings, resolution and number of seeds "
-            "differ between the datasets, so this compares leaderboards, not datasets alone."
+            "differ between the datasets, so this compares leaderboards, not datasets alone. Rows are in the order of "
+            f"{markdown_text(next(iter(ranked)))}."
         ),
         *table(("method", *map(markdown_text, heads)), rows, 1),
         *paragraph(
-            "Kendall's tau of two rankings: 1 is the same, 0 no association, -1 the opposite. In brackets "
-            f"{COVERED:g} % of draws of the seeds, an interval that is too narrow when seeds are few."
+            "Kendall's tau of two rankings: 1 is the same, 0 no association, -1 the opposite. In brackets its "
+            f"{COVERED:g} % bootstrap interval over seeds, which is too narrow with few of them."
         ),
         *bullets(_agreement(one, other, ranked[one], ranked[other]) for one, other in combinations(ranked, 2)),
     ]
@@ -75,11 +74,6 @@ def _ranks(board: Board) -> dict[str, _Rank]:
         )
         for place, letters in places
     }
-
-
-def _height(ranked: Mapping[str, Mapping[str, _Rank]], name: str) -> float:
-    """The mean, over the datasets that rank a method, of the part of the rows that are not behind it."""
-    return float(np.mean([ranks[name].number / ranks[name].of for ranks in ranked.values() if name in ranks]))
 
 
 def _agreement(one: str, other: str, first: Mapping[str, _Rank], second: Mapping[str, _Rank]) -> str:

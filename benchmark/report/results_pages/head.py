@@ -66,13 +66,15 @@ def certainty(board: Board, ranking: Ranking) -> list[str]:
         others = some.get(ranking.n_tested, f"all {ranking.n_tested} other rows")
         return [f"It is significantly better than {others}{'' if everyone else ' that can be tested'}."]
     open_rows = [row_name(board, place.entry) for place in ranking.open]
-    n = f"{ranking.n_better} of {counted(ranking.n_tested, 'other row')}" if ranking.n_better else "none of the others"
+    if not ranking.n_better:
+        return ["No other row is significantly worse."]
+    n = f"{ranking.n_better} of {counted(ranking.n_tested, 'other row')}"
     return [f"It is significantly better than {n}; not significantly different from it: {names(open_rows)}."]
 
 
 def names(found: Sequence[str]) -> str:
     """Names of rows in a sentence; the first, where there are many."""
-    shown = list(map(markdown_text, found[:_MOST_NAMES]))
+    shown = list(map(markdown_text, found[: _MOST_NAMES if len(found) > _MOST_NAMES + 1 else None]))
     more = len(found) - len(shown)
     return listed([*shown, f"{more} more"] if more else shown)
 
@@ -94,7 +96,7 @@ def left_text(board: Board) -> str:
     if there >= planned:
         return ""
     none = [row.labels[0] for row in board.table.rows if not row.records]
-    return f"So far {there} of {planned} runs are there{f'; none of {names(none)}' if none else ''}."
+    return f"So far {there} of {planned} planned runs are finished{f'; none of {names(none)}' if none else ''}."
 
 
 def other_leaders(board: Board, columns: Sequence[Column]) -> str:
@@ -103,13 +105,19 @@ def other_leaders(board: Board, columns: Sequence[Column]) -> str:
     for column in columns:
         ranking = board.ranking(column)
         if ranking.leader is not None:
-            name, value = row_name(board, ranking.leader.entry), format_cell(ranking.leader.summary)
+            tied = [place for place in ranking.places if place.rank and _same(place, ranking.leader)]
+            name, value = names([row_name(board, place.entry) for place in tied]), format_cell(ranking.leader.summary)
             if ranking.n_better:
                 certain = f"significantly better than {ranking.n_better} of {ranking.n_tested}"
-                found.append(f"Best {markdown_text(column.name)}: {markdown_text(name)}, {value}, {certain}.")
+                found.append(f"Best {markdown_text(column.name)}: {name}, {value}, {certain}.")
             else:
                 found.append(f"{markdown_text(column.name)}: no row is significantly worse than the best.")
     return " ".join(found)
+
+
+def _same(place: Place, leader: Place) -> bool:
+    """Whether a row is the leader, or has its very values: such rows are best together."""
+    return place is leader or place.summary == leader.summary
 
 
 # ---- cost -----------------------------------------------------------------------------------------------------------

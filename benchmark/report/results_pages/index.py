@@ -11,7 +11,7 @@ from benchmark.report.claims import CheckedClaim
 from benchmark.report.ledger import run_seconds
 from benchmark.report.plain_table import EMPTY
 from benchmark.report.results_pages.across import across_section
-from benchmark.report.results_pages.head import row_name
+from benchmark.report.results_pages.head import left_text, row_name
 from benchmark.report.results_pages.layout import Layout, PageOf, Paper
 from benchmark.report.results_pages.markdown import bullets, counted, paragraph, table
 from benchmark.report.results_pages.sections import TABLES, counts_text, title_of
@@ -81,7 +81,7 @@ def _best_cells(board: Board, several: bool) -> tuple[str, ...]:
     certain = f"{ranking.n_better} of {counted(ranking.n_tested, 'other')}" if ranking.n_tested else "not tested"
     real = EMPTY if ranking.real is None else format_cell(summary([ranking.real[1]]))
     return (
-        markdown_text(what),
+        markdown_text(f"{what}. {left}" if (left := left_text(board)) else what),
         markdown_text(row_name(board, leader.entry)),
         f"{markdown_text(column.name)} {format_cell(leader.summary)}, {counted(leader.summary.n, 'seed')}",
         certain,
@@ -181,13 +181,18 @@ def papers_section(boards: Sequence[Board], layout: Layout) -> list[str]:
         "## What the papers claim, and what these runs show",
         "",
         *paragraph(
-            f"The suites state {len(every)} claims. Of the papers' {len(papers)}: {counts_text(papers)}. Of our own "
-            f"{len(ours)}: {counts_text(ours)}. These are small networks and short runs. Inconclusive does not mean "
-            "refuted: three seeds decide large differences only."
+            f"The suites make {len(every)} tests. {len(papers)} are of {_distinct(papers)} claims of the papers, some "
+            f"of them on several datasets or in several suites: {counts_text(papers)}. {len(ours)} are of "
+            f"{_distinct(ours)} claims of our own: {counts_text(ours)}. These are small networks and short runs. "
+            "Inconclusive does not mean refuted: three seeds decide large differences only."
         ),
         *table(("paper", *shown), rows, 1),
         *bullets(_shows(named[name], mine) for name, mine in known.items()),
     ]
+
+
+def _distinct(claims: Sequence[CheckedClaim]) -> int:
+    return len({one.claim.claim for one in claims})
 
 
 def _count(mine: Sequence[tuple[Board, CheckedClaim]], outcome: str) -> str:
@@ -206,5 +211,6 @@ def _shows(paper: Paper, mine: Sequence[tuple[Board, CheckedClaim]]) -> str:
         texts = [f"{claim} ({', '.join(dict.fromkeys(datasets))})" for claim, datasets in where.items()]
         parts += [f"{sum(map(len, where.values()))} {outcome}: {'; '.join(texts)}"] if texts else []
     parts += [f"{n} {outcome}" for outcome in UNDECIDED if (n := sum(one.outcome == outcome for _, one in mine))]
-    text = f"Of {counted(len(mine), 'claim')}: {'. '.join(parts)}."
-    return f"**{markdown_text(paper.name)}** claims that {markdown_text(paper.claims)} {markdown_text(text)}"
+    text = f"Of {counted(len(mine), 'test')}: {'. '.join(parts)}."
+    said = f"**{markdown_text(paper.name)}** claims that {markdown_text(paper.claims)} {markdown_text(text)}"
+    return f"{said} {paper.caveat}" if paper.caveat else said

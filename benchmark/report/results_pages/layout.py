@@ -34,6 +34,7 @@ class Paper:
 
     name: Text
     claims: Text  # one sentence: what it claims
+    caveat: str = ""  # what a reader must know of the verdicts that the first page counts
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

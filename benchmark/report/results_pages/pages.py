@@ -14,7 +14,9 @@ from pathlib import Path
 from benchmark.core.errors import ConfigError
 from benchmark.core.files import atomic, require_writable
 from benchmark.core.names import path_component
+from benchmark.metrics.catalogue import row_of
 from benchmark.report.agreement import agreement_listing
+from benchmark.report.claims import EFFECT
 from benchmark.report.plain_table import cell_text
 from benchmark.report.results_pages.head import cost_text, left_text, names, other_leaders, row_name, verdict
 from benchmark.report.results_pages.index import index_page
@@ -33,6 +35,7 @@ from benchmark.report.results_pages.sections import (
 )
 from benchmark.report.site.boards import MAIN_SUITE, Board, all_boards
 from benchmark.report.site.numbers import seeds_text
+from benchmark.report.site.plots import quality_column_of_curves
 from benchmark.report.site.site import run_facts
 from benchmark.report.tables import Column
 from benchmark.report.writers import markdown_text
@@ -40,12 +43,22 @@ from benchmark.runs.records import Record
 
 MOST_LINES = 150  # of a page
 MADE = "<!-- Written by `make results` from the records; change docs/results/remarks.yaml, or the code. -->"
+CLAIMS = (
+    f"Effect: {EFFECT} The claims are tested as one family, which is smaller than that of all pairs. A claim can "
+    "therefore be supported for two rows that share a letter above."
+)
 SEARCH = f"{MAIN_SUITE}-search"  # the suite that tries settings for the comparison of all methods
 FIGURES = ("-samples.webp", "-curves.svg", "-cost.svg")  # how the names of figures end
 _CONTROL_OF = {
     "control_accuracy_judge": "for classes, the share of samples with the requested class",
     "label_agreement_judge": "for images, that with the class of the image",
     "cluster_agreement_judge": "for clusters, that with the class of an image of the cluster",
+}
+_A_LINE = {  # of a sheet, by conditioning
+    ("class",): "one class",
+    ("attributes",): "one attribute, with the others off",
+    ("instance", "latent"): "one conditioning image",
+    ("cluster",): "one cluster",
 }
 Files = dict[str, bytes]  # by their paths below the folder of the pages
 
@@ -186,15 +199,13 @@ def main_section(board: Board, results: Path, layout: Layout, several: bool, fil
     assert column is not None  # asked by the caller
     lines = ["## Which method is best?" + (f" {board.budget}" if several else ""), ""]
     lines += paragraph(" ".join(filter(None, [verdict(board), left_text(board)])))
-    lines += paragraph(
-        " ".join(filter(None, [cost_text(board, column), other_leaders(board, side_columns(board, column))]))
-    )
+    lines += paragraph(" ".join(filter(None, [cost_text(board, column), other_leaders(board, _varied(board, column))])))
     lines += leaderboard(board, column)
     lines += paragraph(
         f"{command_of(board)}: {board.budget}, recipe {board.recipe}. "
         "Mean ± half the 95 % t interval over seeds. Bold: best, or equal to it within the metric's margin; ~: not "
         "significantly worse than the best (moderated t test over seeds, adjusted for all comparisons of a column, "
-        "[statistics](../statistics.md)); neither where no row is significantly worse. "
+        "[statistics](../statistics.md)); no mark in a column without significant differences. "
         f"{control_text(control_columns(board, board.ranking(column)))}Training and FLOPs (T: 10^12) are of one run "
         "without shared stages; times depend on what else the machine did. Group: rows that share a letter are not "
         f"significantly different when all pairs are tested together.{_unranked(board, column)}"
@@ -202,8 +213,13 @@ def main_section(board: Board, results: Path, layout: Layout, several: bool, fil
     lines += _figures(board, column, results, layout, files)
     lines += agreement(board)
     if board.claims:
-        lines += ["### Claims about two of these methods", "", *claims_table(board)]
+        lines += ["### Claims about two of these methods", "", *paragraph(CLAIMS), *claims_table(board)]
     return lines + (paragraph(layout.remarks[board.id]) if board.id in layout.remarks else [])
+
+
+def _varied(board: Board, column: Column) -> list[Column]:
+    """The side columns in which a high value alone is good: bad images copy nothing, and so are authentic."""
+    return [one for one in side_columns(board, column) if row_of(one.id).id != "authenticity_X"]
 
 
 def control_text(columns: Sequence[Column]) -> str:
@@ -237,20 +253,40 @@ def _figures(board: Board, column: Column, results: Path, layout: Layout, files:
         seed, grids = sheet
         n, of = sum(name != REAL for name, _ in grids), len(board.entries)
         whose = "every row" if n == of else f"{n} of {of} rows"
-        lines_are = "a line is a class, an image or a cluster where a method is conditioned on it"
-        text = f"Uncurated samples of {whose}, seed {seed}; {lines_are}"
-        lines += _image(files, f"{stem}-samples.webp", sheet_webp(grids), text)
+        lines += _image(files, f"{stem}-samples.webp", sheet_webp(grids), f"Samples of {whose}")
+        lines += paragraph(f"Uncurated samples of {whose}, seed {seed}. {lines_text(board)}")
         lines += looks(board.id, {place.entry.name: row_name(board, place.entry) for place in ranking.places}, layout)
     if curves := curves_svg(board, ranking):
         lines += _image(files, f"{stem}-curves.svg", curves.encode(), f"{column.name} during training")
+        lines += paragraph(curves_text(board, column))
     if board.suite == MAIN_SUITE and (cost := cost_svg(board, column)):
         lines += _image(files, f"{stem}-cost.svg", cost.encode(), f"{column.name} against operations of training")
         lines += paragraph(
             f"{markdown_text(column.name)} against the operations of a training run. Squares: conditioned on classes; "
-            "diamonds and triangles that point down: on images; triangles that point up: on clusters; circles: on "
-            "nothing. Full colour: on the Pareto front."
+            "diamonds: on images (IC-GAN); triangles that point down: on images (latent-conditioned); triangles that "
+            "point up: on clusters; circles: on nothing. Full colour: on the Pareto front."
         )
     return lines
+
+
+def lines_text(board: Board) -> str:
+    """What a line of four samples is, by what the rows are conditioned on."""
+    kinds = {entry.conditioning for entry in board.entries}
+    each = [text for kind, text in _A_LINE.items() if kinds & set(kind)]
+    alone = "; of unconditional methods any four" if "none" in kinds else ""
+    given = " or ".join(filter(None, [", ".join(each[:-1]), *each[-1:]]))
+    return f"A line is four samples of {given}{alone}; at most eight lines are shown." if each else ""
+
+
+def curves_text(board: Board, column: Column) -> str:
+    """What the curves are, and why they do not end at the table's values."""
+    late = quality_column_of_curves(board)
+    few, many = (int(one.protocol.get("n_fake") or 0) if one else 0 for one in (late, column))
+    other = f" A snapshot has {few:,} samples, the table {many:,}, so their values differ." if few != many else ""
+    return (
+        f"{markdown_text(column.name)} during training: the mean over seeds, with a band from the lowest to the "
+        f"highest. The best rows are coloured.{other}"
+    )
 
 
 def looks(board: str, rows: Mapping[str, str], layout: Layout) -> list[str]:
@@ -274,8 +310,8 @@ def agreement(board: Board) -> list[str]:
     if found is None:
         return []
     rows = [[markdown_text(cell_text(cell)) for cell in line] for line in found.lines]
-    heads = [head.lower() for head in found.heads]
-    return ["### Do the extractors agree?", "", *paragraph(found.notes[0]), *table(heads, rows, 2)]
+    heads = [head if head.startswith("Kendall") else head.lower() for head in found.heads]
+    return ["### Do the extractors agree?", "", *paragraph(" ".join(found.notes)), *table(heads, rows, 2)]
 
 
 def _files_section(one: PageBoards) -> list[str]:

@@ -25,9 +25,9 @@ from benchmark.runs.sample_files import COLUMNS, POINTS_SIDE, find_real, find_sa
 REAL = "real images"  # name of their grid in the sheet
 _TILE = 136  # px that a grid of samples is at least wide
 _TEXT = 12  # px
-_GAP = 12  # px between grids
+_GAP = 24  # px between grids
 _BETWEEN = 2  # px between the images of a grid
-_LONGEST = 220  # px of a name; longer ones are cut
+_LONGEST = 150  # px of a line of a name; longer names take two lines, and are cut after that
 _SHEET = 7  # grids in a row
 _STYLE = """<style>
 svg { background: #fff; font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
@@ -89,11 +89,12 @@ def sheet_files(results: Path, places: Sequence[Place]) -> tuple[int, list[tuple
 
     One seed for all: no row shows the best of several. Real images come first, where they are kept.
     """
+    names = _sheet_names(places)
     files: dict[int, list[tuple[str, Path]]] = {}
     for place in places:
         for record in place.entry.row.done:
             if (path := find_samples(results, record)) is not None:
-                files.setdefault(record.seed, []).append((place.entry.name, path))
+                files.setdefault(record.seed, []).append((names[place.entry.name], path))
     if not files:
         return None
     seed = min(files, key=lambda one: (-len(files[one]), one))
@@ -102,21 +103,35 @@ def sheet_files(results: Path, places: Sequence[Place]) -> tuple[int, list[tuple
     return seed, [*([(REAL, real)] if real else []), *files[seed]]
 
 
+def _sheet_names(places: Sequence[Place]) -> dict[str, str]:
+    """Short names of rows by their own: without the labels that all share, and with words before numbers."""
+    labels = {place.entry.name: place.entry.row.labels for place in places}
+    shared = [len(set(column)) == 1 for column in zip(*labels.values())]
+    short = {}
+    for name, row in labels.items():
+        differ = [label for label, same in zip(row, shared) if not same and label not in ("", "-")]
+        short[name] = ", ".join(sorted(differ, key=lambda label: label[:1].isdigit())) or name
+    return short if len(set(short.values())) == len(short) else {name: name for name in labels}
+
+
 def sheet_webp(grids: Sequence[tuple[str, Path]]) -> bytes:
     """Grids of samples under their names, each pixel magnified by a whole number; WebP without loss."""
     cells = [(name, _magnified(path)) for name, path in grids]
     n_columns = min(_SHEET, len(cells))
     font = ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", _TEXT)
     longest = min(_LONGEST, math.ceil(max(font.getlength(name) for name, _ in cells)))
-    width = max(longest, *(picture.width for _, picture in cells)) + _GAP
-    height = max(picture.height for _, picture in cells) + _TEXT + 6 + _GAP
+    inner = max(longest, *(picture.width for _, picture in cells))
+    names = [_wrapped(name, font, inner) for name, _ in cells]
+    width, text_height = inner + _GAP, (_TEXT + 4) * max(map(len, names)) + 2
+    height = max(picture.height for _, picture in cells) + text_height + _GAP
     n_rows = -(-len(cells) // n_columns)
     sheet = Image.new("RGB", (n_columns * width + _GAP, n_rows * height + _GAP), "white")
     draw = ImageDraw.Draw(sheet)
-    for i, (name, picture) in enumerate(cells):
+    for i, (_, picture) in enumerate(cells):
         left, top = _GAP + i % n_columns * width, _GAP + i // n_columns * height
-        draw.text((left, top), _shortened(name, font, width - _GAP), "black", font)
-        sheet.paste(picture, (left, top + _TEXT + 6))
+        for k, line in enumerate(names[i]):
+            draw.text((left, top + (_TEXT + 4) * k), line, "black", font)
+        sheet.paste(picture, (left, top + text_height))
     file = io.BytesIO()
     sheet.save(file, "WEBP", lossless=True, quality=100, method=6)
     return file.getvalue()
@@ -138,6 +153,18 @@ def _magnified(path: Path) -> Image.Image:
             image = picture.crop((column * side, row * side, (column + 1) * side, (row + 1) * side))
             apart.paste(image.resize((large, large), Image.Resampling.NEAREST), (column * step, row * step))
     return apart
+
+
+def _wrapped(name: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+    """A name on one line, or on two, of which the first ends after a comma where it can."""
+    if font.getlength(name) <= width:
+        return [name]
+    ends = [i for between in (" ", ", ") for i in range(1, len(name)) if name.startswith(between, i)]
+    fitting = [name[: i + 1].rstrip() for i in ends if font.getlength(name[: i + 1]) <= width]
+    if not fitting:
+        return [_shortened(name, font, width)]
+    first = fitting[-1]
+    return [first, _shortened(name[len(first) :].lstrip(), font, width)]
 
 
 def _shortened(name: str, font: ImageFont.FreeTypeFont, width: int) -> str:

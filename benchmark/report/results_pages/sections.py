@@ -25,7 +25,7 @@ from benchmark.runs.suites.suite import find_suite
 
 TABLES = "../../results/reference/tables"  # from a page
 _MOST_COLUMNS = 6  # metrics of a suite's short table
-_CLAIM_HEADS = ("claim", "verdict", "whose", "decided by", "effect [95 % interval]", "p")
+_CLAIM_HEADS = ("claim", "verdict", "claimed by", "decided by", "effect [95 % interval]", "p")
 _STRONG = ("supported", "reversed")
 Form = Callable[[Sequence[Board], Layout, bool], list[str]]
 
@@ -61,7 +61,7 @@ def claim_cells(one: CheckedClaim) -> tuple[str, ...]:
     return (
         markdown_text(one.claim.claim),
         outcome,
-        "the paper's" if one.claim.by == "paper" else "ours",
+        "the paper" if one.claim.by == "paper" else "us",
         markdown_text(one.column.name if one.column else one.claim.metric),
         effect(one.test) if one.test else EMPTY,
         markdown_text(p_text(one.test.p)) if one.test else EMPTY,

@@ -61,8 +61,8 @@ def test_means_of_the_findings_are_in_the_published_tables() -> None:
 
 def test_the_counts_of_verdicts_are_those_of_the_papers_claims() -> None:
     (numbers,) = re.findall(
-        r"Of (\d+) claims of the papers, (\d+) are supported, (\d+) reversed, (\d+) inconclusive, and one is "
-        r"not comparable\.",
+        r"Claims of the papers were tested (\d+) times: (\d+) are supported, (\d+) reversed, (\d+) inconclusive, and "
+        r"one is not comparable\.",
         README,
     )
     count = Counter(claim["Outcome"] for claim in CLAIMS if claim["Whose"] == "the paper's")

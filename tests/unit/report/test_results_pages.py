@@ -116,11 +116,13 @@ def test_the_first_page_counts_the_claims_of_the_published_table() -> None:
     head, _, *lines = rows((TABLES / "claims.md").read_text())
     whose, outcome = head.index("Whose"), head.index("Outcome")
     index = (FOLDER / "index.md").read_text()
-    for name, words in (("the paper's", "Of the papers' "), ("ours", "Of our own ")):
+    claim = head.index("Claim")
+    for name, words in (("the paper's", "claims of the papers[^:]*"), ("ours", "claims of our own")):
         mine = [line[outcome] for line in lines if line[whose] == name]
-        (found,) = re.findall(rf"{words}(\d+): ([^.]+)\.", index)
+        (found,) = re.findall(rf"(\d+) are of (\d+) {words}: ([^.]+)\.", index)
         assert int(found[0]) == len(mine)
-        assert {part.partition(" ")[2]: int(part.partition(" ")[0]) for part in found[1].split(", ")} == {
+        assert int(found[1]) == len({line[claim] for line in lines if line[whose] == name})
+        assert {part.partition(" ")[2]: int(part.partition(" ")[0]) for part in found[2].split(", ")} == {
             one: mine.count(one) for one in set(mine)
         }
 
@@ -132,6 +134,14 @@ def numbers(text: str) -> set[str]:
     """The numbers of a text as they are written: 2,000 and 0.2, not the 2 of GAN2 or the 4 of 4th."""
     text = re.sub(r"\]\([^)]*\)", "]", text)  # targets of links
     return set(re.findall(r"(?<![\w.,])\d[\d,]*(?:\.\d+)?(?![\w]|,?\d)", text))
+
+
+def test_each_number_of_a_caveat_is_in_a_table(layout: Layout) -> None:
+    for method, paper in layout.papers.items():
+        tables = [
+            path.read_text() for path in TABLES.glob("*.md") if path.name.startswith((method, "compare-", "claims"))
+        ]
+        assert numbers(paper.caveat) - numbers("".join(tables)) == set(), method
 
 
 def test_each_number_of_a_remark_is_in_a_table(layout: Layout) -> None:
@@ -238,7 +248,7 @@ def test_one_seed_gives_a_page_without_tests(records: list[Record], layout: Layo
     files = build(paths.REFERENCE, comparison(records, ("biggan", "sngan", "dcgan"), (0,)), layout)
     page = files["shapes_class.md"].decode()
     assert "No difference was tested" in page
-    assert "So far 3 of 45 runs are there; none of InfoSCC-GAN, CGAN, ACGAN," in page
+    assert "So far 3 of 45 planned runs are finished; none of InfoSCC-GAN, CGAN, ACGAN," in page
     assert "and 4 more." in page
     assert "one seed" in page
     assert "samples.webp" not in page
@@ -381,8 +391,8 @@ def test_a_sheet_magnifies_pixels_by_a_whole_number_and_keeps_images_apart(tmp_p
     for row, column in np.ndindex(5, 4):
         image = small[12 * row : 12 * (row + 1), 12 * column : 12 * (column + 1)]
         expected[38 * row : 38 * row + 36, 38 * column : 38 * column + 36] = image.repeat(3, axis=0).repeat(3, axis=1)
-    bottom = sheet.shape[0] - 12  # the gap below
-    assert np.array_equal(sheet[bottom - expected.shape[0] : bottom, 12 : 12 + expected.shape[1]], expected)
+    bottom = sheet.shape[0] - 24  # the gap below
+    assert np.array_equal(sheet[bottom - expected.shape[0] : bottom, 24 : 24 + expected.shape[1]], expected)
 
 
 def test_a_scatter_of_points_is_not_cut(tmp_path: Path) -> None:
@@ -390,5 +400,5 @@ def test_a_scatter_of_points_is_not_cut(tmp_path: Path) -> None:
     path = tmp_path / "points.webp"
     Image.fromarray(points).save(path, "WEBP", lossless=True)
     sheet = pixels(sheet_webp([(REAL, path)]))
-    bottom = sheet.shape[0] - 12
-    assert np.array_equal(sheet[bottom - POINTS_SIDE : bottom, 12 : 12 + POINTS_SIDE], points)
+    bottom = sheet.shape[0] - 24
+    assert np.array_equal(sheet[bottom - POINTS_SIDE : bottom, 24 : 24 + POINTS_SIDE], points)
