@@ -33,6 +33,7 @@ _STYLE = """<style>
 svg { background: #fff; font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
 text { font-size: 13px; fill: #1c2126; }
 .tick, .axis { fill: #59636e; font-size: 12px; }
+.other { fill: #59636e; font-size: 11px; }
 .grid { stroke: #dfe3e6; stroke-width: 1; }
 .line { fill: none; stroke-width: 2.2; } .grey { stroke: #bcc3c8; stroke-width: 1.1; }
 .band { opacity: .14; stroke: none; }
@@ -65,7 +66,8 @@ def cost_svg(board: Board, column: Column) -> str:
         Point(place.entry.name, flops, place.summary.mean, place.entry.conditioning, i in front)
         for i, (place, flops) in enumerate(priced)
     ]
-    return standalone(scatter(points, "FLOPs of a training run", column.name, f"{column.name} against cost"))
+    title = f"{column.name} against cost"
+    return standalone(scatter(points, "FLOPs of a training run", column.name, title, name_all=True))
 
 
 def standalone(plot: Markup | str) -> str:

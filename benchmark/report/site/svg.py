@@ -18,8 +18,12 @@ from benchmark.report.site.numbers import brief
 WIDTH, HEIGHT = 480, 330
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 20, 16, 46
 _WIDE = 10  # a ratio of largest to smallest from which an axis is logarithmic
+_WIDE_POINTS = 3  # the same of points, which are read by their ratios
 _LABEL = 14.0  # px of a label's line
 _LETTER = 7.0  # px of a letter, about
+_CAPITAL = 9.5  # px of a capital
+_BESIDE = 9.0  # px from a point to its name
+_NEAR = 1.5  # lines that the name of a point that is not the plot's matter may be moved
 _LEADER = 10.0  # px from the end of a curve to its label
 _NAMES = (165.0, 245.0)  # px for the labels of curves, at least and at most
 
@@ -58,10 +62,12 @@ class Axis:
     end: float
 
     @classmethod
-    def of(cls, values: Sequence[float], start: float, end: float, may_be_log: bool = True) -> Axis:
-        """An axis with room on both sides, logarithmic where the values are positive and far apart."""
+    def of(
+        cls, values: Sequence[float], start: float, end: float, may_be_log: bool = True, wide: float = _WIDE
+    ) -> Axis:
+        """An axis with room on both sides, logarithmic where the values are positive and their ratios are wide."""
         low, high = min(values), max(values)
-        log = may_be_log and low > 0 and high / low >= _WIDE
+        log = may_be_log and low > 0 and high / low >= wide
         if log:
             room = (high / low) ** 0.06
             return cls(low / room, high * room, True, start, end)
@@ -91,52 +97,70 @@ def _linear_ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 def _log_ticks(low: float, high: float) -> list[float]:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for factors in ((1, 2, 5), (1, 3), (1,)):
+    for factors in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         ticks = [k * 10.0**power for power in powers for k in factors if low <= k * 10.0**power <= high]
         if len(ticks) <= 8:
             break
     return ticks
 
 
-def scatter(points: Sequence[Point], x_name: str, y_name: str, title: str) -> Markup:
-    """Points with names; empty for fewer than two."""
+def scatter(points: Sequence[Point], x_name: str, y_name: str, title: str, name_all: bool = False) -> Markup:
+    """Points with names; empty for fewer than two.
+
+    name_all: other points than the labelled ones are named too, in grey, where there is room next to them.
+    """
     points = [point for point in points if math.isfinite(point.x) and math.isfinite(point.y)]
     if len(points) < 2:
         return Markup("")
-    x = Axis.of([point.x for point in points], _LEFT, WIDTH - _RIGHT)
-    y = Axis.of([point.y for point in points], HEIGHT - _BOTTOM, _TOP)
+    x = Axis.of([point.x for point in points], _LEFT, WIDTH - _RIGHT, wide=_WIDE_POINTS)
+    y = Axis.of([point.y for point in points], HEIGHT - _BOTTOM, _TOP, wide=_WIDE_POINTS)
     parts = [_frame(x, y, x_name, y_name)]
     taken: list[tuple[float, float, float]] = [(x.at(p.x) - 5, y.at(p.y), 10.0) for p in points]
-    for point in sorted(points, key=lambda p: p.y):
+    for point in sorted(points, key=lambda p: (not p.labelled, p.y)):
         px, py = x.at(point.x), y.at(point.y)
         text = f"{_text(point.name)}: {_text(x_name)} {brief(point.x)}, {_text(y_name)} {brief(point.y)}"
         kind = _class(point.kind)
         weight = "pt front" if point.labelled else "pt"
         parts.append(f'<g class="{weight} {kind}">{_marker(point.kind, px, py)}<title>{text}</title></g>')
-        if point.labelled:
-            right, label_y = _free(px, py, len(point.name) * _LETTER, taken)
-            beside = px + 9 if right else px - 9
-            if abs(label_y - py) > _LABEL / 2:  # far enough to be taken for another point's
-                leader = f"{px:.1f},{py:.1f} {beside:.1f},{label_y:.1f}"
-                parts.append(f'<polyline class="line grey" style="stroke-width:1" points="{leader}"/>')
-            where = f'x="{beside:.1f}" y="{label_y + 4:.1f}"'
-            parts.append(
-                f'<text class="name" {where} text-anchor="{"start" if right else "end"}">{_text(point.name)}</text>'
-            )
+        if point.labelled or name_all:
+            parts += _name(point, px, py, taken)
     return _svg(parts, title)
 
 
-def _free(px: float, py: float, width: float, taken: list[tuple[float, float, float]]) -> tuple[bool, float]:
-    """Where a point's label covers nothing: on its right or not, and the height nearest to the point's."""
-    sides = [(True, px + 8)] if px + 9 + width <= WIDTH else []
-    sides += [(False, px - 8 - width)] if px - 9 - width >= _LEFT or not sides else []
+def _name(point: Point, px: float, py: float, taken: list[tuple[float, float, float]]) -> list[str]:
+    """A point's name, with a line to the point where it stands away from it; of an unlabelled one, none without room."""
+    found = _free(px, py, _width(point.name), taken)
+    if found is None or not (point.labelled or abs(found[1] - py) <= _NEAR * _LABEL):
+        if not point.labelled:
+            return []
+        found = px + _BESIDE + _width(point.name) <= WIDTH, py
+    right, at = found
+    beside = px + _BESIDE if right else px - _BESIDE
+    taken.append((beside if right else beside - _width(point.name), at, _width(point.name)))
+    parts = []
+    if abs(at - py) > _LABEL / 2:  # far enough to be taken for another point's
+        leader = f"{px:.1f},{py:.1f} {beside:.1f},{at:.1f}"
+        parts.append(f'<polyline class="line grey" style="stroke-width:1" points="{leader}"/>')
+    where = f'x="{beside:.1f}" y="{at + 4:.1f}" text-anchor="{"start" if right else "end"}"'
+    parts.append(f'<text class="{"name" if point.labelled else "name other"}" {where}>{_text(point.name)}</text>')
+    return parts
+
+
+def _width(name: str) -> float:
+    """Pixels of a name, about."""
+    return sum(_CAPITAL if letter.isupper() else _LETTER for letter in name)
+
+
+def _free(px: float, py: float, width: float, taken: Sequence[tuple[float, float, float]]) -> tuple[bool, float] | None:
+    """Where a point's name covers nothing: on its right or not, and the height nearest to the point's."""
+    sides = [(True, px + _BESIDE)] if px + _BESIDE + width <= WIDTH else []
+    sides += [(False, px - _BESIDE - width)] if px - _BESIDE - width >= _LEFT or not sides else []
     for shift in (sign * step * _LABEL / 2 for step in range(16) for sign in (-1, 1)):
         at = py + shift
         for right, x in sides:
             if not any(abs(at - other) < _LABEL and x < left + w and left < x + width for left, other, w in taken):
-                taken.append((x, at, width))
                 return right, at
-    return sides[0][0], py
+    return None
 
 
 def lines(series: Sequence[Series], x_name: str, y_name: str, title: str, may_be_log: bool = True) -> Markup:

@@ -407,3 +407,13 @@ def test_the_date_and_the_commit_are_the_newest_records(results: Path) -> None:
     assert records_module.SCHEMA == 1
     write(results, {"fd_judge": 4.0}, method="pacgan", utc="2999-01-02T03:04:05+00:00")
     assert "newest 2999-01-02" in write_report(results).read_text(encoding="utf-8")
+
+
+def test_all_points_are_named_where_that_is_asked_for_and_there_is_room() -> None:
+    front = [Point("first", 1.0, 2.0, "", True), Point("second", 2.0, 2.5)]
+    drawn = scatter(front, "x", "y", "t", name_all=True)
+    assert [drawn.count(f">{name}</text>") for name in ("first", "second")] == [1, 1]
+    heap = [Point(f"row {i}", 5.0 + i / 1000, 5.0) for i in range(30)]
+    crowded = scatter([Point("front", 5.0, 4.0, "", True), *heap], "x", "y", "t", name_all=True)
+    assert ">front</text>" in crowded
+    assert 0 < crowded.count('class="name other"') < 30, "a name that would cover another is left out"
