@@ -96,6 +96,7 @@ class Comparisons:
         self.s2, self.d = np.array([s.variance for s in samples]), np.array([s.freedom for s in samples])
         if not (self.s2 > 0).any():
             raise ValueError("no row has seeds that differ")
+        self.d[self.s2 == 0] = 0  # seeds that agree to the last digit do not show that there is no variance
         rng = np.random.Generator(np.random.PCG64([seed, len(samples)]))
         n_draws = n_draws or N_DRAWS * MANY_ROWS // max(len(samples), MANY_ROWS)
         s2, d = (self.s2[:1], self.d.sum(keepdims=True)) if one_variance else (self.s2, self.d)

@@ -21,6 +21,7 @@ from benchmark.core.files import read_json, require_writable, write_json
 from benchmark.core.names import path_component
 from benchmark.drift.gates import BASELINES, Accepted, BaselineMissing, DriftError, Finite, clean_commit, require_reason
 from benchmark.drift.statistics import Settings
+from benchmark.metrics.catalogue import row_of
 from benchmark.report.tables import asked_settings, changes_text, group
 from benchmark.runs.record_checks import Changes, Config, Environment, Protocol
 from benchmark.runs.records import Record, read_records, request_of
@@ -202,7 +203,10 @@ def accept_model(
 
 
 def _metrics(runs: Sequence[Record]) -> dict[str, Metric]:
-    """Every metric that some run has a value of. Raises DriftError where runs measured it by unlike protocols."""
+    """Every metric that has a direction and of which some run has a value.
+
+    Raises DriftError where runs measured one by unlike protocols.
+    """
     done = [run for run in runs if run.status == "done"]
     found: dict[str, Metric] = {}
     for id in dict.fromkeys(id for run in done for id in run.values):
@@ -216,8 +220,8 @@ def _metrics(runs: Sequence[Record]) -> dict[str, Metric]:
             )
         runs_of_it = outcomes(runs, id)
         better = values[0].better
-        if better is None or all(run.value is None for run in runs_of_it):
-            continue
+        if better is None or not row_of(id).applies_to(id) or all(run.value is None for run in runs_of_it):
+            continue  # MiFD of other features than Inception's is in earlier records alone
         spreads = [s for value in values if (s := value.details.get("sd_half_sampling")) is not None]
         found[id] = Metric(
             name=values[0].name,

@@ -15,7 +15,7 @@ import scipy.special
 
 from benchmark.core.config import flatten
 from benchmark.core.engine import EAGER
-from benchmark.core.stats import Scale, transformed
+from benchmark.core.stats import Scale
 from benchmark.drift.gates import DriftError, other_environment
 from benchmark.drift.model_baseline import Metric, MetricOfRun, ModelBaseline, outcomes, weights_digest
 from benchmark.drift.model_report import MetricComparison, ModelReport
@@ -34,7 +34,7 @@ from benchmark.drift.statistics import (
     seeds_needed,
 )
 from benchmark.metrics.catalogue import row_of
-from benchmark.report.compare import scale_of
+from benchmark.report.compare import images_counted, on_its_scale, scale_of
 from benchmark.runs.records import Record
 
 ROUNDING = 1e-6  # relative difference of a metric of equal weights on the machine of the baseline
@@ -48,7 +48,7 @@ class _Sample:
     id: str
     metric: Metric
     scale: Scale
-    n_images: int
+    n_images: int | None  # on which a share was counted, where that is known
     old: Floats
     new: Floats
     failed_new: tuple[MetricOfRun, ...]
@@ -66,7 +66,7 @@ class _Sample:
         sd = float(self.old.std(ddof=1)) if self.old.min() < self.old.max() else 0.0
         if row_of(self.id).counted:
             return max(sd, 1 / math.sqrt(12))  # a count is uncertain by a uniform half step (Sheppard, 1897)
-        if sd == 0 and self.scale == "logit":
+        if sd == 0 and self.scale == "logit" and self.n_images:
             share = float(scipy.special.expit(self.old[0]))
             return 1 / math.sqrt(self.n_images * share * (1 - share))  # of the logit of a share of n images
         return sd
@@ -172,8 +172,8 @@ def _sample(baseline: ModelBaseline, runs: Sequence[Record], id: str, settings: 
     old = [outcome.value for outcome in metric.runs if outcome.value is not None]
     new = [outcome.value for outcome in found if outcome.value is not None]
     scale = scale_of(id, [*old, *new])
-    n_images = int(metric.protocol.get("n_fake") or 1000)
-    on_scale = [transformed(values, scale, n_images) for values in (old, new)]
+    n_images = images_counted(id, metric.protocol)
+    on_scale = [on_its_scale(values, scale, n_images) for values in (old, new)]
     failed = tuple(outcome for outcome in found if outcome.value is None)
     if len(old) < settings.min_baseline or len(new) < settings.min_new:
         note = (

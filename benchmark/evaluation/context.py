@@ -195,6 +195,11 @@ class EvaluationContext(ImageSet):
         return self._logits(self.data.train.images, f"{self.data.sha256}/train")
 
     @cached_property
+    def judged_held_out(self) -> np.ndarray:
+        """The judge's logits [N, n_labels] of the held-out images, from which it learned."""
+        return self._logits(self.data.test.images, f"{self.data.sha256}/test")
+
+    @cached_property
     def classes(self) -> np.ndarray | None:
         """The dataset's class that each generated image was to show, [N]; None where that means nothing."""
         conditions = self.generated.conditions

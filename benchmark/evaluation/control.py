@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.core.seeds import derive_seed
-from benchmark.data.prepared import Dataset
+from benchmark.data.prepared import Dataset, Split
 from benchmark.data.stream import images_to_float
 from benchmark.evaluation.border import RequestedImages, border_effect, requested_once
 from benchmark.evaluation.config import EvalConfig
@@ -42,7 +42,7 @@ def control_accuracy(context: EvaluationContext, judge: JudgeExtractor, conditio
     values = []
     if method.conditioning != "cluster":
         settings = context.protocol | {"scorer": judge.identity, "conditioning": method.conditioning}
-        ceiling = {"on_real": _on_real(context.judged_real, data)}
+        ceiling = {"on_real": _on_real(context.judged_real, data.train)}
         values.append(_accuracy("judge", context.judged, conditions, settings, data, ceiling))
     if not context.cfg.computes("control_accuracy_own"):
         return values
@@ -88,15 +88,21 @@ def accuracy_of(
 def label_agreement(context: EvaluationContext, judge: JudgeExtractor) -> list[MetricValue]:
     """For methods conditioned on images: does a sample show the label of the image it is conditioned on?
 
-    These are held-out images, which the method never saw; the same for the training images of the generator's samples
-    is in the details. Chance is what a generator that ignores the image gets.
+    These are held-out images, which the method never saw, but from which the evaluation classifier learned; the same
+    for the training images of the generator's samples is in the details. A generator that reproduces its image reaches
+    `on_held_out`, which is higher than the accuracy on images that the classifier never saw, `on_real`. Chance is what
+    a generator that ignores the image gets.
     """
     data, held_out = context.data, context.held_out
     conditions = context.generated.conditions
     assert conditions is not None
     settings = context.protocol | {"scorer": judge.identity, "conditioning": "image", "asked": HELD_OUT_IMAGES}
     on_train = _accuracy("judge", context.judged, labels_of(data, "train", conditions), settings, data, {}).value
-    more: dict[str, Any] = {"on_real": _on_real(context.judged_real, data), "on_training_images": on_train}
+    more: dict[str, Any] = {
+        "on_real": _on_real(context.judged_real, data.train),
+        "on_held_out": _on_real(context.judged_held_out, data.test),
+        "on_training_images": on_train,
+    }
     if (requested := held_out_images(context)) is not None:
         more["border"] = border_effect(requested, data.attribute_names)
     wanted = labels_of(data, "test", held_out.conditions)
@@ -259,10 +265,10 @@ def _of_attributes(logits: np.ndarray, conditions: np.ndarray, data: Dataset) ->
     return (macro.value, macro.ci_low, macro.ci_high) if macro else None, details
 
 
-def _on_real(logits: np.ndarray, data: Dataset) -> float | None:
-    """The judge's accuracy on real training images, which it never saw: the ceiling of control accuracy."""
-    if data.train.labels is not None:
-        return class_accuracy(logits, data.train.labels).macro
-    assert data.train.attributes is not None
-    report = attribute_accuracy(logits, data.train.attributes)
+def _on_real(logits: np.ndarray, part: Split) -> float | None:
+    """The judge's accuracy on real images; on training images, which it never saw, the ceiling of control accuracy."""
+    if part.labels is not None:
+        return class_accuracy(logits, part.labels).macro
+    assert part.attributes is not None
+    report = attribute_accuracy(logits, part.attributes)
     return report.macro.value if report.macro else None

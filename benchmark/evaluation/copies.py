@@ -9,6 +9,7 @@ import numpy as np
 from benchmark.data.prepared import Dataset
 from benchmark.evaluation.context import ImageSet, reference_of
 from benchmark.evaluation.value import MetricValue
+from benchmark.metrics.catalogue import row_named
 from benchmark.metrics.checks import MetricError
 from benchmark.metrics.copying import RealDistances, copy_test, instance_preference, real_distances
 from benchmark.metrics.extractors.base import Extractor
@@ -32,7 +33,8 @@ def copying(
     values = copy_values(extractor, pooled, images.protocol, data, images.store, cfg.jpeg)
     if cfg.computes("data_copying_X"):
         values.append(_data_copying(images, data, extractor, pooled))
-    if cfg.computes("mifd_X"):
+    mifd = row_named("mifd_X")
+    if cfg.computes(mifd.id) and mifd.applies_to(mifd.id_of(extractor.name)):
         values.append(_mifd(images, data, extractor, pooled, real))
     if not cfg.computes("instance_preference_X"):
         return values

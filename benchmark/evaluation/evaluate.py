@@ -31,7 +31,7 @@ from benchmark.evaluation.modes import class_coverage, mode_values
 from benchmark.evaluation.protocols import labelled
 from benchmark.evaluation.real_rows import of_images, real_data_rows
 from benchmark.evaluation.references import reference_values
-from benchmark.evaluation.sampling import generate
+from benchmark.evaluation.sampling import generate, labels_split
 from benchmark.evaluation.scores import intra_class_values, set_values, unavailable
 from benchmark.evaluation.strata import stratified_values
 from benchmark.evaluation.tsne import tsne_chamfer
@@ -88,7 +88,7 @@ def evaluate(
     values = mode_values(context) if data.is_points else image_values(context)
     if not transferred and cfg.metrics == "all":  # what a method says of itself is of its own data
         values += [own_measurement(found, data, cfg) for found in method.measurements(G, data)]
-    conditions = conditions_text(method, cfg)
+    conditions = conditions_text(method, cfg, data)
     generated = context.generated
     distinct = len({sample.tobytes() for sample in generated.images})
     return EvaluationResult(
@@ -186,11 +186,12 @@ def judged_values(context: EvaluationContext, judge: JudgeExtractor) -> list[Met
     return values
 
 
-def conditions_text(method: Method, cfg: EvalConfig) -> dict[str, Any]:
+def conditions_text(method: Method, cfg: EvalConfig, data: Dataset) -> dict[str, Any]:
     """The conditioning of a method, and what the evaluation requested: it goes into the record with every number."""
     drawn = method.default_conditions
     if method.conditioning in ("class", "attributes") and cfg.conditions == "empirical":
-        drawn = f"{'classes' if method.conditioning == 'class' else 'attributes'} of the held-out split, as they occur"
+        split = {"test": "held-out", "train": "training"}[labels_split(data, cfg)]
+        drawn = f"{'classes' if method.conditioning == 'class' else 'attributes'} of the {split} split, as they occur"
     elif method.conditioning == "class":
         drawn = "uniform classes"
     elif method.conditioning == "attributes":

@@ -24,9 +24,11 @@ def real_data_rows(
 ) -> dict[str, dict[str, float]]:
     """What the set metrics say of known damage: {row: {part of the id: value}}. Kept in the store.
 
-    real: the reference. The floor compares its two halves, so its number of images is smaller than a generator's and
-    it lies too high rather than too low. A damaged row compares as many images as a generator has, where the reference
-    holds as many, with the whole reference.
+    real: the reference. The floor compares its two halves. A Frechet distance of few images is too high, so the floor
+    is too high for generators whose images and reference are more than these halves, and too low for those of fewer.
+    A damaged row compares as many images as a generator has, where the reference holds as many, with the whole
+    reference, which contains the undamaged ones: it shows the damage alone, without the error of sampling that a
+    generator's value has, and can lie below the floor.
     """
     settings = replace(settings, half_samples=0, extrapolate=False)
     provenance = {"what": "controls", "extractor": extractor.identity, "images": real.sha256, "n": n_fake,

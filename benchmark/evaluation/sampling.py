@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from scipy.stats import chi2_contingency
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -20,6 +21,7 @@ from benchmark.metrics.extractors.store import images_sha256
 from benchmark.training.method import Method
 
 BATCH = 250  # images a forward pass: fixed, so that it cannot move a number
+_OTHER_SHARES = 1e-6  # p of the test of equal shares of classes, so small that no random split is meant
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,28 @@ def requested_conditions(method: Method, n: int, cfg: EvalConfig, data: Dataset)
     """What is requested of a method conditioned on the dataset's labels; None: the method draws by its own rule."""
     if method.conditioning not in ("class", "attributes") or cfg.conditions == "uniform":
         return None
-    table = data.test.labels if method.conditioning == "class" else data.test.attributes
+    split = data.train if labels_split(data, cfg) == "train" else data.test
+    table = split.labels if method.conditioning == "class" else split.attributes
     assert table is not None
     rows = np.random.Generator(np.random.PCG64([cfg.seed, 0xC0DE])).integers(len(table), size=n)
     return torch.tensor(table[rows], dtype=torch.int64)
+
+
+def labels_split(data: Dataset, cfg: EvalConfig) -> str:
+    """The split whose labels are requested, as often as they occur there: the held-out one, which no method has seen.
+
+    But the training split where it is the reference and its classes have other shares than the held-out ones, by a
+    chi-squared test: a perfect generator would otherwise be compared with images of other classes. This is so where
+    training classes are of unequal sizes and held-out ones are not.
+    """
+    train, test = data.train.labels, data.test.labels
+    if cfg.reference != "train" or train is None or test is None or not len(test):
+        return "test"
+    n_classes = 1 + max(int(train.max()), int(test.max()))
+    counts = np.array([np.bincount(labels, minlength=n_classes) for labels in (train, test)])
+    counts = counts[:, counts.sum(axis=0) > 0]
+    differ = counts.shape[1] > 1 and chi2_contingency(counts).pvalue < _OTHER_SHARES
+    return "train" if differ else "test"
 
 
 def stored(images: Tensor, jpeg: int | None = None) -> np.ndarray:

@@ -19,7 +19,7 @@ from benchmark.metrics.metric_row import Choice, MetricRow
 from benchmark.metrics.resampling import half_sampling_sd
 from benchmark.metrics.sets import FeatureSets, OfReal, SetNumber, SetSettings, computed, remembered
 
-NEIGHBOURS = "benchmark.metrics.prdc:of_sets"  # what gives precision, recall, density and coverage
+NEIGHBOURS = ("benchmark.metrics.prdc:of_sets", "benchmark.metrics.clipped:of_sets")  # give none for too few images
 
 
 def set_values(
@@ -60,16 +60,14 @@ def set_values(
 
 
 def _too_few_for_neighbours(sets: FeatureSets, protocol: dict[str, Any], measured: Container[str]) -> list[MetricValue]:
-    """The metrics of k neighbours where a set has no k others of an image: no value, and why."""
+    """The metrics of k neighbours where a set has too few images for them: no value, and why."""
     settings = sets.settings
     n_real, n_fake = (min(len(rows), settings.prdc_images or len(rows)) for rows in (sets.real, sets.fake))
-    if min(n_real, n_fake) > settings.k:
-        return []
     reason = f"k = {settings.k} neighbours of each image are needed; there are {n_real} real and {n_fake} other images"
     return [
         MetricValue.of_row(row.id, None, protocol, of=sets.extractor, status="unavailable", reason=reason)
         for row in set_rows()
-        if row.compute == NEIGHBOURS and row.computed(settings.metrics) and row.stem not in measured
+        if row.compute in NEIGHBOURS and row.computed(settings.metrics) and row.stem not in measured
     ]
 
 

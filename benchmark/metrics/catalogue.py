@@ -46,13 +46,13 @@ METRICS: tuple[MetricRow, ...] = (
         "precision_X", "Precision-X", "higher",
         "share of generated images inside the real ones' neighbourhoods; higher is better",
         ("features",), "Kynkaanniemi et al., NeurIPS 2019, eq. 1 and 2", scale="logit", headline=True,
-        compute="benchmark.metrics.prdc:of_sets",
+        counted_on="prdc_images:1", compute="benchmark.metrics.prdc:of_sets",
     ),
     MetricRow(
         "recall_X", "Recall-X", "higher",
         "share of real images inside the generated ones' neighbourhoods; higher is better",
         ("features",), "Kynkaanniemi et al., NeurIPS 2019, eq. 1 and 2", scale="logit", headline=True,
-        compute="benchmark.metrics.prdc:of_sets",
+        counted_on="prdc_images:0", compute="benchmark.metrics.prdc:of_sets",
     ),
     MetricRow(
         "density_X", "Density-X", "higher",
@@ -63,19 +63,19 @@ METRICS: tuple[MetricRow, ...] = (
         "coverage_X", "Coverage-X", "higher",
         "share of real images with a generated one in their neighbourhood; higher is better",
         ("features",), "Naeem et al., ICML 2020, sec. 3", scale="logit", headline=True,
-        compute="benchmark.metrics.prdc:of_sets",
+        counted_on="prdc_images:0", compute="benchmark.metrics.prdc:of_sets",
     ),
     MetricRow(
         "clipped_density_X", "Clipped density-X", "higher",
         "density that outliers cannot raise, calibrated: p of a set whose share p is good; higher is better",
         ("features",), "Salvy et al., ICLR 2026 (arXiv 2507.01761)", scale="logit",
-        compute="benchmark.metrics.clipped:of_sets",
+        counted_on="prdc_images:1", compute="benchmark.metrics.clipped:of_sets",
     ),
     MetricRow(
         "clipped_coverage_X", "Clipped coverage-X", "higher",
         "coverage by k images in place of one, calibrated likewise; higher is better",
         ("features",), "Salvy et al., ICLR 2026 (arXiv 2507.01761)", scale="logit",
-        compute="benchmark.metrics.clipped:of_sets",
+        counted_on="prdc_images:0", compute="benchmark.metrics.clipped:of_sets",
     ),
     MetricRow(
         "vendi_X", "Vendi-X", "higher",
@@ -151,12 +151,13 @@ METRICS: tuple[MetricRow, ...] = (
     MetricRow(
         "recall_0.2_judge", "Recall@0.2 (judge)", "higher",
         "InfoSCC-GAN's multi-label protocol: attribute forced on, sigmoid > 0.2; higher is better",
-        ("classifier", "generator"), "InfoSCC-GAN's code for CelebA", scale="logit",
+        ("classifier", "generator"), "InfoSCC-GAN's code for CelebA", scale="logit", counted_on="images_per_attribute",
     ),
     MetricRow(
         "recall_0.2_own", "Recall@0.2 (own)", "higher",
         "the same by the classifier the generator was trained against; higher is better",
         ("own classifier", "generator"), "InfoSCC-GAN's code for CelebA", scale="logit",
+        counted_on="images_per_attribute",
     ),
     MetricRow(
         "label_agreement_judge", "Label agreement (judge)", "higher",
@@ -171,7 +172,7 @@ METRICS: tuple[MetricRow, ...] = (
     MetricRow(
         "instance_preference_X", "Instance preference-X", "higher",
         "samples nearer to what they are to be like than to random images, 0.5 is chance; higher is better",
-        ("features",), "ours; the area under a ROC curve of Mann & Whitney, 1947", scale="logit",
+        ("features",), "ours; the area under a ROC curve of Mann & Whitney, 1947", scale="logit", counted_on="samples",
     ),
     MetricRow(
         "authenticity_X", "Authenticity-X", "higher",
@@ -185,8 +186,8 @@ METRICS: tuple[MetricRow, ...] = (
     ),
     MetricRow(
         "mifd_X", "MiFD-X", "lower",
-        "Frechet distance over the cosine distance to training images (MiFID: X = inception); lower is better",
-        ("features",), "Bai et al., KDD 2021 (arXiv 2106.03062)", scale="log",
+        "MiFID: Frechet distance over the cosine distance to training images; lower is better",
+        ("features",), "Bai et al., KDD 2021 (arXiv 2106.03062)", scale="log", only=("inception", "inception-clean"),
     ),
     MetricRow(
         "modes_judge", "Classes seen (judge)", "higher",
@@ -216,7 +217,7 @@ METRICS: tuple[MetricRow, ...] = (
     MetricRow(
         "nmi", "Clusters, NMI", "higher",
         "clusters a method made itself against the classes, normalised mutual information; higher is better",
-        ("method",), "Strehl & Ghosh, JMLR 2002", scale="logit",
+        ("method",), "Strehl & Ghosh, JMLR 2002", scale="logit", counted_on="",
     ),
     MetricRow(
         "purity", "Clusters, purity", "higher",
@@ -226,12 +227,12 @@ METRICS: tuple[MetricRow, ...] = (
     MetricRow(
         "neighbour_K", "Class of neighbour K", "higher",
         "share of training images whose K-th neighbour in the method's features has their class; higher is better",
-        ("method",), "Durall et al., VISAPP 2021, table 2", scale="logit",
+        ("method",), "Durall et al., VISAPP 2021, table 2", scale="logit", counted_on="queries",
     ),
     MetricRow(
         "neighbour_map_K", "Label of neighbour K (feature maps)", "higher",
         "the same in the feature maps that decide a method's neighbours, by L1; attributes too; higher is better",
-        ("method",), "Durall et al., VISAPP 2021, table 2", scale="logit",
+        ("method",), "Durall et al., VISAPP 2021, table 2", scale="logit", counted_on="queries",
     ),
     MetricRow(
         "cas", "CAS", "higher",
@@ -300,7 +301,7 @@ METRICS: tuple[MetricRow, ...] = (
     MetricRow(
         "aux_accuracy", "A's accuracy", "higher",
         "LT-GAN: how often its auxiliary network knows equal latent moves, 0.5 is chance; higher is better",
-        ("method",), "Patel et al., WACV 2021 (LT-GAN), sec. 5", scale="logit",
+        ("method",), "Patel et al., WACV 2021 (LT-GAN), sec. 5", scale="logit", counted_on="n_images",
     ),
     # Scores during training: the same metrics on fewer samples.
     MetricRow(

@@ -37,7 +37,8 @@ def clipped(real: Array, fake: Array, k: int = 5, progress: bool = False) -> Cli
     Coverage: a real image counts min(generated images inside its ball / k, 1), the ball's surface left out. The mean is
     calibrated: it is m / (M + 1), m the fewest of M images from the real distribution of which that mean is expected,
     where a ball holds a Beta(k, N - k) share of the distribution. As in the authors' code, fewer than k cover nothing.
-    k: 5 in the paper. progress: show bars.
+    k: 5 in the paper. progress: show bars. Balls are open: a real image with k duplicates has an empty one, and is
+    never covered.
     Source: Salvy, Talbot & Thirion, arXiv 2507.01761 (ICLR 2026), and the authors' code for the calibration. The code
     counts of the real images' own balls only the k nearest others; here all inside, which differs for ties alone.
     Raises MetricError for a wrong dtype, shape or dimension, NaN, or too few rows for k.

@@ -50,7 +50,9 @@ def data_copying(
     images than held-out ones are (C_T < -3 is strong evidence of copies); above, they are farther.
 
     train [L, d], heldout [N, d], fake [M, d]: features by one extractor of the training images, of real images that no
-    one trained on, and of generated images. The training images are cut into `cells` by k-means. In each cell the
+    one trained on, and of generated images. An extractor that learned from the held-out images sees them as a little
+    nearer to the training images or farther off than new ones, which moves C_T: of few images take an independent one.
+    The training images are cut into `cells` by k-means. In each cell the
     distance of every held-out and generated image to the nearest training image of the cell is taken; the Mann-Whitney
     statistic U of the generated over the held-out distances (ties count half) becomes
     Z = (U - n m / 2) / sqrt(n m (n + m + 1) / 12), and C_T is the mean of Z weighted by the cells' held-out images.
@@ -109,7 +111,8 @@ def memorization_informed_fd(real: Array, fake: Array, train: Array, threshold: 
     the reference itself. All of one extractor. s is the mean over generated images of min(1 - |cos|) to a training
     image. In [0, inf), lower is better; copies of all training images have distance 0 and infinite value, unless the
     Frechet distance is 0 as well: then it is 0. The threshold makes it discontinuous, and was set for Inception's
-    features: of others it compares generators of one table only.
+    features. In others even new real images can lie below it; the value then rewards distance from the data, so the
+    catalogue has the metric of Inception's features only.
     Source: Bai, Lin, Raffel & Kan, KDD 2021 (arXiv 2106.03062); the threshold 0.1 is that of their competition and of
     torchmetrics. Rows that are zero have no direction and are left out of s.
     Raises MetricError for a wrong dtype, shape or dimension, NaN, fewer than two rows, or a set of zero rows.

@@ -57,6 +57,9 @@ class MetricRow:
     extra: the name in `eval.extra` that requests it: it takes minutes.
     curve: the score in a snapshot's line of which this is the mean over the last snapshots.
     points: the margin in the metric's own unit, where `MARGINS` does not fit: 0 is a common value of it.
+    only: the extractors in whose features the formula means what it says; empty: all.
+    counted_on: of a share, the entry of the protocol that says on how many images it was counted; of a list entry, with
+        its place behind a colon. Empty: it is no share of images.
     """
 
     id: str
@@ -76,6 +79,8 @@ class MetricRow:
     extra: str = ""
     curve: str = ""
     points: float | None = None
+    only: tuple[str, ...] = ()
+    counted_on: str = "n_fake"
 
     @property
     def margin(self) -> float:
@@ -109,6 +114,10 @@ class MetricRow:
     def id_of(self, what: str = "") -> str:
         """The id for an extractor, a transform or a number: `fd_inception_clean`."""
         return self.head + what.replace("-", "_")
+
+    def applies_to(self, id: str) -> bool:
+        """Whether the extractor in a value's id is one of those for which the metric is meant."""
+        return not self.only or any(id == self.id_of(extractor) for extractor in self.only)
 
     def what(self, id: str) -> str:
         """What an id has in place of the placeholder: `inception_clean`."""

@@ -41,6 +41,7 @@ Standing = Literal["best", "open"]  # open: neither equal to the best row nor si
 
 SEEDS_MATTER = 0.01  # p of the permutation test below which seeds are paired
 _COUNT_VARIANCE = 1 / 12  # of a count that is known to half a unit (Sheppard, 1897)
+_UNKNOWN_IMAGES = 1000  # gives shares of 0 and 1 a logit where nothing says on how many images they were counted
 
 
 class ColumnLike(Protocol):
@@ -144,8 +145,8 @@ def column_rows(
     if len(places) < 2:
         return None
     scale = scale_of(column.id, [value for row in rows for value in row.values()])
-    n_images = int(column.protocol.get("n_fake") or 1000)
-    on_scale = tuple(transformed([rows[i][seed] for seed in sorted(rows[i])], scale, n_images) for i in places)
+    n_images = images_counted(column.id, column.protocol)
+    on_scale = tuple(on_its_scale([rows[i][seed] for seed in sorted(rows[i])], scale, n_images) for i in places)
     least = [_least_variance(column.id, scale, values, n_images) for values in on_scale]
     if len({tuple(sorted(rows[i])) for i in places}) == 1:
         table = np.array(on_scale)
@@ -156,11 +157,25 @@ def column_rows(
     return ColumnRows(column, scale, places, on_scale, samples, False, seed)
 
 
-def _least_variance(id: str, scale: Scale, values: np.ndarray, n_images: int) -> float:
+def images_counted(id: str, protocol: Mapping[str, Any]) -> int | None:
+    """On how many images a share was counted; None where its protocol does not say, and for what is no such share."""
+    key, _, place = row_of(id).counted_on.partition(":")
+    found = protocol.get(key) or (protocol.get("n_fake") if key else None)
+    if place and isinstance(found, Sequence):
+        found = found[int(place)]
+    return int(found) if found else None
+
+
+def on_its_scale(values: Sequence[float], scale: Scale, n_images: int | None) -> np.ndarray:
+    """Values on the scale on which seeds are compared. n_images: `images_counted`; None: of a share, a thousand."""
+    return transformed(values, scale, n_images or _UNKNOWN_IMAGES)
+
+
+def _least_variance(id: str, scale: Scale, values: np.ndarray, n_images: int | None) -> float:
     """The variance that one value has by counting alone: of whole numbers, and of shares of n images."""
     if row_of(id).counted:
         return _COUNT_VARIANCE
-    if scale != "logit":
+    if scale != "logit" or n_images is None:
         return 0.0
     share = 1 / (1 + math.exp(-float(values.mean())))
     return 1 / (n_images * share + 0.5) + 1 / (n_images * (1 - share) + 0.5)  # of a logit (Anscombe, 1956)

@@ -368,11 +368,14 @@ def tell_apart(groups: Sequence[tuple[tuple[str, ...], Sequence[Record]]]) -> tu
 
 
 def find_columns(records: Sequence[Record], ids: Sequence[str] = ()) -> tuple[Column, ...]:
-    """The columns of a table: metrics in order of first appearance, or `ids`; protocols of a metric side by side."""
+    """The columns of a table: metrics in order of first appearance, or `ids`; protocols of a metric side by side.
+
+    Earlier versions computed MiFD in the features of every extractor; only Inception's has a column.
+    """
     found: dict[str, dict[str, RecordedValue]] = {id: {} for id in ids}
     for record in records:
         for id, value in record.values.items():
-            if not ids or id in found:
+            if id in found or (not ids and row_of(id).applies_to(id)):
                 found.setdefault(id, {}).setdefault(value.protocol_key, value)
     values = [(id, key, protocols[key]) for id, protocols in found.items() for key in sorted(protocols)]
     names = [_head(value) for _, _, value in values]

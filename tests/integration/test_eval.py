@@ -77,7 +77,7 @@ def test_pictures_are_scored_by_the_judge_without_a_network(
     shown = capsys.readouterr().out
     for id in ("fd_judge", "kd_judge", "precision_judge", "recall_judge", "density_judge", "coverage_judge",
                "chamfer_judge", "score_judge", "intra_fd_judge", "authenticity_judge", "data_copying_judge",
-               "mifd_judge", "clipped_density_judge", "clipped_coverage_judge", "vendi_judge"):  # fmt: skip
+               "clipped_density_judge", "clipped_coverage_judge", "vendi_judge"):  # fmt: skip
         assert found[id]["status"] == "ok", id
         assert found[id]["name"].split(" ")[0] in shown
     assert found["fd_judge"]["details"]["sd_half_sampling"] > 0

@@ -14,10 +14,17 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
 
-from benchmark.core.stats import Summary, transformed
+from benchmark.core.stats import Summary
 from benchmark.metrics.catalogue import row_named, row_of
 from benchmark.report.claims import CheckedClaim, check_claims
-from benchmark.report.compare import Comparison, column_rows, fixed_comparisons, scale_of
+from benchmark.report.compare import (
+    Comparison,
+    column_rows,
+    fixed_comparisons,
+    images_counted,
+    on_its_scale,
+    scale_of,
+)
 from benchmark.report.comparison_figures import quality_column
 from benchmark.report.figure_rows import at_recipe, figure_names
 from benchmark.report.ledger import COSTS, cost, given
@@ -195,8 +202,8 @@ def scale_mean(row: Row, column: Column, scale: str) -> float:
     if not values:
         summary = row.summary(column)
         return math.nan if summary is None else summary.mean
-    n_images = int(column.protocol.get("n_fake") or 1000)
-    return float(transformed([values[seed] for seed in sorted(values)], scale, n_images).mean())  # type: ignore[arg-type]
+    n_images = images_counted(column.id, column.protocol)
+    return float(on_its_scale([values[seed] for seed in sorted(values)], scale, n_images).mean())  # type: ignore[arg-type]
 
 
 def once_each(entries: Sequence[Entry], rows: Sequence[Row]) -> list[Entry]:

@@ -128,7 +128,7 @@ def scatter(points: Sequence[Point], x_name: str, y_name: str, title: str, name_
 
 
 def _name(point: Point, px: float, py: float, taken: list[tuple[float, float, float]]) -> list[str]:
-    """A point's name, with a line to the point where it stands away from it; of an unlabelled one, none without room."""
+    """A point's name, with a line where it stands away from the point; none of an unlabelled point without room."""
     found = _free(px, py, _width(point.name), taken)
     if found is None or not (point.labelled or abs(found[1] - py) <= _NEAR * _LABEL):
         if not point.labelled:

@@ -170,6 +170,8 @@ def test_a_row_without_scatter_borrows_all_of_it() -> None:
     assert 0 < comparisons.variances[0] < comparisons.variances[1:].max()
     others = prior(comparisons.s2[1:], comparisons.d[1:])
     assert comparisons.prior.scales == pytest.approx(others.scales), "it says nothing of the others' scatter"
+    unknown = comparisons.prior.moderate(np.ones(1), np.zeros(1))
+    assert comparisons.variances[0] == pytest.approx(unknown[0]), "nor of its own"
 
 
 def test_without_any_scatter_nothing_can_be_compared() -> None:

@@ -16,7 +16,8 @@ from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset, mixture_of
 from benchmark.data.stream import to_float
 from benchmark.evaluation.config import EvalConfig, ExtraConfig
-from benchmark.evaluation.evaluate import EvaluationResult, evaluate
+from benchmark.evaluation.evaluate import EvaluationResult, conditions_text, evaluate
+from benchmark.evaluation.sampling import labels_split, requested_conditions
 from benchmark.metrics.extractors.segmenter import SegmenterConfig
 from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.measurements import Measurement, Sample
@@ -86,6 +87,9 @@ def test_a_generator_that_shows_what_it_is_asked_for_is_told_from_one_that_does_
     conditions = {"conditioning": conditioning, "drawn": "images of the held-out split, uniformly"}
     assert conditions.items() <= agreement.conditions.items()
     assert agreement.details["on_training_images"] == pytest.approx(agreement.details["on_real"], abs=0.05)
+    held_out = agreement.details["on_held_out"]
+    assert held_out > agreement.details["on_real"], "the classifier learned from these images"
+    assert agreement.value <= held_out + 0.01
     assert "control_accuracy_judge" not in loyal
 
 
@@ -229,3 +233,19 @@ def test_segmented_areas_of_generated_and_real_images(
     missing = fsd(Known, replace(cfg, extras=ExtraConfig()))
     assert (missing.status, missing.value) == ("unavailable", None)
     assert "upernet-unified-parsing.pt2 is missing" in missing.reason
+
+
+@pytest.mark.parametrize(("dataset", "split"), [("digits", "test"), ("digits_lt", "train")])
+def test_classes_are_requested_as_often_as_the_reference_has_them(dataset: str, split: str, tmp_path: Path) -> None:
+    """Held-out digits_lt are balanced, its training images are not: a perfect generator would seem to be wrong."""
+    data = prepare(find_card(dataset), tmp_path, tmp_path / "data", progress=False)
+    assert labels_split(data, CFG) == split
+    assert labels_split(data, replace(CFG, reference="test")) == "test"
+    method = Known(GANConfig(steps=1, batch=8), data, "class")
+    asked = requested_conditions(method, 20_000, CFG, data)
+    assert asked is not None
+    labels = data.split(split).labels
+    assert labels is not None
+    shares = [np.bincount(found, minlength=10) / len(found) for found in (asked.numpy(), labels)]
+    assert shares[0] == pytest.approx(shares[1], abs=0.015)
+    assert split[:4] in conditions_text(method, CFG, data)["drawn"].replace("held-out", "test")

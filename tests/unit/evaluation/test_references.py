@@ -167,7 +167,7 @@ def test_classes_follow_the_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         return plain(self, G, n, torch.zeros_like(conditions))
 
     monkeypatch.setattr(Copies, "sample", sample)
-    values(data, tmp_path, monkeypatch, "class", references=("train",))
+    values(data, tmp_path, monkeypatch, "class", reference="test", references=("train",))
     assert set(seen[0].tolist()) == {5}, "the evaluation's own images show classes of the held-out split"
     assert float((seen[1] == 0).float().mean()) > 0.8, "the training split's as they occur there"
 

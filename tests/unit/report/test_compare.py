@@ -14,6 +14,7 @@ from benchmark.report.compare import (
     column_rows,
     comparisons,
     fixed_comparisons,
+    images_counted,
     margin_of,
     scale_of,
     standings,
@@ -226,3 +227,24 @@ def test_fixed_comparisons_name_the_rows_they_were_given() -> None:
     ((first, second),) = fixed_comparisons([(rows, [(3, 1), (1, 4)])])
     assert (first.a, first.b, first.verdict) == (3, 1, "worse")
     assert (second.a, second.b, second.verdict) == (1, 4, "better")
+
+
+@pytest.mark.parametrize(
+    ("id", "protocol", "n"),
+    [
+        ("control_accuracy_judge", {"n_fake": 2000}, 2000),
+        ("precision_judge", {"n_fake": 20_000, "prdc_images": [1198, 10_000]}, 10_000),
+        ("recall_judge", {"n_fake": 20_000, "prdc_images": [1198, 10_000]}, 1198),
+        ("coverage_lite0", {"n_fake": 20_000}, 20_000),
+        ("neighbour_5", {"queries": 700}, 700),
+        ("aux_accuracy", {"n_images": 2000}, 2000),
+        ("recall_0.2_judge", {"images_per_attribute": 500}, 500),
+        ("purity", {"clusters": 20}, None),
+        ("nmi", {"n_fake": 2000}, None),
+    ],
+)
+def test_a_share_is_as_uncertain_as_the_images_that_were_counted(id: str, protocol: dict[str, Any], n: int) -> None:
+    assert images_counted(id, protocol) == n
+    found = column_rows([seeds(0.5, 0.5, 0.5), seeds(0.7, 0.72, 0.74)], column(id, "higher", **protocol))
+    assert found is not None
+    assert found.samples[0].variance == pytest.approx(0.0 if n is None else 4 / n, rel=0.01)
