@@ -11,7 +11,13 @@ from benchmark.core.config import content_hash
 from benchmark.evaluation.value import MetricValue
 from benchmark.runs.records import write_record
 
-BETTER = {"fd_judge": "lower", "score_judge": "higher", "control_accuracy_judge": "higher", "odd": None}
+BETTER = {
+    "recall_judge": "higher",
+    "fd_judge": "lower",
+    "score_judge": "higher",
+    "control_accuracy_judge": "higher",
+    "odd": None,
+}
 NAMES = {"fd_judge": "FD-judge", "score_judge": "CS-judge", "control_accuracy_judge": "control accuracy by the judge"}
 
 

@@ -39,7 +39,7 @@ def agreement_listing(table: Table) -> PlainTable | None:
     notes = (
         "Kendall's tau-b of the rows' mean distances: 1 is the same ranking, 0 no association, -1 the opposite one.",
         f"Low and high: {COVERED:g} % of {DRAWS:,} bootstrap draws of the seeds within each row; empty where a row has "
-        "one seed. With few seeds they are too narrow.",
+        "one seed. With few seeds they are too narrow, and lie too near to 0.",
     )
     return PlainTable(
         f"{table.name}-agreement", f"Do the extractors agree? {table.title}", 2, HEADS, tuple(lines), notes

@@ -16,9 +16,15 @@ from benchmark.data.prepare import prepare
 from benchmark.data.prepared import Dataset, mixture_of
 from benchmark.data.stream import to_float
 from benchmark.evaluation.config import EvalConfig, ExtraConfig
+from benchmark.evaluation.context import reference_of
 from benchmark.evaluation.evaluate import EvaluationResult, conditions_text, evaluate
+from benchmark.evaluation.networks import build_judge
+from benchmark.evaluation.real_rows import FLOOR, real_data_rows
 from benchmark.evaluation.sampling import labels_split, requested_conditions
+from benchmark.metrics.corruptions import CORRUPTIONS, halves
+from benchmark.metrics.extractors.base import extract
 from benchmark.metrics.extractors.segmenter import SegmenterConfig
+from benchmark.metrics.frechet import frechet_distance
 from benchmark.training.artifacts import ArtifactStore
 from benchmark.training.measurements import Measurement, Sample
 from benchmark.training.method import Conditioning, GANConfig, Method
@@ -113,6 +119,7 @@ def test_agreement_of_clusters_asks_for_the_class_of_a_training_image(artifacts:
     agreement = found[True]["cluster_agreement_judge"]
     assert agreement.value > 0.75
     assert (agreement.details["on_real"], agreement.details["images_left_out"]) == (1, 0)
+    assert agreement.details["chance"] == 0.1
     assert found[False]["cluster_agreement_judge"].value == pytest.approx(0.1, abs=0.06)
     assert not {"control_accuracy_judge", "label_agreement_judge"} & found[True].keys()
     method = Known(GANConfig(steps=1, batch=8), artifacts.data, "cluster")  # of random labels: they have no images
@@ -249,3 +256,21 @@ def test_classes_are_requested_as_often_as_the_reference_has_them(dataset: str, 
     shares = [np.bincount(found, minlength=10) / len(found) for found in (asked.numpy(), labels)]
     assert shares[0] == pytest.approx(shares[1], abs=0.015)
     assert split[:4] in conditions_text(method, CFG, data)["drawn"].replace("held-out", "test")
+
+
+def test_real_rows_compare_the_halves_with_each_other_and_damage_as_many_images_as_are_generated(
+    artifacts: ArtifactStore,
+) -> None:
+    judge = build_judge(CFG, artifacts)
+    assert judge is not None
+    real = reference_of(artifacts.data, "train")
+    rows = real_data_rows(judge, real, 100, CFG.set_settings, artifacts.store)
+    (floor,) = [name for name in rows if name.startswith(FLOOR)]
+    features = np.asarray(artifacts.store.features(judge, real.images, sha256=real.sha256).pooled)
+    one, other = halves(len(real), seed=CFG.seed)
+    assert not set(one.tolist()) & set(other.tolist())
+    assert floor == f"{FLOOR}, n = {len(one):,}"
+    assert rows[floor]["fd"] == pytest.approx(frechet_distance(features[one], features[other]))
+    noise = CORRUPTIONS["noise 15"](real.images[:100], real.labels, CFG.seed)
+    damaged = np.asarray(extract(judge, noise).pooled)
+    assert rows["real, noise 15"]["fd"] == pytest.approx(frechet_distance(features, damaged), rel=1e-4)

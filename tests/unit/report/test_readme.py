@@ -9,10 +9,10 @@ from collections import Counter
 import pytest
 
 from benchmark.core import paths
+from benchmark.runs.records import read_record, record_path
 
 README = (paths.CHECKOUT / "README.md").read_text()
 TABLES = paths.REFERENCE / "tables"
-PUBLISHED = ("compare-small.md", "compare-fashion.md", "control-attributes.md")
 CLAIMS = list(csv.DictReader((TABLES / "claims.csv").open()))
 
 
@@ -44,19 +44,101 @@ def test_the_leaderboard_is_the_published_table() -> None:
     assert methods == sorted(distance, key=distance.__getitem__)[: len(methods)], "the first rows, in order"
 
 
-def test_each_effect_is_that_of_a_tested_claim() -> None:
-    findings = ratios(README)
-    tested = {ratio for claim in CLAIMS for ratio in ratios(claim["Effect"])}
-    assert len(findings) == 9
-    assert set(findings) <= tested
+# What each effect is said of, the claim that was tested, and the suite
+EFFECTS = [
+    ("InfoSCC-GAN reaches {} the FD of EigenGAN, its unconditional backbone ({} seeds)",
+     "InfoSCC-GAN has a lower FD than EigenGAN", "compare-small"),
+    ("the same comparison is reversed: {} ({} seeds)", "InfoSCC-GAN has a lower FD than EigenGAN", "compare-shapes"),
+    ("Self-Conditioned GAN with 20 clusters has {} the FD of one cluster",
+     "twenty clusters give a lower FD than one", "selfcond-k-small"),
+    ("50 have {} the FD of five (48,000 images, {} seeds)",
+     "fifty clusters give a lower FD than five", "selfcond-k-small"),
+    ("SS-GAN has {}, LT-GAN", "SS-GAN has a lower FD than SNGAN", "compare-fashion"),
+    (", LT-GAN {} and CR-GAN", "LT-GAN has a lower FD than SNGAN", "compare-fashion"),
+    (" and CR-GAN {} the FD of SNGAN ({} seeds)", "CR-GAN has a lower FD than SNGAN", "compare-fashion"),
+    ("LT-GAN's {} comes with twice the steps", "LT-GAN has a lower FD than SNGAN", "compare-small"),
+    ("at equal steps it is {} (inconclusive)", "LT lowers the baseline's FD", "ltgan-comparison-small"),
+]  # fmt: skip
+# What each mean is said of, and the table, row and column that it is from
+MEANS = [
+    ("SS-GAN leads with an FD of {}, significantly better than", "compare-fashion", ["SS-GAN"], "FD-judge"),
+    ("InfoSCC-GAN has the third-lowest FD on digits, and a recall of {};", "compare-small", ["InfoSCC-GAN"],
+     "Recall-judge"),
+    ("CR-GAN's is {}, with", "compare-small", ["CR-GAN"], "Recall-judge"),
+    ("with an FD of {} (5 seeds)", "compare-small", ["CR-GAN"], "FD-judge"),
+    ("the latent-conditioned GAN keeps {} of an image's attributes", "control-attributes",
+     ["Latent-conditioned GAN", "images"], "Label agreement (judge)"),
+    ("InfoSCC-GAN, which is given them, shows {},", "control-attributes", ["InfoSCC-GAN", "labels"],
+     "Control accuracy (judge)"),
+]  # fmt: skip
+RATIO, MEAN = r"([\d.]+x \[[\d.]+, [\d.]+\])", r"([\d.]+ ± [\d.]+\d)"
+FINDINGS = " ".join(README.partition("## Six findings")[2].partition("\n## ")[0].split())
 
 
-def test_means_of_the_findings_are_in_the_published_tables() -> None:
-    section = README.partition("## Six findings")[2].partition("\n## ")[0]
-    means = re.findall(r"[\d.]+ ± \d+\.\d+", " ".join(section.split()))
-    published = "".join((TABLES / name).read_text() for name in PUBLISHED)
-    assert len(means) == 6
-    assert [mean for mean in means if mean not in published] == []
+def said(sentence: str, *patterns: str) -> tuple[str, ...]:
+    """What the findings say in the places {} of a sentence."""
+    parts = [re.escape(part) for part in sentence.split("{}")]
+    found = re.findall(parts[0] + "".join(p + part for p, part in zip(patterns, parts[1:])), FINDINGS)
+    assert len(found) == 1, sentence
+    return tuple(found[0]) if isinstance(found[0], tuple) else (found[0],)
+
+
+def table(name: str) -> list[dict[str, str]]:
+    """The rows of a published table."""
+    return list(csv.DictReader((TABLES / f"{name}.csv").open()))
+
+
+@pytest.mark.parametrize(("sentence", "claim", "suite"), EFFECTS)
+def test_each_effect_is_that_of_its_claim(sentence: str, claim: str, suite: str) -> None:
+    (tested,) = [one for one in CLAIMS if (one["Claim"], one["Suite"]) == (claim, suite)]
+    ratio, *seeds = said(sentence, RATIO, r"(\d+)")
+    assert ratios(ratio) == ratios(tested["Effect"])
+    assert seeds in ([], [tested["Seeds"]])
+    if "(inconclusive)" in sentence:
+        assert tested["Outcome"] == "inconclusive"
+
+
+@pytest.mark.parametrize(("sentence", "name", "labels", "column"), MEANS)
+def test_each_mean_is_that_of_its_row(sentence: str, name: str, labels: list[str], column: str) -> None:
+    (row,) = [row for row in table(name) if list(row.values())[: len(labels)] == labels]
+    mean, half = (float(part) for part in said(sentence, MEAN)[0].split(" ± "))
+    low, high = float(row[f"{column} low"]), float(row[f"{column} high"])
+    assert f"{mean:.3g}" == f"{float(row[f'{column} mean']):.3g}" or mean == pytest.approx(
+        float(row[f"{column} mean"]), abs=0.005
+    )
+    assert half == pytest.approx((high - low) / 2, rel=0.03)
+
+
+def test_no_number_of_the_findings_goes_unchecked() -> None:
+    assert len(re.findall(RATIO, FINDINGS)) == len(EFFECTS)
+    assert len(re.findall(MEAN, FINDINGS)) == len(MEANS)
+
+
+def test_places_and_counts_of_the_findings() -> None:
+    digits = {row["Method"]: float(row["FD-judge mean"]) for row in table("compare-small") if row["runs_done"]}
+    given = {"InfoSCC-GAN", "CGAN", "ACGAN", "BigGAN", "IC-GAN", "Latent-conditioned GAN", "Self-Conditioned GAN"}
+    others = [fd for name, fd in digits.items() if name not in given]
+    ahead = sum(fd < min(others) for name, fd in digits.items() if name in given)
+    assert (ahead, len(given), len(others)) == (6, 7, 8), "Six of the seven have a lower mean FD than all eight"
+    assert "Six of the seven have a lower mean FD than all eight" in FINDINGS
+    assert sorted(digits, key=digits.__getitem__)[2] == "InfoSCC-GAN", "the third-lowest"
+    assert digits.keys() >= given
+    page = " ".join((paths.CHECKOUT / "docs/results/fashion_mnist.md").read_text().split())
+    (worse, of) = said("significantly better than {} of {} (5 seeds)", r"(\d+)", r"(\d+)")
+    assert f"It is significantly better than {worse} of {of} other rows" in page
+    index = (paths.CHECKOUT / "docs/results/index.md").read_text()
+    assert f"- Digits and Fashion-MNIST: {said('ranking on digits is {}. Settings', r'(-?[0-9.]+)')[0]} [" in index
+
+
+def test_the_real_images_of_the_leaderboard() -> None:
+    (half,) = [row for row in table("compare-small") if row["Method"].startswith("real, half against half")]
+    text = " ".join(README.split())
+    assert f"half against the other: FD {float(half['FD-judge mean']):.2f} (599 images each)" in text
+    assert f"recall {float(half['Recall-judge mean']):.2f}." in text
+    assert half["Method"].endswith("n = 599")
+    protocol = read_record(record_path(paths.REFERENCE, "digits-biggan-small-s0-b7e90768")).values["fd_judge"].protocol
+    counts = f"with {protocol['n_fake']:,} samples against the {protocol['n_reference']:,} training images"
+    assert counts in text
 
 
 def test_the_counts_of_verdicts_are_those_of_the_papers_claims() -> None:

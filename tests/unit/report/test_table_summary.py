@@ -15,6 +15,7 @@ from benchmark.runs.records import read_records
 
 pytestmark = pytest.mark.usefixtures("quick_environment")
 METHODS = {"sngan": 20.0, "crgan": 10.0, "dcgan": 15.0}
+RECALL = {"sngan": 0.5, "crgan": 0.4, "dcgan": 0.6}
 
 
 @pytest.fixture
@@ -22,8 +23,9 @@ def results(tmp_path: Path) -> Path:
     """Three methods with two seeds, and one whose run failed; afterwards one run on shapes."""
     for method, fd in METHODS.items():
         for seed in (0, 1):
-            write(tmp_path, {"recall_judge": 0.5, "fd_judge": fd + seed, "kd_judge": 0.1, "density_judge": 0.3},
-                  method=method, seed=seed, utc="2026-01-01T00:00:00Z")  # fmt: skip
+            values: dict[str, float | None] = {"recall_judge": RECALL[method], "fd_judge": fd + seed, "kd_judge": 0.1}
+            values["density_judge"] = 0.3
+            write(tmp_path, values, method=method, seed=seed, utc="2026-01-01T00:00:00Z")
     write(tmp_path, None, method="mgan", reason="loss not finite", utc="2026-01-01T00:00:00Z")
     write(tmp_path, {"fd_judge": 3.0}, dataset="shapes", utc="2026-01-02T00:00:00Z")
     return tmp_path
@@ -37,6 +39,8 @@ def first_words(text: str) -> list[str]:
 def test_rows_are_sorted_by_the_first_column_the_best_first(results: Path) -> None:
     table = dataset_table("digits", [one for one in read_records(results) if one.dataset == "digits"])
     assert first_words(summary_text(table, ["fd"])) == ["crgan", "dcgan", "sngan", "mgan"], "failed runs stay visible"
+    recalls = first_words(summary_text(table, ["recall"]))
+    assert recalls == ["dcgan", "sngan", "crgan", "mgan"], "of what is better when higher the highest is best"
     assert "failed (1 of 1)" in summary_text(table)
     assert first_words(summary_text(table, ["fd"], ["ngan", "mgan"])) == ["sngan", "mgan"]
     names = {column.id: f" {column.name} " for column in table.columns}

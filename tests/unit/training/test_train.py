@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -354,3 +355,22 @@ def test_the_harness_costs_at_most_five_percent_of_a_step(method: str) -> None:
     from bench_overhead import measure
 
     assert measure(method, blocks=15, steps=16)["ratio"] <= 1.05
+
+
+@pytest.mark.parametrize("start", [3, 5])
+def test_the_average_is_that_of_the_configuration(start: int, tmp_path: Path) -> None:
+    """Of the last step alone, where it starts then; of no step, a copy of G, where it would start later."""
+    cfg = Config(steps=1, batch=8, width=4, ema_half_life_images=20.0)
+    nets = {}
+    for steps in (3, 4):
+        method = construct(SNGAN, replace(cfg, steps=steps, ema_start_steps=start), DATA, CPU, 0)
+        method.linear_decay = False
+        folder = tmp_path / str(steps)
+        folder.mkdir()
+        nets[steps] = method, train(method, DATA, folder, seed=1, label="test", quiet=True).average
+    (third, _), (fourth, average) = nets[3], nets[4]
+    assert average is not None
+    beta = 0.5 ** (8 / 20) if start == 3 else 0.0  # images of a batch over the half-life
+    for old, new, found in zip(third.G.parameters(), fourth.G.parameters(), average.parameters()):
+        assert torch.allclose(found, beta * old + (1 - beta) * new, atol=1e-6)
+        assert not torch.equal(old, new)
