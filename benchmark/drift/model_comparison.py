@@ -113,8 +113,10 @@ def compare(
 
 
 def _ids(baseline: ModelBaseline, runs: Sequence[Record], metrics: Sequence[str] | None) -> list[str]:
-    """Metrics of the baseline, then those that only the new runs have, if they have a direction."""
-    new = [id for run in runs for id, value in run.values.items() if value.better is not None]
+    """Metrics of the baseline, then those that only the new runs have, if they have a direction and apply."""
+    new = [
+        id for run in runs for id, value in run.values.items() if value.better is not None and row_of(id).applies_to(id)
+    ]
     known = list(dict.fromkeys([*baseline.metrics, *new]))
     if unknown := [id for id in metrics or () if id not in known]:
         raise DriftError(f"metrics {', '.join(unknown)}", f"known: {', '.join(known)}", "name some of these")

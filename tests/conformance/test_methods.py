@@ -362,9 +362,10 @@ class Toy(Method):
         self.loss_D, self.loss_G = adversarial("hinge")
 
     def step(self, stream, t):
-        x = next(stream).images
-        loss_D = self.loss_D(self.D(x), self.D(self.sample(self.G, len(x)).images))
-        self.update(loss_D, self.opt_D)
+        for _ in range(self.cfg.n_dis):
+            x = next(stream).images
+            loss_D = self.loss_D(self.D(x), self.D(self.sample(self.G, len(x)).images))
+            self.update(loss_D, self.opt_D)
         loss_G = self.loss_G(self.D(self.G(self.normal(len(x), self.cfg.z_dim))))
         self.update(loss_G, self.opt_G)
         return {"D": loss_D, "G": loss_G}
