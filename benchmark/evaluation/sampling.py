@@ -95,7 +95,7 @@ def requested_conditions(method: Method, n: int, cfg: EvalConfig, data: Dataset)
     """What is requested of a method conditioned on the dataset's labels; None: the method draws by its own rule."""
     if method.conditioning not in ("class", "attributes") or cfg.conditions == "uniform":
         return None
-    split = data.train if labels_split(data, cfg) == "train" else data.test
+    split = data.split(labels_split(data, cfg))
     table = split.labels if method.conditioning == "class" else split.attributes
     assert table is not None
     rows = np.random.Generator(np.random.PCG64([cfg.seed, 0xC0DE])).integers(len(table), size=n)

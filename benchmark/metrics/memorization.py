@@ -50,12 +50,11 @@ def data_copying(
     images than held-out ones are (C_T < -3 is strong evidence of copies); above, they are farther.
 
     train [L, d], heldout [N, d], fake [M, d]: features by one extractor of the training images, of real images that no
-    one trained on, and of generated images. An extractor that learned from the held-out images sees them as a little
-    nearer to the training images or farther off than new ones, which moves C_T: of few images take an independent one.
-    The training images are cut into `cells` by k-means. In each cell the
+    one trained on, and of generated images. The training images are cut into `cells` by k-means. In each cell the
     distance of every held-out and generated image to the nearest training image of the cell is taken; the Mann-Whitney
     statistic U of the generated over the held-out distances (ties count half) becomes
     Z = (U - n m / 2) / sqrt(n m (n + m + 1) / 12), and C_T is the mean of Z weighted by the cells' held-out images.
+    An extractor that learned from the held-out images shifts C_T where they are few: take an independent one.
     Cells with at most a share tau of the generated images, or without held-out ones, do not count.
     cells: None: a hundredth of the smaller of the two samples, 1 to 50 [ours]. tau: None: 20 / M, so that a normal
     approximation makes sense. seed: of k-means; C_T depends on it a little. progress: show bars.

@@ -56,8 +56,7 @@ def across_section(boards: Sequence[tuple[str, Board]]) -> list[str]:
         *table(("method", *map(markdown_text, heads)), rows, 1),
         *paragraph(
             "Kendall's tau of two rankings: 1 is the same, 0 no association, -1 the opposite. In brackets its "
-            f"{COVERED:g} % bootstrap interval over seeds; with few of them "
-            "it is too narrow, and lies too near to 0."
+            f"{COVERED:g} % bootstrap interval over seeds; with few of them it is too narrow, and lies too near to 0."
         ),
         *bullets(_agreement(one, other, ranked[one], ranked[other]) for one, other in combinations(ranked, 2)),
     ]

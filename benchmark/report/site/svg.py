@@ -23,7 +23,7 @@ _LABEL = 14.0  # px of a label's line
 _LETTER = 7.0  # px of a letter, about
 _CAPITAL = 9.5  # px of a capital
 _BESIDE = 9.0  # px from a point to its name
-_NEAR = 1.5  # lines that the name of a point that is not the plot's matter may be moved
+_NEAR = 1.5  # lines by which the name of an unlabelled point may be moved, at most
 _LEADER = 10.0  # px from the end of a curve to its label
 _NAMES = (165.0, 245.0)  # px for the labels of curves, at least and at most
 
@@ -129,14 +129,13 @@ def scatter(points: Sequence[Point], x_name: str, y_name: str, title: str, name_
 
 def _name(point: Point, px: float, py: float, taken: list[tuple[float, float, float]]) -> list[str]:
     """A point's name, with a line where it stands away from the point; none of an unlabelled point without room."""
-    found = _free(px, py, _width(point.name), taken)
-    if found is None or not (point.labelled or abs(found[1] - py) <= _NEAR * _LABEL):
-        if not point.labelled:
-            return []
-        found = px + _BESIDE + _width(point.name) <= WIDTH, py
-    right, at = found
+    width = _width(point.name)
+    found = _free(px, py, width, taken)
+    if not point.labelled and (found is None or abs(found[1] - py) > _NEAR * _LABEL):
+        return []
+    right, at = found or (px + _BESIDE + width <= WIDTH, py)
     beside = px + _BESIDE if right else px - _BESIDE
-    taken.append((beside if right else beside - _width(point.name), at, _width(point.name)))
+    taken.append((beside if right else beside - width, at, width))
     parts = []
     if abs(at - py) > _LABEL / 2:  # far enough to be taken for another point's
         leader = f"{px:.1f},{py:.1f} {beside:.1f},{at:.1f}"

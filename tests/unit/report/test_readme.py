@@ -9,6 +9,8 @@ from collections import Counter
 import pytest
 
 from benchmark.core import paths
+from benchmark.core.stats import Summary, format_cell
+from benchmark.report.tables import STATISTICS
 from benchmark.runs.records import read_record, record_path
 
 README = (paths.CHECKOUT / "README.md").read_text()
@@ -101,12 +103,8 @@ def test_each_effect_is_that_of_its_claim(sentence: str, claim: str, suite: str)
 @pytest.mark.parametrize(("sentence", "name", "labels", "column"), MEANS)
 def test_each_mean_is_that_of_its_row(sentence: str, name: str, labels: list[str], column: str) -> None:
     (row,) = [row for row in table(name) if list(row.values())[: len(labels)] == labels]
-    mean, half = (float(part) for part in said(sentence, MEAN)[0].split(" ± "))
-    low, high = float(row[f"{column} low"]), float(row[f"{column} high"])
-    assert f"{mean:.3g}" == f"{float(row[f'{column} mean']):.3g}" or mean == pytest.approx(
-        float(row[f"{column} mean"]), abs=0.005
-    )
-    assert half == pytest.approx((high - low) / 2, rel=0.03)
+    mean, sd, n, low, high = (float(row[f"{column} {name}"]) for name in STATISTICS)
+    assert said(sentence, MEAN) == (format_cell(Summary(mean, sd, int(n), low, high)),)
 
 
 def test_no_number_of_the_findings_goes_unchecked() -> None:

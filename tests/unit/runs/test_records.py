@@ -171,3 +171,14 @@ def test_time_is_counted_once(finished: Finished) -> None:
     assert time["stages_s"] == pytest.approx(sum(stages.values()))
     assert time["training_s"] > 0
     assert time["evaluation_s"] > 0
+
+
+@pytest.mark.parametrize("given", [{}, {"utc": "2001-01-01T00:00:00+00:00"}])
+def test_the_time_of_writing_is_added_where_it_is_not_given(given: dict[str, str], tmp_path: Path) -> None:
+    identity = {"method": "sngan", "dataset": "digits", "recipe": "small", "seed": 0}
+    record = write_record(
+        tmp_path, "one", status="failed", reason="", identity=identity, result=None,
+        time={"training_s": 3.0} | given, device={},
+    )  # fmt: skip
+    assert record.time["training_s"] == 3.0
+    assert record.time["utc"] == given["utc"] if given else record.time["utc"] > "2026"
